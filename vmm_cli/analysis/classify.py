@@ -1,0 +1,463 @@
+"""What a video shows: scores of a model's labels, whole or as a timeline.
+
+A label's score is the mean of its probability over the sampled pictures. The head runs in numpy on
+features that the store may hold, so a second run needs neither decoding nor torch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vmm_cli import bundle as bundles
+from vmm_cli import store
+from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.features import Features, join
+from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.identity import FileIdentity, file_identity
+from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames, video_end_s
+from vmm_cli.media.geometry import Size
+from vmm_cli.media.sampling import Sampling, count, every, wanted_times, within
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+
+if TYPE_CHECKING:
+    from vmm_cli.batch.inputs import Input
+    from vmm_cli.encoders.image import ImageEncoder
+
+SCHEMA = "vmm.classify/1"
+SUPPORT_TIMES = 3  # how many times of supporting pictures a label is given
+SCORE_DIGITS = 5
+TIME_DIGITS = 3
+# A worker takes one to two seconds to import torch: below so many pictures a part, about as long
+# as encoding them takes, splitting a video gains nothing.
+MIN_FRAMES_PER_PART = 64
+HEAD_CHUNK = 512  # pictures whose probabilities are computed at once
+# Probabilities of so many pictures are kept (64 MB for 1000 labels); longer videos compute them
+# again for each question.
+KEPT_PROBABILITIES = 16_000
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
+
+
+@dataclass(frozen=True)
+class ClassifyRequest:
+    """What is wanted of every input; see `classify_request`.
+
+    Attributes:
+        bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
+        sampling: which pictures.
+        windows_s: length of a timeline's windows in seconds; None: the whole video at once.
+        use_store: whether the feature store is read and written.
+    """
+
+    bundle: Path
+    bundle_digest: str
+    sampling: Sampling
+    top_k: int = 5
+    windows_s: float | None = None
+    device: str = "auto"
+    use_store: bool = True
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class Part:
+    """A range of the wanted times, for splitting one video over workers."""
+
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What `run` found out about a part.
+
+    Attributes:
+        end_s: where the video ends, in seconds on its clock.
+        identity: of the file before it was read; None where the store is not used.
+        stored: whether the features came from the store.
+    """
+
+    features: Features
+    end_s: float
+    identity: FileIdentity | None
+    stored: bool
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """A label, its mean probability, and the times (s, ascending) that support it most."""
+
+    label: str
+    score: float
+    times: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The labels of [start_s, end_s); none where no picture was sampled in it."""
+
+    start_s: float
+    end_s: float
+    labels: tuple[LabelScore, ...]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a video shows. `windows` is None where no timeline was asked for."""
+
+    duration_s: float
+    model: str
+    version: int
+    frames: int
+    labels: tuple[LabelScore, ...]
+    windows: tuple[Window, ...] | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the fields of a record, rounded, as JSON types."""
+        record: dict[str, Any] = {
+            "duration_s": round(self.duration_s, TIME_DIGITS),
+            "model": {"name": self.model, "version": self.version},
+            "frames": self.frames,
+            "labels": [_label_record(label) for label in self.labels],
+        }
+        if self.windows is not None:
+            record["windows"] = [
+                {
+                    "start_s": round(window.start_s, TIME_DIGITS),
+                    "end_s": round(window.end_s, TIME_DIGITS),
+                    "labels": [_label_record(label) for label in window.labels],
+                }
+                for window in self.windows
+            ]
+        return record
+
+
+def _label_record(label: LabelScore) -> dict[str, Any]:
+    return {
+        "label": label.label,
+        "score": round(label.score, SCORE_DIGITS),
+        "times": [round(time_s, TIME_DIGITS) for time_s in label.times],
+    }
+
+
+# --- the request -------------------------------------------------------------------------------
+
+
+def classify_request(
+    bundle: Bundle,
+    *,
+    every_s: float | None = None,
+    frames: int | None = None,
+    start: float | Fraction = 0,
+    end: float | Fraction | None = None,
+    top_k: int = 5,
+    windows_s: float | None = None,
+    device: str = "auto",
+    use_store: bool = True,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> ClassifyRequest:
+    """Check what the user asked for against the model and itself.
+
+    Without `every_s` and `frames` (how many, spread evenly) the bundle's own step is used; where a
+    timeline's windows are shorter than that and the model leaves the sampling free, one picture
+    each window.
+
+    Raises:
+        UsageError: options contradict each other, or would change a model's own sampling.
+        ModelError: the model does not classify.
+    """
+    if bundle.task != "classes":
+        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes")
+    if bundle.network.get("pool") != "mean-probability" or not bundle.labels:
+        raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
+    if every_s is not None and frames is not None:
+        raise UsageError("--every and --count contradict each other: give one")
+    if not bundle.sampling.free and not (every_s is None and frames is None):
+        raise UsageError(
+            f"model {bundle.name!r} was trained with its own sampling (one picture each "
+            f"{bundle.sampling.every_s:g} s); leave out --every and --count"
+        )
+    if top_k < 1:
+        raise UsageError(f"--top-k {top_k}: at least one label must be shown")
+    if windows_s is not None and not (windows_s > 0 and math.isfinite(windows_s)):
+        raise UsageError(f"--windows {windows_s:g}: a window must last some seconds")
+    if not _DEVICE.fullmatch(device):
+        raise UsageError(f"--device {device}: not a device; it is auto, cpu, cuda or cuda:N")
+    step = every_s if every_s is not None else bundle.sampling.every_s
+    if windows_s is not None and frames is None and windows_s < step:
+        if every_s is not None or not bundle.sampling.free:
+            raise UsageError(
+                f"--windows {windows_s:g} is shorter than the step of {step:g} s between pictures: "
+                "some windows would hold none"
+            )
+        step = windows_s
+    try:
+        # Via str: the user's 0.1 means one tenth, not the nearest binary fraction.
+        sampling = (
+            count(frames, start=start, end=end)
+            if frames is not None
+            else every(Fraction(str(step)), start=start, end=end)
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return ClassifyRequest(
+        bundle=bundle.folder.resolve(),
+        bundle_digest=bundle.digest,
+        sampling=sampling,
+        top_k=top_k,
+        windows_s=windows_s,
+        device=device,
+        use_store=use_store,
+        max_pixels=max_pixels,
+    )
+
+
+# --- the work: plan, run, finish ---------------------------------------------------------------
+
+
+def plan(request: ClassifyRequest, input: Input, workers: int) -> list[Part | None]:
+    """Return the parts to run for one input: [None] for the whole, unless splitting it pays.
+
+    Raises:
+        InputError: the input cannot be read.
+    """
+    if workers < 2 or (request.use_store and _stored(request, file_identity(input.path))):
+        return [None]
+    end = video_end_s(input.path, max_pixels=request.max_pixels)
+    sampling = replace(request.sampling, end=min(request.sampling.end or end, end))
+    frames = sum(1 for _ in wanted_times(sampling, end)) if sampling.start < end else 0
+    parts = min(workers, frames // MIN_FRAMES_PER_PART)
+    if parts < 2:
+        return [None]
+    return [Part(part) for part in _split(request.sampling, end, frames, parts)]
+
+
+def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult:
+    """Return the features of an input, or of a part of it: from the store, or decoded and encoded.
+
+    Raises:
+        InputError: the input cannot be read, holds no video, or nothing lies at the wanted times.
+        ModelError: the model is damaged or was exchanged meanwhile.
+    """
+    identity = file_identity(input.path) if request.use_store else None
+    if part is None and identity is not None:
+        entry = _stored(request, identity)
+        if entry is not None and entry.end_s is not None:
+            return PartResult(entry.features, entry.end_s, identity, stored=True)
+    end_s = float(video_end_s(input.path, max_pixels=request.max_pixels))
+    sampling = request.sampling if part is None else part.sampling
+    features, report = _compute(request, input.path, sampling)
+    end_s = max(end_s, report.end_s or 0.0)
+    result = PartResult(features, end_s, identity, stored=False)
+    if part is None:
+        _keep(request, input.path, [result], features)
+    return result
+
+
+def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> dict[str, Any]:
+    """Return the record's fields of one input from all its parts.
+
+    Raises:
+        InputError: `past_end` or `no_video`: there was no picture at any wanted time.
+    """
+    features = join([part.features for part in parts])
+    if len(parts) > 1:
+        _keep(request, input.path, parts, features)
+    return classification(request, features, max(part.end_s for part in parts)).to_record()
+
+
+def classification(request: ClassifyRequest, features: Features, end_s: float) -> Classification:
+    """Apply the model's head to features of a video that ends at `end_s`, and sum it up.
+
+    Raises:
+        InputError: see `finish`.
+    """
+    start_s = float(request.sampling.start)
+    if not len(features):
+        if start_s >= end_s > 0:
+            raise InputError(
+                "past_end", f"nothing lies at {start_s:g} s: the video ends at {end_s:.3f} s"
+            )
+        raise InputError("no_video", "there is no picture at any of the wanted times")
+    bundle, head = _model(request.bundle, request.bundle_digest)
+    judge = _Judge(features, head, bundle.labels)
+    windows = None
+    if request.windows_s is not None:
+        last = request.sampling.end
+        windows = tuple(
+            Window(begin, stop, judge.labels(begin, stop, request.top_k))
+            for begin, stop in _windows(
+                start_s, end_s if last is None else min(end_s, float(last)), request.windows_s
+            )
+        )
+    return Classification(
+        duration_s=end_s,
+        model=bundle.name,
+        version=bundle.version,
+        frames=len(features),
+        labels=judge.labels(-math.inf, math.inf, request.top_k),
+        windows=windows,
+    )
+
+
+# --- scores ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Head:
+    """Linear classes on features: weight float32 [L, D], bias float32 [L]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+class _Judge:
+    """The probabilities of a video's labels."""
+
+    def __init__(self, features: Features, head: _Head, names: tuple[str, ...]) -> None:
+        self._features = features
+        self._head = head
+        self._names = names
+        self._kept: np.ndarray | None = None
+        if len(features) <= KEPT_PROBABILITIES:
+            chunks = [self._probabilities(rows) for rows in _chunks(0, len(features))]
+            self._kept = np.concatenate(chunks)
+
+    def labels(self, start_s: float, end_s: float, top_k: int) -> tuple[LabelScore, ...]:
+        """Return the best labels of [start_s, end_s), best first."""
+        times = self._features.times
+        first, last = (int(i) for i in np.searchsorted(times, [start_s, end_s]))
+        if first == last:
+            return ()
+        total = np.zeros(len(self._names))
+        for rows in _chunks(first, last):
+            total += self._probabilities(rows).sum(axis=0, dtype=np.float64)
+        mean = total / (last - first)  # [L]
+        best = np.argsort(-mean, kind="stable")[:top_k]
+        columns = np.concatenate(
+            [self._probabilities(rows)[:, best] for rows in _chunks(first, last)]
+        )  # [frames, top_k]
+        scores = []
+        for column, label in enumerate(best):
+            strongest = np.argsort(-columns[:, column], kind="stable")[:SUPPORT_TIMES]
+            support = tuple(float(times[first + i]) for i in sorted(strongest))
+            scores.append(LabelScore(self._names[label], float(mean[label]), support))
+        return tuple(scores)
+
+    def _probabilities(self, rows: slice) -> np.ndarray:
+        """Return softmax probabilities of some pictures: float32 [N, L]."""
+        if self._kept is not None:
+            return self._kept[rows]
+        logits = self._features.values[rows] @ self._head.weight.T + self._head.bias  # [N, L]
+        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = exponent / exponent.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+def _chunks(first: int, last: int) -> Iterator[slice]:
+    for begin in range(first, last, HEAD_CHUNK):
+        yield slice(begin, min(begin + HEAD_CHUNK, last))
+
+
+def _windows(start_s: float, end_s: float, length_s: float) -> Iterator[tuple[float, float]]:
+    # The last window ends with the video. One picture's rounding makes no window of its own.
+    number = max(1, math.ceil((end_s - start_s) / length_s - 1e-6))
+    for i in range(number):
+        yield start_s + i * length_s, min(start_s + (i + 1) * length_s, max(end_s, start_s))
+
+
+# --- features ----------------------------------------------------------------------------------
+
+
+def _compute(
+    request: ClassifyRequest, path: Path, sampling: Sampling
+) -> tuple[Features, DecodeReport]:
+    from vmm_cli.encoders.image import encode_frames
+
+    encoder = _encoder(request.bundle, request.bundle_digest, request.device)
+    wanted = FrameRequest("image", sampling, Size(short=encoder.preprocess.short_side))
+    report = DecodeReport()
+    frames = iter_frames(path, [wanted], max_pixels=request.max_pixels, report=report)
+    return encode_frames(encoder, ((frame.time_s, frame.image) for frame in frames)), report
+
+
+def _split(sampling: Sampling, end: Fraction, frames: int, parts: int) -> Iterator[Sampling]:
+    """Yield `parts` plans that together want what `sampling` wants, in order, evenly."""
+    bounds = [i * frames // parts for i in range(parts + 1)]
+    if sampling.kind == "every":
+        assert sampling.step_s is not None
+        edges = [sampling.start + b * sampling.step_s for b in bounds]
+        for first, last in pairwise(edges):
+            yield replace(sampling, start=first, end=sampling.end if last == edges[-1] else last)
+        return
+    whole = replace(sampling, end=end if sampling.end is None else min(sampling.end, end))
+    times = list(wanted_times(whole, None))
+    for low, high in pairwise(bounds):
+        yield within(whole, times[low], times[high] if high < len(times) else None)
+
+
+def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry | None:
+    bundle, _ = _model(request.bundle, request.bundle_digest)
+    entry = store.load(_key(request, bundle, identity))
+    fits = entry is not None and entry.features.values.dtype == np.float32
+    return entry if fits else None
+
+
+def _keep(
+    request: ClassifyRequest, path: Path, parts: Sequence[PartResult], features: Features
+) -> None:
+    """Store the features, unless the file changed while it was read."""
+    identity = parts[0].identity
+    if identity is None or any(part.identity != identity for part in parts) or not len(features):
+        return
+    if file_identity(path) != identity:
+        return
+    bundle, _ = _model(request.bundle, request.bundle_digest)
+    entry = store.Entry(features, max(part.end_s for part in parts))
+    store.save(_key(request, bundle, identity), entry)
+
+
+def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> str:
+    return store.key(identity, bundle.encoders["image"].digest, request.sampling)
+
+
+# --- what a worker keeps between inputs --------------------------------------------------------
+
+
+@lru_cache(maxsize=2)
+def _model(folder: Path, digest: str) -> tuple[Bundle, _Head]:
+    bundle = bundles.read(folder)
+    if bundle.digest != digest:
+        raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
+    tensors = bundles.load_tensors(bundle, "head.")
+    weight, bias = tensors.get("weight"), tensors.get("bias")
+    width = _feature_width(bundle)
+    if weight is None or bias is None or weight.shape != (len(bundle.labels), width):
+        raise ModelError(f"model {bundle.name!r} has no head for its {len(bundle.labels)} labels")
+    return bundle, _Head(weight.astype(np.float32), bias.astype(np.float32))
+
+
+def _feature_width(bundle: Bundle) -> int:
+    from vmm_cli.encoders.catalogue import entry
+
+    if "image" not in bundle.encoders:
+        raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
+    return entry(bundle.encoders["image"].name).width
+
+
+@lru_cache(maxsize=1)
+def _encoder(folder: Path, digest: str, device: str) -> ImageEncoder:
+    from vmm_cli.encoders.catalogue import load_image_encoder
+    from vmm_cli.encoders.image import device_from
+
+    bundle, _ = _model(folder, digest)
+    return load_image_encoder(bundle, device_from(device))

@@ -1,0 +1,315 @@
+"""Which files a run works on, and what each of them is called in records and on disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import unicodedata
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from vmm_cli.errors import NoInputError, UsageError
+
+# fmt: off
+VIDEO_EXTENSIONS = frozenset({
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif",
+    ".h264", ".h265", ".hevc", ".ivf", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv",
+    ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm",
+    ".rmvb", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
+})
+# TypeScript's extensions too: taken unless the content reads as text.
+AMBIGUOUS_EXTENSIONS = frozenset({".ts", ".mts"})
+# Sound and stills in containers whose first bytes say nothing about pictures that move.
+OTHER_EXTENSIONS = frozenset({
+    ".aac", ".ac3", ".avif", ".cr3", ".flac", ".heic", ".heif", ".m4a", ".m4b", ".m4p", ".m4r",
+    ".mka", ".mp3", ".oga", ".opus", ".spx", ".wav", ".webp", ".wma",
+})
+# fmt: on
+
+SNIFF_BYTES = 4096  # reaches past four MPEG-TS packets and an Ogg file's first header pages
+
+_ASF_GUID = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_MXF_PARTITION = bytes.fromhex("060e2b34020501010d010201")  # SMPTE ST 377-1, partition pack key
+_OGG_VIDEO_HEADERS = (b"\x80theora", b"OVP80", b"BBCD\0", b"\x01video\0\0\0", b"\x80daala")
+# fmt: off
+_NOT_VIDEO_BRANDS = frozenset({
+    b"M4A ", b"M4B ", b"M4P ",  # sound
+    b"avif", b"avis", b"crx ", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevx", b"mif1",
+    b"msf1",  # stills
+})
+# fmt: on
+_QUICKTIME_FIRST_BOXES = (b"moov", b"mdat", b"wide")  # files older than the ftyp box
+_TS_SYNC = 0x47
+_TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # (packet length, offset of the sync byte), bytes
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file to work on.
+
+    Attributes:
+        path: where it is.
+        name: what records call it: the path as given, or the given folder joined with the path
+            inside it.
+        output_name: what output files and folders are called after: the path inside the given
+            folder, or the file's own name.
+    """
+
+    path: Path
+    name: str
+    output_name: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was found.
+
+    Attributes:
+        inputs: the files, in the order of the arguments, a folder's files sorted by path.
+        missing: the arguments where there is nothing, as given.
+        unreadable: the folders that may not be listed, by name.
+    """
+
+    inputs: tuple[Input, ...]
+    missing: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+def discover(
+    arguments: Sequence[str], *, files_from: str | None = None, nul: bool = False
+) -> Discovery:
+    """Find the inputs that the arguments, and the list in `files_from`, stand for.
+
+    A file is always an input, also where it is none vmm can read: it becomes a failed record. A
+    folder is searched recursively for files that look like video, by extension or first bytes;
+    what is hidden is left out, and so is what is no regular file. Links are followed; each real
+    folder and each real file counts once.
+
+    Args:
+        arguments: paths of files and folders.
+        files_from: a file that lists more of them, or `-` for standard input.
+        nul: the list's entries end with NUL instead of a newline.
+
+    Raises:
+        UsageError: the list cannot be read, or holds NUL where `nul` is not set.
+    """
+    given = list(arguments)
+    if files_from is not None:
+        given += read_list(files_from, nul=nul)
+    inputs: list[Input] = []
+    missing: dict[str, None] = {}
+    unreadable: dict[str, None] = {}
+    seen: set[str] = set()
+    for argument in given:
+        kind = _kind(argument)
+        if kind == "missing":
+            missing[argument] = None
+        elif kind == "folder":
+            found, closed = _search(argument, seen)
+            inputs += found
+            unreadable |= dict.fromkeys(closed)
+        elif _first_time(argument, seen):
+            inputs.append(Input(Path(argument), argument, os.path.basename(argument)))  # noqa: PTH119 - Path drops what the user typed
+    return Discovery(tuple(inputs), tuple(missing), tuple(unreadable))
+
+
+def require_inputs(discovery: Discovery, arguments: Sequence[str]) -> None:
+    """Raise NoInputError where nothing was found, not even something to report as failed."""
+    if discovery.inputs or discovery.missing or discovery.unreadable:
+        return
+    where = ", ".join(_shown(argument) for argument in arguments) or "the list"
+    raise NoInputError(f"no video found in {where}; name files or folders that hold some")
+
+
+def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) -> list[str]:
+    """Return the paths that a list file, or standard input for `-`, names.
+
+    Empty entries are left out. Bytes that are no UTF-8 come through as `os.fsdecode` gives them.
+    A carriage return at a line's end belongs to the line ending unless a path with it exists.
+
+    Raises:
+        UsageError: the list cannot be read, or holds NUL where `nul` is not set.
+    """
+    try:
+        if source == "-":
+            content = (stdin or sys.stdin.buffer).read()
+        else:
+            content = Path(source).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"the list {_shown(source)} cannot be read: {reason}") from None
+    if nul:
+        return [os.fsdecode(entry) for entry in content.split(b"\0") if entry]
+    if b"\0" in content:
+        raise UsageError(f"the list {_shown(source)} holds NUL bytes; read it with -0")
+    entries = (os.fsdecode(line) for line in content.split(b"\n"))
+    return [entry for entry in map(_without_carriage_return, entries) if entry]
+
+
+def refuse_collisions(inputs: Iterable[Input]) -> None:
+    """Raise UsageError where two inputs would write to one name, naming both.
+
+    Names are compared as a file system that ignores case and Unicode's composed forms would; a
+    name that lies inside another one counts as well.
+    """
+    owners: dict[str, Input] = {}
+    for item in inputs:
+        key = _folded(item.output_name)
+        if key in owners:
+            raise _collision(owners[key], item, "both would write to")
+        owners[key] = item
+    for key, item in owners.items():
+        for parent in PurePosixPath(key).parents:
+            if (outer := owners.get(str(parent))) is not None:
+                raise _collision(outer, item, "the second would write into the first's")
+
+
+def looks_like_video(path: Path) -> bool:
+    """Tell whether a regular file is worth trying, by its extension or its first bytes."""
+    extension = path.suffix.lower()
+    if extension in VIDEO_EXTENSIONS:
+        return True
+    if extension in OTHER_EXTENSIONS:
+        return False
+    head = _head(path)
+    if extension in AMBIGUOUS_EXTENSIONS and not _reads_as_text(head):
+        return True
+    return is_video_signature(head)
+
+
+def is_video_signature(head: bytes) -> bool:
+    """Tell whether a file's first bytes are those of a container for moving pictures."""
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in _NOT_VIDEO_BRANDS
+    if head[:4] == b"OggS":
+        return any(header in head for header in _OGG_VIDEO_HEADERS)
+    return (
+        head[4:8] in _QUICKTIME_FIRST_BOXES
+        or head[:4] == b"\x1aE\xdf\xa3"  # EBML: Matroska and WebM
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        or head[:4] == b"FLV\x01"
+        or head[:6] in (b"GIF87a", b"GIF89a")
+        or head[:4] in (b"\0\0\x01\xba", b"\0\0\x01\xb3")  # MPEG program stream, MPEG-1/2 video
+        or head[:16] == _ASF_GUID
+        or head[:12] == _MXF_PARTITION
+        or any(_is_transport_stream(head, length, offset) for length, offset in _TS_PACKETS)
+    )
+
+
+def _is_transport_stream(head: bytes, length: int, offset: int) -> bool:
+    syncs = head[offset::length]
+    return len(syncs) >= 4 and syncs[:4] == bytes([_TS_SYNC]) * 4
+
+
+def _kind(argument: str) -> str:
+    try:
+        mode = os.stat(argument).st_mode  # noqa: PTH116 - an empty argument is no "."
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
+        return "missing"
+    except OSError:  # a link to itself, no permission to look: its record says so
+        return "file"
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
+def _first_time(path: str, seen: set[str]) -> bool:
+    real = os.path.realpath(path)
+    if real in seen:
+        return False
+    seen.add(real)
+    return True
+
+
+def _search(folder: str, seen: set[str]) -> tuple[list[Input], list[str]]:
+    """Return the videos under `folder`, sorted, and the folders that may not be listed."""
+    closed: list[str] = []
+    found: list[str] = []
+    for relative in _walk(folder, closed):
+        path = os.path.join(folder, relative)  # noqa: PTH118 - keeps the name as given
+        if looks_like_video(Path(path)) and _first_time(path, seen):
+            found.append(relative)
+    found.sort(key=lambda relative: relative.split("/"))
+    inputs = [
+        Input(Path(folder, relative), os.path.join(folder, relative), relative)  # noqa: PTH118
+        for relative in found
+    ]
+    return inputs, sorted(closed)
+
+
+def _walk(folder: str, closed: list[str]) -> Iterator[str]:
+    """Yield the paths, relative to `folder`, of the regular files in it that are not hidden.
+
+    What is reached without links comes first, so that a file is called by its own name rather
+    than by a link's. Each real folder is entered once, which ends loops of links.
+    """
+    folders, links = deque([""]), deque[str]()
+    entered: set[tuple[int, int]] = set()
+    while folders or links:
+        relative = folders.popleft() if folders else links.popleft()
+        path = os.path.join(folder, relative) if relative else folder  # noqa: PTH118
+        try:
+            status = os.stat(path)  # noqa: PTH116
+            if stat.S_ISREG(status.st_mode):
+                yield relative
+                continue
+            place = (status.st_dev, status.st_ino)
+            if not stat.S_ISDIR(status.st_mode) or place in entered:
+                continue
+            entered.add(place)
+            with os.scandir(path) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):  # a dangling link, or gone meanwhile
+            continue
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                closed.append(path)
+            continue
+        for entry in entries:
+            if not entry.name.startswith("."):
+                inner = f"{relative}/{entry.name}" if relative else entry.name
+                (links if entry.is_symlink() else folders).append(inner)
+
+
+def _head(path: Path) -> bytes:
+    """Return a file's first bytes; none where it cannot be read."""
+    try:
+        # O_NONBLOCK: should a FIFO have taken the file's place meanwhile, it must not hold us.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, SNIFF_BYTES)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def _reads_as_text(head: bytes) -> bool:
+    return not any(byte < 0x20 and byte not in b"\t\n\r\f" for byte in head)
+
+
+def _without_carriage_return(entry: str) -> str:
+    if entry.endswith("\r") and not os.path.lexists(entry):
+        return entry[:-1]
+    return entry
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _collision(first: Input, second: Input, what: str) -> UsageError:
+    return UsageError(
+        f"{_shown(first.name)} and {_shown(second.name)}: {what} {_shown(first.output_name)} "
+        "in the output; run them one by one, with an output each"
+    )
+
+
+def _shown(name: str) -> str:
+    """Return a name fit for one line of a terminal."""
+    return name if name.isprintable() else ascii(name)

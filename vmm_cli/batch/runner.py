@@ -1,0 +1,445 @@
+"""A pool of spawned workers of which any may die, hang or be killed at the cost of its task alone.
+
+The parent owns nothing fragile: it never blocks on a worker. Messages pass over one socket per
+worker that the parent reads and writes without waiting, so that half a message from a worker that
+died or stopped holds nothing up.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnProcess
+from types import FrameType, TracebackType
+from typing import Any
+
+from vmm_cli.batch.capacity import default_workers
+from vmm_cli.batch.worker import HEADER_BYTES, Report, header, work
+from vmm_cli.errors import InputError
+
+__all__ = ["Outcome", "Task", "WorkerPool", "default_workers"]
+
+# A task's own limit counts from when its function is called; before that a worker starts and
+# imports. Importing torch from a cold network disk takes tens of seconds.
+START_LIMIT_S = 120.0
+# How often a silent worker is asked whether it lives: a process that a task left behind can hold
+# the dead worker's socket open, and then nothing announces the death.
+CHECK_ALIVE_S = 1.0
+# A worker that hung up has ended or is about to; longer, and it has only closed its connection.
+HANG_UP_WAIT_S = 0.5
+# After SIGKILL only a process stuck in the kernel (a dead network disk) takes longer; it is left.
+KILL_WAIT_S = 2.0
+# A result that has begun to arrive is waited for past its task's limit while bytes keep coming.
+STALL_LIMIT_S = 5.0
+READ_BYTES = 1 << 20
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call to be made in a worker.
+
+    Attributes:
+        key: names the task in its outcome; need not be unique.
+        function: at module level, so that a worker can import it.
+        args: picklable.
+        timeout_s: how long the call may take, in seconds; None for no limit.
+    """
+
+    key: str
+    function: Callable[..., object]
+    args: tuple[Any, ...]
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: `value`, or `error` where that is not None.
+
+    Error codes: whatever InputError the function raised; `timeout`; `crashed` (the worker died);
+    `memory`; `internal` (any other exception, with `traceback`). `wall_s` is in seconds.
+    """
+
+    key: str
+    value: object | None
+    error: InputError | None
+    traceback: str | None
+    wall_s: float
+
+
+@dataclass
+class _Job:
+    """A task on its way."""
+
+    key: str
+    content: bytes  # pickled (function, args)
+    timeout_s: float | None
+    restarts: int = 0  # workers that died before they began it
+
+
+@dataclass(eq=False)
+class _Worker:
+    """The parent's view of one worker process."""
+
+    process: SpawnProcess
+    channel: socket.socket
+    job: _Job | None = None
+    since: float = 0.0  # when the job was handed over, then when it began; monotonic seconds
+    begun: bool = False
+    unsent: memoryview = field(default_factory=lambda: memoryview(b""))
+    received: bytearray = field(default_factory=bytearray)
+    heard: float = 0.0  # when bytes last came, monotonic seconds
+    hung_up: bool = False
+
+    def deadline(self) -> float:
+        """Return when to kill it, in monotonic seconds."""
+        if self.job is None or self.job.timeout_s is None:
+            return float("inf")
+        deadline = self.since + self.job.timeout_s + (0.0 if self.begun else START_LIMIT_S)
+        return max(deadline, self.heard + STALL_LIMIT_S) if self.received else deadline
+
+
+class WorkerPool:
+    """Runs tasks in at most `workers` spawned processes, one task each at a time.
+
+    Workers start when there is work for them. One that dies, or runs past its task's limit and is
+    killed, is replaced when there is more to do. They ignore Ctrl-C, print to standard error
+    only, and end with the parent, also where that is killed: on Linux the kernel sees to it when
+    the *thread* that submits and collects ends.
+
+    Use it as a context manager, from one thread; leaving it kills the workers at once.
+
+    Args:
+        workers: how many at most.
+        threads_per_worker: what OpenMP and the BLAS libraries are told before they load.
+        initializer: called with `initargs` in each worker before its first task. Where it raises,
+            each of that worker's tasks fails with its error.
+        initargs: picklable.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        threads_per_worker: int = 1,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"a pool needs at least 1 worker, not {workers}")
+        self._limit = workers
+        self._threads = threads_per_worker
+        self._initializer = initializer
+        self._initargs = initargs
+        self._workers: list[_Worker] = []
+        self._waiting: deque[_Job] = deque()
+        self._outcomes: deque[Outcome] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._closed = False
+
+    def __enter__(self) -> WorkerPool:
+        """Return the pool."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the pool."""
+        self.close()
+
+    @property
+    def pending(self) -> int:
+        """How many submitted tasks have an outcome still to be fetched."""
+        busy = sum(worker.job is not None for worker in self._workers)
+        return len(self._waiting) + busy + len(self._outcomes)
+
+    def submit(self, task: Task) -> None:
+        """Queue a task; it starts at once where a worker is free.
+
+        Raises:
+            Exception: what pickle raises where the task cannot be passed to another process.
+            OSError: no worker could be started and none is there.
+        """
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        content = pickle.dumps((task.function, task.args), pickle.HIGHEST_PROTOCOL)
+        self._waiting.append(_Job(task.key, content, task.timeout_s))
+        self._hand_out()
+
+    def next_outcome(self) -> Outcome:
+        """Wait for the next task to end, in whatever order, and return what came of it.
+
+        Limits are kept while this waits: call it again soon.
+
+        Raises:
+            LookupError: no task is pending.
+            OSError: no worker could be started and none is there.
+        """
+        while not self._outcomes:
+            if not self.pending:
+                raise LookupError("no task is pending")
+            self._hand_out()
+            self._wait()
+            self._hand_out()  # at once: the caller may take a while with the outcome
+        return self._outcomes.popleft()
+
+    def close(self) -> None:
+        """Kill all workers, busy or not, and drop what is pending. Safe to call again."""
+        with _interruptions_held():
+            self._closed = True
+            self._waiting.clear()
+            self._outcomes.clear()
+            for worker in self._workers:
+                worker.process.kill()
+            while self._workers:
+                self._remove(self._workers[-1])
+            self._selector.close()
+
+    def _hand_out(self) -> None:
+        """Give waiting jobs to free workers, and start workers for the rest."""
+        while self._waiting:
+            worker = next((w for w in self._workers if w.job is None), None)
+            if worker is None:
+                if len(self._workers) >= self._limit:
+                    return
+                try:
+                    worker = self._start_worker()
+                except OSError:  # no memory or no process left: those that run may do
+                    if not self._workers:
+                        raise
+                    self._limit = len(self._workers)
+                    return
+            self._assign(worker, self._waiting.popleft())
+
+    def _assign(self, worker: _Worker, job: _Job) -> None:
+        worker.job, worker.begun, worker.since = job, False, time.monotonic()
+        worker.unsent = memoryview(header(len(job.content)) + job.content)
+        self._send(worker)
+
+    def _start_worker(self) -> _Worker:
+        # Started before signals are held: starting it would let them through again.
+        resource_tracker.ensure_running()
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = socket.socketpair()
+        with _interruptions_held(), theirs:
+            try:
+                process = context.Process(
+                    target=work,
+                    args=(theirs, os.getpid(), self._initializer, self._initargs),
+                    daemon=True,
+                    name="vmm-worker",
+                )
+                with _threads_in_environment(self._threads):
+                    process.start()
+            except BaseException:
+                ours.close()
+                raise
+            ours.setblocking(False)
+            worker = _Worker(process, ours)
+            self._workers.append(worker)
+            self._selector.register(ours, selectors.EVENT_READ, worker)
+            self._selector.register(process.sentinel, selectors.EVENT_READ, worker)
+        return worker
+
+    def _wait(self) -> None:
+        """Wait until something happens to a worker, and see to it."""
+        now = time.monotonic()
+        first_deadline = min((worker.deadline() for worker in self._workers), default=now)
+        pause = min(CHECK_ALIVE_S, max(0.0, first_deadline - now))
+        for key, events in self._selector.select(pause):
+            worker: _Worker = key.data
+            if events & selectors.EVENT_WRITE:
+                self._send(worker)
+            if events & selectors.EVENT_READ and key.fileobj is worker.channel:
+                self._receive(worker)
+        for worker in tuple(self._workers):
+            if worker.hung_up or not worker.process.is_alive():
+                self._bury(worker)
+            elif worker.deadline() <= time.monotonic():
+                self._end_overdue(worker)
+
+    def _send(self, worker: _Worker) -> None:
+        """Write what the socket takes of the job; the rest follows when it takes more."""
+        try:
+            while worker.unsent:
+                worker.unsent = worker.unsent[worker.channel.send(worker.unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:  # it died; its sentinel tells
+            worker.unsent = memoryview(b"")
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.unsent else 0)
+        if self._selector.get_key(worker.channel).events != events:
+            self._selector.modify(worker.channel, events, worker)
+
+    def _receive(self, worker: _Worker) -> bool:
+        """Read what there is, without waiting for more; tell whether there was anything."""
+        try:
+            chunk = worker.channel.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:  # reset: it died with part of its task unread
+            chunk = b""
+        if not chunk:
+            worker.hung_up = True
+            return False
+        worker.received += chunk
+        worker.heard = time.monotonic()
+        while (content := _take_message(worker)) is not None:
+            if content:
+                self._settle(worker, _unpickled(content))
+            else:
+                worker.begun, worker.since = True, worker.heard
+        return True
+
+    def _settle(self, worker: _Worker, report: Report) -> None:
+        """Note the outcome of a worker's job and free the worker."""
+        job = worker.job
+        if job is None:
+            return
+        error = None if report.code is None else InputError(report.code, report.message)
+        wall_s = time.monotonic() - worker.since
+        self._outcomes.append(Outcome(job.key, report.value, error, report.traceback, wall_s))
+        worker.job = None
+
+    def _bury(self, worker: _Worker) -> None:
+        """Remove a worker that died, after reading what it had still sent."""
+        # Ends at the end of the stream, or where nothing more comes though a process that the
+        # worker left behind holds the socket open.
+        while worker.job is not None and self._receive(worker):
+            pass
+        worker.process.join(HANG_UP_WAIT_S)
+        how = _death(worker.process.exitcode)
+        if (job := worker.job) is not None and not worker.begun and job.restarts == 0:
+            # It died before the task had its turn, so the task has another.
+            job.restarts += 1
+            worker.job = None
+            self._waiting.appendleft(job)
+        self._settle(worker, Report(None, "crashed", f"the process that worked on it {how}"))
+        self._remove(worker)
+
+    def _end_overdue(self, worker: _Worker) -> None:
+        assert worker.job is not None
+        worker.process.kill()
+        limit = f"{worker.job.timeout_s:g} s"
+        if worker.begun:
+            what = f"not done after {limit}; raise the limit with --timeout"
+        else:
+            what = f"its worker had not started after {START_LIMIT_S:g} s"
+        self._settle(worker, Report(None, "timeout", what))
+        self._remove(worker)
+
+    def _remove(self, worker: _Worker) -> None:
+        """Kill a worker, if need be, and let go of all it holds."""
+        self._selector.unregister(worker.channel)
+        self._selector.unregister(worker.process.sentinel)
+        worker.channel.close()
+        worker.process.kill()
+        worker.process.join(KILL_WAIT_S)
+        with suppress(ValueError):  # still there: stuck in the kernel
+            worker.process.close()
+        self._workers.remove(worker)
+
+
+def _take_message(worker: _Worker) -> memoryview | None:
+    """Cut the first whole message off what was received; return its content, None if none."""
+    received = worker.received
+    if len(received) < HEADER_BYTES:
+        return None
+    end = HEADER_BYTES + int.from_bytes(received[:HEADER_BYTES], "big")
+    if len(received) < end:
+        return None
+    worker.received = received[end:]  # as a rule nothing: a result of 100 MB is not copied
+    return memoryview(received)[HEADER_BYTES:end]
+
+
+def _unpickled(content: memoryview) -> Report:
+    try:
+        report = pickle.loads(content)
+    except MemoryError:
+        return Report(None, "memory", "there was not enough memory to take its result")
+    except Exception as error:
+        what = f"its result cannot be read back: {type(error).__name__}: {error}"
+        return Report(None, "internal", what)
+    assert isinstance(report, Report)
+    return report
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "closed its connection"
+    if exit_code >= 0:
+        return f"ended by itself with code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-exit_code}"
+    hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
+    return f"was ended by {name}{hint}"
+
+
+@contextmanager
+def _threads_in_environment(threads: int) -> Iterator[None]:
+    """Set the thread counts that a process started meanwhile finds before it imports anything."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _interruptions_held() -> Iterator[None]:
+    """Put signals off until the end of the block, so that no worker is lost half started.
+
+    They are blocked in this thread: a process started meanwhile inherits that and so cannot be
+    hit before it ignores Ctrl-C. Another thread may still take the signal, and Python would then
+    raise here: so its handlers, where this is the thread they run in, only take note.
+    """
+    noted: list[int] = []
+    handlers: dict[signal.Signals, Any] = {}
+
+    def take_note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+        if threading.current_thread() is threading.main_thread():
+            for number in _INTERRUPTIONS:
+                if callable(handler := signal.getsignal(number)):
+                    handlers[number] = handler
+                    signal.signal(number, take_note)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for noted_number in noted:
+            signal.raise_signal(noted_number)

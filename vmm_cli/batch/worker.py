@@ -1,0 +1,132 @@
+"""The worker's side of the pool: take a task, run it, pass back what came of it, until told to end.
+
+Both sides speak in messages over a stream socket: 8 bytes of length, big-endian, then that many
+bytes of pickle. The parent sends (function, args) and closes the socket to end the worker. For
+each task the worker sends `BEGUN`, a message without content, then a `Report`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from vmm_cli.errors import InputError
+
+HEADER_BYTES = 8
+BEGUN = bytes(HEADER_BYTES)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Report(NamedTuple):
+    """What came of one task: a value, or an error's code and message."""
+
+    value: object | None
+    code: str | None = None
+    message: str = ""
+    traceback: str | None = None
+
+
+def header(length: int) -> bytes:
+    """Return what goes before `length` bytes of content."""
+    return length.to_bytes(HEADER_BYTES, "big")
+
+
+def work(
+    channel: socket.socket,
+    parent_pid: int,
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+) -> None:
+    """Serve tasks from `channel` until the parent closes it; never returns to the caller."""
+    _live_and_die_with(parent_pid)
+    _leave_signals_and_stdout_to_the_parent()
+    channel.set_inheritable(False)
+    unready = _attempt(initializer, initargs) if initializer is not None else None
+    with suppress(OSError):  # the parent has gone or closed the channel
+        while (task := _receive(channel)) is not None:
+            channel.sendall(BEGUN)
+            report = unready if unready is not None and unready.code else _run(task)
+            content = _pickled(report)
+            channel.sendall(header(len(content)))
+            channel.sendall(content)
+            del task, report, content  # not held while waiting for the next one
+    # Nobody waits for this process any more: threads a task left behind must not keep it.
+    os._exit(0)
+
+
+def _live_and_die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that ends."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it ended before the kernel knew
+        os._exit(0)
+
+
+def _leave_signals_and_stdout_to_the_parent() -> None:
+    # Ctrl-C reaches the whole process group; it is the parent who decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The parent blocked some signals while it started this process: see runner.py.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # Results are the parent's to print: what a library prints must not get between them.
+    with suppress(OSError):
+        os.dup2(2, 1)
+
+
+def _receive(channel: socket.socket) -> bytes | None:
+    """Return the next message's content, or None where the parent has closed the channel."""
+    length = _receive_bytes(channel, HEADER_BYTES)
+    return None if length is None else _receive_bytes(channel, int.from_bytes(length, "big"))
+
+
+def _receive_bytes(channel: socket.socket, count: int) -> bytes | None:
+    received = bytearray()
+    while len(received) < count:
+        chunk = channel.recv(min(count - len(received), 1 << 20))
+        if not chunk:
+            return None
+        received += chunk
+    return bytes(received)
+
+
+def _run(task: bytes) -> Report:
+    def unpickle_and_call() -> object:
+        function, args = pickle.loads(task)  # imports the function's module
+        return function(*args)
+
+    return _attempt(unpickle_and_call, ())
+
+
+def _attempt(function: Callable[..., object], args: tuple[Any, ...]) -> Report:
+    try:
+        return Report(function(*args))
+    except InputError as error:
+        return Report(None, error.code, error.message, traceback.format_exc())
+    except MemoryError:
+        return Report(None, "memory", "there was not enough memory for it", traceback.format_exc())
+    except BaseException as error:  # SystemExit too: a library that gives up must not end the run
+        return Report(None, "internal", _last_line(error), traceback.format_exc())
+
+
+def _pickled(report: Report) -> bytes:
+    try:
+        return pickle.dumps(report, pickle.HIGHEST_PROTOCOL)
+    except MemoryError:
+        failed = Report(None, "memory", "there was not enough memory to pass its result on")
+    except Exception as error:
+        what = f"its result cannot be passed between processes: {_last_line(error)}"
+        failed = Report(None, "internal", what, traceback.format_exc())
+    return pickle.dumps(failed, pickle.HIGHEST_PROTOCOL)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,439 @@
+"""Model bundles: find, read, verify and save them. No torch is needed here.
+
+A bundle is a folder: `bundle.yaml` (what the model is, its labels, its preprocessing, the digests),
+`weights.safetensors`, `CARD.md`, `recipe.yaml`, `metrics.json`. Everything in it is checked before
+it is used: a bundle may come from anywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from vmm_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA_NAME = "vmm.bundle"
+SCHEMA_VERSION = 1
+TASKS = ("classes", "segments", "valence")
+BUNDLE_FILE = "bundle.yaml"
+WEIGHTS_FILE = "weights.safetensors"
+MAX_BUNDLE_FILE_BYTES = 4 * 2**20  # the largest label map in sight is below 1 MB
+MAX_WEIGHTS_BYTES = 8 * 2**30
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Which encoder a stream of the model uses.
+
+    Attributes:
+        name: as in the encoder catalogue.
+        digest: of its weights and preprocessing, see `encoder_digest`; hex.
+        preprocess: the numbers its pictures or sound are prepared with.
+    """
+
+    name: str
+    digest: str
+    preprocess: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SamplingSpec:
+    """Which pictures the model wants.
+
+    Attributes:
+        every_s: one picture each so many seconds.
+        free: whether the user may ask for another sampling.
+    """
+
+    every_s: float
+    free: bool
+
+
+@dataclass(frozen=True, repr=False)
+class Bundle:
+    """What a bundle's `bundle.yaml` says.
+
+    Attributes:
+        folder: where the bundle lies.
+        digest: SHA-256 of `bundle.yaml`, hex; as that names the digest of the weights, it stands
+            for the whole model.
+        weights_digest: SHA-256 of `weights.safetensors`, hex.
+        task: one of `TASKS`.
+        encoders: by stream.
+    """
+
+    folder: Path
+    digest: str
+    name: str
+    version: int
+    summary: str
+    task: str
+    labels: tuple[str, ...]
+    streams: tuple[str, ...]
+    encoders: Mapping[str, EncoderSpec]
+    network: Mapping[str, Any]
+    sampling: SamplingSpec
+    thresholds: Mapping[str, float]
+    licence: Mapping[str, str]
+    weights_digest: str
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.name!r} version {self.version}, {self.task}, at {self.folder})"
+
+
+@dataclass(frozen=True)
+class BrokenBundle:
+    """A folder among the bundles that cannot be used, and why."""
+
+    folder: Path
+    problem: str
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.folder.name)
+
+
+# --- where bundles lie -------------------------------------------------------------------------
+
+
+def packaged_models() -> Path:
+    """Return the folder of the bundles that ship with vmm, in a wheel and in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def user_models() -> Path:
+    """Return the folder of the user's own bundles; it need not exist."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("vmm")) / "models"
+
+
+def search_folders() -> tuple[Path, ...]:
+    """Return the folders whose subfolders are bundles, in the order they are looked through.
+
+    Those in the environment variable VMM_MODELS (separated as in PATH), the user's, the packaged.
+    """
+    listed = os.environ.get("VMM_MODELS", "").split(os.pathsep)
+    return (*(Path(f) for f in listed if f), user_models(), packaged_models())
+
+
+def find(name: str) -> Path:
+    """Return the folder of the bundle that `--model NAME` means: a path to one, or its name.
+
+    Raises:
+        ModelError: there is none; the message names similar ones.
+    """
+    if (Path(name) / BUNDLE_FILE).is_file():
+        return Path(name)
+    if _NAME.fullmatch(name):
+        for folder in search_folders():
+            if (folder / name / BUNDLE_FILE).is_file():
+                return folder / name
+    if Path(name).is_dir():
+        raise ModelError(f"{name!r} is a folder without {BUNDLE_FILE}, so it is no model bundle")
+    known = [bundle.name for bundle in list_bundles()]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ModelError(f"no model named {name!r}; {hint}See `vmm models list`")
+
+
+def list_bundles() -> tuple[Bundle | BrokenBundle, ...]:
+    """Return what lies in the search folders, by name; the first of a name hides the others.
+
+    The weights are not read, so that this is quick.
+    """
+    found: dict[str, Bundle | BrokenBundle] = {}
+    for folder in search_folders():
+        try:
+            candidates = sorted(p for p in folder.iterdir() if (p / BUNDLE_FILE).is_file())
+        except OSError:  # not there, or not ours to read
+            continue
+        for candidate in candidates:
+            if candidate.name not in found:
+                found[candidate.name] = _read_or_explain(candidate)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _read_or_explain(folder: Path) -> Bundle | BrokenBundle:
+    try:
+        return read(folder)
+    except ModelError as error:
+        return BrokenBundle(folder, str(error))
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def load(name: str) -> Bundle:
+    """Find a bundle by path or name, read what it says, and verify its weights.
+
+    Raises:
+        ModelError: not found, damaged, of a newer schema, or with weights that are not the ones
+            it was saved with.
+    """
+    bundle = read(find(name))
+    verify(bundle)
+    return bundle
+
+
+def read(folder: Path) -> Bundle:
+    """Read a bundle's `bundle.yaml` without looking at its weights.
+
+    Raises:
+        ModelError: see `load`.
+    """
+    path = folder / BUNDLE_FILE
+    data = _read_bytes(path, MAX_BUNDLE_FILE_BYTES)
+    try:
+        # The C parser where it is there: 1000 labels take 10 ms instead of 100.
+        fields = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: is not readable as YAML: {reason}") from None
+    if not isinstance(fields, dict):
+        raise ModelError(f"{path}: holds no fields")
+    try:
+        _check_schema(fields.get("schema"))
+        return _bundle(folder, hashlib.sha256(data).hexdigest(), fields)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+def _check_schema(schema: object) -> None:
+    match = re.fullmatch(rf"{re.escape(SCHEMA_NAME)}/([0-9]{{1,9}})", str(schema))
+    if match is None:
+        raise ValueError(f"is no model bundle: its schema is {schema!r}")
+    if int(match[1]) > SCHEMA_VERSION:
+        raise ValueError(
+            f"has the schema {schema}, newer than this vmm reads ({SCHEMA_NAME}/{SCHEMA_VERSION}); "
+            "update vmm-cli"
+        )
+
+
+def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
+    weights = _mapping(fields, "weights")
+    file = weights.get("file")
+    if file != WEIGHTS_FILE:
+        raise ValueError(
+            f"names {file!r} for its weights; vmm reads {WEIGHTS_FILE} beside {BUNDLE_FILE} "
+            "and nothing else"
+        )
+    name = fields.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"its name {name!r} is not made of letters, digits, '.', '_' and '-'")
+    version = fields.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"its version {version!r} is not a whole number from 1")
+    task = fields.get("task")
+    if task not in TASKS:
+        raise ValueError(f"its task {task!r} is none of {', '.join(TASKS)}")
+    labels = _texts(fields, "labels")
+    if len(set(labels)) != len(labels):
+        raise ValueError("names a label twice")
+    encoders = {
+        stream: _encoder(stream, spec) for stream, spec in _mapping(fields, "encoders").items()
+    }
+    return Bundle(
+        folder=folder,
+        digest=digest,
+        name=name,
+        version=version,
+        summary=str(fields.get("summary", "")),
+        task=task,
+        labels=labels,
+        streams=_texts(fields, "streams"),
+        encoders=encoders,
+        network=_mapping(fields, "network"),
+        sampling=_sampling(_mapping(fields, "sampling")),
+        thresholds=_numbers(fields.get("thresholds") or {}, "thresholds"),
+        licence={str(k): str(v) for k, v in _mapping(fields, "licence").items()},
+        weights_digest=_hex_digest(weights.get("sha256"), "weights"),
+    )
+
+
+def _encoder(stream: str, spec: object) -> EncoderSpec:
+    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+        raise ValueError(f"does not name the encoder of its stream {stream!r}")
+    return EncoderSpec(
+        name=spec["name"],
+        digest=_hex_digest(spec.get("sha256"), f"encoder of {stream!r}"),
+        preprocess=_numbers(spec.get("preprocess") or {}, "preprocess"),
+    )
+
+
+def _sampling(fields: Mapping[str, Any]) -> SamplingSpec:
+    every_s, free = fields.get("every_s"), fields.get("free")
+    if isinstance(every_s, bool) or not isinstance(every_s, int | float) or not 0 < every_s < 1e6:
+        raise ValueError(f"its sampling step {every_s!r} is not a number of seconds")
+    if not isinstance(free, bool):
+        raise ValueError("does not say whether its sampling is free")
+    return SamplingSpec(float(every_s), free)
+
+
+def _mapping(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = fields.get(key)
+    if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
+        raise ValueError(f"has no {key!r}, or not as names with values")
+    return value
+
+
+def _texts(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = fields.get(key)
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise ValueError(f"has no {key!r}, or not as a list of texts")
+    return tuple(value)
+
+
+def _numbers(value: object, key: str) -> dict[str, float]:
+    if not isinstance(value, dict) or not all(
+        isinstance(k, str) and isinstance(v, int | float) for k, v in value.items()
+    ):
+        raise ValueError(f"its {key!r} are not names with numbers")
+    return value
+
+
+def _hex_digest(value: object, what: str) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(f"has no SHA-256 digest of its {what}")
+    return value
+
+
+def _read_bytes(path: Path, limit: int) -> bytes:
+    try:
+        if not path.is_file():
+            raise ModelError(f"{path}: is missing, or not a regular file")
+        if path.stat().st_size > limit:
+            raise ModelError(f"{path}: is larger than {limit // 2**20} MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+def verify(bundle: Bundle) -> None:
+    """Check that the weights are the ones the bundle was saved with, and are no pickle.
+
+    Raises:
+        ModelError: missing, another digest, or another kind of file.
+    """
+    _verified_weights(bundle)
+
+
+def load_tensors(bundle: Bundle, prefix: str = "") -> dict[str, np.ndarray]:
+    """Return the tensors whose name starts with `prefix`, by the rest of their name.
+
+    What is returned was verified: the file is read once, and its bytes are checked.
+
+    Raises:
+        ModelError: see `verify`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(_verified_weights(bundle))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{bundle.folder / WEIGHTS_FILE}: is not readable as safetensors: {error}"
+        ) from None
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _verified_weights(bundle: Bundle) -> bytes:
+    path = bundle.folder / WEIGHTS_FILE
+    data = _read_bytes(path, MAX_WEIGHTS_BYTES)
+    header_bytes = int.from_bytes(data[:8], "little")
+    if header_bytes > len(data) - 8 or data[8:9] != b"{":
+        # Zip (torch.save) or pickle protocol 2 and later.
+        pickled = data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in b"\2\3\4\5")
+        kind = "a pickle, which can run any code when it is read" if pickled else "no safetensors"
+        raise ModelError(f"{path}: refused: it is {kind}; vmm reads safetensors only")
+    if hashlib.sha256(data).hexdigest() != bundle.weights_digest:
+        raise ModelError(
+            f"{path}: refused: its SHA-256 digest is not the one {BUNDLE_FILE} names; "
+            "the file is damaged or was exchanged: fetch or train the model again"
+        )
+    return data
+
+
+def encoder_digest(
+    name: str, preprocess: Mapping[str, float], tensors: Mapping[str, np.ndarray]
+) -> str:
+    """Return what stands for an encoder wherever its features are kept: SHA-256, hex.
+
+    Over the name, the preprocessing, and each tensor's name, dtype, shape and bytes, in the order
+    of names. Labels and heads are not part of it: another head uses the same features.
+    """
+    numbers = {k: float(v) for k, v in preprocess.items()}
+    digest = hashlib.sha256(json.dumps([name, numbers], sort_keys=True).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"\0{key}\0{tensor.dtype.str}\0{list(tensor.shape)}\0".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
+
+
+def save(folder: Path, fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Bundle:
+    """Write `bundle.yaml` and `weights.safetensors`, each whole or not at all; return the bundle.
+
+    `fields` are those of `bundle.yaml` without `schema` and `weights`, which are added here.
+
+    Raises:
+        ModelError: the fields make no valid bundle.
+        OSError: the folder cannot be written.
+    """
+    import numpy as np
+    from safetensors.numpy import save as safetensors_bytes
+
+    # safetensors writes an array's memory as it lies: a transposed view would come back scrambled.
+    weights = safetensors_bytes({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+    whole = {
+        "schema": f"{SCHEMA_NAME}/{SCHEMA_VERSION}",
+        **fields,
+        "weights": {"file": WEIGHTS_FILE, "sha256": hashlib.sha256(weights).hexdigest()},
+    }
+    try:
+        _bundle(folder, "0" * 64, whole)
+    except ValueError as error:
+        raise ModelError(f"{folder}: cannot be saved: {error}") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    # Weights first: a bundle.yaml is there only when what it names is there too.
+    _write_whole(folder / WEIGHTS_FILE, weights)
+    text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
+    _write_whole(folder / BUNDLE_FILE, text.encode())
+    return read(folder)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,181 @@
+"""Assembles the commands and turns every way they can end into an exit code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+import vmm_cli
+from vmm_cli import errors
+from vmm_cli.cli import (
+    cache,
+    classify,
+    configuration,
+    console,
+    doctor,
+    extract_frames,
+    info,
+    models,
+)
+from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
+from vmm_cli.cli.suggest import did_you_mean
+
+EXIT_INTERNAL = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vmm {vmm_cli.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """Make sense of folders of videos: frames, labels and timelines from the shell."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(EXIT_USAGE)
+
+
+def build() -> Any:
+    """Return the whole command line as Typer's command object."""
+    app = typer.Typer(
+        name="vmm",
+        rich_markup_mode=None,  # plain help: no rich to import, no boxes to break in narrow windows
+        pretty_exceptions_enable=False,
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            # Typer's own choice never goes below 50 columns, which wraps twice in a narrow window.
+            "terminal_width": min(max(shutil.get_terminal_size().columns, 30), 100) - 2,
+        },
+    )
+    app.callback(invoke_without_command=True)(_root)
+    app.command("extract-frames")(extract_frames.extract_frames)
+    app.command("classify")(classify.classify)
+    app.command("info")(info.info)
+    app.add_typer(models.app, name="models")
+    app.command("doctor")(doctor.doctor)
+    app.add_typer(cache.app, name="cache")
+    command = get_command(app)
+    _name_environment(command, ())
+    return command
+
+
+def _name_environment(command: Any, path: tuple[str, ...]) -> None:
+    for parameter in command.params if path else ():
+        if parameter.param_type_name == "option" and parameter.name not in COMMAND_LINE_ONLY:
+            parameter.envvar = configuration.environment_names(path, parameter.name, SHARED_NAMES)
+        elif parameter.name == "config":
+            parameter.envvar = "VMM_CONFIG"
+        if parameter.param_type_name == "option":
+            parameter.show_envvar = False  # docs/cli.md lists them; here they hide the help
+    for name, inner in getattr(command, "commands", {}).items():
+        _name_environment(inner, (*path, name))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line `argv` (without the program's name) and return its exit code."""
+    try:
+        return _run(argv)
+    except console.StdoutClosed:
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except errors.VmmError as error:
+        console.error(str(error))
+        console.details(console.traceback_of(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        _usage_error(error)
+        return error.exit_code
+    except Exception as error:
+        console.error(
+            f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+            + ("" if console.settings.verbosity >= 2 else "; run again with -vv for the traceback")
+        )
+        console.details(console.traceback_of(error))
+        return EXIT_INTERNAL
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        code = build().main(args=list(argv), prog_name="vmm", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:  # help or a version, written to what cannot take it
+        console.forget_stdout()
+        if isinstance(error, BrokenPipeError):
+            raise console.StdoutClosed from error
+        raise
+    except SystemExit as error:
+        # Typer itself ends a broken pipe with 1; shell completion ends with its own code.
+        if isinstance(error.__context__, BrokenPipeError):
+            console.forget_stdout()
+            raise console.StdoutClosed from error
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: typer.TyperException) -> None:
+    """Say in one line what is wrong with the command line, and in another where to look."""
+    context = getattr(error, "ctx", None)
+    parameter = getattr(error, "param", None)
+    option = getattr(error, "option_name", None)
+    message = error.format_message().strip()
+    if context is None:
+        console.error(_sentence(message))
+        return
+    if option is not None and hasattr(error, "possibilities"):
+        message = f"no such option {option!r}{_right_place(option, context.command)}"
+    elif parameter is not None and error.message:
+        message = f"{_origin(context, parameter)}: {_sentence(error.message)}"
+    console.error(_sentence(message))
+    console.error(f"see `{context.command_path} --help`")
+
+
+def _right_place(option: str, command: Any) -> str:
+    near = did_you_mean(option, [name for param in command.params for name in param.opts])
+    commands = getattr(command, "commands", {})
+    owners = [
+        name
+        for name, inner in commands.items()
+        if any(option in param.opts for param in inner.params)
+    ]
+    if not near and owners:
+        return f"; options of a command follow it: vmm {owners[0]} {option}"
+    return near
+
+
+def _origin(context: typer.Context, parameter: Any) -> str:
+    """Return what set `parameter`: its flag, a variable, or a line of the configuration file."""
+    source = context.get_parameter_source(parameter.name)
+    name = "" if source is None else source.name
+    if name == "ENVIRONMENT":
+        set_by = parameter.envvar
+        names: Sequence[str] = [set_by] if isinstance(set_by, str) else set_by
+        return next((variable for variable in names if os.environ.get(variable)), names[0])
+    if name == "DEFAULT_MAP":
+        key = parameter.name.replace("_", "-")
+        return f"{context.meta.get(configuration.PATH_KEY)}: {key}"
+    flags = [option for option in parameter.opts if option.startswith("--")]
+    return flags[0] if flags else str(parameter.metavar or parameter.name)
+
+
+def _sentence(message: str) -> str:
+    """Return Typer's or pydantic's message in the form of ours: one line, no capital, no stop."""
+    message = message.removeprefix("Value error, ").replace(". Did you mean", "; did you mean")
+    message = " ".join(message.split()).rstrip(".")
+    return message[:1].lower() + message[1:] if message[1:2].islower() else message

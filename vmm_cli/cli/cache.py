@@ -1,0 +1,66 @@
+"""`vmm cache`: the store of computed features on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from vmm_cli import errors
+from vmm_cli.cli import console
+from vmm_cli.cli.options import DocumentFormat, Verbose, wants_table
+
+app = typer.Typer(help="Look at or clear the store of computed features.")
+
+
+@app.command()
+def info(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
+    """Say where the store is and how full."""
+    from vmm_cli import store
+
+    _print(format, _facts(store.info()))
+    return 0
+
+
+@app.command()
+def clear(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
+    """Remove every entry of the store, and say what was removed."""
+    from vmm_cli import store
+
+    try:
+        removed = store.clear()
+    except OSError as cause:
+        raise errors.OutputError(
+            f"{store.folder()}: cannot be cleared: {cause.strerror}"
+        ) from cause
+    _print(format, {"removed": _facts(removed)})
+    return 0
+
+
+def _facts(info: Any) -> dict[str, Any]:
+    return {
+        "folder": str(info.folder),
+        "entries": info.entries,
+        "size_bytes": info.size_bytes,
+        "limit_bytes": info.limit_bytes,
+    }
+
+
+def _print(format: str | None, document: dict[str, Any]) -> None:
+    if not wants_table(format):
+        from vmm_cli.output.json_document import write_document
+
+        write_document(console.stdout(data=True), document)
+        return
+    stream = console.stdout(data=False)
+    facts = document.get("removed", document)
+    verb = "removed from" if "removed" in document else "in"
+    size = f"{facts['size_bytes'] / 1e6:.1f} MB"
+    limit = f"{facts['limit_bytes'] / 1e9:g} GB"
+    from vmm_cli.output.escape import escape_controls
+
+    stream.write(
+        f"{facts['entries']} entries, {size} {verb} {escape_controls(facts['folder'])}"
+        f" (limit {limit})\n"
+    )
+    stream.flush()

@@ -1,0 +1,206 @@
+"""`vmm classify`: what each video shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+
+import typer
+
+from vmm_cli import errors
+from vmm_cli.cli.clock import clock
+from vmm_cli.cli.options import (
+    Device,
+    End,
+    NoStore,
+    SharedOptions,
+    Start,
+    check_range,
+    complete_model,
+    parse_count,
+    parse_positive_seconds,
+    takes_shared_options,
+)
+
+if TYPE_CHECKING:
+    from vmm_cli.analysis.classify import ClassifyRequest
+    from vmm_cli.output.table import Row, TableOfRecords
+
+# torch, the network and a batch of pictures in one worker: 0.6 GB at its peak, and the decoder's
+# reference pictures (4K H.264: 0.2 GB).
+WORKER_MEMORY_BYTES = 800 * 2**20
+
+CSV_HEADER = ("input", "status", "rank", "label", "score", "times", "start_s", "end_s", "error")
+
+
+@takes_shared_options
+def classify(
+    shared: SharedOptions,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="M",
+            autocompletion=complete_model,
+            help="A name from `vmm models list`, or a folder.",
+        ),
+    ] = "imagenet",
+    top_k: Annotated[
+        int,
+        typer.Option("--top-k", "-k", metavar="K", parser=parse_count, help="Labels to give."),
+    ] = 5,
+    every: Annotated[
+        Fraction | None,
+        typer.Option(
+            "--every",
+            metavar="S",
+            parser=parse_positive_seconds,
+            help="Look at one frame each S seconds.",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--count", metavar="N", parser=parse_count, help="Look at N frames, evenly spread."
+        ),
+    ] = None,
+    windows: Annotated[
+        Fraction | None,
+        typer.Option(
+            "--windows",
+            metavar="S",
+            parser=parse_positive_seconds,
+            help="Give labels for each S seconds: a timeline.",
+        ),
+    ] = None,
+    start: Start = None,
+    end: End = None,
+    device: Device = "auto",
+    no_store: NoStore = False,
+    format: Annotated[
+        Literal["table", "jsonl", "json", "csv"] | None,
+        typer.Option(
+            "--format",
+            metavar="table|jsonl|json|csv",
+            help="[default: by the suffix of -o; table on a terminal, else jsonl].",
+        ),
+    ] = None,
+) -> int:
+    """Label what each video shows.
+
+    INPUT is a video file, or a folder that is searched for videos.
+    """
+    check_range(start, end)
+    if every is not None and count is not None:
+        raise errors.UsageError("--every and --count contradict each other; give one of them")
+    from vmm_cli import bundle
+    from vmm_cli.analysis import classify as analysis
+    from vmm_cli.batch.execute import Work
+    from vmm_cli.cli.running import run_batch
+    from vmm_cli.output.csv_table import CsvTable
+    from vmm_cli.output.json_array import JsonArray
+    from vmm_cli.output.jsonl import JsonLines
+
+    request = analysis.classify_request(
+        bundle.load(model),
+        every_s=None if every is None else float(every),
+        frames=count,
+        start=start or 0,
+        end=end,
+        top_k=top_k,
+        windows_s=None if windows is None else float(windows),
+        device=device,
+        use_store=not no_store,
+        max_pixels=shared.max_pixels,
+    )
+    if device.startswith("cuda"):
+        # A machine without it is found out here, once, and not by each input. Imports torch.
+        from vmm_cli.encoders.image import device_from
+
+        device_from(device)
+    return run_batch(
+        shared,
+        schema=analysis.SCHEMA,
+        request=request,
+        options=analysis_options(request),
+        model_digest=request.bundle_digest,
+        work=Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan),
+        work_memory_bytes=WORKER_MEMORY_BYTES,
+        formats={
+            "table": lambda stream: _table(stream, timeline=windows is not None),
+            "jsonl": JsonLines,
+            "json": JsonArray,
+            "csv": lambda stream: CsvTable(stream, CSV_HEADER, csv_rows),
+        },
+        wanted_format=format,
+    )
+
+
+def analysis_options(request: ClassifyRequest) -> dict[str, object]:
+    """Return what a record depends on, as JSON types; the device and the store change nothing."""
+    return {
+        "sampling": repr(request.sampling),
+        "top_k": request.top_k,
+        "windows_s": request.windows_s,
+        "max_pixels": request.max_pixels,
+    }
+
+
+def csv_rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Return one row for each label, of each window where there are some: see CSV_HEADER."""
+    name, status = record["input"], record["status"]
+    if status != "ok":
+        error = record.get("error")
+        said = f"{error['code']}: {error['message']}" if error else ""
+        yield name, status, None, None, None, None, None, None, said
+        return
+    for start_s, end_s, labels in _spans(record):
+        for rank, label in enumerate(labels, start=1):
+            times = " ".join(str(time_s) for time_s in label["times"])
+            yield name, status, rank, label["label"], label["score"], times, start_s, end_s, ""
+
+
+def table_rows(record: Mapping[str, Any], *, timeline: bool) -> Iterator[Row]:
+    """Return one row for each label; the input stands in the first one only."""
+    from vmm_cli.output.table import Row
+
+    name = record["input"]
+    if record["status"] != "ok":
+        error = record.get("error")
+        reason = f"{error['code']}: {error['message']}" if error else record["status"]
+        blank = ("",) if timeline else ()
+        yield Row((name, *blank, reason, "", ""), failed=error is not None, rule=True)
+        return
+    rows: list[list[str]] = []
+    for start_s, end_s, labels in _spans(record):
+        span = f"{clock(start_s)} - {clock(end_s)}" if timeline else ""
+        shown = [
+            (label["label"], f"{label['score']:.3f}", ", ".join(map(clock, label["times"])))
+            for label in labels
+        ]
+        for said in shown or [("(no frame)", "", "")]:
+            rows.append([name, *([span] if timeline else []), *said])
+            name = span = ""
+    for i, cells in enumerate(rows):
+        yield Row(cells, rule=i == len(rows) - 1)
+
+
+def _spans(
+    record: Mapping[str, Any],
+) -> Iterator[tuple[float | None, float | None, list[dict[str, Any]]]]:
+    if "windows" not in record:
+        yield None, None, record["labels"]
+    for window in record.get("windows", ()):
+        yield window["start_s"], window["end_s"], window["labels"]
+
+
+def _table(stream: TextIO, *, timeline: bool) -> TableOfRecords:
+    from vmm_cli.output.table import Column, TableOfRecords
+
+    columns = [Column("input"), Column("label"), Column("score", number=True), Column("seen at")]
+    if timeline:
+        columns.insert(1, Column("time"))
+    return TableOfRecords(stream, columns, partial(table_rows, timeline=timeline))

@@ -1,0 +1,210 @@
+"""What is said to the user: messages and progress on stderr, a log file, and stdout for results.
+
+Whatever is printed as a message is escaped first: file names and titles are other people's words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from vmm_cli import errors
+from vmm_cli.output.escape import escape_controls
+
+
+class StdoutClosed(Exception):
+    """The reader of standard output is gone (`vmm ... | head`): nothing is left to say."""
+
+
+@dataclass
+class Settings:
+    """How much is said; the options -q, -v and --log-file set it."""
+
+    quiet: bool = False
+    verbosity: int = 0
+    log: TextIO | None = None
+    above_progress: Callable[[str], None] | None = None  # set while a progress bar is drawn
+
+
+settings = Settings()
+
+
+def error(message: str) -> None:
+    """Say what went wrong."""
+    _say("error", message, heard=True)
+
+
+def failure(message: str) -> None:
+    """Say in one line that one input failed."""
+    _say("failed", message, heard=True)
+
+
+def warning(message: str) -> None:
+    """Say what may surprise; -q silences it."""
+    _say("warning", message, heard=not settings.quiet)
+
+
+def info(message: str) -> None:
+    """Say what goes on, with -v."""
+    _say("info", message, heard=settings.verbosity >= 1)
+
+
+def details(text: str) -> None:
+    """Say a traceback, line by line, with -vv; the log file has it anyway."""
+    for line in text.rstrip("\n").split("\n"):
+        _say("debug", line, heard=settings.verbosity >= 2)
+
+
+def traceback_of(exception: BaseException) -> str:
+    """Return the whole traceback as text."""
+    return "".join(traceback.format_exception(exception))
+
+
+def _say(level: str, message: str, *, heard: bool) -> None:
+    line = escape_controls(message)
+    if settings.log is not None:
+        now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        with contextlib.suppress(OSError):  # a full disk must not end the work it would log
+            settings.log.write(f"{now} {level} {line}\n")
+            settings.log.flush()
+    if not heard:
+        return
+    if settings.above_progress is not None:
+        settings.above_progress(line)
+        return
+    with contextlib.suppress(OSError, ValueError):  # stderr closed: there is nobody to tell
+        print(line, file=sys.stderr, flush=True)
+
+
+def open_log(path: Path) -> None:
+    """Append what is said from now on to `path` too. OutputError where that cannot be written."""
+    try:
+        settings.log = path.open("a", encoding="utf-8", errors="backslashreplace")
+    except OSError as cause:
+        raise errors.OutputError(f"{path}: cannot write the log: {cause.strerror}") from cause
+
+
+@dataclass
+class Progress:
+    """A bar that may not be there: `advance` and `total` may be called either way."""
+
+    _bar: Any = None
+    _task: Any = None
+
+    def update(self, done: float, total: float, what: str = "") -> None:
+        """Show `done` of `total`, and a short word on what is being done."""
+        if self._bar is not None:
+            self._bar.update(
+                self._task, completed=done, total=total, description=escape_controls(what)
+            )
+
+
+@contextlib.contextmanager
+def progress(*, shown: bool = True) -> Iterator[Progress]:
+    """Draw a progress bar where stderr is a terminal and -q was not given."""
+    if not shown or settings.quiet or not _is_terminal(sys.stderr):
+        yield Progress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    terminal = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    bar = Bar(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+        redirect_stdout=False,  # results are for stdout, whatever it is
+        redirect_stderr=False,
+    )
+    settings.above_progress = lambda line: terminal.print(Text(line), soft_wrap=True)
+    try:
+        with bar:
+            yield Progress(bar, bar.add_task("", total=None))
+    finally:
+        settings.above_progress = None
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def stdout_is_terminal() -> bool:
+    """Tell whether results would be read by a person."""
+    return _is_terminal(sys.stdout)
+
+
+class Stdout:
+    """Standard output whose failures are named: StdoutClosed, or OutputError (a full disk)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding
+
+    def write(self, text: str) -> int:
+        """Write `text` and return its length."""
+        with _named_failures():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand everything to the reader."""
+        with _named_failures():
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Tell whether a person reads."""
+        return _is_terminal(self._stream)
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._stream.fileno()
+
+
+def stdout(*, data: bool) -> TextIO:
+    """Return standard output for results; `data`: for a program, so UTF-8 whatever the locale.
+
+    Writing raises StdoutClosed where nobody reads any more, OutputError where it is not writable.
+    """
+    if sys.stdout is None:
+        raise errors.OutputError("standard output is closed; give -o FILE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = "utf-8" if data else sys.stdout.encoding
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace", newline="\n")
+    return cast(TextIO, Stdout(sys.stdout))
+
+
+@contextlib.contextmanager
+def _named_failures() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as cause:
+        forget_stdout()
+        raise StdoutClosed from cause
+    except OSError as cause:
+        forget_stdout()
+        raise errors.OutputError(
+            f"cannot write to standard output: {cause.strerror}; what was printed so far is cut"
+        ) from cause
+
+
+def forget_stdout() -> None:
+    """Send what is still buffered nowhere: the interpreter flushes it when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,361 @@
+"""`vmm doctor`: what this installation consists of, and what is wrong with it.
+
+Every part is looked at on its own: one that cannot be imported is a problem in the report, not the
+end of it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import typer
+
+import vmm_cli
+from vmm_cli import errors
+from vmm_cli.cli import configuration, console
+from vmm_cli.cli.options import (
+    COMMAND_LINE_ONLY,
+    SHARED_NAMES,
+    DocumentFormat,
+    Verbose,
+    wants_table,
+)
+from vmm_cli.cli.suggest import did_you_mean
+
+SCHEMA = "vmm.doctor/1"
+
+# Variables that are no option's
+OTHER_VARIABLES = frozenset(
+    {"VMM_CACHE_DIR", "VMM_CACHE_LIMIT_GB", "VMM_MODELS", "VMM_CONFIG", "VMM_DATA"}
+)
+PACKAGES = ("numpy", "pillow", "platformdirs", "pysubs2", "pyyaml", "rich", "safetensors", "typer")
+
+Report = dict[str, Any]
+Complain = Callable[[str, str], None]
+
+
+def doctor(
+    context: typer.Context,
+    format: DocumentFormat = None,
+    verbose: Verbose = 0,
+) -> int:
+    """Say what is installed, what this machine offers, and what is wrong.
+
+    Ends with 1 where something is wrong.
+    """
+    problems: list[dict[str, str]] = []
+    report: Report = {"schema": SCHEMA}
+    sections: tuple[tuple[str, Callable[[Complain], Any]], ...] = (
+        ("versions", versions),
+        ("devices", devices),
+        ("codecs", codecs),
+        ("paths", lambda complain: paths(context.find_root().command, complain)),
+        ("models", bundles),
+    )
+    for name, look in sections:
+
+        def complain(what: str, cure: str, where: str = name) -> None:
+            problems.append({"where": where, "problem": what, "do": cure})
+
+        try:
+            report[name] = look(complain)
+        except Exception as error:  # a broken part must not hide the others
+            complain(f"{type(error).__name__}: {error}", "install vmm-cli again")
+            console.details(console.traceback_of(error))
+            report[name] = None
+    check_variables(context.find_root().command, problems)
+    report["problems"] = problems
+    if wants_table(format):
+        draw(console.stdout(data=False), report)
+    else:
+        from vmm_cli.output.json_document import write_document
+
+        write_document(console.stdout(data=True), report)
+    return 1 if problems else 0
+
+
+def versions(complain: Complain) -> dict[str, str | None]:
+    """Return the versions of vmm, Python, the packages it needs and the libav libraries."""
+    found: dict[str, str | None] = {
+        "vmm": vmm_cli.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+    found["torch"] = _imported("torch", complain, lambda: __import__("torch").__version__)
+    found["torchvision"] = _imported("torchvision", complain, _torchvision_version)
+    found["av"] = None
+    libraries = _imported("av", complain, _libav_versions)
+    found |= libraries or {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+            complain(f"{package} is not installed", f"pip install {package}")
+    return found
+
+
+def _imported(package: str, complain: Complain, look: Callable[[], Any]) -> Any:
+    try:
+        return look()
+    except Exception as error:  # a broken binary raises OSError, RuntimeError, anything
+        complain(
+            f"{package} cannot be imported: {type(error).__name__}: {error}",
+            f"pip install --force-reinstall {package}",
+        )
+        console.details(console.traceback_of(error))
+        return None
+
+
+def _torchvision_version() -> str:
+    from vmm_cli import compat
+
+    compat.ensure_torchvision()
+    import torchvision  # type: ignore[import-untyped]
+
+    return str(torchvision.__version__)
+
+
+def _libav_versions() -> dict[str, str]:
+    from vmm_cli.media.codecs import library_versions
+
+    return library_versions()
+
+
+def devices(complain: Complain) -> dict[str, Any]:
+    """Return what can compute: cores this process may use, the CPU's bf16 units, CUDA devices."""
+    found: dict[str, Any] = {
+        "cpu_cores": len(os.sched_getaffinity(0)),
+        "cpu_bf16": _bf16_units(),
+        "cuda": [],
+    }
+    try:
+        import torch
+    except Exception:
+        return found  # `versions` says so
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            found["cuda"].append(
+                {
+                    "device": f"cuda:{index}",
+                    "name": properties.name,
+                    "memory_bytes": properties.total_memory,
+                }
+            )
+    elif torch.version.cuda is None and Path("/proc/driver/nvidia/version").exists():
+        complain(
+            "there is an NVIDIA GPU, but this torch is built for the CPU alone",
+            "install the CUDA build of torch, or leave it: everything runs on the CPU",
+        )
+    elif torch.version.cuda is not None and Path("/dev/nvidia0").exists():
+        complain(
+            "there is an NVIDIA GPU, but torch cannot use it",
+            "compare the driver (nvidia-smi) with the CUDA version of torch",
+        )
+    return found
+
+
+def _bf16_units() -> list[str]:
+    """Return the CPU's units for bf16 arithmetic; without one bf16 gains nothing."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:  # no Linux
+        return []
+    return [unit for unit in ("amx_bf16", "avx512_bf16") if unit in flags]
+
+
+def codecs(complain: Complain) -> dict[str, dict[str, bool]] | None:
+    """Return which decoders and encoders libav has."""
+    try:
+        from vmm_cli.media import codecs as known
+    except Exception:
+        return None  # `versions` says so
+    found = {"decoders": known.decoders(), "encoders": known.encoders()}
+    for kind, names in found.items():
+        for name, there in names.items():
+            if not there:
+                complain(
+                    f"libav has no {kind[:-1]} {name!r}",
+                    "pip install --force-reinstall --no-cache av",
+                )
+    return found
+
+
+def paths(root: Any, complain: Complain) -> list[dict[str, Any]]:
+    """Return the folders and files of the user that vmm reads and writes."""
+    import platformdirs
+
+    from vmm_cli import store
+
+    config = Path(os.environ.get("VMM_CONFIG") or configuration.user_file())
+    cache = store.folder()
+    data = Path(platformdirs.user_data_dir("vmm")) / "models"
+    if config.exists():
+        commands = configuration.options_of_commands(root, COMMAND_LINE_ONLY)
+        try:
+            configuration.check(configuration.read(config), config, commands, SHARED_NAMES)
+        except errors.UsageError as error:
+            complain(str(error), "correct the file or remove it")
+    found = [
+        _place("configuration", config),
+        _place("feature store", cache),
+        _place("models of the user", data),
+    ]
+    for folder in filter(None, os.environ.get("VMM_MODELS", "").split(os.pathsep)):
+        found.append(_place("models of VMM_MODELS", Path(folder)))
+        if not Path(folder).is_dir():
+            complain(f"VMM_MODELS names {folder}, which is no folder", "correct the variable")
+    try:
+        store.limit_bytes()
+    except errors.UsageError as error:
+        complain(str(error), "correct the variable")
+    _check_store(cache, complain)
+    return found
+
+
+def _place(what: str, path: Path) -> dict[str, Any]:
+    place: dict[str, Any] = {"what": what, "path": str(path), "mode": None, "size_bytes": None}
+    try:
+        status = path.stat()
+    except OSError:
+        return place
+    place["mode"] = f"{stat.S_IMODE(status.st_mode):04o}"
+    place["size_bytes"] = sum(_sizes(path)) if path.is_dir() else status.st_size
+    return place
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield (Path(parent) / name).lstat().st_size
+            except OSError:  # removed meanwhile
+                continue
+
+
+def _check_store(folder: Path, complain: Complain) -> None:
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not os.access(existing, os.W_OK | os.X_OK):
+        complain(
+            f"the feature store {folder} cannot be written",
+            "set VMM_CACHE_DIR to a folder of yours, or use --no-store",
+        )
+    elif existing == folder and stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        complain(f"other users may look into the feature store {folder}", f"chmod 700 {folder}")
+
+
+def bundles(complain: Complain) -> list[dict[str, Any]]:
+    """Return every model that is found, each verified against its digests."""
+    from vmm_cli import bundle
+
+    found: list[dict[str, Any]] = []
+    shipped = bundle.packaged_models()
+    for model in bundle.list_bundles():
+        problem = model.problem if isinstance(model, bundle.BrokenBundle) else None
+        if not isinstance(model, bundle.BrokenBundle):
+            try:
+                bundle.verify(model)
+            except errors.ModelError as error:
+                problem = str(error)
+        if problem is not None:
+            ours = model.folder.parent == shipped
+            complain(problem, "install vmm-cli again" if ours else f"remove {model.folder}")
+        found.append(
+            {
+                "name": model.name,
+                "version": getattr(model, "version", None),
+                "path": str(model.folder),
+                "verified": problem is None,
+            }
+        )
+    if not any(model["path"].startswith(str(shipped)) for model in found):
+        complain(f"the models that come with vmm are not in {shipped}", "install vmm-cli again")
+    return found
+
+
+def check_variables(root: Any, problems: list[dict[str, str]]) -> None:
+    """Add a problem for each VMM_* variable that nothing reads: likely a typo."""
+    known = set(OTHER_VARIABLES) | set(_variables(root))
+    problems.extend(
+        {
+            "where": "environment",
+            "problem": f"nothing reads the variable {name}{did_you_mean(name, known)}",
+            "do": "correct or unset it",
+        }
+        for name in sorted(os.environ)
+        if name.startswith("VMM_") and name not in known
+    )
+
+
+def _variables(command: Any) -> Iterator[str]:
+    for parameter in command.params:
+        names = parameter.envvar or ()
+        yield from ([names] if isinstance(names, str) else names)
+    for inner in getattr(command, "commands", {}).values():
+        yield from _variables(inner)
+
+
+def draw(stream: TextIO, report: Report) -> None:
+    """Draw the report for people."""
+    from vmm_cli.output.table import Column, Row, print_table
+
+    rows = [
+        Row((title, text), rule=last)
+        for section in ("versions", "devices", "codecs", "paths", "models")
+        for title, text, last in _with_last(_lines(section, report[section]))
+    ]
+    print_table(stream, (Column("what"), Column("found")), rows)
+    stream.write("\n")
+    for problem in report["problems"]:
+        from vmm_cli.output.escape import escape_controls
+
+        stream.write(escape_controls(f"problem: {problem['problem']}") + "\n")
+        stream.write(escape_controls(f"  cure: {problem['do']}") + "\n")
+    if not report["problems"]:
+        stream.write("no problems found\n")
+    stream.flush()
+
+
+def _with_last(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, bool]]:
+    lines = list(lines)
+    for i, (title, text) in enumerate(lines):
+        yield title, text, i == len(lines) - 1
+
+
+def _lines(section: str, found: Any) -> Iterator[tuple[str, str]]:
+    if found is None:
+        yield section, "unknown: see below"
+    elif section == "versions":
+        for name, version in found.items():
+            yield name, version or "missing"
+    elif section == "devices":
+        yield "CPU cores", str(found["cpu_cores"])
+        yield "CPU units for bf16", ", ".join(found["cpu_bf16"]) or "none"
+        for device in found["cuda"]:
+            yield device["device"], f"{device['name']}, {device['memory_bytes'] / 2**30:.0f} GiB"
+        if not found["cuda"]:
+            yield "CUDA", "none"
+    elif section == "codecs":
+        for kind, names in found.items():
+            yield kind, " ".join(name if there else f"(no {name})" for name, there in names.items())
+    elif section == "paths":
+        for place in found:
+            state = "not there yet"
+            if place["mode"] is not None:
+                state = f"mode {place['mode']}, {place['size_bytes'] / 1e6:.1f} MB"
+            yield place["what"], f"{place['path']} ({state})"
+    elif section == "models":
+        for model in found:
+            state = "verified" if model["verified"] else "cannot be used: see below"
+            yield f"model {model['name']}", f"version {model['version']}, {state}"
+        if not found:
+            yield "models", "none"

@@ -1,0 +1,267 @@
+"""`vmm extract-frames`: pictures of each video, as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vmm_cli import errors
+from vmm_cli.cli.clock import clock
+from vmm_cli.cli.options import (
+    End,
+    SharedOptions,
+    Start,
+    check_range,
+    parse_count,
+    parse_positive_seconds,
+    parse_time,
+    takes_shared_options,
+)
+
+if TYPE_CHECKING:
+    from vmm_cli.media.geometry import Size
+    from vmm_cli.media.sampling import Sampling
+    from vmm_cli.output.table import Row
+
+SCHEMA = "vmm.extract-frames/1"
+# A decoder of 4K pictures with its references, the scaled picture and the interpreter.
+WORKER_MEMORY_BYTES = 400 * 2**20
+MAX_SIDE = 16384
+DEFAULT_FPS = Fraction(1)
+COLUMNS = ("input", "duration", "frames", "folder", "notes")
+
+_SIZE = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
+_RATE = re.compile(r"(\d+\.?\d*|\.\d+)(?:/(\d+))?", re.ASCII)
+
+
+def parse_size(text: object) -> tuple[int, ...]:
+    """Return (width, height) from "640x360" or (shorter side,) from "224". ValueError otherwise."""
+    word = str(text).strip()
+    match = _SIZE.fullmatch(word)
+    sides = tuple(int(side) for side in match.groups() if side) if match else ()
+    if not sides or not all(2 <= side <= MAX_SIDE for side in sides):
+        raise ValueError(
+            f"{word!r} is no size; give WxH (640x360) or the shorter side (224), "
+            f"from 2 to {MAX_SIDE}"
+        )
+    return sides
+
+
+def parse_rate(text: object) -> Fraction:
+    """Return frames per second from "5", "0.5" or "30000/1001". ValueError otherwise."""
+    word = str(text).strip()
+    match = _RATE.fullmatch(word)
+    if match is None or not Fraction(match[1]) or match[2] and not int(match[2]):
+        raise ValueError(f"{word!r} is no frame rate above 0; give 5, 0.5 or 30000/1001")
+    return Fraction(match[1]) / int(match[2] or 1)
+
+
+def parse_times(text: object) -> tuple[Fraction, ...]:
+    """Return the times of a comma-separated list. ValueError otherwise."""
+    return tuple(parse_time(word) for word in str(text).split(",") if word.strip()) or (
+        parse_time(text),
+    )
+
+
+def parse_quality(text: object) -> int:
+    """Return a quality from 1 to 100. ValueError otherwise."""
+    quality = parse_count(text)
+    if quality > 100:
+        raise ValueError(f"{quality} is no quality; give 1 (smallest files) to 100 (best pictures)")
+    return quality
+
+
+@takes_shared_options
+def extract_frames(
+    shared: SharedOptions,
+    fps: Annotated[
+        Fraction | None,
+        typer.Option(
+            "--fps", metavar="F", parser=parse_rate, help="F frames a second [default: 1]."
+        ),
+    ] = None,
+    every: Annotated[
+        Fraction | None,
+        typer.Option(
+            "--every", metavar="S", parser=parse_positive_seconds, help="A frame each S seconds."
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--count", metavar="N", parser=parse_count, help="N frames, evenly spread."
+        ),
+    ] = None,
+    at: Annotated[
+        Any,
+        typer.Option(
+            "--at",
+            metavar="T,...",
+            parser=parse_times,
+            help="The frames shown at these times: seconds or [HH:]MM:SS[.mmm].",
+        ),
+    ] = None,
+    keyframes: Annotated[bool, typer.Option("--keyframes", help="Every keyframe.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="Every frame.")] = False,
+    start: Start = None,
+    end: End = None,
+    size: Annotated[
+        Any,
+        typer.Option(
+            "--size",
+            metavar="WxH|SHORT",
+            parser=parse_size,
+            help="Exact size, or the shorter side with the aspect kept [default: as shown].",
+        ),
+    ] = None,
+    image_format: Annotated[
+        Literal["jpg", "png", "webp"],
+        typer.Option("--image-format", metavar="jpg|png|webp", help="Kind of picture files."),
+    ] = "jpg",
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            "--quality",
+            metavar="1-100",
+            parser=parse_quality,
+            help="Of jpg and webp [default: 97 for jpg, which is ffmpeg's -q:v 3; 90 for webp].",
+        ),
+    ] = None,
+    contact_sheet: Annotated[
+        bool, typer.Option("--contact-sheet", help="Also draw one overview picture per video.")
+    ] = False,
+    format: Annotated[
+        Literal["table", "json", "jsonl"] | None,
+        typer.Option(
+            "--format",
+            metavar="table|json|jsonl",
+            help="Of the records [default: table on a terminal, else jsonl].",
+        ),
+    ] = None,
+) -> int:
+    """Write frames of each video as picture files, under -o DIR.
+
+    INPUT is a video file, or a folder that is searched for videos. Each input gets a folder of its
+    own, named by its path, with the pictures and frames.jsonl, a line a picture. Wanted times
+    count from --start. Give at most one of --fps, --every, --count, --at, --keyframes, --all.
+    """
+    from vmm_cli.batch.execute import Work
+    from vmm_cli.cli.running import run_batch
+    from vmm_cli.media.geometry import Size
+    from vmm_cli.output import frames_folder
+    from vmm_cli.output.json_array import JsonArray
+    from vmm_cli.output.jsonl import JsonLines
+    from vmm_cli.output.table import Column, TableOfRecords
+
+    if shared.output is None:
+        raise errors.UsageError("no output folder is given; name one with -o DIR")
+    if quality is not None and image_format == "png":
+        raise errors.UsageError("--quality means nothing for png, which loses nothing; leave it out")
+    check_range(start, end)
+    sampling = _sampling(fps, every, count, at, keyframes, all, start, end)
+    request = frames_folder.ExtractRequest(
+        output=shared.output,
+        sampling=sampling,
+        size=_size(size, Size),
+        image_format=image_format,
+        quality=quality,
+        contact_sheet=contact_sheet,
+        max_pixels=shared.max_pixels,
+    )
+    columns = [Column(title, number=title in ("duration", "frames")) for title in COLUMNS]
+    return run_batch(
+        shared,
+        schema=SCHEMA,
+        request=request,
+        options={
+            "sampling": repr(sampling),
+            "size": list(size or ()),
+            "image_format": image_format,
+            "quality": quality,
+            "contact_sheet": contact_sheet,
+        },
+        work=Work(run=frames_folder.run, finish=frames_folder.finish, plan=frames_folder.plan),
+        work_memory_bytes=WORKER_MEMORY_BYTES,
+        formats={
+            "table": lambda stream: TableOfRecords(stream, columns, table_rows),
+            "json": JsonArray,
+            "jsonl": JsonLines,
+        },
+        wanted_format=format,
+        output_folder=True,
+    )
+
+
+def _size(sides: tuple[int, ...] | None, make: type[Size]) -> Size | None:
+    if not sides:
+        return None
+    return make(short=sides[0]) if len(sides) == 1 else make(width=sides[0], height=sides[1])
+
+
+def _sampling(
+    fps: Fraction | None,
+    every: Fraction | None,
+    count: int | None,
+    at: tuple[Fraction, ...] | None,
+    keyframes: bool,
+    all: bool,
+    start: Fraction | None,
+    end: Fraction | None,
+) -> Sampling:
+    from vmm_cli.media import sampling
+
+    given = {
+        "--fps": fps is not None,
+        "--every": every is not None,
+        "--count": count is not None,
+        "--at": at is not None,
+        "--keyframes": keyframes,
+        "--all": all,
+    }
+    names = [name for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise errors.UsageError(f"{' and '.join(names)} contradict each other; give one of them")
+    begin = start or Fraction(0)
+    if every is not None:
+        return sampling.every(every, start=begin, end=end)
+    if count is not None:
+        return sampling.count(count, start=begin, end=end)
+    if at is not None:
+        return sampling.at(at, start=begin, end=end)
+    if keyframes:
+        return sampling.keyframes(start=begin, end=end)
+    if all:
+        return sampling.all(start=begin, end=end)
+    return sampling.fps(fps or DEFAULT_FPS, start=begin, end=end)
+
+
+def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
+    """Return the table's row for one record."""
+    from vmm_cli.output.table import Row
+
+    if record["status"] == "failed":
+        error = record["error"]
+        yield Row(
+            (record["input"], "", "", "", f"{error['code']}: {error['message']}"), failed=True
+        )
+    elif record["status"] != "ok":
+        yield Row((record["input"], "", "", "", record["status"]))
+    else:
+        notes = []
+        if record["skipped_packets"]:
+            notes.append(f"{record['skipped_packets']} bad packets skipped")
+        if past_end := record.get("past_end_s"):
+            notes.append(f"past the end: {', '.join(f'{t:g} s' for t in past_end)}")
+        yield Row(
+            (
+                record["input"],
+                clock(record["duration_s"]),
+                str(record["frames"]),
+                record["folder"],
+                "; ".join(notes),
+            )
+        )

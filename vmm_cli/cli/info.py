@@ -1,0 +1,106 @@
+"""`vmm info`: what is inside each file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vmm_cli.cli.clock import clock
+from vmm_cli.cli.options import SharedOptions, takes_shared_options
+
+if TYPE_CHECKING:
+    from vmm_cli.output.table import Row
+
+COLUMNS = ("input", "duration", "size", "fps", "video", "sound", "captions", "notes")
+
+
+@takes_shared_options
+def info(
+    shared: SharedOptions,
+    format: Annotated[
+        Literal["table", "json", "jsonl"] | None,
+        typer.Option(
+            "--format",
+            metavar="table|json|jsonl",
+            help="[default: table on a terminal, else jsonl].",
+        ),
+    ] = None,
+) -> int:
+    """Say what is inside each file.
+
+    INPUT is a video file, or a folder that is searched for videos.
+    """
+    from vmm_cli.analysis import media_info
+    from vmm_cli.batch.execute import Work
+    from vmm_cli.cli.running import run_batch
+    from vmm_cli.output.json_array import JsonArray
+    from vmm_cli.output.jsonl import JsonLines
+    from vmm_cli.output.table import Column, TableOfRecords
+
+    columns = [Column(title, number=title in ("duration", "fps")) for title in COLUMNS]
+    return run_batch(
+        shared,
+        schema=media_info.SCHEMA,
+        request=media_info.InfoRequest(max_pixels=shared.max_pixels),
+        options={"max_pixels": shared.max_pixels},
+        work=Work(run=media_info.run, finish=media_info.finish),
+        work_memory_bytes=media_info.WORKER_MEMORY_BYTES,
+        formats={
+            "table": lambda stream: TableOfRecords(stream, columns, table_rows),
+            "json": JsonArray,
+            "jsonl": JsonLines,
+        },
+        wanted_format=format,
+    )
+
+
+def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
+    """Return the table's row for one record."""
+    from vmm_cli.output.table import Row
+
+    blank = ("",) * (len(COLUMNS) - 2)
+    if record["status"] == "failed":
+        error = record["error"]
+        yield Row((record["input"], *blank, f"{error['code']}: {error['message']}"), failed=True)
+    elif record["status"] != "ok":
+        yield Row((record["input"], *blank, record["status"]))
+    else:
+        video = record["video"][0] if record["video"] else None
+        yield Row(
+            (
+                record["input"],
+                clock(record["duration_s"]),
+                f"{video['display_width']}x{video['display_height']}" if video else "-",
+                f"{video['frame_rate']:.5g}" if video and video["frame_rate"] else "-",
+                _names(record["video"]),
+                _names(record["audio"]),
+                _names(record["captions"]),
+                ", ".join(_notes(record, video)),
+            )
+        )
+
+
+def _names(streams: list[dict[str, Any]]) -> str:
+    words = []
+    for stream in streams:
+        language = f" ({stream['language']})" if stream.get("language") not in (None, "und") else ""
+        words.append(f"{stream['codec'] or 'unknown'}{language}")
+    return ", ".join(words) or "-"
+
+
+def _notes(record: Mapping[str, Any], video: Mapping[str, Any] | None) -> Iterator[str]:
+    if video:
+        if video["rotation"]:
+            yield f"turned {video['rotation']} degrees"
+        if video["interlaced"]:
+            yield "interlaced"
+        if video["hdr"]:
+            yield f"HDR {video['hdr']}"
+        if video["timestamps_vary"]:
+            yield "uneven times"
+        if not video["decodable"]:
+            yield "no picture could be decoded"
+    if record["title"]:
+        yield f"title {record['title']!r}"

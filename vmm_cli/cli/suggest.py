@@ -1,0 +1,16 @@
+"""Did you mean: the known names nearest to what was typed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the name nearest to `word`, or "" where none is near.
+
+    >>> did_you_mean("--evry", ["--every", "--start"])
+    "; did you mean '--every'?"
+    """
+    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,176 @@
+"""The frozen image encoder: pictures -> pooled features of EfficientNet-Lite0.
+
+Everything runs in fp32, on the GPU too. Labels must agree within 0.01 everywhere, and half
+precision does not keep that: bf16 convolutions, 2.5 times faster on a CPU that has them, move
+single probabilities by 0.06, fp16 and TF32 (11 bits) by 0.01, on 79 pictures of real clips. Speeds
+and differences are those that tools/convert_efficientnet_lite0.py prints.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+
+from vmm_cli.encoders.features import Features
+from vmm_cli.encoders.preprocess import Preprocess, central_square
+from vmm_cli.errors import UsageError
+from vmm_cli.networks.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
+
+# The largest activation is 96 x 112 x 112 floats a picture. Up to 6 pictures it stays below the 32
+# MiB from which the C library maps fresh pages for every allocation: one thread encodes 75
+# pictures a second in batches of 4, 56 in batches of 8 (tools/convert_efficientnet_lite0.py).
+CPU_BATCH = 4
+CUDA_BATCH = 64
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_KEPT_BYTES = 256 * 2**20
+_LARGEST_KEPT_BLOCK_BYTES = 32 * 2**20  # the most that glibc accepts
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEncoder:
+    """A loaded encoder; `encode` is a function of it and the pictures alone.
+
+    Attributes:
+        network: in evaluation mode, normalisation folded, channels_last.
+        batch: how many pictures run at once.
+    """
+
+    network: EfficientNetLite0
+    preprocess: Preprocess
+    device: torch.device
+    batch: int
+
+
+def device_from(text: str) -> torch.device:
+    """Return the device that `--device auto|cpu|cuda[:N]` means.
+
+    Raises:
+        UsageError: not a device, or not one of this machine.
+    """
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {text}: not a device; it is auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError(f"--device {text}: PyTorch sees no CUDA device; see `vmm doctor`")
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise UsageError(
+                f"--device {text}: this machine has {torch.cuda.device_count()} CUDA device(s)"
+            )
+    return device
+
+
+def image_encoder(
+    tensors: Mapping[str, np.ndarray], preprocess: Preprocess, device: torch.device
+) -> ImageEncoder:
+    """Build the encoder from the network's tensors, by the names of `EfficientNetLite0`.
+
+    Raises:
+        ValueError: the tensors are not this network's.
+    """
+    with torch.device("meta"):  # no time for initial values that are replaced at once
+        network = EfficientNetLite0()
+    try:
+        # Copies: the arrays may be views of read-only bytes.
+        state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
+        network.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise ValueError(" ".join(str(error).split())[:500]) from None
+    network.eval().requires_grad_(False)
+    network.fold_batch_norm()
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu":
+        _keep_freed_memory()
+    return ImageEncoder(
+        network, preprocess, device, CPU_BATCH if device.type == "cpu" else CUDA_BATCH
+    )
+
+
+def encode(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
+    """Encode prepared pictures: uint8 [N, crop, crop, 3] RGB -> float32 [N, 1280].
+
+    On a GPU whose memory does not suffice the batch is halved, down to one picture.
+
+    Raises:
+        torch.OutOfMemoryError: one picture is already too much.
+    """
+    outputs = [np.empty((0, FEATURE_CHANNELS), np.float32)]
+    done, batch = 0, encoder.batch
+    while done < len(images):
+        try:
+            outputs.append(_encode_batch(encoder, images[done : done + batch]))
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+            torch.cuda.empty_cache()
+            batch = max(1, min(batch, len(images) - done) // 2)
+            continue
+        done += batch
+    return np.concatenate(outputs)
+
+
+def encode_frames(encoder: ImageEncoder, frames: Iterable[tuple[float, np.ndarray]]) -> Features:
+    """Encode a stream of pictures, holding one batch of them at a time.
+
+    `frames`: time in seconds, ascending, and uint8 [H, W, 3] RGB, already scaled so that the
+    shorter side has `preprocess.short_side` pixels.
+    """
+    side = encoder.preprocess.crop
+    waiting = np.empty((encoder.batch, side, side, 3), np.uint8)
+    times: list[float] = []
+    values = [np.empty((0, FEATURE_CHANNELS), np.float32)]
+    filled = 0
+    for time_s, image in frames:
+        waiting[filled] = central_square(image, side)
+        times.append(time_s)
+        filled += 1
+        if filled == encoder.batch:
+            values.append(encode(encoder, waiting))
+            filled = 0
+    values.append(encode(encoder, waiting[:filled]))
+    return Features(np.array(times, np.float64), np.concatenate(values))
+
+
+def _encode_batch(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
+    numbers = encoder.preprocess
+    with torch.inference_mode(), _full_precision(encoder.device):
+        x = torch.from_numpy(images).to(encoder.device)  # uint8 [N, H, W, 3]
+        x = x.permute(0, 3, 1, 2)  # -> [N, 3, H, W]: channels_last as it lies in memory
+        x = (x.float() - numbers.mean) / numbers.scale
+        features: np.ndarray = encoder.network(x).cpu().numpy()  # -> [N, 1280]
+    return features
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Keep cuDNN from rounding fp32 convolutions to TF32."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let the C library keep the activations' memory from one batch to the next.
+
+    Otherwise each batch returns it to the system and faults it in again, page by page: measured
+    54 -> 75 pictures a second. Only glibc has these switches.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

@@ -1,0 +1,67 @@
+"""The error tree. Each error says what happened, to which input, and what to do next.
+
+`code` is the short word that stands in a failed record; `exit_code` is what the shell returns
+when the error ends the whole command.
+"""
+
+from __future__ import annotations
+
+
+class VmmError(Exception):
+    """Something the user can be told in one line."""
+
+    code = "error"
+    exit_code = 1
+
+
+class InputError(VmmError):
+    """One input cannot be used; the others go on.
+
+    `code` is one of: missing, unreadable, refused, no_video, past_end, timeout, crashed, memory,
+    collision, output (its results cannot be written), internal.
+    """
+
+    exit_code = 3
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
+        return InputError, (self.code, self.message)  # crosses process borders whole
+
+
+class UsageError(VmmError):
+    """The options contradict each other or cannot be read."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class NoInputError(VmmError):
+    """Nothing to work on was found."""
+
+    code = "no_input"
+    exit_code = 4
+
+
+class OutputError(VmmError):
+    """The output cannot be written."""
+
+    code = "output"
+    exit_code = 1
+
+
+class LockedError(VmmError):
+    """Another run holds the output."""
+
+    code = "locked"
+    exit_code = 11
+
+
+class ModelError(VmmError):
+    """A model is not there, damaged, or not of a kind that can be used."""
+
+    code = "model"
+    exit_code = 1

@@ -1,0 +1,165 @@
+"""The guarded open: which files may be read, and how.
+
+A video file is untrusted input. Playlists and concat scripts can make libav open other files, a
+FIFO can block for ever, and a picture can declare a size that takes all memory; none of that gets
+past `open_media`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+import av.logging
+import av.stream
+import av.video.stream
+
+from vmm_cli.errors import InputError
+
+# libav prints warnings of its own, with bytes of the file in them; ours are enough.
+av.logging.set_level(None)
+
+DEFAULT_MAX_PIXELS = 8192 * 8192
+
+# Demuxers by libav's names. Left out on purpose: whatever opens further files (concat, hls, dash,
+# sdp, imf), devices (lavfi, v4l2, x11grab), image sequences (image2) and text.
+ALLOWED_FORMATS = (
+    "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg",
+    "mpegvideo", "flv", "live_flv", "asf", "ogg", "mxf", "gif", "apng", "webp_pipe", "mjpeg",
+    "jpeg_pipe", "h264", "hevc", "av1", "obu", "ivf", "m4v", "vc1", "dv", "nut", "rm", "wtv",
+    "yuv4mpegpipe", "h263", "wav", "w64", "flac", "mp3", "aac", "ac3", "eac3", "aiff", "amr",
+    "amrnb", "amrwb", "caf", "au", "ape", "wv", "tta", "dts", "qcp", "loas",
+)  # fmt: skip
+
+# Attached pictures (cover art) are streams of one frame that say nothing about time.
+_NOT_A_PICTURE_STREAM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+
+AV_TIME_BASE = 1_000_000  # libav's container times are in microseconds
+
+
+def check_regular_file(path: Path) -> None:
+    """Raise InputError unless `path` is a regular file that has content."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise InputError("missing", "no such file") from None
+    except OSError as error:
+        raise InputError("unreadable", f"cannot be looked at: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise InputError("refused", f"is {kind}; vmm reads regular files only")
+    if status.st_size == 0:
+        raise InputError("unreadable", "the file is empty (0 bytes)")
+
+
+@contextmanager
+def open_media(
+    path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Iterator[av.container.InputContainer]:
+    """Open a media file for reading and close it again.
+
+    Regular files of the ordinary containers only, through the `file` protocol only, so that no
+    other file is ever read. Decoders get one thread (spread work over processes instead: frame
+    threads beside torch can hang when a loop is left early) and refuse pictures of more than
+    `max_pixels`.
+
+    Raises:
+        InputError: `missing`, `refused` (not a regular file, a playlist, a format not on the
+            list) or `unreadable` (permission, not a media file).
+    """
+    check_regular_file(path)
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(ALLOWED_FORMATS),
+        "max_pixels": str(max_pixels),
+    }
+    try:
+        # `file:` keeps names such as "concat:a|b" or "http://x" from being read as protocols.
+        container = av.open(
+            "file:" + os.fspath(path), "r", options=options, metadata_errors="replace"
+        )
+    except av.error.PermissionError:
+        raise InputError("unreadable", "permission denied") from None
+    except av.error.ArgumentError:
+        # libav answers EINVAL where it knows the format and the list does not have it.
+        raise InputError(
+            "refused", "not a container vmm reads (playlists, scripts and devices are refused)"
+        ) from None
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError("unreadable", f"cannot be opened: {_reason(error)}") from None
+    with container:
+        for stream in container.streams:
+            if stream.type in ("video", "audio"):
+                _bound(stream, max_pixels)
+        yield container
+
+
+def _bound(stream: av.stream.Stream, max_pixels: int) -> None:
+    """Set thread and pixel limits on a stream's decoder, which opens at the first packet."""
+    codec_context = stream.codec_context
+    if codec_context is None:  # a codec libav does not know
+        return
+    codec_context.thread_count = 1
+    if stream.type == "video":
+        codec_context.options = {"max_pixels": str(max_pixels)}
+
+
+def best_video_stream(
+    container: av.container.InputContainer,
+) -> av.video.stream.VideoStream | None:
+    """Return the first video stream that is no attached picture, or None."""
+    for stream in container.streams.video:
+        if not stream.disposition & _NOT_A_PICTURE_STREAM and stream.codec_context is not None:
+            return stream
+    return None
+
+
+def require_video_stream(
+    container: av.container.InputContainer, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> av.video.stream.VideoStream:
+    """Return the video stream to decode.
+
+    Raises:
+        InputError: `no_video`, or `refused` where its pictures exceed `max_pixels`.
+    """
+    stream = best_video_stream(container)
+    if stream is None:
+        held = sorted({s.type for s in container.streams})
+        what = f"only {' and '.join(held)}" if held else "no streams at all"
+        raise InputError("no_video", f"holds no video stream ({what})")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > max_pixels:
+        raise InputError(
+            "refused",
+            f"its pictures are {width}x{height}, above the cap of {max_pixels} pixels; "
+            "raise it with --max-pixels",
+        )
+    return stream
+
+
+def declared_duration_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> float | None:
+    """Return the duration in seconds that the container declares, or None.
+
+    Raises:
+        InputError: as `open_media`.
+    """
+    with open_media(path, max_pixels=max_pixels) as container:
+        return container.duration / AV_TIME_BASE if container.duration else None
+
+
+def clock_origin_s(container: av.container.InputContainer) -> Fraction:
+    """Return the container's start time in seconds: 0 on the clock that players show."""
+    start = container.start_time
+    return Fraction(start, AV_TIME_BASE) if start is not None else Fraction(0)
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text)[:1].lower() + str(text)[1:]

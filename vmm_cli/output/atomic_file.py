@@ -1,0 +1,52 @@
+"""A result file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from vmm_cli import errors
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[TextIO]:
+    """Yield a text file that takes the place of `path` once it is whole and on disk.
+
+    UTF-8 with plain line feeds. A link is followed. OutputError where it cannot be written.
+    """
+    try:
+        target = path.resolve()
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                yield file
+                file.flush()
+                os.fchmod(descriptor, 0o666 & ~_umask())  # mkstemp's 0600 is for secrets
+                os.fsync(descriptor)
+            temporary.replace(target)
+            _sync_folder(target.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except (OSError, RuntimeError) as cause:  # RuntimeError: a loop of links
+        reason = getattr(cause, "strerror", None) or str(cause)
+        raise errors.OutputError(f"{path}: cannot be written: {reason}") from cause
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,273 @@
+"""A folder of frames per video: pictures, `frames.jsonl`, and perhaps a contact sheet.
+
+Everything is made in a hidden folder beside the final one, which takes its place only when whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from vmm_cli.batch.inputs import Input
+from vmm_cli.errors import InputError
+from vmm_cli.media.frames import DecodeReport, FrameRequest, Picture, iter_pictures, video_end_s
+from vmm_cli.media.geometry import Size
+from vmm_cli.media.sampling import Sampling, every, wanted_times
+from vmm_cli.media.sampling import all as all_pictures
+from vmm_cli.media.sampling import at, keyframes
+from vmm_cli.media.stills import ImageFormat, StillEncoder
+
+INDEX_NAME = "frames.jsonl"
+SHEET_NAME = "contact_sheet.jpg"
+
+# Splitting costs a worker's start and a restart of the decoder; shorter stretches gain nothing.
+SPLIT_MIN_PART_S = Fraction(10)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractRequest:
+    """What `vmm extract-frames` was asked for. `output`: the folder that all frames go under."""
+
+    output: Path
+    sampling: Sampling
+    size: Size | None
+    image_format: ImageFormat
+    quality: int | None
+    contact_sheet: bool
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stretch of one video, for one worker; `folder` is where its pictures go for now."""
+
+    folder: Path
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """One written picture, in the order of time; `file` is its name in its part's folder."""
+
+    file: str
+    time_s: float
+    pts: int
+    keyframe: bool
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartResult:
+    """What one worker wrote."""
+
+    folder: Path
+    stills: tuple[Still, ...]
+    skipped_packets: int
+    past_end: tuple[float, ...]
+    duration_s: float | None
+
+
+def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
+    """Split a long video into stretches of time, one a worker; one part where it does not pay."""
+    whole = [Part(_part_folder(request, input, 0), request.sampling)]
+    if request.sampling.kind == "all":
+        return whole  # pictures without a time of their own belong to no stretch
+    end = video_end_s(input.path, max_pixels=request.max_pixels)
+    if request.sampling.end is not None:
+        end = min(end, request.sampling.end)
+    start = request.sampling.start
+    n = min(workers, int((end - start) / SPLIT_MIN_PART_S))
+    if n < 2:
+        return whole
+    cuts = [start + (end - start) * i / n for i in range(1, n)]
+    return [
+        Part(_part_folder(request, input, i), sampling)
+        for i, sampling in enumerate(split(request.sampling, end, cuts))
+    ]
+
+
+def split(sampling: Sampling, end: Fraction, cuts: list[Fraction]) -> list[Sampling]:
+    """Cut a plan at the given times (ascending seconds) so that its parts add up to it.
+
+    The last part keeps the plan's own end, so that what lies past the video's end is still seen.
+    """
+    bounds = [sampling.start, *cuts, None]
+    parts = []
+    for low, high in pairwise(bounds):
+        assert low is not None
+        last = high is None
+        if sampling.kind == "keyframes":
+            parts.append(keyframes(start=low, end=sampling.end if last else high))
+        elif sampling.kind == "all":
+            parts.append(all_pictures(start=low, end=sampling.end if last else high))
+        elif sampling.kind == "every":
+            assert sampling.step_s is not None
+            steps = -((sampling.start - low) // sampling.step_s)  # the first step at or after low
+            first = sampling.start + steps * sampling.step_s
+            stop = sampling.end if last else high
+            if stop is None or first < stop:
+                parts.append(every(sampling.step_s, start=first, end=stop))
+        else:
+            times = [
+                t
+                for t in wanted_times(sampling, end if sampling.kind == "count" else None)
+                if t >= low and (high is None or t < high)
+            ]
+            if times:
+                parts.append(at(times))
+    return parts
+
+
+def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
+    """Write one part's pictures into its hidden folder."""
+    part = part or Part(_part_folder(request, input, 0), request.sampling)
+    encoder = StillEncoder(request.image_format, request.quality)
+    report = DecodeReport()
+    wanted = FrameRequest("frames", part.sampling, request.size)
+    stills = []
+    _fresh_folder(part.folder)
+    pictures = iter_pictures(
+        input.path, [wanted], max_pixels=request.max_pixels, report=report
+    )
+    try:
+        for number, picture in enumerate(pictures):
+            name = f"{number:06d}.{request.image_format}"
+            with _writing(part.folder):
+                (part.folder / name).write_bytes(encoder.encode(picture))
+            stills.append(_still(name, picture))
+    except BaseException:
+        shutil.rmtree(part.folder, ignore_errors=True)
+        raise
+    return PartResult(
+        part.folder,
+        tuple(stills),
+        report.skipped_packets,
+        tuple(report.past_end.get("frames", ())),
+        report.end_s if report.duration_s is None else report.duration_s,
+    )
+
+
+def finish(
+    request: ExtractRequest, input: Input, results: list[PartResult]
+) -> dict[str, Any]:
+    """Put the parts together as the video's folder and return the record's fields."""
+    target = request.output / input.output_name
+    past_end = [t for r in results for t in r.past_end]
+    stills = _in_order(results)
+    duration_s = max((r.duration_s for r in results if r.duration_s is not None), default=None)
+    if not stills:
+        for result in results:
+            shutil.rmtree(result.folder, ignore_errors=True)
+        raise _nothing_there(request.sampling, duration_s)
+    made = results[0].folder
+    with _writing(target):
+        lines = []
+        for number, (folder, still) in enumerate(stills, start=1):
+            name = f"frame_{number:06d}_t{still.time_s:09.3f}.{request.image_format}"
+            (folder / still.file).rename(made / name)
+            lines.append(
+                {
+                    "file": name,
+                    "time_s": round(still.time_s, 6),
+                    "pts": still.pts,
+                    "keyframe": still.keyframe,
+                    "width": still.width,
+                    "height": still.height,
+                }
+            )
+        _write_index(made / INDEX_NAME, lines)
+        if request.contact_sheet:
+            from vmm_cli.output.contact_sheet import draw_contact_sheet
+
+            draw_contact_sheet(made, lines, made / SHEET_NAME)
+        _put_in_place(made, target)
+    for result in results[1:]:
+        shutil.rmtree(result.folder, ignore_errors=True)
+    fields: dict[str, Any] = {
+        "duration_s": None if duration_s is None else round(duration_s, 3),
+        "frames": len(stills),
+        "folder": input.output_name,
+        "skipped_packets": sum(r.skipped_packets for r in results),
+    }
+    if request.contact_sheet:
+        fields["contact_sheet"] = f"{input.output_name}/{SHEET_NAME}"
+    if past_end:
+        fields["past_end_s"] = [round(t, 6) for t in past_end]
+    return fields
+
+
+def _nothing_there(sampling: Sampling, duration_s: float | None) -> InputError:
+    if sampling.kind == "keyframes":
+        return InputError("past_end", "no keyframe lies in the wanted range")
+    length = "" if duration_s is None else f", which ends at {duration_s:.3f} s"
+    return InputError("past_end", f"every wanted time lies past the end of the video{length}")
+
+
+def _in_order(results: list[PartResult]) -> list[tuple[Path, Still]]:
+    """Return all pictures in time order; one shown on both sides of a cut counts once."""
+    found: list[tuple[Path, Still]] = []
+    for result in results:
+        for still in result.stills:
+            if still is result.stills[0] and found and found[-1][1].pts >= still.pts:
+                continue
+            found.append((result.folder, still))
+    return found
+
+
+def _still(name: str, picture: Picture) -> Still:
+    shape = picture.geometry
+    return Still(
+        name, picture.time_s, picture.pts, picture.keyframe, shape.width, shape.height
+    )
+
+
+def _part_folder(request: ExtractRequest, input: Input, index: int) -> Path:
+    target = request.output / input.output_name
+    return target.with_name(f".{target.name}.part{index}")
+
+
+def _fresh_folder(folder: Path) -> None:
+    with _writing(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+        folder.mkdir(parents=True)
+
+
+def _write_index(path: Path, lines: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(made: Path, target: Path) -> None:
+    """Rename the finished folder to its place, where an earlier run's frames may stand."""
+    if target.is_dir() and (target / INDEX_NAME).is_file():
+        old = target.with_name(f".{target.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+        made.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    elif target.exists():
+        raise InputError(
+            "collision",
+            f"{target} is there and holds no frames of an earlier run; choose another -o",
+        )
+    else:
+        made.rename(target)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError("output", f"{path} cannot be written: {error.strerror}") from None
