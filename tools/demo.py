@@ -24,7 +24,10 @@ def main() -> int:
         return done.returncode
     done = subprocess.run([*vmm, "classify", str(clip), "--format", "jsonl"], check=False)
     folder = OUTPUT / clip.name
-    print(f"frames:        {folder} ({len(list(folder.glob('frame_*.jpg')))} pictures)", file=sys.stderr)
+    print(
+        f"frames:        {folder} ({len(list(folder.glob('frame_*.jpg')))} pictures)",
+        file=sys.stderr,
+    )
     print(f"contact sheet: {folder / 'contact_sheet.jpg'}", file=sys.stderr)
     return done.returncode
 

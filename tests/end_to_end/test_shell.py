@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import vmm_cli
+from vmm_cli.cli.app import run
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = ("extract-frames", "classify", "info", "models", "doctor", "cache")
@@ -35,11 +36,14 @@ def test_help_names_every_command_and_is_quick(run_vmm: Vmm) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(run_vmm: Vmm, command: str) -> None:
-    done = run_vmm(command, "--help", env={"COLUMNS": "40"})
-    assert done.returncode == 0
-    assert done.stdout.startswith(f"Usage: vmm {command}")
-    assert max(map(len, done.stdout.splitlines())) <= 50
+def test_every_command_has_help_for_narrow_terminals_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: vmm {command}")
+    assert max(map(len, shown.splitlines())) <= 50
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
@@ -79,13 +83,19 @@ def test_help_and_version_import_nothing_heavy() -> None:
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_a_hint(
-    run_vmm: Vmm, arguments: list[str], message: str
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    done = run_vmm(*arguments)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) <= 2
+    assert run(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err
+    assert len(said.err.splitlines()) <= 2
+
+
+def test_wrong_usage_ends_the_process_with_2(run_vmm: Vmm) -> None:
+    done = run_vmm("clasify", "x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("no such command 'clasify'; did you mean 'classify'?\n")
 
 
 def test_bare_vmm_shows_the_help_on_stderr(run_vmm: Vmm) -> None:
@@ -95,11 +105,10 @@ def test_bare_vmm_shows_the_help_on_stderr(run_vmm: Vmm) -> None:
     assert "Usage: vmm" in done.stderr
 
 
-def test_typed_escape_codes_are_not_echoed_raw(run_vmm: Vmm) -> None:
+def test_typed_escape_codes_are_not_echoed_raw(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["\x1b[31m"], ["info", "--x\x1b[31m"], ["info", "x", "--jobs", "\x1b[31m"]):
-        done = run_vmm(*arguments)
-        assert done.returncode == 2
-        assert "\x1b" not in done.stderr
+        assert run(arguments) == 2
+        assert "\x1b" not in capsys.readouterr().err
 
 
 # --- where settings come from -------------------------------------------------------------------

@@ -40,6 +40,9 @@ TIME_DIGITS = 3
 # A worker takes one to two seconds to import torch: below so many pictures a part, about as long
 # as encoding them takes, splitting a video gains nothing.
 MIN_FRAMES_PER_PART = 64
+# Wanted times are rounded to the stream's ticks: a picture can come half a tick after the time that
+# it answers. Ticks are 0.1 s in the coarsest containers (AVI at 10 pictures a second).
+TICK_TOLERANCE_S = 0.0501
 HEAD_CHUNK = 512  # pictures whose probabilities are computed at once
 # Probabilities of so many pictures are kept (64 MB for 1000 labels); longer videos compute them
 # again for each question.
@@ -103,7 +106,10 @@ class LabelScore:
 
 @dataclass(frozen=True)
 class Window:
-    """The labels of [start_s, end_s); none where no picture was sampled in it."""
+    """The labels of [start_s, end_s); none where no time in it was sampled.
+
+    Its pictures are those shown at the wanted times in it: the first can have appeared before.
+    """
 
     start_s: float
     end_s: float
@@ -292,19 +298,16 @@ def classification(request: ClassifyRequest, features: Features, end_s: float) -
     judge = _Judge(features, head, bundle.labels)
     windows = None
     if request.windows_s is not None:
-        last = request.sampling.end
         windows = tuple(
-            Window(begin, stop, judge.labels(begin, stop, request.top_k))
-            for begin, stop in _windows(
-                start_s, end_s if last is None else min(end_s, float(last)), request.windows_s
-            )
+            Window(begin, stop, judge.labels(first, last, request.top_k))
+            for begin, stop, first, last in _windows(request, features.times, end_s)
         )
     return Classification(
         duration_s=end_s,
         model=bundle.name,
         version=bundle.version,
         frames=len(features),
-        labels=judge.labels(-math.inf, math.inf, request.top_k),
+        labels=judge.labels(0, len(features), request.top_k),
         windows=windows,
     )
 
@@ -332,10 +335,9 @@ class _Judge:
             chunks = [self._probabilities(rows) for rows in _chunks(0, len(features))]
             self._kept = np.concatenate(chunks)
 
-    def labels(self, start_s: float, end_s: float, top_k: int) -> tuple[LabelScore, ...]:
-        """Return the best labels of [start_s, end_s), best first."""
+    def labels(self, first: int, last: int, top_k: int) -> tuple[LabelScore, ...]:
+        """Return the best labels of the pictures [first, last), best first."""
         times = self._features.times
-        first, last = (int(i) for i in np.searchsorted(times, [start_s, end_s]))
         if first == last:
             return ()
         total = np.zeros(len(self._names))
@@ -368,11 +370,29 @@ def _chunks(first: int, last: int) -> Iterator[slice]:
         yield slice(begin, min(begin + HEAD_CHUNK, last))
 
 
-def _windows(start_s: float, end_s: float, length_s: float) -> Iterator[tuple[float, float]]:
+def _windows(
+    request: ClassifyRequest, times: np.ndarray, end_s: float
+) -> Iterator[tuple[float, float, int, int]]:
+    """Yield each window: start_s, end_s, and its pictures as a range [first, last) of `times`.
+
+    A still picture can be shown through several windows and then belongs to each of them.
+    """
+    assert request.windows_s is not None
+    sampling, length_s = request.sampling, request.windows_s
+    start_s = float(sampling.start)
+    until_s = end_s if sampling.end is None else min(end_s, float(sampling.end))
+    wanted = np.array([float(t) for t in wanted_times(sampling, Fraction(end_s))])
+    step_s = (until_s - start_s) / max(1, len(wanted))
+    shown_by = wanted + min(TICK_TOLERANCE_S, step_s / 2)
+    answers = np.maximum(np.searchsorted(times, shown_by, side="right") - 1, 0)
     # The last window ends with the video. One picture's rounding makes no window of its own.
-    number = max(1, math.ceil((end_s - start_s) / length_s - 1e-6))
+    number = max(1, math.ceil((until_s - start_s) / length_s - 1e-6))
     for i in range(number):
-        yield start_s + i * length_s, min(start_s + (i + 1) * length_s, max(end_s, start_s))
+        begin = start_s + i * length_s
+        stop = min(begin + length_s, until_s)
+        low, high = np.searchsorted(wanted, [begin - 1e-9, begin + length_s - 1e-9])
+        first, last = (int(answers[low]), int(answers[high - 1]) + 1) if high > low else (0, 0)
+        yield begin, stop, first, last
 
 
 # --- features ----------------------------------------------------------------------------------

@@ -314,9 +314,7 @@ def takes_shared_options(command: Callable[..., int]) -> Callable[..., int]:
         taken = {parameter.name: values.pop(parameter.name) for parameter in shared}
         return command(shared=SharedOptions(**taken), **values)
 
-    context = inspect.Parameter(
-        "context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
-    )
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     ordered = [context, shared[0], *own, *shared[1:]]
     # Typer reads both: the signature for the order, the annotations for the types.
     with_shared.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]

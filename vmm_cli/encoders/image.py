@@ -93,7 +93,7 @@ def image_encoder(
     network.fold_batch_norm()
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if device.type == "cpu":
-        _keep_freed_memory()
+        keep_freed_memory()
     return ImageEncoder(
         network, preprocess, device, CPU_BATCH if device.type == "cpu" else CUDA_BATCH
     )
@@ -162,7 +162,7 @@ def _full_precision(device: torch.device) -> AbstractContextManager[None]:
 
 
 @cache
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let the C library keep the activations' memory from one batch to the next.
 
     Otherwise each batch returns it to the system and faults it in again, page by page: measured

@@ -55,7 +55,7 @@ HOLD_MAX_PACKETS = 2_000
 HOLD_MAX_BYTES = 64 * 2**20
 # libav's demuxers may fail on one read and recover on the next; more in a row never recovered.
 MAX_DEMUX_FAILURES_IN_A_ROW = 16
-# Seeks go by decoding time, which lies before the presentation time by the reordering delay.
+# A seek may land after the wanted time; then it is tried one keyframe earlier, so many times.
 SEEK_RETRIES = 6
 
 
@@ -443,7 +443,7 @@ def _demux(
                 if packet.size:
                     yield packet
             return
-        except (av.error.FFmpegError, ValueError):
+        except (av.error.FFmpegError, ValueError, IndexError):
             failures += 1
 
 
@@ -612,11 +612,16 @@ class _Jump:
         # A lone entry is what reading the header leaves behind, not an index.
         self._indexed = len(stream.index_entries) > 1
         self._keyframes = sorted({e.timestamp for e in stream.index_entries if e.is_keyframe})
+        first = reader.peek()
+        if self._keyframes and first is not None and first.is_keyframe and first.pts is not None:
+            # Some containers index by decoding time, a fixed delay before presentation.
+            delay = max(0, first.pts - self._keyframes[0])
+            self._keyframes = [k + delay for k in self._keyframes]
         self._settled = -(2**62)  # below this tick (indexed) or position, nothing can be gained
 
     def pays(self, tick: int, upcoming: VideoPacket) -> bool:
         """Tell whether restarting for `tick` skips enough of what lies before it."""
-        here = upcoming.dts if upcoming.dts is not None else upcoming.pts
+        here = upcoming.pts if upcoming.pts is not None else upcoming.dts
         if here is None or tick - here < self._min_ticks:
             return False
         if self._indexed:
@@ -641,18 +646,15 @@ class _Jump:
                 self._reader.drop_until(keyframe)
             return
         self._settled = tick  # where this lands is as near as can be: once is enough
-        target = self._keyframes[bisect_right(self._keyframes, tick) - 1]
-        for _ in range(SEEK_RETRIES):
+        at = bisect_right(self._keyframes, tick) - 1
+        for step_back in range(SEEK_RETRIES):
+            # The wanted time itself: a demuxer that indexes by decoding time corrects for that.
+            target = tick if step_back == 0 else self._keyframes[max(0, at - step_back)]
             try:
                 self._reader.seek(target)
             except av.error.FFmpegError:
                 self._indexed = False
                 return
             first = self._reader.peek()
-            if first is None or first.pts is None or first.pts <= tick:
+            if first is not None and (first.pts is None or first.pts <= tick):
                 return
-            # The keyframe found is decoded before `tick` but shown after it: take the one before.
-            at = bisect_left(self._keyframes, first.dts if first.dts is not None else first.pts)
-            if at == 0:
-                return
-            target = self._keyframes[at - 1]

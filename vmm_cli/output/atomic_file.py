@@ -19,7 +19,7 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
     UTF-8 with plain line feeds. A link is followed. OutputError where it cannot be written.
     """
     try:
-        target = path.resolve()
+        target = Path(os.path.realpath(path))  # unlike resolve(), no error for a loop of links
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
         temporary = Path(name)
         try:
@@ -33,9 +33,8 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except (OSError, RuntimeError) as cause:  # RuntimeError: a loop of links
-        reason = getattr(cause, "strerror", None) or str(cause)
-        raise errors.OutputError(f"{path}: cannot be written: {reason}") from cause
+    except OSError as cause:
+        raise errors.OutputError(f"{path}: cannot be written: {cause.strerror}") from cause
 
 
 def _sync_folder(folder: Path) -> None:

@@ -28,10 +28,11 @@ class CsvTable:
         self._stream = stream
         self._writer = csv.writer(stream, lineterminator="\n")
         self._rows = rows
-        self._writer.writerow(header)
+        self._header: Sequence[str] | None = header  # None once it is written
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write the rows of one record and flush them."""
+        self._begin()
         for row in self._rows(record):
             self._writer.writerow(
                 escape_controls(cell) if isinstance(cell, str) else cell for cell in row
@@ -39,5 +40,11 @@ class CsvTable:
         self._stream.flush()
 
     def close(self) -> None:
-        """Flush, so that the header of an empty result is there too."""
+        """See to it that the header is there where there was no record."""
+        self._begin()
         self._stream.flush()
+
+    def _begin(self) -> None:
+        if self._header is not None:
+            self._writer.writerow(self._header)
+            self._header = None

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vmm_cli.errors import OutputError
+from vmm_cli.output.atomic_file import atomic_file
+
+
+def test_the_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    with atomic_file(path) as stream:
+        stream.write("new é\n")
+        assert path.read_text() == "old"
+    assert path.read_bytes() == "new é\n".encode()
+    assert [p.name for p in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_file(path) as stream:
+        stream.write("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_links_are_followed_and_the_umask_kept(tmp_path: Path) -> None:
+    target = tmp_path / "real.csv"
+    target.write_text("old")
+    link = tmp_path / "link.csv"
+    link.symlink_to(target)
+    before = os.umask(0o027)
+    try:
+        with atomic_file(link) as stream:
+            stream.write("new")
+    finally:
+        os.umask(before)
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "out.csv"
+    with pytest.raises(OutputError, match="cannot be written: No such file"), atomic_file(path):
+        pass
