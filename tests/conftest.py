@@ -45,7 +45,7 @@ def vmm_data() -> Path:
 
 
 def numbered_picture(index: int, width: int, height: int) -> np.ndarray:
-    """A grey picture whose brightness in 8 bars spells `index` in binary, so that it survives coding."""
+    """A picture whose 16 bars spell `index` in binary, so that the number survives coding."""
     picture = np.full((height, width, 3), 16, np.uint8)
     bar = width // 16
     for bit in range(16):

@@ -40,11 +40,17 @@ class Work:
     run(request, input, part) does one part (None: all of the input); finish(request, input,
     results) makes the record's own fields of the results of all parts; plan(request, input,
     workers) may split an input, None for work that is never split.
+
+    For work that writes files of its own, two more, called by the parent while it holds the
+    output: kept(request, input) tells whether what an earlier run wrote is still there; tidy(
+    request) removes what unfinished work left behind, here or in a run that was killed.
     """
 
     run: Callable[[Any, Input, Any], Any]
     finish: Callable[[Any, Input, list[Any]], Record]
     plan: Callable[[Any, Input, int], list[Any]] | None = None
+    kept: Callable[[Any, Input], bool] | None = None
+    tidy: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,9 @@ def execute(
         if output is not None:
             stack.enter_context(lock(output))
             journal = stack.enter_context(Journal(output))
+        if work.tidy is not None:
+            work.tidy(request)
+            stack.callback(work.tidy, request)  # once the workers are gone, before the lock is
         run = _Run(
             work=work,
             request=request,
@@ -175,17 +184,27 @@ class _Run:
             except InputError as error:
                 self.fail(input.name, None, error)
                 return
-            if record is not None:
+            is_kept = self.work.kept is None or self.work.kept(self.request, input)
+            if record is not None and is_kept:
                 self.resumed += 1
                 self._count(ok=True)
                 self.on_record(record)
                 return
         entry = _Entry(input, stage=partial(self._prepared, pool=pool))
-        self._submit(pool, entry, 0, _prepare, (self.work, self.request, input, spare,
-                                               self.timeout_s, self.max_pixels))
+        self._submit(
+            pool,
+            entry,
+            0,
+            _prepare,
+            (self.work, self.request, input, spare, self.timeout_s, self.max_pixels),
+        )
 
     def _submit(
-        self, pool: WorkerPool, entry: _Entry, part: int, function: Callable[..., Any],
+        self,
+        pool: WorkerPool,
+        entry: _Entry,
+        part: int,
+        function: Callable[..., Any],
         args: tuple[Any, ...],
     ) -> None:
         self._serial += 1
@@ -222,17 +241,13 @@ class _Run:
         entry.stage = partial(self._part_done, pool=pool)
         entry.results = [None] * len(prepared.parts)
         for index, part in enumerate(prepared.parts):
-            self._submit(
-                pool, entry, index, self.work.run, (self.request, entry.input, part)
-            )
+            self._submit(pool, entry, index, self.work.run, (self.request, entry.input, part))
 
     def _part_done(self, entry: _Entry, outcome: Outcome, *, pool: WorkerPool) -> None:
         if entry.outstanding == 0:
             results, entry.results = entry.results, []
             entry.stage = self._finished
-            self._submit(
-                pool, entry, 0, self.work.finish, (self.request, entry.input, results)
-            )
+            self._submit(pool, entry, 0, self.work.finish, (self.request, entry.input, results))
 
     def _finished(self, entry: _Entry, outcome: Outcome) -> None:
         assert isinstance(outcome.value, dict)

@@ -55,7 +55,7 @@ def parse_rate(text: object) -> Fraction:
     """Return frames per second from "5", "0.5" or "30000/1001". ValueError otherwise."""
     word = str(text).strip()
     match = _RATE.fullmatch(word)
-    if match is None or not Fraction(match[1]) or match[2] and not int(match[2]):
+    if match is None or not Fraction(match[1]) or (match[2] and not int(match[2])):
         raise ValueError(f"{word!r} is no frame rate above 0; give 5, 0.5 or 30000/1001")
     return Fraction(match[1]) / int(match[2] or 1)
 
@@ -92,9 +92,7 @@ def extract_frames(
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option(
-            "--count", metavar="N", parser=parse_count, help="N frames, evenly spread."
-        ),
+        typer.Option("--count", metavar="N", parser=parse_count, help="N frames, evenly spread."),
     ] = None,
     at: Annotated[
         Any,
@@ -160,7 +158,9 @@ def extract_frames(
     if shared.output is None:
         raise errors.UsageError("no output folder is given; name one with -o DIR")
     if quality is not None and image_format == "png":
-        raise errors.UsageError("--quality means nothing for png, which loses nothing; leave it out")
+        raise errors.UsageError(
+            "--quality means nothing for png, which loses nothing; leave it out"
+        )
     check_range(start, end)
     sampling = _sampling(fps, every, count, at, keyframes, all, start, end)
     request = frames_folder.ExtractRequest(
@@ -184,7 +184,13 @@ def extract_frames(
             "quality": quality,
             "contact_sheet": contact_sheet,
         },
-        work=Work(run=frames_folder.run, finish=frames_folder.finish, plan=frames_folder.plan),
+        work=Work(
+            run=frames_folder.run,
+            finish=frames_folder.finish,
+            plan=frames_folder.plan,
+            kept=frames_folder.kept,
+            tidy=frames_folder.tidy,
+        ),
         work_memory_bytes=WORKER_MEMORY_BYTES,
         formats={
             "table": lambda stream: TableOfRecords(stream, columns, table_rows),
@@ -231,6 +237,12 @@ def _sampling(
     if count is not None:
         return sampling.count(count, start=begin, end=end)
     if at is not None:
+        for time in at:
+            if end is not None and begin + time >= end:
+                counted = f", counted from --start ({float(begin):g} s)," if begin else ""
+                raise errors.UsageError(
+                    f"--at {float(time):g} s{counted} does not lie before --end ({float(end):g} s)"
+                )
         return sampling.at(at, start=begin, end=end)
     if keyframes:
         return sampling.keyframes(start=begin, end=end)

@@ -24,7 +24,7 @@ from vmm_cli.errors import UsageError
 from vmm_cli.networks.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
 # The largest activation is 96 x 112 x 112 floats a picture. Up to 6 pictures it stays below the 32
-# MiB from which the C library maps fresh pages for every allocation: one thread encodes 75
+# MiB from which the C library maps fresh pages for every allocation: one thread encodes 74
 # pictures a second in batches of 4, 56 in batches of 8 (tools/convert_efficientnet_lite0.py).
 CPU_BATCH = 4
 CUDA_BATCH = 64
@@ -166,7 +166,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep the activations' memory from one batch to the next.
 
     Otherwise each batch returns it to the system and faults it in again, page by page: measured
-    54 -> 75 pictures a second. Only glibc has these switches.
+    55 -> 74 pictures a second. Only glibc has these switches.
     """
     if sys.platform != "linux":
         return

@@ -55,6 +55,10 @@ HOLD_MAX_PACKETS = 2_000
 HOLD_MAX_BYTES = 64 * 2**20
 # libav's demuxers may fail on one read and recover on the next; more in a row never recovered.
 MAX_DEMUX_FAILURES_IN_A_ROW = 16
+# Containers whose index lists keyframes; others list whatever packets were met so far.
+INDEXED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"})
+# The last entry of an index lies before the end by a picture and the reordering delay.
+INDEX_END_SLACK_S = Fraction(2)
 # A seek may land after the wanted time; then it is tried one keyframe earlier, so many times.
 SEEK_RETRIES = 6
 
@@ -173,15 +177,20 @@ def iter_pictures(
 ) -> Iterator[Picture]:
     """Yield decoded pictures as `iter_frames` does, unconverted. For code inside `media`."""
     report = DecodeReport() if report is None else report
-    duration = None
+    counted = None
     if any(needs_duration(r.sampling) for r in requests):
-        duration = video_end_s(path, max_pixels=max_pixels)
+        counted = video_end_s(path, max_pixels=max_pixels)
     with open_media(path, max_pixels=max_pixels) as container:
         stream = require_video_stream(container, max_pixels=max_pixels)
         clock = _Clock.of(container, stream)
         declared = _declared_end_s(container, stream)
         report.duration_s = None if declared is None else float(declared)
-        cursors = [_Cursor(r.sampling, duration, clock) for r in requests]
+        # Knowing where the pictures end saves looking for more; only an index is to be trusted.
+        known_end = _index_end_s(stream, clock, declared) if _is_indexed(stream) else None
+        cursors = [
+            _Cursor(r.sampling, counted if needs_duration(r.sampling) else known_end, clock)
+            for r in requests
+        ]
         try:
             for request, frame, pts in _decode(container, stream, clock, cursors, report):
                 shape = geometry(
@@ -191,9 +200,7 @@ def iter_pictures(
                     frame_orientation(frame),
                     requests[request].size,
                 )
-                yield Picture(
-                    request, clock.seconds(pts), pts, bool(frame.key_frame), frame, shape
-                )
+                yield Picture(request, clock.seconds(pts), pts, bool(frame.key_frame), frame, shape)
         finally:
             # Closed before the container: a decoder left with packets inside can hang at exit.
             if stream.codec_context.is_open:
@@ -242,6 +249,16 @@ def _declared_end_s(
         ticks = (stream.start_time or 0) + stream.duration
         return ticks * stream.time_base - clock_origin_s(container)
     return Fraction(container.duration, AV_TIME_BASE) if container.duration else None
+
+
+def _index_end_s(
+    stream: av.video.stream.VideoStream, clock: _Clock, declared: Fraction | None
+) -> Fraction | None:
+    """Return a time in seconds on the clock by which the last picture has ended, or None."""
+    if declared is None:
+        return None
+    last = stream.index_entries[-1].timestamp - clock.origin_ticks
+    return max(declared, last * clock.time_base + INDEX_END_SLACK_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +342,7 @@ class _Cursor:
         return None
 
     def answer(self, upto: int, pts: int) -> bool:
-        """Take the wanted ticks below `upto` as answered by the picture `pts`; tell if it is new."""
+        """Answer the wanted ticks below `upto` with the picture `pts`; tell if it is new."""
         n = bisect_left(self.pending, upto)
         if n == 0:
             return False
@@ -499,9 +516,7 @@ def _is_wanted(packet: VideoPacket, reader: _PacketReader, cursors: Iterable[_Cu
     return wanted
 
 
-def _decode_packet(
-    packet: VideoPacket, report: DecodeReport
-) -> list[av.video.frame.VideoFrame]:
+def _decode_packet(packet: VideoPacket, report: DecodeReport) -> list[av.video.frame.VideoFrame]:
     try:
         frames = packet.decode()
     except (av.error.FFmpegError, ValueError):
@@ -523,6 +538,14 @@ def _drain(
         return []
     report.decoded += len(frames)
     return frames
+
+
+def _is_indexed(stream: av.video.stream.VideoStream) -> bool:
+    """Tell whether the container lists where its keyframes are.
+
+    A lone entry is what reading the header leaves behind, not an index.
+    """
+    return stream.container.format.name in INDEXED_FORMATS and len(stream.index_entries) > 1
 
 
 class _Shown:
@@ -609,8 +632,7 @@ class _Jump:
         self._reader = reader
         self._stream = stream
         self._min_ticks = int(JUMP_MIN_S / clock.time_base)
-        # A lone entry is what reading the header leaves behind, not an index.
-        self._indexed = len(stream.index_entries) > 1
+        self._indexed = _is_indexed(stream)
         self._keyframes = sorted({e.timestamp for e in stream.index_entries if e.is_keyframe})
         first = reader.peek()
         if self._keyframes and first is not None and first.is_keyframe and first.pts is not None:
@@ -656,5 +678,5 @@ class _Jump:
                 self._indexed = False
                 return
             first = self._reader.peek()
-            if first is not None and (first.pts is None or first.pts <= tick):
+            if first is not None and first.is_keyframe and (first.pts or tick) <= tick:
                 return

@@ -59,7 +59,7 @@ class StillEncoder:
     _serial: int = 0
 
     def encode(self, picture: Picture) -> bytes:
-        """Return the image file of a picture as shown. InputError `unreadable` where libav fails."""
+        """Return a picture as shown as an image file. InputError `unreadable` if libav fails."""
         shape = picture.geometry
         try:
             frame = self._scaled(picture.frame, shape.coded_width, shape.coded_height)

@@ -19,9 +19,7 @@ TEXT = (230, 230, 230)
 JPEG_QUALITY = 88
 
 
-def draw_contact_sheet(
-    folder: Path, frames: Sequence[Mapping[str, Any]], target: Path
-) -> None:
+def draw_contact_sheet(folder: Path, frames: Sequence[Mapping[str, Any]], target: Path) -> None:
     """Draw at most 48 of the frames, evenly chosen, from `folder` into the JPEG `target`.
 
     frames: the lines of frames.jsonl (`file`, `time_s`, `width`, `height`). OSError where a

@@ -1,12 +1,14 @@
 """A folder of frames per video: pictures, `frames.jsonl`, and perhaps a contact sheet.
 
-Everything is made in a hidden folder beside the final one, which takes its place only when whole.
+Everything is made in a hidden folder under the output, and takes its final place only when whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +22,18 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError
 from vmm_cli.media.frames import DecodeReport, FrameRequest, Picture, iter_pictures, video_end_s
 from vmm_cli.media.geometry import Size
-from vmm_cli.media.sampling import Sampling, every, wanted_times
+from vmm_cli.media.sampling import Sampling, at, every, keyframes, wanted_times
 from vmm_cli.media.sampling import all as all_pictures
-from vmm_cli.media.sampling import at, keyframes
 from vmm_cli.media.stills import ImageFormat, StillEncoder
 
 INDEX_NAME = "frames.jsonl"
 SHEET_NAME = "contact_sheet.jpg"
+WORK_NAME = ".vmm.work"  # what is not finished; removed at the end of a run
+
+_OURS = re.compile(
+    rf"frame_\d{{6,}}_t-?\d+\.\d{{3}}\.(jpg|png|webp)|{re.escape(INDEX_NAME)}|{re.escape(SHEET_NAME)}",
+    re.ASCII,
+)
 
 # Splitting costs a worker's start and a restart of the decoder; shorter stretches gain nothing.
 SPLIT_MIN_PART_S = Fraction(10)
@@ -67,13 +74,24 @@ class Still:
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """What one worker wrote."""
+    """What one worker wrote. `failure`: why one of several parts has no pictures."""
 
     folder: Path
-    stills: tuple[Still, ...]
-    skipped_packets: int
-    past_end: tuple[float, ...]
-    duration_s: float | None
+    stills: tuple[Still, ...] = ()
+    skipped_packets: int = 0
+    past_end: tuple[float, ...] = ()
+    duration_s: float | None = None
+    failure: InputError | None = None
+
+
+def kept(request: ExtractRequest, input: Input) -> bool:
+    """Tell whether the frames of an earlier run are still there."""
+    return (request.output / input.output_name / INDEX_NAME).is_file()
+
+
+def tidy(request: ExtractRequest) -> None:
+    """Remove what unfinished work has left."""
+    shutil.rmtree(request.output / WORK_NAME, ignore_errors=True)
 
 
 def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
@@ -128,24 +146,30 @@ def split(sampling: Sampling, end: Fraction, cuts: list[Fraction]) -> list[Sampl
 
 
 def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
-    """Write one part's pictures into its hidden folder."""
+    """Write one part's pictures into its hidden folder.
+
+    Raises:
+        InputError: the input cannot be read, or the pictures not be written.
+    """
+    refuse_foreign(request.output / input.output_name)  # before the work rather than after it
     part = part or Part(_part_folder(request, input, 0), request.sampling)
     encoder = StillEncoder(request.image_format, request.quality)
     report = DecodeReport()
     wanted = FrameRequest("frames", part.sampling, request.size)
     stills = []
     _fresh_folder(part.folder)
-    pictures = iter_pictures(
-        input.path, [wanted], max_pixels=request.max_pixels, report=report
-    )
+    pictures = iter_pictures(input.path, [wanted], max_pixels=request.max_pixels, report=report)
     try:
         for number, picture in enumerate(pictures):
             name = f"{number:06d}.{request.image_format}"
             with _writing(part.folder):
                 (part.folder / name).write_bytes(encoder.encode(picture))
             stills.append(_still(name, picture))
-    except BaseException:
+    except InputError as error:
         shutil.rmtree(part.folder, ignore_errors=True)
+        if error.code == "unreadable" and not stills and part.sampling != request.sampling:
+            # The rest of a file that was cut short: what the other parts found still counts.
+            return PartResult(part.folder, skipped_packets=report.skipped_packets, failure=error)
         raise
     return PartResult(
         part.folder,
@@ -156,19 +180,18 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     )
 
 
-def finish(
-    request: ExtractRequest, input: Input, results: list[PartResult]
-) -> dict[str, Any]:
+def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> dict[str, Any]:
     """Put the parts together as the video's folder and return the record's fields."""
     target = request.output / input.output_name
     past_end = [t for r in results for t in r.past_end]
     stills = _in_order(results)
+    failures = [r.failure for r in results if r.failure is not None]
     duration_s = max((r.duration_s for r in results if r.duration_s is not None), default=None)
     if not stills:
         for result in results:
             shutil.rmtree(result.folder, ignore_errors=True)
-        raise _nothing_there(request.sampling, duration_s)
-    made = results[0].folder
+        raise failures[0] if failures else _nothing_there(request.sampling, duration_s)
+    made = stills[0][0]
     with _writing(target):
         lines = []
         for number, (folder, still) in enumerate(stills, start=1):
@@ -190,7 +213,7 @@ def finish(
 
             draw_contact_sheet(made, lines, made / SHEET_NAME)
         _put_in_place(made, target)
-    for result in results[1:]:
+    for result in results:
         shutil.rmtree(result.folder, ignore_errors=True)
     fields: dict[str, Any] = {
         "duration_s": None if duration_s is None else round(duration_s, 3),
@@ -206,8 +229,9 @@ def finish(
 
 
 def _nothing_there(sampling: Sampling, duration_s: float | None) -> InputError:
-    if sampling.kind == "keyframes":
-        return InputError("past_end", "no keyframe lies in the wanted range")
+    if sampling.kind in ("keyframes", "all"):
+        what = "keyframe" if sampling.kind == "keyframes" else "picture"
+        return InputError("past_end", f"no {what} lies in the wanted range")
     length = "" if duration_s is None else f", which ends at {duration_s:.3f} s"
     return InputError("past_end", f"every wanted time lies past the end of the video{length}")
 
@@ -225,14 +249,13 @@ def _in_order(results: list[PartResult]) -> list[tuple[Path, Still]]:
 
 def _still(name: str, picture: Picture) -> Still:
     shape = picture.geometry
-    return Still(
-        name, picture.time_s, picture.pts, picture.keyframe, shape.width, shape.height
-    )
+    return Still(name, picture.time_s, picture.pts, picture.keyframe, shape.width, shape.height)
 
 
 def _part_folder(request: ExtractRequest, input: Input, index: int) -> Path:
-    target = request.output / input.output_name
-    return target.with_name(f".{target.name}.part{index}")
+    # A digest: the input's own name may leave no room for a suffix.
+    name = hashlib.sha256(os.fsencode(input.output_name)).hexdigest()[:24]
+    return request.output / WORK_NAME / f"{name}.{index}"
 
 
 def _fresh_folder(folder: Path) -> None:
@@ -248,19 +271,33 @@ def _write_index(path: Path, lines: list[dict[str, Any]]) -> None:
         os.fsync(file.fileno())
 
 
+def refuse_foreign(target: Path) -> None:
+    """Raise InputError `collision` where `target` is there and holds more than our frames."""
+    if not os.path.lexists(target):
+        return
+    advice = "choose another -o"
+    if target.is_symlink() or not target.is_dir():
+        raise InputError("collision", f"{target} is there and is no folder of frames; {advice}")
+    with _writing(target):
+        names = sorted(os.listdir(target))
+    foreign = [name for name in names if not _OURS.fullmatch(name)]
+    if foreign:
+        raise InputError(
+            "collision", f"{target} holds a file that is no frame, {foreign[0]!r}; {advice}"
+        )
+    if names and INDEX_NAME not in names:
+        raise InputError("collision", f"{target} holds no {INDEX_NAME} of an earlier run; {advice}")
+
+
 def _put_in_place(made: Path, target: Path) -> None:
     """Rename the finished folder to its place, where an earlier run's frames may stand."""
-    if target.is_dir() and (target / INDEX_NAME).is_file():
-        old = target.with_name(f".{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
+    refuse_foreign(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        old = made.with_name(f"{made.name}.old")
         target.rename(old)
         made.rename(target)
         shutil.rmtree(old, ignore_errors=True)
-    elif target.exists():
-        raise InputError(
-            "collision",
-            f"{target} is there and holds no frames of an earlier run; choose another -o",
-        )
     else:
         made.rename(target)
 
@@ -270,4 +307,4 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError("output", f"{path} cannot be written: {error.strerror}") from None
+        raise InputError("output", f"{path} cannot be written: {error.strerror or error}") from None

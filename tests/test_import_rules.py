@@ -1,0 +1,123 @@
+"""The walls between the rooms: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import vmm_cli
+
+PACKAGE = Path(vmm_cli.__file__).parent
+FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "base.py"}
+
+# Third-party package -> the rooms (or modules) that may import it.
+ONLY_IN = {
+    "av": {"media"},
+    "rich": {"cli", "output"},
+    "typer": {"cli"},
+}
+TORCH = {"torch", "torchvision"}
+# Rooms whose modules may not load torch, however indirectly, when they are imported.
+LIGHT_ROOMS = {"media", "batch", "cli"}
+
+
+def module_name(path: Path) -> str:
+    parts = ["vmm_cli", *path.relative_to(PACKAGE).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports(tree: ast.AST, *, at_import_only: bool) -> set[str]:
+    """Names of the imported modules; with `at_import_only` those that importing loads."""
+    found: set[str] = set()
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        if at_import_only and (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            or is_type_checking(node)
+        ):
+            continue
+        stack.extend(ast.iter_child_nodes(node))
+    return found
+
+
+SOURCES = {module_name(p): ast.parse(p.read_text()) for p in sorted(PACKAGE.rglob("*.py"))}
+AT_IMPORT = {name: imports(tree, at_import_only=True) for name, tree in SOURCES.items()}
+EVER = {name: imports(tree, at_import_only=False) for name, tree in SOURCES.items()}
+
+
+def room(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
+
+
+def tops(names: set[str]) -> set[str]:
+    return {n.split(".")[0] for n in names}
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_a_library_stays_in_its_room(package):
+    users = {room(name) for name, names in EVER.items() if package in tops(names)}
+    assert users == ONLY_IN[package]
+
+
+def test_networks_import_torch_and_nothing_of_ours():
+    for name, names in EVER.items():
+        if room(name) == "networks":
+            ours = {n for n in names if n.startswith("vmm_cli") and room(n) != "networks"}
+            assert not ours, name
+            assert tops(names) - {"vmm_cli", "torch"} <= set(sys.stdlib_module_names), name
+
+
+def test_analysis_knows_neither_shell_nor_output():
+    for name, names in EVER.items():
+        if room(name) == "analysis":
+            assert not {n for n in names if n.startswith(("vmm_cli.cli", "vmm_cli.output"))}, name
+
+
+def loaded_by(name: str) -> set[str]:
+    """All that importing a module of ours loads."""
+    seen: set[str] = set()
+    stack = [name]
+    while stack:
+        for imported in AT_IMPORT.get(stack.pop(), ()):
+            if imported not in seen:
+                seen.add(imported)
+                stack.append(imported)
+    return seen
+
+
+def test_the_light_rooms_load_no_torch():
+    for name in SOURCES:
+        if room(name) in LIGHT_ROOMS:
+            assert not tops(loaded_by(name)) & TORCH, name
+
+
+def test_there_are_no_import_cycles():
+    graph = {name: {n for n in names if n in SOURCES} for name, names in AT_IMPORT.items()}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path, name])
+        if name not in done:
+            for following in graph[name] - {name}:
+                visit(following, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_no_file_is_a_drawer_for_odds_and_ends():
+    assert not [p for p in PACKAGE.rglob("*.py") if p.name in FORBIDDEN_NAMES]
