@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ def test_every_keeps_its_step_inside_the_window(step, window):
     start, end = window
     times = list(wanted_times(sampling.every(step, start=start, end=end), None))
     assert times[0] == start
-    assert all(b - a == step for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a == step for a, b in pairwise(times))
     assert all(start <= t < end for t in times)
     assert times[-1] + step >= end
 
@@ -42,7 +42,7 @@ def test_count_gives_the_middles_of_equal_parts(n, window):
     part = (end - start) / n
     assert times[0] - start == part / 2
     assert end - times[-1] == part / 2
-    assert all(b - a == part for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a == part for a, b in pairwise(times))
 
 
 @given(st.lists(seconds, min_size=1), seconds)

@@ -130,3 +130,12 @@ def wanted_times(sampling: Sampling, duration: Fraction | None) -> Iterator[Frac
                 yield sampling.start + offset
     else:
         raise ValueError(f"only the stream knows the times of {sampling.kind!r}")
+
+
+def within(sampling: Sampling, start: Fraction, end: Fraction | None) -> Sampling:
+    """Return the part of a plan of explicit times that lies in [start, end), as an `at` plan.
+
+    For splitting one video over workers. Only for plans whose `wanted_times` end.
+    """
+    times = [t for t in wanted_times(sampling, None) if t >= start and (end is None or t < end)]
+    return Sampling("at", offsets_s=tuple(times))

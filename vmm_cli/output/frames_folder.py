@@ -279,7 +279,7 @@ def refuse_foreign(target: Path) -> None:
     if target.is_symlink() or not target.is_dir():
         raise InputError("collision", f"{target} is there and is no folder of frames; {advice}")
     with _writing(target):
-        names = sorted(os.listdir(target))
+        names = sorted(entry.name for entry in target.iterdir())
     foreign = [name for name in names if not _OURS.fullmatch(name)]
     if foreign:
         raise InputError(
