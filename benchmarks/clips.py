@@ -1,7 +1,7 @@
 """The clips that everything is measured on: rendered once, from nothing but numbers.
 
 A shot lasts 10 s: two layers of texture whose spectrum falls with frequency as in photographs
-(power ~ 1/f^2), one seen through the other, panning at different speeds; textured discs that
+(power ~ 1/f^3), one seen through the other, panning at different speeds; textured discs that
 move over them; and sensor noise that differs from picture to picture. H.264 by x264 `veryfast`,
 25 pictures a second, a keyframe every 2 s and nowhere else. Longer clips are shots in a row, put
 together without coding them again; the 1080p ones repeat their first two minutes.
@@ -24,7 +24,9 @@ X264 = {
     "preset": "veryfast",
     "x264-params": f"keyint={KEYFRAME_EVERY}:min-keyint={KEYFRAME_EVERY}:scenecut=0",
 }
-NOISE_SIGMA = 2.5  # of 255
+NOISE_SIGMA = 1.5  # of 255
+FASTEST_PAN = 3  # pixels a picture
+FALLOFF = 1.4  # of amplitude with frequency; photographs lie between 1 and 1.5
 DISCS = 8
 TICKS = Fraction(1, 12800)  # of every file, so that shots can follow each other
 
@@ -100,11 +102,11 @@ def _pictures(seed: int, width: int, height: int) -> Iterator[np.ndarray]:
     """Yield a shot's pictures: uint8 [H * 3 / 2, W], the planes of yuv420p under each other."""
     rng = np.random.default_rng(seed)
     frames = RATE * SHOT_S
-    margin = frames * 4  # the farthest a layer pans, in pixels: at most 4 a picture
+    margin = frames * FASTEST_PAN
     canvas = (height + margin, width + margin)
     near, far = (_texture(rng, canvas, 36) for _ in range(2))
     chroma = _texture(rng, canvas, 20)
-    speeds = rng.uniform(-4, 4, (2, 2))  # rows and columns a picture, of each layer
+    speeds = rng.uniform(-FASTEST_PAN, FASTEST_PAN, (2, 2))  # rows and columns a picture, of each layer
     noises = rng.normal(0, NOISE_SIGMA, (4, height * 2, width * 2)).round().astype(np.int16)
     radius = height // 9
     disc = np.hypot(*np.ogrid[-radius:radius, -radius:radius]) < radius
@@ -115,9 +117,9 @@ def _pictures(seed: int, width: int, height: int) -> Iterator[np.ndarray]:
     for index in range(frames):
         top, left = _pan(speeds[0], index, margin)
         under_top, under_left = _pan(speeds[1], index, margin)
-        luma = near[top : top + height, left : left + width] * 3
+        luma = near[top : top + height, left : left + width] * 7
         luma += far[under_top : under_top + height, under_left : under_left + width]
-        luma >>= 2
+        luma >>= 3
         for surface, start, move in zip(surfaces, starts, moves, strict=True):
             row, column = _bounce(start * span + move * index, span)
             patch = luma[row : row + 2 * radius, column : column + 2 * radius]
@@ -141,7 +143,7 @@ def _texture(rng: np.random.Generator, shape: tuple[int, ...], contrast: float) 
     spectrum = np.fft.rfft2(rng.standard_normal(shape, np.float32))
     frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :])
     frequency[0, 0] = np.inf  # no constant part
-    field = np.fft.irfft2(spectrum / frequency, s=(rows, columns))
+    field = np.fft.irfft2(spectrum / frequency**FALLOFF, s=(rows, columns))
     return (128 + contrast * field / field.std()).clip(0, 255).astype(np.int16)
 
 

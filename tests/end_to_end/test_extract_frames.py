@@ -21,6 +21,9 @@ Render = Callable[..., Path]
 
 NAME = re.compile(r"frame_(\d{6})_t(\d{5}\.\d{3})\.(jpg|png|webp)")
 
+# Keyframes on the second only, and pictures stored in another order than they are shown in.
+NO_SCENE_CUTS = {"bf": "3", "x264-params": "scenecut=0"}
+
 # The MPEG intra matrix (ISO/IEC 11172-2, 2.4.3.2), row by row. `-q:v 3` multiplies it by 3 / 8 and
 # rounds down; its first entry, the DC coefficient, is always divided by 8.
 MPEG_INTRA_MATRIX = [
@@ -93,7 +96,7 @@ def numbers(folder: Path) -> list[int]:
 def test_which_pictures(
     run_vmm: Vmm, render_clip: Render, tmp_path: Path, options: str, expected: list[int]
 ) -> None:
-    clip = render_clip(frames=100, width=160, height=128, options={"bf": "3"})
+    clip = render_clip(frames=100, width=160, height=128, options=NO_SCENE_CUTS)
     done = run_vmm("extract-frames", clip, "-o", "out", *options.split())
     assert (done.returncode, done.stderr) == (0, "")
     assert record_of(done) == {
@@ -122,7 +125,7 @@ def test_a_late_start_and_uneven_times(run_vmm: Vmm, render_clip: Render, tmp_pa
     assert [line["pts"] for line in lines] == pts
     assert numbers(tmp_path / "out" / "late.mkv") == [*range(7)]
     run_vmm("extract-frames", clip, "-o", "out", "--every", "0.5", "--start", "0.01")
-    assert numbers(tmp_path / "out" / "late.mkv") == [0, 3, 4, 5]
+    assert numbers(tmp_path / "out" / "late.mkv") == [0, 2, 3, 4]
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
@@ -138,25 +141,24 @@ def test_pictures_stand_upright(
 
 
 @pytest.mark.parametrize(
-    ("options", "size"),
+    ("image_format", "options", "size"),
     [
-        ("", (427, 240)),  # 320 pixels of 4:3 make 426.7 square ones
-        ("--size 100x80", (100, 80)),
-        ("--size 120", (214, 120)),
-        ("--size 481", (854, 480)),
+        ("jpg", "", (427, 240)),  # 320 pixels of 4:3 make 426.7 square ones
+        ("png", "", (427, 240)),
+        ("webp", "--size 101x83", (101, 83)),
+        ("jpg", "--size 100x80", (100, 80)),
+        ("jpg", "--size 120", (214, 120)),
+        ("png", "--size 481", (856, 480)),
     ],
 )
-@pytest.mark.parametrize("image_format", ["jpg", "png", "webp"])
 def test_sizes_and_formats(
     run_vmm: Vmm,
     render_clip: Render,
     tmp_path: Path,
+    image_format: str,
     options: str,
     size: tuple[int, int],
-    image_format: str,
 ) -> None:
-    if image_format != "jpg" and options not in ("", "--size 100x80"):
-        pytest.skip("each size once is enough")
     clip = render_clip(frames=10, sample_aspect_ratio=Fraction(4, 3))
     run_vmm(
         *("extract-frames", clip, "-o", "out", "--fps", "5", *options.split()),
@@ -230,7 +232,13 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "options", ["--fps 30", "--count 37", "--keyframes", "--at 0.05,15.99,16,16.01,31,99"]
+    "options",
+    [
+        "--fps 30",
+        pytest.param("--count 37", marks=pytest.mark.slow),
+        pytest.param("--keyframes", marks=pytest.mark.slow),
+        "--at 0.05,15.99,16,16.01,31,99",
+    ],
 )
 def test_split_over_workers_changes_no_byte(
     run_vmm: Vmm, render_clip: Render, tmp_path: Path, options: str

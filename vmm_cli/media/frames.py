@@ -398,6 +398,11 @@ class _PacketReader:
                 del self._known[: len(self._known) - 3 * LOOKAHEAD_PACKETS - len(self._ahead)]
         return packet
 
+    def at_end(self) -> bool:
+        """Tell whether the file has been read to its end, though not all packets may be taken."""
+        self._fill(LOOKAHEAD_PACKETS)
+        return self._ended
+
     def next_time(self, pts: int) -> int | None:
         """Return the smallest known presentation time after `pts`."""
         i = bisect_right(self._known, pts)
@@ -499,7 +504,7 @@ def _decode(
             yield from shown.take(frame, reader)
     for frame in _drain(stream, report):
         yield from shown.take(frame, reader)
-    shown.stream_ends(complete=reader.peek() is None)
+    shown.stream_ends(complete=reader.at_end())
     yield from shown.answered()
     report.end_s = None if shown.end is None else clock.seconds(shown.end)
 

@@ -1,0 +1,231 @@
+"""Folders of frames: parts that add up, whole or not at all, and nobody else's files touched."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from conftest import picture_number
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from vmm_cli.batch.inputs import Input
+from vmm_cli.errors import InputError
+from vmm_cli.media import sampling
+from vmm_cli.media.geometry import Size
+from vmm_cli.media.sampling import Sampling, wanted_times
+from vmm_cli.output import frames_folder
+from vmm_cli.output.frames_folder import ExtractRequest, Part, split
+
+Render = Callable[..., Path]
+
+
+def request_for(output: Path, plan: Sampling, **changes: Any) -> ExtractRequest:
+    values: dict[str, Any] = {
+        "output": output,
+        "sampling": plan,
+        "size": Size(short=64),
+        "image_format": "jpg",
+        "quality": None,
+        "contact_sheet": False,
+        "max_pixels": 10**7,
+    }
+    return ExtractRequest(**(values | changes))
+
+
+def extract(request: ExtractRequest, clip: Path, output_name: str | None = None) -> dict[str, Any]:
+    item = Input(clip, str(clip), output_name or clip.name)
+    fields = frames_folder.finish(request, item, [frames_folder.run(request, item, None)])
+    frames_folder.tidy(request)
+    return fields
+
+
+def numbers(folder: Path) -> list[int]:
+    lines = [json.loads(line) for line in (folder / "frames.jsonl").read_text().splitlines()]
+    return [picture_number(np.asarray(Image.open(folder / line["file"]))) for line in lines]
+
+
+# --- splitting -----------------------------------------------------------------------------------
+
+seconds = st.fractions(0, 60, max_denominator=1000)
+steps = st.fractions(Fraction(1, 100), 20, max_denominator=1000)
+plans = st.one_of(
+    st.builds(lambda step, start: sampling.every(step, start=start), steps, seconds),
+    st.builds(
+        lambda step, start, length: sampling.every(step, start=start, end=start + length),
+        steps,
+        seconds,
+        steps,
+    ),
+    st.builds(lambda n, start: sampling.count(n, start=start), st.integers(1, 50), seconds),
+    st.builds(
+        lambda times, start: sampling.at(times, start=start),
+        st.lists(seconds, min_size=1, max_size=8),
+        seconds,
+    ),
+)
+
+
+@given(plans, st.fractions(Fraction(1, 10), 100, max_denominator=1000), st.integers(2, 5))
+def test_the_parts_of_a_plan_add_up_to_it(plan: Sampling, length: Fraction, n: int) -> None:
+    end = plan.start + length if plan.end is None else min(plan.end, plan.start + length)
+    cuts = [plan.start + (end - plan.start) * i / n for i in range(1, n)]
+    parts = split(plan, end, cuts)
+    assert [t for part in parts for t in wanted_times(part, end)] == list(wanted_times(plan, end))
+
+
+def test_a_picture_shown_on_both_sides_of_a_cut_comes_once(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    clip = render_clip(frames=50, rate=10, gop=10, width=160, height=128)
+    item = Input(clip, str(clip), "clip.mp4")
+    for plan in (sampling.fps(40), sampling.keyframes(), sampling.count(80)):
+        whole = request_for(tmp_path / "whole", plan)
+        extract(whole, clip)
+        request = request_for(tmp_path / "parts", plan)
+        cuts = [Fraction(123, 100), Fraction(2), Fraction(444, 100)]
+        parts = [
+            Part(request.output / ".vmm.work" / str(i), part)
+            for i, part in enumerate(split(plan, Fraction(5), cuts))
+        ]
+        results = [frames_folder.run(request, item, part) for part in parts]
+        frames_folder.finish(request, item, results)
+        frames_folder.tidy(request)
+        made, expected = ((r.output / "clip.mp4") for r in (request, whole))
+        assert numbers(made) == numbers(expected)
+        for file in expected.iterdir():
+            assert (made / file.name).read_bytes() == file.read_bytes()
+
+
+def index_first(clip: Path, target: Path) -> Path:
+    """Write an MP4 whose index stands before its pictures, so that its first half can be read."""
+    with (
+        av.open(str(clip)) as source,
+        av.open(str(target), "w", options={"movflags": "faststart"}) as copy,
+    ):
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                copy.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_file_cut_short_gives_the_same_whole_or_in_parts(
+    render_clip: Render, tmp_path: Path, suffix: str
+) -> None:
+    clip = render_clip(f"clip.{suffix}", frames=300, rate=10, gop=20, width=160, height=128)
+    if suffix == "mp4":
+        clip = index_first(clip, tmp_path / "cut.mp4")
+    os.truncate(clip, clip.stat().st_size * 2 // 5)  # its header still says 30 s
+    item = Input(clip, str(clip), clip.name)
+    for plan in (sampling.fps(5), sampling.keyframes(), sampling.at([1, 20, 99])):
+        whole = request_for(tmp_path / "whole", plan)
+        expected = extract(whole, clip)
+        request = request_for(tmp_path / "parts", plan)
+        parts = frames_folder.plan(request, item, 3)
+        assert len(parts) == (2 if plan.kind == "at" else 3)
+        results = [frames_folder.run(request, item, part) for part in parts]
+        fields = frames_folder.finish(request, item, results)
+        for key in ("frames", "duration_s"):
+            assert fields[key] == expected[key]
+        assert numbers(tmp_path / "parts" / clip.name) == numbers(tmp_path / "whole" / clip.name)
+
+
+def test_short_clips_and_all_pictures_are_not_split(bikes: Path, tmp_path: Path) -> None:
+    item = Input(bikes, "bikes", "bikes")
+    for plan in (sampling.fps(1), sampling.all(), sampling.every(1, start=99)):
+        assert len(frames_folder.plan(request_for(tmp_path, plan), item, 8)) == 1
+
+
+# --- the folder ----------------------------------------------------------------------------------
+
+
+def test_an_earlier_run_is_replaced_whole(bikes: Path, tmp_path: Path) -> None:
+    extract(request_for(tmp_path, sampling.fps(1), contact_sheet=True), bikes)
+    folder = tmp_path / "bikes.mp4"
+    assert len(list(folder.iterdir())) == 12
+    extract(request_for(tmp_path, sampling.at([3]), image_format="png"), bikes)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "frame_000001_t00003.000.png",
+        "frames.jsonl",
+    ]
+    assert [p.name for p in tmp_path.iterdir()] == ["bikes.mp4"]
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link", "notes among frames"])
+def test_what_is_not_ours_is_left_alone(bikes: Path, tmp_path: Path, there: str) -> None:
+    target, output = tmp_path / "out" / "bikes.mp4", tmp_path / "out"
+    output.mkdir()
+    request = request_for(output, sampling.at([3]))
+    if there == "file":
+        target.write_text("precious")
+        kept = target
+    elif there == "link":
+        kept = tmp_path / "elsewhere" / "frames.jsonl"
+        kept.parent.mkdir()
+        kept.write_text("precious")
+        target.symlink_to(kept.parent)
+    else:
+        if there == "notes among frames":
+            extract(request, bikes)
+        kept = target / "notes.txt"
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text("precious")
+    with pytest.raises(InputError, match="choose another -o") as caught:
+        frames_folder.run(request, Input(bikes, "bikes", "bikes.mp4"), None)
+    assert caught.value.code == "collision"
+    assert kept.read_text() == "precious"
+    assert not (output / ".vmm.work").exists()  # found out before the work
+
+
+def test_an_empty_folder_in_its_place_is_taken(bikes: Path, tmp_path: Path) -> None:
+    (tmp_path / "bikes.mp4").mkdir()
+    assert extract(request_for(tmp_path, sampling.at([3])), bikes)["frames"] == 1
+
+
+def test_a_name_as_long_as_names_can_be(bikes: Path, tmp_path: Path) -> None:
+    name = "ü" * 125 + ".mp4"  # 254 bytes of at most 255
+    extract(request_for(tmp_path, sampling.at([3])), bikes, name)
+    assert (tmp_path / name / "frames.jsonl").is_file()
+
+
+def test_a_failed_input_leaves_nothing(tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    request = request_for(tmp_path / "out", sampling.fps(1))
+    with pytest.raises(InputError):
+        frames_folder.run(request, Input(text, "text.mp4", "a/text.mp4"), None)
+    frames_folder.tidy(request)
+    assert list(request.output.iterdir()) == []
+
+
+def test_nothing_in_the_wanted_range(bikes: Path, tmp_path: Path) -> None:
+    for plan, message in [
+        (sampling.fps(1, start=10), "every wanted time lies past the end of the video, which ends"),
+        (sampling.at([10, 11]), "every wanted time lies past the end"),
+        (sampling.count(3, start=99), "every wanted time lies past the end"),
+        (sampling.all(start=99), "no picture lies in the wanted range"),
+        (sampling.keyframes(start=Fraction(1, 100), end=Fraction(2, 100)), "no keyframe lies in"),
+    ]:
+        with pytest.raises(InputError, match=message) as caught:
+            extract(request_for(tmp_path, plan), bikes)
+        assert caught.value.code == "past_end"
+
+
+def test_what_cannot_be_encoded_is_said(bikes: Path, tmp_path: Path) -> None:
+    # WebP's sides go to 16383 pixels.
+    request = request_for(
+        tmp_path, sampling.at([3]), size=Size(width=16384, height=16), image_format="webp"
+    )
+    with pytest.raises(InputError, match="could not be encoded"):
+        extract(request, bikes)
