@@ -8,6 +8,7 @@ died or stopped holds nothing up.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import pickle
 import selectors
@@ -16,7 +17,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -197,13 +198,22 @@ class WorkerPool:
             LookupError: no task is pending.
             OSError: no worker could be started and none is there.
         """
-        while not self._outcomes:
-            if not self.pending:
+        return self.next_outcome_of((self,))
+
+    @staticmethod
+    def next_outcome_of(pools: Sequence[WorkerPool]) -> Outcome:
+        """Wait for the next task of any of the pools: see `next_outcome`."""
+        while not (ready := next((pool for pool in pools if pool._outcomes), None)):
+            if not any(pool.pending for pool in pools):
                 raise LookupError("no task is pending")
-            self._hand_out()
-            self._wait()
-            self._hand_out()  # at once: the caller may take a while with the outcome
-        return self._outcomes.popleft()
+            for pool in pools:
+                pool._hand_out()
+            pause_s = min(pool._longest_wait_s() for pool in pools)
+            multiprocessing.connection.wait([pool._selector.fileno() for pool in pools], pause_s)
+            for pool in pools:
+                pool._attend()
+                pool._hand_out()  # at once: the caller may take a while with the outcome
+        return ready._outcomes.popleft()
 
     def close(self) -> None:
         """Kill all workers, busy or not, and drop what is pending. Safe to call again."""
@@ -263,12 +273,14 @@ class WorkerPool:
             self._selector.register(process.sentinel, selectors.EVENT_READ, worker)
         return worker
 
-    def _wait(self) -> None:
-        """Wait until something happens to a worker, and see to it."""
-        now = time.monotonic()
-        first_deadline = min((worker.deadline() for worker in self._workers), default=now)
-        pause = min(CHECK_ALIVE_S, max(0.0, first_deadline - now))
-        for key, events in self._selector.select(pause):
+    def _longest_wait_s(self) -> float:
+        deadlines = [worker.deadline() for worker in self._workers]
+        until_first = min(deadlines, default=float("inf")) - time.monotonic()
+        return min(CHECK_ALIVE_S, max(0.0, until_first))
+
+    def _attend(self) -> None:
+        """See to what has happened to the workers meanwhile."""
+        for key, events in self._selector.select(0):
             worker: _Worker = key.data
             if events & selectors.EVENT_WRITE:
                 self._send(worker)

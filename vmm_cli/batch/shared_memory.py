@@ -1,4 +1,4 @@
-"""Memory that the parent's workers share, in areas of one size, for what is too big to be sent.
+"""Memory that a parent's workers share, in areas of one size, for what is too big to be sent.
 
 It has no name, so nothing can be left behind: the kernel frees it when the last process that holds
 it has ended, however that came about. Unlike /dev/shm, which containers cap at 64 MB, it is bounded
@@ -12,57 +12,56 @@ import os
 from multiprocessing.reduction import DupFd
 from typing import Any
 
-_PAGE = mmap.PAGESIZE
-
 
 class SharedAreas:
-    """`count` areas of `size` bytes, numbered from 0. The parent neither reads nor writes them.
+    """`count` areas of `size` bytes, numbered from 0; the parent itself never maps them.
 
-    Passed to a worker as it starts (see `attach`); at other times it cannot be pickled.
+    They reach a worker as it starts, by `attach` as the pool's initializer; at other times they
+    cannot be pickled.
+
+    Raises:
+        OSError: the system gives no such memory.
     """
 
-    def __init__(self, count: int, size: int) -> None:
-        if count < 1 or size < 1:
-            raise ValueError(f"{count} areas of {size} bytes make no shared memory")
+    def __init__(self, count: int, size: int, descriptor: int | None = None) -> None:
         self.count = count
-        self.size = -(-size // _PAGE) * _PAGE
-        self._descriptor = os.memfd_create("vmm-areas", os.MFD_CLOEXEC)
-        os.ftruncate(self._descriptor, self.count * self.size)
+        self.size = size
+        if descriptor is None:
+            descriptor = os.memfd_create("vmm-areas", os.MFD_CLOEXEC)
+            os.ftruncate(descriptor, count * size)
+        self._descriptor = descriptor
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Attached, (self.count, self.size, DupFd(self._descriptor))
+        return _received, (self.count, self.size, DupFd(self._descriptor))
+
+    def map(self) -> memoryview:
+        """Return all areas, one after the other, as writable bytes."""
+        return memoryview(mmap.mmap(self._descriptor, self.count * self.size))
 
     def close(self) -> None:
-        """Let go of the memory; workers that hold it keep it until they end."""
+        """Let go of the memory, but for what is mapped or held by workers. Safe to call again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-class _Attached:
-    """What a `SharedAreas` is in a worker."""
-
-    def __init__(self, count: int, size: int, descriptor: Any) -> None:
-        number = descriptor.detach()
-        try:
-            self.memory = memoryview(mmap.mmap(number, count * size))
-        finally:
-            os.close(number)
-        self.size = size
+def _received(count: int, size: int, descriptor: Any) -> SharedAreas:
+    return SharedAreas(count, size, descriptor.detach())
 
 
-_attached: _Attached | None = None  # in a worker, from its start to its end
+_attached: tuple[memoryview, int] | None = None  # in a worker, from its start to its end
 
 
 def attach(areas: SharedAreas) -> None:
-    """Make `areas` the ones that `area` finds: a pool's initializer."""
+    """Make `areas` the ones in which `area` finds its own. For workers."""
     global _attached
-    assert isinstance(areas, _Attached)  # as which they arrive in a worker
-    _attached = areas
+    _attached = areas.map(), areas.size
+    areas.close()
 
 
 def area(index: int) -> memoryview:
-    """Return an area, writable bytes; only in a worker that has attached them."""
+    """Return one of the attached areas: writable bytes."""
     if _attached is None:
-        raise RuntimeError("this process shares no memory")
-    return _attached.memory[index * _attached.size : (index + 1) * _attached.size]
+        raise RuntimeError("no shared memory is attached to this process")
+    memory, size = _attached
+    return memory[index * size : (index + 1) * size]
