@@ -106,7 +106,9 @@ def _pictures(seed: int, width: int, height: int) -> Iterator[np.ndarray]:
     canvas = (height + margin, width + margin)
     near, far = (_texture(rng, canvas, 36) for _ in range(2))
     chroma = _texture(rng, canvas, 20)
-    speeds = rng.uniform(-FASTEST_PAN, FASTEST_PAN, (2, 2))  # rows and columns a picture, of each layer
+    speeds = rng.uniform(
+        -FASTEST_PAN, FASTEST_PAN, (2, 2)
+    )  # rows and columns a picture, of each layer
     noises = rng.normal(0, NOISE_SIGMA, (4, height * 2, width * 2)).round().astype(np.int16)
     radius = height // 9
     disc = np.hypot(*np.ogrid[-radius:radius, -radius:radius]) < radius

@@ -18,7 +18,8 @@ class InputError(VmmError):
     """One input cannot be used; the others go on.
 
     `code` is one of: missing, unreadable, refused, no_video, past_end, timeout, crashed, memory,
-    collision, output (its results cannot be written), internal.
+    collision, output (its results cannot be written), internal; or the code of another VmmError
+    that a worker met.
     """
 
     exit_code = 3
@@ -50,6 +51,13 @@ class OutputError(VmmError):
     """The output cannot be written."""
 
     code = "output"
+    exit_code = 1
+
+
+class DeviceError(VmmError):
+    """The device that is to compute cannot be used."""
+
+    code = "device"
     exit_code = 1
 
 

@@ -222,7 +222,7 @@ def test_a_large_result_may_arrive_after_the_limit_where_the_caller_was_away(
 ) -> None:
     pool.submit(Task("big", worker_tasks.frames, (20_000_000,), 1.0))
     while not any(worker.begun for worker in pool._workers):
-        pool._wait()
+        pool._attend()
     time.sleep(1.2)
     assert pool.next_outcome().value == bytes(20_000_000)
 

@@ -78,19 +78,19 @@ def numbers(folder: Path) -> list[int]:
     [
         ("", [0, 25, 50, 75]),
         ("--fps 5 --start 1 --end 2", [25, 30, 35, 40, 45]),
-        ("--fps 30000/10000 --end 0:00:01", [0, 8, 16]),
+        pytest.param("--fps 30000/10000 --end 0:00:01", [0, 8, 16], marks=pytest.mark.slow),
         ("--fps 100 --start 1 --end 1.2", [25, 26, 27, 28, 29]),
         ("--every 1.5", [0, 37, 75]),
-        ("--every 1 --start 0.5", [12, 37, 62, 87]),
+        pytest.param("--every 1 --start 0.5", [12, 37, 62, 87], marks=pytest.mark.slow),
         ("--count 4", [12, 37, 62, 87]),
-        ("--count 1", [50]),
-        ("--count 500 --start 3.5", [*range(87, 100)]),
+        pytest.param("--count 1", [50], marks=pytest.mark.slow),
+        pytest.param("--count 500 --start 3.5", [*range(87, 100)], marks=pytest.mark.slow),
         ("--at 3.96,0,00:01.52,1.53", [0, 38, 99]),
         ("--at 0.5,1 --start 1 --end 2.5", [37, 50]),
         ("--keyframes", [0, 25, 50, 75]),
-        ("--keyframes --start 0.04 --end 2", [25]),
+        pytest.param("--keyframes --start 0.04 --end 2", [25], marks=pytest.mark.slow),
         ("--all", [*range(100)]),
-        ("--all --start 0.96 --end 1.04", [24, 25]),
+        pytest.param("--all --start 0.96 --end 1.04", [24, 25], marks=pytest.mark.slow),
     ],
 )
 def test_which_pictures(
@@ -128,7 +128,10 @@ def test_a_late_start_and_uneven_times(run_vmm: Vmm, render_clip: Render, tmp_pa
     assert numbers(tmp_path / "out" / "late.mkv") == [0, 2, 3, 4]
 
 
-@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize(
+    "degrees",
+    [90, pytest.param(180, marks=pytest.mark.slow), pytest.param(270, marks=pytest.mark.slow)],
+)
 def test_pictures_stand_upright(
     run_vmm: Vmm, render_clip: Render, tmp_path: Path, degrees: int
 ) -> None:
@@ -172,22 +175,32 @@ def test_sizes_and_formats(
             assert image.format == {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[image_format]
 
 
-def test_quality(run_vmm: Vmm, bikes: Path, tmp_path: Path) -> None:
-    def picture(*options: str) -> Path:
-        done = run_vmm("extract-frames", bikes, "-o", "out", "--at", "5", *options)
-        assert done.returncode == 0
-        folder = tmp_path / "out" / "bikes.mp4"
-        return folder / checked_lines(folder)[0]["file"]
+def picture_at_5(run_vmm: Vmm, bikes: Path, tmp_path: Path, *options: str) -> Path:
+    done = run_vmm("extract-frames", bikes, "-o", "out", "--at", "5", *options)
+    assert done.returncode == 0
+    folder = tmp_path / "out" / "bikes.mp4"
+    return folder / str(checked_lines(folder)[0]["file"])
 
-    with Image.open(picture()) as image:
+
+def test_default_quality_is_that_of_qv_3(run_vmm: Vmm, bikes: Path, tmp_path: Path) -> None:
+    with Image.open(picture_at_5(run_vmm, bikes, tmp_path)) as image:
         assert image.quantization == {0: QV3_TABLE}  # type: ignore[attr-defined]
-    for image_format in ("jpg", "webp"):
-        sizes = [
-            picture("--image-format", image_format, "--quality", quality).stat().st_size
-            for quality in ("10", "60", "100")
-        ]
-        assert sizes == sorted(sizes)
-        assert sizes[0] < sizes[2] / 3
+
+
+@pytest.mark.parametrize("image_format", ["jpg", pytest.param("webp", marks=pytest.mark.slow)])
+def test_better_quality_takes_more_bytes(
+    run_vmm: Vmm, bikes: Path, tmp_path: Path, image_format: str
+) -> None:
+    sizes = [
+        picture_at_5(
+            *(run_vmm, bikes, tmp_path, "--image-format", image_format, "--quality", quality)
+        )
+        .stat()
+        .st_size
+        for quality in ("10", "60", "100")
+    ]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2] / 3
 
 
 COLOURS = [(200, 60, 30), (30, 180, 90), (40, 70, 210), (235, 235, 235), (20, 20, 20)]
@@ -209,18 +222,24 @@ def render_colours(path: Path, matrix: int, color_range: int) -> None:
         container.mux(stream.encode())
 
 
-def test_colours(run_vmm: Vmm, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "image_format",
+    [
+        "jpg",
+        pytest.param("png", marks=pytest.mark.slow),
+        pytest.param("webp", marks=pytest.mark.slow),
+    ],
+)
+def test_colours(run_vmm: Vmm, tmp_path: Path, image_format: str) -> None:
     (tmp_path / "in").mkdir()
     for name, matrix, color_range in [("709", 1, 1), ("601", 5, 1), ("full", 1, 2)]:
         render_colours(tmp_path / "in" / f"{name}.mp4", matrix, color_range)
-    for image_format in ("jpg", "png", "webp"):
-        asked = ("--at", "0", "--image-format", image_format)
-        run_vmm("extract-frames", "in", "-o", "out", *asked, "--no-resume")
-        for name in ("709", "601", "full"):
-            (image,) = pictures(tmp_path / "out" / f"{name}.mp4")
-            for bar, colour in enumerate(COLOURS):
-                found = image[20:44, bar * 64 + 20 : bar * 64 + 44].reshape(-1, 3).mean(axis=0)
-                assert found == pytest.approx(colour, abs=6), (name, image_format, colour)
+    run_vmm("extract-frames", "in", "-o", "out", "--at", "0", "--image-format", image_format)
+    for name in ("709", "601", "full"):
+        (image,) = pictures(tmp_path / "out" / f"{name}.mp4")
+        for bar, colour in enumerate(COLOURS):
+            found = image[20:44, bar * 64 + 20 : bar * 64 + 44].reshape(-1, 3).mean(axis=0)
+            assert found == pytest.approx(colour, abs=6), (name, colour)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

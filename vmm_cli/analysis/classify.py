@@ -20,9 +20,11 @@ import numpy as np
 
 from vmm_cli import bundle as bundles
 from vmm_cli import store
+from vmm_cli.batch.device import Loaded
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features, join
-from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.encoders.preprocess import Preprocess, central_square
+from vmm_cli.errors import DeviceError, InputError, ModelError, UsageError
 from vmm_cli.identity import FileIdentity, file_identity
 from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames, video_end_s
 from vmm_cli.media.geometry import Size
@@ -40,6 +42,11 @@ TIME_DIGITS = 3
 # A worker takes one to two seconds to import torch: below so many pictures a part, about as long
 # as encoding them takes, splitting a video gains nothing.
 MIN_FRAMES_PER_PART = 64
+# A worker that only decodes imports no torch.
+MIN_FRAMES_PER_LOAD = 8
+# Decoded pictures are handed to the device's process by at most so many: 39 MB of 224 x 224. Each
+# part opens the file anew and decodes from the keyframe before it.
+FRAMES_PER_LOAD = 256
 # Wanted times are rounded to the stream's ticks: a picture can come half a tick after the time that
 # it answers. Ticks are 0.1 s in the coarsest containers (AVI at 10 pictures a second).
 TICK_TOLERANCE_S = 0.0501
@@ -59,6 +66,7 @@ class ClassifyRequest:
         bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
         sampling: which pictures.
         windows_s: length of a timeline's windows in seconds; None: the whole video at once.
+        device: what `compute` runs on; `run` uses the CPU.
         use_store: whether the feature store is read and written.
     """
 
@@ -93,6 +101,15 @@ class PartResult:
     end_s: float
     identity: FileIdentity | None
     stored: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What `load` left in its area: uint8 [len(times), crop, crop, 3] RGB. See `PartResult`."""
+
+    times: np.ndarray
+    end_s: float
+    identity: FileIdentity | None
 
 
 @dataclass(frozen=True)
@@ -236,11 +253,9 @@ def plan(request: ClassifyRequest, input: Input, workers: int) -> list[Part | No
     Raises:
         InputError: the input cannot be read.
     """
-    if workers < 2 or (request.use_store and _stored(request, file_identity(input.path))):
+    if workers < 2 or _is_stored(request, input):
         return [None]
-    end = video_end_s(input.path, max_pixels=request.max_pixels)
-    sampling = replace(request.sampling, end=min(request.sampling.end or end, end))
-    frames = sum(1 for _ in wanted_times(sampling, end)) if sampling.start < end else 0
+    end, frames = _extent(request, input)
     parts = min(workers, frames // MIN_FRAMES_PER_PART)
     if parts < 2:
         return [None]
@@ -263,10 +278,7 @@ def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult
     sampling = request.sampling if part is None else part.sampling
     features, report = _compute(request, input.path, sampling)
     end_s = max(end_s, report.end_s or 0.0)
-    result = PartResult(features, end_s, identity, stored=False)
-    if part is None:
-        _keep(request, input.path, [result], features)
-    return result
+    return PartResult(features, end_s, identity, stored=False)
 
 
 def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> dict[str, Any]:
@@ -276,9 +288,112 @@ def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) 
         InputError: `past_end` or `no_video`: there was no picture at any wanted time.
     """
     features = join([part.features for part in parts])
-    if len(parts) > 1:
+    if not any(part.stored for part in parts):
         _keep(request, input.path, parts, features)
     return classification(request, features, max(part.end_s for part in parts)).to_record()
+
+
+# --- the same in two steps, for a GPU that one process owns: decode, encode -------------------
+
+
+def area_bytes(request: ClassifyRequest) -> int:
+    """Return how much memory `load` needs."""
+    side = _preprocess(request).crop
+    return FRAMES_PER_LOAD * side * side * 3
+
+
+def plan_loads(request: ClassifyRequest, input: Input, workers: int) -> list[Part]:
+    """Return the parts to load for one input; none where its features are in the store.
+
+    Raises:
+        InputError: the input cannot be read.
+    """
+    if _is_stored(request, input):
+        return []
+    end, frames = _extent(request, input)
+    parts = max(math.ceil(frames / FRAMES_PER_LOAD), min(workers, frames // MIN_FRAMES_PER_LOAD))
+    if parts < 2:
+        return [Part(request.sampling)]
+    return [Part(part) for part in _split(request.sampling, end, frames, parts)]
+
+
+def load(request: ClassifyRequest, input: Input, part: Part, area: memoryview) -> Loaded:
+    """Decode a part's pictures into `area`: see `Pictures`. Needs no torch.
+
+    Raises:
+        InputError: as `run`.
+    """
+    identity = file_identity(input.path) if request.use_store else None
+    end_s = float(video_end_s(input.path, max_pixels=request.max_pixels))
+    numbers = _preprocess(request)
+    pictures = _pictures_in(area, numbers.crop)
+    wanted = FrameRequest("image", part.sampling, Size(short=numbers.short_side))
+    report = DecodeReport()
+    times: list[float] = []
+    rest = None
+    for frame in iter_frames(input.path, [wanted], max_pixels=request.max_pixels, report=report):
+        if len(times) == len(pictures):  # the file declares a shorter duration than it has
+            rest = Part(_from(part.sampling, times[-1]))
+            break
+        pictures[len(times)] = central_square(frame.image, numbers.crop)
+        times.append(frame.time_s)
+    end_s = max(end_s, report.end_s or 0.0)
+    return Loaded(Pictures(np.array(times, np.float64), end_s, identity), rest)
+
+
+def open_device(request: ClassifyRequest) -> None:
+    """Set up the encoder on the request's device and try it.
+
+    Raises:
+        UsageError: this machine has no such device.
+        DeviceError: it does not work.
+        ModelError: as `run`.
+    """
+    from vmm_cli.encoders.image import encode
+
+    try:
+        encoder = _encoder(request.bundle, request.bundle_digest, request.device)
+        side = encoder.preprocess.crop
+        encode(encoder, np.zeros((1, side, side, 3), np.uint8))
+    except RuntimeError as error:  # of torch: no memory left there, a driver that is too old
+        said = " ".join(str(error).split())[:300]
+        raise DeviceError(f"--device {request.device}: it does not work: {said}") from error
+
+
+def compute(
+    request: ClassifyRequest, items: Sequence[tuple[Pictures, memoryview]]
+) -> list[PartResult]:
+    """Encode the pictures of several parts, of any inputs, together."""
+    from vmm_cli.encoders.image import encode_all
+
+    encoder = _encoder(request.bundle, request.bundle_digest, request.device)
+    arrays = [
+        _pictures_in(area, encoder.preprocess.crop)[: len(pictures.times)]
+        for pictures, area in items
+    ]
+    return [
+        PartResult(Features(pictures.times, values), pictures.end_s, pictures.identity, False)
+        for (pictures, _), values in zip(items, encode_all(encoder, arrays), strict=True)
+    ]
+
+
+def _pictures_in(area: memoryview, side: int) -> np.ndarray:
+    """Return an area as pictures, as many as fit: uint8 [N, side, side, 3]."""
+    size = side * side * 3
+    number = len(area) // size
+    return np.frombuffer(area, np.uint8, number * size).reshape(number, side, side, 3)
+
+
+def _from(sampling: Sampling, time_s: float) -> Sampling:
+    """Return what is left of a plan when the picture at `time_s` has come; it may come again."""
+    if sampling.kind == "every":
+        assert sampling.step_s is not None
+        steps = (Fraction(time_s) - sampling.start) // sampling.step_s
+        return replace(sampling, start=sampling.start + max(0, steps) * sampling.step_s)
+    return within(sampling, Fraction(time_s), None)
+
+
+# --- the scores -------------------------------------------------------------------------------
 
 
 def classification(request: ClassifyRequest, features: Features, end_s: float) -> Classification:
@@ -310,9 +425,6 @@ def classification(request: ClassifyRequest, features: Features, end_s: float) -
         labels=judge.labels(0, len(features), request.top_k),
         windows=windows,
     )
-
-
-# --- scores ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -403,11 +515,19 @@ def _compute(
 ) -> tuple[Features, DecodeReport]:
     from vmm_cli.encoders.image import encode_frames
 
-    encoder = _encoder(request.bundle, request.bundle_digest, request.device)
+    encoder = _encoder(request.bundle, request.bundle_digest, "cpu")
     wanted = FrameRequest("image", sampling, Size(short=encoder.preprocess.short_side))
     report = DecodeReport()
     frames = iter_frames(path, [wanted], max_pixels=request.max_pixels, report=report)
     return encode_frames(encoder, ((frame.time_s, frame.image) for frame in frames)), report
+
+
+def _extent(request: ClassifyRequest, input: Input) -> tuple[Fraction, int]:
+    """Return where the video ends, in seconds, and how many times of it are wanted."""
+    end = video_end_s(input.path, max_pixels=request.max_pixels)
+    if request.sampling.start >= end:
+        return end, 0
+    return end, sum(1 for _ in wanted_times(request.sampling, end))
 
 
 def _split(sampling: Sampling, end: Fraction, frames: int, parts: int) -> Iterator[Sampling]:
@@ -423,6 +543,10 @@ def _split(sampling: Sampling, end: Fraction, frames: int, parts: int) -> Iterat
     times = list(wanted_times(whole, None))
     for low, high in pairwise(bounds):
         yield within(whole, times[low], times[high] if high < len(times) else None)
+
+
+def _is_stored(request: ClassifyRequest, input: Input) -> bool:
+    return request.use_store and _stored(request, file_identity(input.path)) is not None
 
 
 def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry | None:
@@ -464,6 +588,11 @@ def _model(folder: Path, digest: str) -> tuple[Bundle, _Head]:
     if weight is None or bias is None or weight.shape != (len(bundle.labels), width):
         raise ModelError(f"model {bundle.name!r} has no head for its {len(bundle.labels)} labels")
     return bundle, _Head(weight.astype(np.float32), bias.astype(np.float32))
+
+
+def _preprocess(request: ClassifyRequest) -> Preprocess:
+    bundle, _ = _model(request.bundle, request.bundle_digest)
+    return Preprocess.from_dict(bundle.encoders["image"].preprocess)
 
 
 def _feature_width(bundle: Bundle) -> int:

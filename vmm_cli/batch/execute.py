@@ -5,6 +5,7 @@ Nothing is printed here; the caller hears of each record through `on_record`.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vmm_cli.batch.device import Device, Item, Loaded, Stage, load_part
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.journal import Journal, fingerprint, lock
 from vmm_cli.batch.runner import Outcome, Task, WorkerPool
-from vmm_cli.errors import InputError
+from vmm_cli.batch.shared_memory import attach
+from vmm_cli.errors import DeviceError, InputError
 from vmm_cli.identity import FileIdentity, file_identity
 
 Record = dict[str, Any]
@@ -32,6 +35,8 @@ LONGEST_S = 48 * 3600.0
 # Inputs handed out ahead of the workers, so that none waits while the parent writes.
 INPUTS_AHEAD = 2
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -39,7 +44,8 @@ class Work:
 
     run(request, input, part) does one part (None: all of the input); finish(request, input,
     results) makes the record's own fields of the results of all parts; plan(request, input,
-    workers) may split an input, None for work that is never split.
+    workers) may split an input, None for work that is never split. With `stage` parts are done as
+    it says, on a device that one process owns, and `run` does what needs no device.
 
     For work that writes files of its own, two more, called by the parent while it holds the
     output: kept(request, input) tells whether what an earlier run wrote is still there; tidy(
@@ -51,6 +57,7 @@ class Work:
     plan: Callable[[Any, Input, int], list[Any]] | None = None
     kept: Callable[[Any, Input], bool] | None = None
     tidy: Callable[[Any], None] | None = None
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ def execute(
     Raises:
         LockedError: another run holds `output`.
         OutputError: the journal cannot be written.
+        DeviceError: the device that `work` cannot do without cannot be used.
     """
     with ExitStack() as stack:
         journal = None
@@ -128,17 +136,25 @@ class _Prepared:
     parts: list[Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     """One input on its way."""
 
     input: Input
     identity: FileIdentity | None = None
     limit_s: float = PREPARE_LIMIT_S
-    results: list[Any] = field(default_factory=list)
-    outstanding: int = 0
-    stage: Callable[[_Entry, Outcome], None] | None = None
-    ended: bool = False
+    results: dict[tuple[int, int], Any] = field(default_factory=dict)  # by the order of its parts
+    unfinished: int = 0  # parts without a result
+    ended: bool = False  # its record is written
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of an input; `order` is its place among the others."""
+
+    entry: _Entry
+    order: tuple[int, int]
+    content: Any
 
 
 @dataclass(slots=True)
@@ -161,23 +177,41 @@ class _Run:
     done: int = 0
     resumed: int = 0
     failed: int = 0
-    _tasks: dict[str, tuple[_Entry, int]] = field(default_factory=dict)
+    _pool: WorkerPool = field(init=False)
+    _device: Device | None = None
+    _tasks: dict[str, Callable[[Outcome], None]] = field(default_factory=dict)
+    _unloaded: deque[_Part] = field(default_factory=deque)  # parts that wait for an area
     _serial: int = 0
 
     def all(self, inputs: Sequence[Input]) -> None:
         waiting = deque(inputs)
-        with WorkerPool(self.jobs) as pool:
-            while waiting or self._tasks:
-                while waiting and len(self._tasks) < self.jobs * INPUTS_AHEAD:
+        with ExitStack() as stack:
+            if (stage := self.work.stage) is not None:
+                device = Device(stage, self.request, self.jobs, self._start, self._device_lost)
+                stack.callback(device.close)
+                self._device = device
+                self._pool = WorkerPool(self.jobs, initializer=attach, initargs=(device.areas,))
+            else:
+                self._pool = WorkerPool(self.jobs)
+            stack.enter_context(self._pool)
+            while True:
+                while waiting and self._under_way() < self.jobs * INPUTS_AHEAD:
                     # An input is split only where it would leave workers without work.
                     spare = self.jobs if len(inputs) < self.jobs else 1
-                    self._begin(waiting.popleft(), spare, pool)
-                if self._tasks:
-                    outcome = pool.next_outcome()
-                    entry, part = self._tasks.pop(outcome.key)
-                    self._take(entry, part, outcome, pool)
+                    self._begin(waiting.popleft(), spare)
+                if self._device is not None:
+                    self._load_parts(self._device)
+                    self._device.feed()
+                if not self._tasks:
+                    return
+                pools = [self._pool] if self._device is None else [self._pool, self._device.pool]
+                outcome = WorkerPool.next_outcome_of(pools)
+                self._tasks.pop(outcome.key)(outcome)
 
-    def _begin(self, input: Input, spare: int, pool: WorkerPool) -> None:
+    def _under_way(self) -> int:
+        return len(self._tasks) + len(self._unloaded)
+
+    def _begin(self, input: Input, spare: int) -> None:
         if self.journal is not None and self.resume:
             try:
                 record = self.journal.done(input.name, file_identity(input.path), self.mark)
@@ -190,72 +224,154 @@ class _Run:
                 self._count(ok=True)
                 self.on_record(record)
                 return
-        entry = _Entry(input, stage=partial(self._prepared, pool=pool))
-        self._submit(
-            pool,
-            entry,
-            0,
-            _prepare,
-            (self.work, self.request, input, spare, self.timeout_s, self.max_pixels),
-        )
+        entry = _Entry(input)
+        args = (self.work, self.request, input, spare, self.timeout_s, self.max_pixels)
+        self._submit(entry, _prepare, args, partial(self._prepared, entry))
+
+    def _start(
+        self,
+        pool: WorkerPool,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        limit_s: float,
+        then: Callable[[Outcome], None],
+    ) -> None:
+        """Have a pool call a function, and `then` take what comes of it."""
+        self._serial += 1
+        key = str(self._serial)
+        self._tasks[key] = then
+        pool.submit(Task(key, function, args, limit_s))
 
     def _submit(
         self,
-        pool: WorkerPool,
         entry: _Entry,
-        part: int,
         function: Callable[..., Any],
         args: tuple[Any, ...],
+        then: Callable[[Any], None],
     ) -> None:
-        self._serial += 1
-        key = str(self._serial)
-        self._tasks[key] = (entry, part)
-        entry.outstanding += 1
-        limit = entry.limit_s if self.timeout_s is None else self.timeout_s
-        pool.submit(Task(key, function, args, limit))
+        """Have a worker do something for an input: an error ends it, `then` takes the value."""
 
-    def _take(self, entry: _Entry, part: int, outcome: Outcome, pool: WorkerPool) -> None:
-        entry.outstanding -= 1
+        def take(outcome: Outcome) -> None:
+            self._tell(entry, outcome)
+            if entry.ended:
+                return
+            if outcome.error is not None:
+                self._end(entry, outcome.error)
+            else:
+                then(outcome.value)
+
+        self._start(self._pool, function, args, self._limit_s(entry), take)
+
+    def _limit_s(self, entry: _Entry) -> float:
+        return entry.limit_s if self.timeout_s is None else self.timeout_s
+
+    def _tell(self, entry: _Entry, outcome: Outcome) -> None:
         if outcome.traceback:
             self.on_traceback(f"{entry.input.name}:\n{outcome.traceback}")
-        if entry.ended:
-            return
-        if outcome.error is not None:
-            entry.ended = True
-            self.fail(entry.input.name, entry.identity, outcome.error)
-            return
-        assert entry.stage is not None
-        if entry.results:
-            entry.results[part] = outcome.value
-        entry.stage(entry, outcome)
 
-    def _prepared(self, entry: _Entry, outcome: Outcome, *, pool: WorkerPool) -> None:
-        prepared = outcome.value
-        assert isinstance(prepared, _Prepared)
+    def _prepared(self, entry: _Entry, prepared: _Prepared) -> None:
         entry.identity, entry.limit_s = prepared.identity, prepared.limit_s
-        if len(prepared.parts) < 2:
-            entry.stage = self._finished
-            part = prepared.parts[0] if prepared.parts else None
-            self._submit(pool, entry, 0, _whole, (self.work, self.request, entry.input, part))
+        parts = [_Part(entry, (i, 0), content) for i, content in enumerate(prepared.parts)]
+        entry.unfinished = len(parts)
+        if parts and self._device is not None:
+            self._unloaded.extend(parts)
+        elif len(parts) < 2:
+            args = (self.work, self.request, entry.input, parts[0].content if parts else None)
+            self._submit(entry, _whole, args, partial(self._finished, entry))
+        else:
+            for part in parts:
+                self._run(part)
+
+    def _run(self, part: _Part) -> None:
+        args = (self.request, part.entry.input, part.content)
+        self._submit(part.entry, self.work.run, args, partial(self._part_done, part))
+
+    def _part_done(self, part: _Part, result: Any) -> None:
+        entry = part.entry
+        entry.results[part.order] = result
+        entry.unfinished -= 1
+        if entry.unfinished == 0:
+            results = [entry.results[order] for order in sorted(entry.results)]
+            entry.results.clear()
+            args = (self.request, entry.input, results)
+            self._submit(entry, self.work.finish, args, partial(self._finished, entry))
+
+    def _load_parts(self, device: Device) -> None:
+        """Have workers load the parts for which there are areas."""
+        while self._unloaded and device.free:
+            part = self._unloaded.popleft()
+            if part.entry.ended:
+                continue
+            area = device.free.pop()
+            self._start(
+                self._pool,
+                load_part,
+                (self.work.stage, self.request, part.entry.input, part.content, area),
+                self._limit_s(part.entry),
+                partial(self._loaded, device, part, area),
+            )
+
+    def _loaded(self, device: Device, part: _Part, area: int, outcome: Outcome) -> None:
+        entry, loaded = part.entry, outcome.value
+        self._tell(entry, outcome)
+        if entry.ended or outcome.error is not None or self._device is None:
+            device.free.append(area)
+            if entry.ended:
+                return
+            if outcome.error is not None:
+                self._end(entry, outcome.error)
+            else:
+                self._run(part)
             return
-        entry.stage = partial(self._part_done, pool=pool)
-        entry.results = [None] * len(prepared.parts)
-        for index, part in enumerate(prepared.parts):
-            self._submit(pool, entry, index, self.work.run, (self.request, entry.input, part))
+        assert isinstance(loaded, Loaded)
+        if loaded.rest is not None:
+            entry.unfinished += 1
+            rest = _Part(entry, (part.order[0], part.order[1] + 1), loaded.rest)
+            self._unloaded.appendleft(rest)
+        device.waiting.append(
+            Item(
+                area,
+                loaded.about,
+                self._limit_s(entry),
+                is_wanted=lambda: not entry.ended,
+                settle=partial(self._computed, part),
+                run_without=partial(self._run, part),
+            )
+        )
 
-    def _part_done(self, entry: _Entry, outcome: Outcome, *, pool: WorkerPool) -> None:
-        if entry.outstanding == 0:
-            results, entry.results = entry.results, []
-            entry.stage = self._finished
-            self._submit(pool, entry, 0, self.work.finish, (self.request, entry.input, results))
+    def _computed(self, part: _Part, result: Any, error: InputError | None) -> None:
+        if error is not None:
+            self._end(part.entry, error)
+        else:
+            self._part_done(part, result)
 
-    def _finished(self, entry: _Entry, outcome: Outcome) -> None:
-        assert isinstance(outcome.value, dict)
+    def _device_lost(self, reason: str) -> None:
+        """Go on without the device, or give up."""
+        assert self._device is not None and self.work.stage is not None
+        if not self.work.stage.optional:
+            raise DeviceError(reason)
+        _log.warning("%s; going on without it", reason)
+        device, self._device = self._device, None
+        device.pool.close()  # the areas stay: workers to come still attach them
+        for item in device.waiting:
+            if item.is_wanted():
+                item.run_without()
+        for part in self._unloaded:
+            if not part.entry.ended:
+                self._run(part)
+        self._unloaded.clear()
+
+    def _finished(self, entry: _Entry, fields: Record) -> None:
         entry.ended = True
         record = {"schema": self.schema, "input": entry.input.name, "status": "ok"}
-        record |= outcome.value
+        record |= fields
         self._count(ok=True)
         self._put(entry.input.name, entry.identity, record)
+
+    def _end(self, entry: _Entry, error: InputError) -> None:
+        entry.ended = True
+        entry.results.clear()
+        self.fail(entry.input.name, entry.identity, error)
 
     def fail(self, name: str, identity: FileIdentity | None, error: InputError) -> None:
         """Note an input's failure."""
@@ -304,7 +420,10 @@ def _prepare(
         if duration is None:
             duration = identity.size / LOW_BYTES_PER_SECOND
         limit_s = min(LONGEST_S, LIMIT_BASE_S + LIMIT_PER_SECOND * duration)
-    parts = work.plan(request, input, spare) if work.plan is not None and spare > 1 else []
+    if work.stage is not None:
+        parts = work.stage.plan(request, input, spare)
+    else:
+        parts = work.plan(request, input, spare) if work.plan is not None and spare > 1 else []
     return _Prepared(identity, limit_s, parts)
 
 

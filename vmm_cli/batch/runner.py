@@ -76,7 +76,7 @@ class Task:
 class Outcome:
     """What came of a task: `value`, or `error` where that is not None.
 
-    Error codes: whatever InputError the function raised; `timeout`; `crashed` (the worker died);
+    Error codes: that of the VmmError the function raised; `timeout`; `crashed` (the worker died);
     `memory`; `internal` (any other exception, with `traceback`). `wall_s` is in seconds.
     """
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from vmm_cli.errors import InputError
+from vmm_cli.errors import VmmError
 
 HEADER_BYTES = 8
 BEGUN = bytes(HEADER_BYTES)
@@ -108,8 +108,8 @@ def _run(task: bytes) -> Report:
 def _attempt(function: Callable[..., object], args: tuple[Any, ...]) -> Report:
     try:
         return Report(function(*args))
-    except InputError as error:
-        return Report(None, error.code, error.message, traceback.format_exc())
+    except VmmError as error:  # as a rule an InputError
+        return Report(None, error.code, str(error), traceback.format_exc())
     except MemoryError:
         return Report(None, "memory", "there was not enough memory for it", traceback.format_exc())
     except BaseException as error:  # SystemExit too: a library that gives up must not end the run

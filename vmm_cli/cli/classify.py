@@ -98,7 +98,9 @@ def classify(
         raise errors.UsageError("--every and --count contradict each other; give one of them")
     from vmm_cli import bundle
     from vmm_cli.analysis import classify as analysis
+    from vmm_cli.batch.device import Stage
     from vmm_cli.batch.execute import Work
+    from vmm_cli.cli.device import chosen_device
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.csv_table import CsvTable
     from vmm_cli.output.json_array import JsonArray
@@ -112,22 +114,27 @@ def classify(
         end=end,
         top_k=top_k,
         windows_s=None if windows is None else float(windows),
-        device=device,
+        device=chosen_device(device),
         use_store=not no_store,
         max_pixels=shared.max_pixels,
     )
-    if device.startswith("cuda"):
-        # A machine without it is found out here, once, and not by each input. Imports torch.
-        from vmm_cli.encoders.image import device_from
-
-        device_from(device)
+    stage = None
+    if request.device != "cpu":
+        stage = Stage(
+            plan=analysis.plan_loads,
+            load=analysis.load,
+            open=analysis.open_device,
+            compute=analysis.compute,
+            area_bytes=analysis.area_bytes(request),
+            optional=device == "auto",
+        )
     return run_batch(
         shared,
         schema=analysis.SCHEMA,
         request=request,
         options=analysis_options(request),
         model_digest=request.bundle_digest,
-        work=Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan),
+        work=Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan, stage=stage),
         work_memory_bytes=WORKER_MEMORY_BYTES,
         formats={
             "table": lambda stream: _table(stream, timeline=windows is not None),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,7 @@ from vmm_cli.networks.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLit
 # pictures a second in batches of 4, 56 in batches of 8 (tools/convert_efficientnet_lite0.py).
 CPU_BATCH = 4
 CUDA_BATCH = 64
+ENCODED_AT_ONCE = 8 * CUDA_BATCH  # pictures copied for `encode`: 77 MB
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _KEPT_BYTES = 256 * 2**20
@@ -120,6 +121,23 @@ def encode(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
             continue
         done += batch
     return np.concatenate(outputs)
+
+
+def encode_all(encoder: ImageEncoder, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Encode several runs of prepared pictures in shared batches.
+
+    Each uint8 [n, crop, crop, 3] gives float32 [n, 1280]; n may be 0. See `encode`.
+    """
+    bounds = np.cumsum([0, *(len(part) for part in parts)])
+    values = np.empty((bounds[-1], FEATURE_CHANNELS), np.float32)
+    for first in range(0, len(values), ENCODED_AT_ONCE):
+        last = first + ENCODED_AT_ONCE
+        pieces = [
+            part[max(0, first - begin) : max(0, last - begin)]
+            for begin, part in zip(bounds, parts, strict=False)
+        ]
+        values[first:last] = encode(encoder, np.concatenate(pieces))
+    return np.split(values, bounds[1:-1])
 
 
 def encode_frames(encoder: ImageEncoder, frames: Iterable[tuple[float, np.ndarray]]) -> Features:

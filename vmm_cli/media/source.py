@@ -41,6 +41,8 @@ ALLOWED_FORMATS = (
 # Attached pictures (cover art) are streams of one frame that say nothing about time.
 _NOT_A_PICTURE_STREAM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
+_REFUSAL = "not a container vmm reads (playlists, scripts and devices are refused)"
+
 AV_TIME_BASE = 1_000_000  # libav's container times are in microseconds
 
 
@@ -89,16 +91,29 @@ def open_media(
         raise InputError("unreadable", "permission denied") from None
     except av.error.ArgumentError:
         # libav answers EINVAL where it knows the format and the list does not have it.
-        raise InputError(
-            "refused", "not a container vmm reads (playlists, scripts and devices are refused)"
-        ) from None
+        raise InputError("refused", _REFUSAL) from None
     except (av.error.FFmpegError, OSError) as error:
+        if _is_playlist(path):
+            raise InputError("refused", _REFUSAL) from None
         raise InputError("unreadable", f"cannot be opened: {_reason(error)}") from None
     with container:
         for stream in container.streams:
             if stream.type in ("video", "audio"):
                 _bound(stream, max_pixels)
         yield container
+
+
+def _is_playlist(path: Path) -> bool:
+    """Tell whether a file that libav would not open is an HLS or DASH playlist.
+
+    libav does not say so where the playlist's name ends in .mp4 or it can tell no better.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except OSError:
+        return False
+    return head.startswith(b"#EXTM3U") or (head.startswith(b"<") and b"<MPD" in head)
 
 
 def _bound(stream: av.stream.Stream, max_pixels: int) -> None:

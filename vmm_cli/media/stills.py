@@ -71,6 +71,8 @@ class StillEncoder:
             frame.pict_type = _INTRA
             self._serial += 1
             packets = encoder.encode(frame)
+        except MemoryError:  # libav's own, which is an FFmpegError too
+            raise
         except (av.error.FFmpegError, ValueError) as error:
             raise InputError("unreadable", f"a picture could not be encoded: {error}") from None
         return b"".join(bytes(packet) for packet in packets)

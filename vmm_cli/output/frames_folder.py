@@ -16,15 +16,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError
-from vmm_cli.media.frames import DecodeReport, FrameRequest, Picture, iter_pictures, video_end_s
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import Sampling, at, every, keyframes, wanted_times
 from vmm_cli.media.sampling import all as all_pictures
-from vmm_cli.media.stills import ImageFormat, StillEncoder
+
+# The shell imports this module for its request; only the workers load a decoder.
+if TYPE_CHECKING:
+    from vmm_cli.media.frames import Picture
+    from vmm_cli.media.stills import ImageFormat
 
 INDEX_NAME = "frames.jsonl"
 SHEET_NAME = "contact_sheet.jpg"
@@ -96,6 +99,8 @@ def tidy(request: ExtractRequest) -> None:
 
 def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
     """Split a long video into stretches of time, one a worker; one part where it does not pay."""
+    from vmm_cli.media.frames import video_end_s
+
     whole = [Part(_part_folder(request, input, 0), request.sampling)]
     if request.sampling.kind == "all":
         return whole  # pictures without a time of their own belong to no stretch
@@ -151,6 +156,9 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     Raises:
         InputError: the input cannot be read, or the pictures not be written.
     """
+    from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_pictures
+    from vmm_cli.media.stills import StillEncoder
+
     refuse_foreign(request.output / input.output_name)  # before the work rather than after it
     part = part or Part(_part_folder(request, input, 0), request.sampling)
     encoder = StillEncoder(request.image_format, request.quality)

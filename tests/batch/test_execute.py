@@ -1,0 +1,296 @@
+"""Whole runs in real processes: records, failures, resuming, and the process that owns a device."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import execute_tasks
+import pytest
+from execute_tasks import PLAIN, SPLIT, STAGED, WRITES_FILES, Request
+
+from vmm_cli.batch.execute import Summary, Work, execute
+from vmm_cli.batch.inputs import Input
+from vmm_cli.errors import DeviceError
+
+
+@dataclass
+class Runs:
+    """Runs `execute` in a folder and keeps what it said."""
+
+    folder: Path
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    progress: list[tuple[int, int]] = field(default_factory=list)
+    tracebacks: list[str] = field(default_factory=list)
+
+    def __call__(
+        self, work: Work, contents: dict[str, str], missing: tuple[str, ...] = (), **options: Any
+    ) -> Summary:
+        inputs = []
+        for name, content in contents.items():
+            path = self.folder / name
+            if not path.exists() or path.read_text() != content:
+                path.write_text(content)
+            inputs.append(Input(path, name, name))
+        self.records.clear()
+        self.progress.clear()
+        self.tracebacks.clear()
+        request = options.pop("request", Request(self.log))
+        defaults: dict[str, Any] = {"schema": "test/1", "options": {}, "jobs": 2, "timeout_s": 30}
+        return execute(
+            inputs,
+            missing,
+            work,
+            request,
+            **(defaults | options),
+            max_pixels=1,
+            on_record=lambda record: self.records.update({record["input"]: record}),
+            on_progress=lambda done, total: self.progress.append((done, total)),
+            on_traceback=self.tracebacks.append,
+        )
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def notes(self, first: str) -> list[list[str]]:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [line.split() for line in lines if line.split()[0] == first]
+
+    def code(self, name: str) -> str | None:
+        return self.records[name].get("error", {}).get("code")
+
+    def sums(self) -> dict[str, int]:
+        return {name: r["sum"] for name, r in self.records.items() if r["status"] == "ok"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+# --- records
+
+
+def test_every_input_gets_one_record(run: Runs) -> None:
+    bad = {"c": "run:fail", "d": "run:refuse", "e": "run:die"}
+    summary = run(PLAIN, {"a": "1 2", "b": "3", **bad}, missing=("gone",))
+    assert summary == Summary(done=2, resumed=0, failed=4)
+    assert run.records["a"] == {
+        "schema": "test/1",
+        "input": "a",
+        "status": "ok",
+        "sum": 3,
+        "results": [3],
+    }
+    assert run.records["gone"] == {
+        "schema": "test/1",
+        "input": "gone",
+        "status": "failed",
+        "error": {"code": "missing", "message": "no such file or folder"},
+    }
+    assert [run.code(name) for name in "cde"] == ["internal", "refused", "crashed"]
+    assert run.progress == [(i, 6) for i in range(1, 7)]
+    assert any(t.startswith("c:\n") and "ValueError: as told" in t for t in run.tracebacks)
+
+
+def test_a_hanging_input_costs_itself_alone(run: Runs) -> None:
+    run(PLAIN, {"a": "run:hang", "b": "1", "c": "2"}, timeout_s=1.0)
+    assert run.code("a") == "timeout"
+    assert run.sums() == {"b": 1, "c": 2}
+
+
+def test_an_input_of_its_own_is_split_and_joined_in_order(run: Runs) -> None:
+    run(SPLIT, {"a": "1 2 3 4 5"}, jobs=3)
+    assert run.records["a"]["results"] == [5, 7, 3]
+    assert len({worker for _, _, worker in run.notes("run")}) > 1
+
+
+def test_one_bad_part_fails_its_input_once(run: Runs) -> None:
+    summary = run(SPLIT, {"a": "run:fail run:fail 3"}, jobs=3)
+    assert (summary.done, summary.failed) == (0, 1)
+    assert run.code("a") == "internal"
+
+
+# --- resuming
+
+
+def test_what_is_done_is_not_done_again(run: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    run(PLAIN, {"a": "1", "b": "2", "c": "run:fail"}, output=out)
+    first = dict(run.records)
+    summary = run(PLAIN, {"a": "1", "b": "20", "c": "run:fail"}, output=out)
+    assert summary == Summary(done=2, resumed=1, failed=1)
+    assert run.records["a"] == first["a"]
+    assert run.sums() == {"a": 1, "b": 20}
+    assert [name for _, name, _ in run.notes("run")].count("a") == 1
+    assert [name for _, name, _ in run.notes("run")].count("c") == 2
+
+
+@pytest.mark.parametrize(
+    "changed", [{"options": {"x": 1}}, {"schema": "test/2"}, {"model_digest": "y"}]
+)
+def test_other_work_is_done_again(run: Runs, tmp_path: Path, changed: dict[str, Any]) -> None:
+    out = tmp_path / "out.jsonl"
+    run(PLAIN, {"a": "1"}, output=out)
+    assert run(PLAIN, {"a": "1"}, output=out, **changed).resumed == 0
+    assert run(PLAIN, {"a": "1"}, output=out, **changed).resumed == 1
+    assert run(PLAIN, {"a": "1"}, output=out, **changed, resume=False).resumed == 0
+
+
+def test_files_that_are_gone_are_made_again_and_the_rest_is_tidied(
+    run: Runs, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    run(WRITES_FILES, {"a": "1"}, output=out)
+    assert len(run.notes("tidy")) == 2
+    assert run(WRITES_FILES, {"a": "1"}, output=out).resumed == 1
+    gone = Request(run.log, kept=False)
+    assert run(WRITES_FILES, {"a": "1"}, output=out, request=gone).resumed == 0
+
+
+# --- the process that owns a device
+
+
+def test_parts_of_several_inputs_are_computed_together(run: Runs) -> None:
+    contents = {"a": "1 2 3", "b": "4", "c": "5 6"}
+    run(STAGED, contents, request=Request(run.log, open_after=4))
+    assert run.sums() == {"a": 6, "b": 4, "c": 11}
+    assert run.records["a"]["results"] == [1, 2, 3]
+    assert any(len(set(names)) > 1 for _, _, *names in run.notes("compute"))
+    assert len(run.notes("open")) == 1
+    assert not run.notes("run")
+
+
+def test_loading_waits_for_computing(run: Runs) -> None:
+    run(STAGED, {"a": " ".join(["1"] * 30)}, jobs=1)
+    assert run.sums() == {"a": 30}
+    loaded = computed = 0
+    for line in run.log.read_text().splitlines():
+        step, *rest = line.split()
+        loaded += step == "load"
+        assert loaded - computed <= 2  # areas, for one worker
+        computed += int(rest[0]) if step == "compute" else 0
+    assert computed == 30
+
+
+def test_what_does_not_fit_comes_after(run: Runs) -> None:
+    run(STAGED, {"a": "1+2+3 4", "b": "5+6"})
+    assert run.records["a"]["results"] == [1, 2, 3, 4]
+    assert run.records["b"]["results"] == [5, 6]
+
+
+def test_what_needs_no_device_does_not_start_it(run: Runs) -> None:
+    nowhere = Request(run.log, device="none")
+    run(STAGED, {"a": "warm 1", "b": "warm 2"}, request=nowhere)
+    assert run.sums() == {"a": 1, "b": 2}
+    assert not run.notes("open")
+
+
+@pytest.mark.parametrize(
+    ("what", "code"), [("die", "crashed"), ("fail", "internal"), ("hang", "timeout")]
+)
+def test_what_ends_the_device_s_process_costs_its_input_alone(
+    run: Runs, what: str, code: str
+) -> None:
+    contents = {"a": "1 2", "bad": f"compute:{what} 3", "b": "4"}
+    options = {"timeout_s": 1.0} if what == "hang" else {}
+    run(STAGED, contents, request=Request(run.log, open_after=4), **options)
+    assert run.sums() == {"a": 3, "b": 4}
+    assert run.code("bad") == code
+    tried = [names for _, _, *names in run.notes("compute") if "bad" in names]
+    assert len(tried[0]) > 1
+    assert tried[-1] == ["bad"]
+    opened = [pid for _, pid in run.notes("open")]
+    assert len(set(opened)) == len(opened) >= 2
+
+
+def test_a_worker_killed_as_it_loads_costs_its_input_alone(run: Runs) -> None:
+    bad = {f"bad{i}": "1 load:die 2" for i in range(5)}  # more than there are areas
+    run(STAGED, {**bad, "hangs": "load:hang", "a": "3", "b": "4 5"}, jobs=1, timeout_s=2.0)
+    assert [run.code(name) for name in bad] == ["crashed"] * 5
+    assert run.code("hangs") == "timeout"
+    assert run.sums() == {"a": 3, "b": 9}
+
+
+@pytest.mark.parametrize(("device", "said"), [("none", "no such device"), ("dies", "code 3")])
+def test_without_the_device_nothing_is_done(run: Runs, device: str, said: str) -> None:
+    with pytest.raises(DeviceError, match=said):
+        run(STAGED, {"a": "1 2", "b": "3"}, request=Request(run.log, device=device))
+    assert not run.records
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_optional_device_can_be_done_without(
+    run: Runs, jobs: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert STAGED.stage is not None
+    optional = replace(STAGED, stage=replace(STAGED.stage, optional=True))
+    monkeypatch.setattr(logging.getLogger("vmm_cli"), "propagate", True)
+    nowhere = Request(run.log, device="none")
+    contents = {"a": "1 2 3", "b": "4", "c": "5", "d": "warm 6", "e": "run:die"}
+    run(optional, contents, request=nowhere, jobs=jobs)
+    assert run.sums() == {"a": 6, "b": 4, "c": 5, "d": 6}
+    assert run.code("e") == "crashed"
+    assert "there is no such device; going on without it" in caplog.text
+
+
+# --- nothing stays behind
+
+
+def shared_files() -> set[str]:
+    return set(os.listdir("/dev/shm"))
+
+
+def are_running(pids: list[int]) -> bool:
+    def is_running(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    return any(map(is_running, pids))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_ended_run_leaves_no_process_and_no_memory(tmp_path: Path, number: int) -> None:
+    before = shared_files()
+    (tmp_path / "hangs").write_text("1 compute:hang")
+    script = Path(execute_tasks.__file__).with_name("interrupted_execute.py")
+    with subprocess.Popen(
+        [sys.executable, script, tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None and parent.stderr is not None
+        children = list(map(int, parent.stdout.readline().split()))
+        holders = [pid for pid in children if holds_areas(pid)]
+        assert len(holders) >= 2  # a worker and the device's process
+        os.kill(parent.pid, number)
+        said = parent.stderr.read()
+        assert parent.wait(10) != 0
+    wait_until(lambda: not are_running(children))
+    assert shared_files() == before
+    assert "leaked" not in said
+    assert ("KeyboardInterrupt" in said) == (number == signal.SIGINT)
+
+
+def holds_areas(pid: int) -> bool:
+    return "vmm-areas" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 5) -> None:
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)

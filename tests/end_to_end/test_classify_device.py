@@ -1,0 +1,50 @@
+"""`vmm classify --device`: the GPU gives what the CPU gives, and its absence is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Vmm = Callable[..., subprocess.CompletedProcess[str]]
+
+HAS_CUDA = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+
+
+def has_cuda() -> bool:
+    if not any(map(Path.exists, map(Path, ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg")))):
+        return False
+    return subprocess.run([sys.executable, "-c", HAS_CUDA], check=False).returncode == 0
+
+
+def labels(result: subprocess.CompletedProcess[str]) -> dict[str, dict[str, float]]:
+    assert result.returncode == 0, result.stderr
+    records: list[dict[str, Any]] = [json.loads(line) for line in result.stdout.splitlines()]
+    return {r["input"]: {x["label"]: x["score"] for x in r["labels"]} for r in records}
+
+
+def test_cuda_agrees_with_cpu(run_vmm: Vmm, bikes: Path, bunny: Path) -> None:
+    if not has_cuda():
+        pytest.skip("there is no CUDA device that PyTorch can use")
+    shared = ("classify", bikes, bunny, "--every", "0.1", "--no-store", "-k", "1000")
+    on_cpu = labels(run_vmm(*shared, "--device", "cpu"))
+    for device in ("cuda", "auto"):
+        on_gpu = labels(run_vmm(*shared, "--device", device))
+        assert on_gpu.keys() == on_cpu.keys() and len(on_cpu) == 2
+        for name, scores in on_cpu.items():
+            assert on_gpu[name] == pytest.approx(scores, abs=1e-2)
+
+
+def test_cuda_where_there_is_none_is_refused_in_one_line(run_vmm: Vmm, bikes: Path) -> None:
+    if has_cuda():
+        pytest.skip("this machine has a CUDA device")
+    result = run_vmm("classify", bikes, "--device", "cuda", "--count", "1")
+    assert result.returncode in (1, 2)
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert "--device cuda" in line
