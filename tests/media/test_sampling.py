@@ -95,3 +95,29 @@ def test_nonsense_is_refused(make):
 def test_only_the_stream_knows_its_keyframes():
     with pytest.raises(ValueError, match="only the stream"):
         list(wanted_times(sampling.keyframes(), Fraction(1)))
+
+
+steps = st.fractions(Fraction(1, 100), 20, max_denominator=1000)
+plans = st.one_of(
+    st.builds(lambda step, start: sampling.every(step, start=start), steps, seconds),
+    st.builds(
+        lambda step, start, length: sampling.every(step, start=start, end=start + length),
+        steps,
+        seconds,
+        steps,
+    ),
+    st.builds(lambda n, start: sampling.count(n, start=start), st.integers(1, 50), seconds),
+    st.builds(
+        lambda times, start: sampling.at(times, start=start),
+        st.lists(seconds, min_size=1, max_size=8),
+        seconds,
+    ),
+)
+
+
+@given(plans, st.fractions(Fraction(1, 10), 100, max_denominator=1000), st.integers(2, 5))
+def test_the_parts_of_a_plan_add_up_to_it(plan, length, n):
+    end = plan.start + length if plan.end is None else min(plan.end, plan.start + length)
+    cuts = [plan.start + (end - plan.start) * i / n for i in range(1, n)]
+    parts = sampling.split(plan, cuts, end)
+    assert [t for part in parts for t in wanted_times(part, end)] == list(wanted_times(plan, end))

@@ -13,17 +13,15 @@ import av
 import numpy as np
 import pytest
 from conftest import picture_number
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError
 from vmm_cli.media import sampling
 from vmm_cli.media.geometry import Size
-from vmm_cli.media.sampling import Sampling, wanted_times
+from vmm_cli.media.sampling import Sampling, split
 from vmm_cli.output import frames_folder
-from vmm_cli.output.frames_folder import ExtractRequest, Part, split
+from vmm_cli.output.frames_folder import ExtractRequest, Part
 
 Render = Callable[..., Path]
 
@@ -55,32 +53,6 @@ def numbers(folder: Path) -> list[int]:
 
 # --- splitting -----------------------------------------------------------------------------------
 
-seconds = st.fractions(0, 60, max_denominator=1000)
-steps = st.fractions(Fraction(1, 100), 20, max_denominator=1000)
-plans = st.one_of(
-    st.builds(lambda step, start: sampling.every(step, start=start), steps, seconds),
-    st.builds(
-        lambda step, start, length: sampling.every(step, start=start, end=start + length),
-        steps,
-        seconds,
-        steps,
-    ),
-    st.builds(lambda n, start: sampling.count(n, start=start), st.integers(1, 50), seconds),
-    st.builds(
-        lambda times, start: sampling.at(times, start=start),
-        st.lists(seconds, min_size=1, max_size=8),
-        seconds,
-    ),
-)
-
-
-@given(plans, st.fractions(Fraction(1, 10), 100, max_denominator=1000), st.integers(2, 5))
-def test_the_parts_of_a_plan_add_up_to_it(plan: Sampling, length: Fraction, n: int) -> None:
-    end = plan.start + length if plan.end is None else min(plan.end, plan.start + length)
-    cuts = [plan.start + (end - plan.start) * i / n for i in range(1, n)]
-    parts = split(plan, end, cuts)
-    assert [t for part in parts for t in wanted_times(part, end)] == list(wanted_times(plan, end))
-
 
 def test_a_picture_shown_on_both_sides_of_a_cut_comes_once(
     render_clip: Render, tmp_path: Path
@@ -94,7 +66,7 @@ def test_a_picture_shown_on_both_sides_of_a_cut_comes_once(
         cuts = [Fraction(123, 100), Fraction(2), Fraction(444, 100)]
         parts = [
             Part(request.output / ".vmm.work" / str(i), part)
-            for i, part in enumerate(split(plan, Fraction(5), cuts))
+            for i, part in enumerate(split(plan, cuts, Fraction(5)))
         ]
         results = [frames_folder.run(request, item, part) for part in parts]
         frames_folder.finish(request, item, results)

@@ -14,8 +14,9 @@ exact fractions, so that `fps(30000/1001)` does not drift over hours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal
 
 Seconds = int | float | Fraction
@@ -139,3 +140,31 @@ def within(sampling: Sampling, start: Fraction, end: Fraction | None) -> Samplin
     """
     times = [t for t in wanted_times(sampling, None) if t >= start and (end is None or t < end)]
     return Sampling("at", offsets_s=tuple(times))
+
+
+def split(sampling: Sampling, cuts: Iterable[Fraction], duration: Fraction) -> list[Sampling]:
+    """Cut a plan at the given times (ascending seconds after its start) into plans that add up.
+
+    For splitting one video over workers. The last part keeps the plan's own end, so that wanted
+    times past the end of the video are still seen to be there. Parts without a time are left out.
+    """
+    bounds = [sampling.start, *cuts, None]
+    parts = []
+    for low, high in pairwise(bounds):
+        assert low is not None
+        end = sampling.end if high is None else high
+        if sampling.kind in ("keyframes", "all"):
+            parts.append(replace(sampling, start=low, end=end))
+        elif sampling.kind == "every":
+            assert sampling.step_s is not None
+            steps = -((sampling.start - low) // sampling.step_s)  # the first step at or after low
+            first = sampling.start + steps * sampling.step_s
+            if end is None or first < end:
+                parts.append(replace(sampling, start=first, end=end))
+        else:
+            # Past the video's end only what was asked for by its time is kept.
+            times = wanted_times(sampling, duration if sampling.kind == "count" else None)
+            inside = tuple(t for t in times if t >= low and (high is None or t < high))
+            if inside:
+                parts.append(Sampling("at", offsets_s=inside))
+    return parts

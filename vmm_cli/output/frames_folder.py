@@ -14,15 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError
 from vmm_cli.media.geometry import Size
-from vmm_cli.media.sampling import Sampling, at, every, keyframes, wanted_times
-from vmm_cli.media.sampling import all as all_pictures
+from vmm_cli.media.sampling import Sampling, split
 
 # The shell imports this module for its request; only the workers load a decoder.
 if TYPE_CHECKING:
@@ -64,23 +62,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Still:
-    """One written picture, in the order of time; `file` is its name in its part's folder."""
-
-    file: str
-    time_s: float
-    pts: int
-    keyframe: bool
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
 class PartResult:
-    """What one worker wrote. `failure`: why one of several parts has no pictures."""
+    """What one worker wrote; its pictures stand in the index of its folder, not in memory.
+
+    `failure`: why one of several parts has no pictures.
+    """
 
     folder: Path
-    stills: tuple[Still, ...] = ()
+    pictures: int = 0
     skipped_packets: int = 0
     past_end: tuple[float, ...] = ()
     duration_s: float | None = None
@@ -114,40 +103,8 @@ def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
     cuts = [start + (end - start) * i / n for i in range(1, n)]
     return [
         Part(_part_folder(request, input, i), sampling)
-        for i, sampling in enumerate(split(request.sampling, end, cuts))
+        for i, sampling in enumerate(split(request.sampling, cuts, end))
     ]
-
-
-def split(sampling: Sampling, end: Fraction, cuts: list[Fraction]) -> list[Sampling]:
-    """Cut a plan at the given times (ascending seconds) so that its parts add up to it.
-
-    The last part keeps the plan's own end, so that what lies past the video's end is still seen.
-    """
-    bounds = [sampling.start, *cuts, None]
-    parts = []
-    for low, high in pairwise(bounds):
-        assert low is not None
-        last = high is None
-        if sampling.kind == "keyframes":
-            parts.append(keyframes(start=low, end=sampling.end if last else high))
-        elif sampling.kind == "all":
-            parts.append(all_pictures(start=low, end=sampling.end if last else high))
-        elif sampling.kind == "every":
-            assert sampling.step_s is not None
-            steps = -((sampling.start - low) // sampling.step_s)  # the first step at or after low
-            first = sampling.start + steps * sampling.step_s
-            stop = sampling.end if last else high
-            if stop is None or first < stop:
-                parts.append(every(sampling.step_s, start=first, end=stop))
-        else:
-            times = [
-                t
-                for t in wanted_times(sampling, end if sampling.kind == "count" else None)
-                if t >= low and (high is None or t < high)
-            ]
-            if times:
-                parts.append(at(times))
-    return parts
 
 
 def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
@@ -164,24 +121,24 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     encoder = StillEncoder(request.image_format, request.quality)
     report = DecodeReport()
     wanted = FrameRequest("frames", part.sampling, request.size)
-    stills = []
+    number = 0
     _fresh_folder(part.folder)
     pictures = iter_pictures(input.path, [wanted], max_pixels=request.max_pixels, report=report)
     try:
-        for number, picture in enumerate(pictures):
-            name = f"{number:06d}.{request.image_format}"
-            with _writing(part.folder):
+        with _writing(part.folder), _index_file(part.folder / INDEX_NAME) as index:
+            for number, picture in enumerate(pictures, start=1):
+                name = f"{number:06d}.{request.image_format}"
                 (part.folder / name).write_bytes(encoder.encode(picture))
-            stills.append(_still(name, picture))
+                index.write(_index_line(name, picture))
     except InputError as error:
         shutil.rmtree(part.folder, ignore_errors=True)
-        if error.code == "unreadable" and not stills and part.sampling != request.sampling:
+        if error.code == "unreadable" and not number and part.sampling != request.sampling:
             # The rest of a file that was cut short: what the other parts found still counts.
             return PartResult(part.folder, skipped_packets=report.skipped_packets, failure=error)
         raise
     return PartResult(
         part.folder,
-        tuple(stills),
+        number,
         report.skipped_packets,
         tuple(report.past_end.get("frames", ())),
         report.end_s if report.duration_s is None else report.duration_s,
@@ -192,40 +149,27 @@ def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> 
     """Put the parts together as the video's folder and return the record's fields."""
     target = request.output / input.output_name
     past_end = [t for r in results for t in r.past_end]
-    stills = _in_order(results)
     failures = [r.failure for r in results if r.failure is not None]
     duration_s = max((r.duration_s for r in results if r.duration_s is not None), default=None)
-    if not stills:
+    filled = [r.folder for r in results if r.pictures]
+    if not filled:
         for result in results:
             shutil.rmtree(result.folder, ignore_errors=True)
         raise failures[0] if failures else _nothing_there(request.sampling, duration_s)
-    made = stills[0][0]
+    made = filled[0]
     with _writing(target):
-        lines = []
-        for number, (folder, still) in enumerate(stills, start=1):
-            name = f"frame_{number:06d}_t{still.time_s:09.3f}.{request.image_format}"
-            (folder / still.file).rename(made / name)
-            lines.append(
-                {
-                    "file": name,
-                    "time_s": round(still.time_s, 6),
-                    "pts": still.pts,
-                    "keyframe": still.keyframe,
-                    "width": still.width,
-                    "height": still.height,
-                }
-            )
-        _write_index(made / INDEX_NAME, lines)
+        n = _join(filled, request.image_format)
         if request.contact_sheet:
-            from vmm_cli.output.contact_sheet import draw_contact_sheet
+            from vmm_cli.output.contact_sheet import MAX_CELLS, draw_contact_sheet, evenly
 
-            draw_contact_sheet(made, lines, made / SHEET_NAME)
+            shown = _index_lines(made / INDEX_NAME, set(evenly(n, MAX_CELLS)))
+            draw_contact_sheet(made, shown, made / SHEET_NAME)
         _put_in_place(made, target)
     for result in results:
         shutil.rmtree(result.folder, ignore_errors=True)
     fields: dict[str, Any] = {
         "duration_s": None if duration_s is None else round(duration_s, 3),
-        "frames": len(stills),
+        "frames": n,
         "folder": input.output_name,
         "skipped_packets": sum(r.skipped_packets for r in results),
     }
@@ -244,20 +188,58 @@ def _nothing_there(sampling: Sampling, duration_s: float | None) -> InputError:
     return InputError("past_end", f"every wanted time lies past the end of the video{length}")
 
 
-def _in_order(results: list[PartResult]) -> list[tuple[Path, Still]]:
-    """Return all pictures in time order; one shown on both sides of a cut counts once."""
-    found: list[tuple[Path, Still]] = []
-    for result in results:
-        for still in result.stills:
-            if still is result.stills[0] and found and found[-1][1].pts >= still.pts:
-                continue
-            found.append((result.folder, still))
-    return found
+def _join(folders: list[Path], image_format: ImageFormat) -> int:
+    """Move the pictures of all parts into the first part's folder; return how many there are.
+
+    One that is shown on both sides of a cut counts once.
+    """
+    made = folders[0]
+    joined = made / f"{INDEX_NAME}.joined"
+    number = 0
+    last_pts = None
+    with _index_file(joined) as index:
+        for folder in folders:
+            first = True
+            for line in _read_index(folder / INDEX_NAME):
+                repeated = first and last_pts is not None and last_pts >= line["pts"]
+                first = False
+                if repeated:
+                    (folder / line["file"]).unlink()
+                    continue
+                number += 1
+                last_pts = line["pts"]
+                name = f"frame_{number:06d}_t{line['time_s']:09.3f}.{image_format}"
+                (folder / line["file"]).rename(made / name)
+                index.write(json.dumps(line | {"file": name}) + "\n")
+        index.flush()
+        os.fsync(index.fileno())
+    joined.rename(made / INDEX_NAME)
+    return number
 
 
-def _still(name: str, picture: Picture) -> Still:
-    shape = picture.geometry
-    return Still(name, picture.time_s, picture.pts, picture.keyframe, shape.width, shape.height)
+def _index_file(path: Path) -> TextIO:
+    return path.open("w", encoding="ascii", newline="\n")
+
+
+def _index_line(name: str, picture: Picture) -> str:
+    line = {
+        "file": name,
+        "time_s": round(picture.time_s, 6),
+        "pts": picture.pts,
+        "keyframe": picture.keyframe,
+        "width": picture.geometry.width,
+        "height": picture.geometry.height,
+    }
+    return json.dumps(line) + "\n"
+
+
+def _read_index(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="ascii") as file:
+        yield from map(json.loads, file)
+
+
+def _index_lines(path: Path, wanted: set[int]) -> list[dict[str, Any]]:
+    return [line for i, line in enumerate(_read_index(path)) if i in wanted]
 
 
 def _part_folder(request: ExtractRequest, input: Input, index: int) -> Path:
@@ -270,13 +252,6 @@ def _fresh_folder(folder: Path) -> None:
     with _writing(folder):
         shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
         folder.mkdir(parents=True)
-
-
-def _write_index(path: Path, lines: list[dict[str, Any]]) -> None:
-    with path.open("w", encoding="ascii", newline="\n") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def refuse_foreign(target: Path) -> None:
