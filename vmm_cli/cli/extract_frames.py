@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -25,7 +25,7 @@ from vmm_cli.cli.options import (
 if TYPE_CHECKING:
     from vmm_cli.media.geometry import Size
     from vmm_cli.media.sampling import Sampling
-    from vmm_cli.output.table import Row
+    from vmm_cli.output.table import Row, TableOfRecords
 
 SCHEMA = "vmm.extract-frames/1"
 # A decoder of 4K pictures with its references, the scaled picture and the interpreter.
@@ -153,7 +153,6 @@ def extract_frames(
     from vmm_cli.output import frames_folder
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines
-    from vmm_cli.output.table import Column, TableOfRecords
 
     if shared.output is None:
         raise errors.UsageError("no output folder is given; name one with -o DIR")
@@ -172,7 +171,6 @@ def extract_frames(
         contact_sheet=contact_sheet,
         max_pixels=shared.max_pixels,
     )
-    columns = [Column(title, number=title in ("duration", "frames")) for title in COLUMNS]
     return run_batch(
         shared,
         schema=SCHEMA,
@@ -193,7 +191,7 @@ def extract_frames(
         ),
         work_memory_bytes=WORKER_MEMORY_BYTES,
         formats={
-            "table": lambda stream: TableOfRecords(stream, columns, table_rows),
+            "table": _table,
             "json": JsonArray,
             "jsonl": JsonLines,
         },
@@ -249,6 +247,13 @@ def _sampling(
     if all:
         return sampling.all(start=begin, end=end)
     return sampling.fps(fps or DEFAULT_FPS, start=begin, end=end)
+
+
+def _table(stream: TextIO) -> TableOfRecords:
+    from vmm_cli.output.table import Column, TableOfRecords  # loads rich
+
+    columns = [Column(title, number=title in ("duration", "frames")) for title in COLUMNS]
+    return TableOfRecords(stream, columns, table_rows)
 
 
 def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:

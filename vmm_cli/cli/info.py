@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -11,7 +11,7 @@ from vmm_cli.cli.clock import clock
 from vmm_cli.cli.options import SharedOptions, takes_shared_options
 
 if TYPE_CHECKING:
-    from vmm_cli.output.table import Row
+    from vmm_cli.output.table import Row, TableOfRecords
 
 COLUMNS = ("input", "duration", "size", "fps", "video", "sound", "captions", "notes")
 
@@ -37,9 +37,7 @@ def info(
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines
-    from vmm_cli.output.table import Column, TableOfRecords
 
-    columns = [Column(title, number=title in ("duration", "fps")) for title in COLUMNS]
     return run_batch(
         shared,
         schema=media_info.SCHEMA,
@@ -48,12 +46,19 @@ def info(
         work=Work(run=media_info.run, finish=media_info.finish),
         work_memory_bytes=media_info.WORKER_MEMORY_BYTES,
         formats={
-            "table": lambda stream: TableOfRecords(stream, columns, table_rows),
+            "table": _table,
             "json": JsonArray,
             "jsonl": JsonLines,
         },
         wanted_format=format,
     )
+
+
+def _table(stream: TextIO) -> TableOfRecords:
+    from vmm_cli.output.table import Column, TableOfRecords  # loads rich
+
+    columns = [Column(title, number=title in ("duration", "fps")) for title in COLUMNS]
+    return TableOfRecords(stream, columns, table_rows)
 
 
 def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:

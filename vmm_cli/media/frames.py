@@ -191,13 +191,14 @@ def iter_pictures(
             _Cursor(r.sampling, counted if needs_duration(r.sampling) else known_end, clock)
             for r in requests
         ]
+        orientations = _Orientations()
         try:
             for request, frame, pts in _decode(container, stream, clock, cursors, report):
                 shape = geometry(
                     frame.width,
                     frame.height,
                     stream.sample_aspect_ratio,
-                    frame_orientation(frame),
+                    orientations.of(frame),
                     requests[request].size,
                 )
                 yield Picture(request, clock.seconds(pts), pts, bool(frame.key_frame), frame, shape)
@@ -281,6 +282,23 @@ class _Clock:
 
     def seconds(self, ticks: int) -> float:
         return float((ticks - self.origin_ticks) * self.time_base)
+
+
+@dataclass(slots=True)
+class _Orientations:
+    """Which way up a stream's pictures are, asked anew only where their angle changes.
+
+    PyAV ties a frame whose side data is looked at into a reference cycle: looking at each would
+    keep hundreds of pictures until the garbage collector comes round.
+    """
+
+    _by_angle: dict[int, Orientation] = field(default_factory=dict)
+
+    def of(self, frame: av.video.frame.VideoFrame) -> Orientation:
+        angle = frame.rotation
+        if angle not in self._by_angle:
+            self._by_angle[angle] = frame_orientation(frame)
+        return self._by_angle[angle]
 
 
 class _Cursor:
