@@ -656,12 +656,11 @@ class _Jump:
         self._stream = stream
         self._min_ticks = int(JUMP_MIN_S / clock.time_base)
         self._indexed = _is_indexed(stream)
-        self._keyframes = sorted({e.timestamp for e in stream.index_entries if e.is_keyframe})
         first = reader.peek()
-        if self._keyframes and first is not None and first.is_keyframe and first.pts is not None:
-            # Some containers index by decoding time, a fixed delay before presentation.
-            delay = max(0, first.pts - self._keyframes[0])
-            self._keyframes = [k + delay for k in self._keyframes]
+        # Some containers index by decoding time, a fixed delay before presentation.
+        self._delay = 0
+        if self._indexed and first is not None and first.is_keyframe and first.pts is not None:
+            self._delay = max(0, first.pts - stream.index_entries[0].timestamp)
         self._settled = -(2**62)  # below this tick (indexed) or position, nothing can be gained
 
     def pays(self, tick: int, upcoming: VideoPacket) -> bool:
@@ -672,8 +671,8 @@ class _Jump:
         if self._indexed:
             if tick <= self._settled:
                 return False
-            at = bisect_right(self._keyframes, tick) - 1
-            return at >= 0 and self._keyframes[at] - here >= self._min_ticks
+            indexed = self._keyframe_before(tick)
+            return indexed is not None and indexed - here >= self._min_ticks
         if here < self._settled:
             return False
         keyframe = self._reader.keyframe_ahead(tick)
@@ -691,10 +690,9 @@ class _Jump:
                 self._reader.drop_until(keyframe)
             return
         self._settled = tick  # where this lands is as near as can be: once is enough
-        at = bisect_right(self._keyframes, tick) - 1
-        for step_back in range(SEEK_RETRIES):
-            # The wanted time itself: a demuxer that indexes by decoding time corrects for that.
-            target = tick if step_back == 0 else self._keyframes[max(0, at - step_back)]
+        # The wanted time itself: a demuxer that indexes by decoding time corrects for that.
+        target = tick
+        for _ in range(SEEK_RETRIES):
             try:
                 self._reader.seek(target)
             except av.error.FFmpegError:
@@ -703,3 +701,13 @@ class _Jump:
             first = self._reader.peek()
             if first is not None and first.is_keyframe and (first.pts or tick) <= tick:
                 return
+            indexed = self._keyframe_before(target)
+            if indexed is None:
+                return
+            target = indexed - 1
+
+    def _keyframe_before(self, tick: int) -> int | None:
+        """Return the presentation time of the last indexed keyframe not after `tick`."""
+        entries = self._stream.index_entries
+        at = entries.search_timestamp(tick - self._delay, backward=True)
+        return None if at < 0 else entries[at].timestamp + self._delay
