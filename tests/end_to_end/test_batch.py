@@ -288,3 +288,25 @@ def test_memory_that_does_not_reach_is_a_record(bikes: Path, tmp_path: Path) -> 
     assert done.returncode == 3
     assert records(done)[str(bikes)]["error"]["code"] == "memory"
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_holds_another_video_s_frames_is_refused(run_vmm, render_clip, tmp_path):
+    first = render_clip("x/a.mp4", frames=30)
+    second = render_clip("y/a.mp4", frames=60)
+    assert run_vmm("extract-frames", first, "-o", "out").returncode == 0
+    before = (tmp_path / "out" / "a.mp4" / "frames.jsonl").read_bytes()
+    refused = run_vmm("extract-frames", second, "-o", "out")
+    assert refused.returncode == 3
+    assert json.loads(refused.stdout)["error"]["code"] == "collision"
+    assert (tmp_path / "out" / "a.mp4" / "frames.jsonl").read_bytes() == before
+    # The same file under another name is no other video.
+    assert run_vmm("extract-frames", "x/a.mp4", "-o", "out").returncode == 0
+
+
+def test_a_missing_picture_is_made_again(run_vmm, render_clip, tmp_path):
+    clip = render_clip(frames=60)
+    run_vmm("extract-frames", clip, "-o", "out")
+    lost = next((tmp_path / "out" / "clip.mp4").glob("*.jpg"))
+    lost.unlink()
+    assert run_vmm("extract-frames", clip, "-o", "out").returncode == 0
+    assert lost.is_file()

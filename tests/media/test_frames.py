@@ -54,7 +54,7 @@ def shown_times(path: Path, plan: Sampling) -> list[int]:
         )
 
     def ticks(seconds: Fraction) -> int:
-        return floor(seconds / base + Fraction(1, 2)) + origin
+        return floor((seconds + Fraction(1, 2_000_000)) / base) + origin
 
     if plan.kind in ("all", "keyframes"):
         return [
@@ -262,3 +262,89 @@ def test_leaving_early_200_times_never_hangs(bikes):
         [sys.executable, "-c", LEAVE_EARLY, str(bikes)], capture_output=True, text=True, timeout=120
     )
     assert done.stdout == "left 200 times\n", done.stderr
+
+
+def test_the_picture_never_comes_after_its_time(render_clip):
+    clip = render_clip("clip.avi", codec="mpeg4", frames=50, width=160, height=128)
+    (frame,) = iter_frames(clip, [FrameRequest("x", sampling.at([Fraction(118, 100)]))])
+    assert frame.time_s <= 1.18
+
+
+def test_printed_times_find_their_picture_again(bikes, render_clip):
+    ntsc = render_clip(frames=60, rate=Fraction(30000, 1001), width=160, height=128)
+    for clip in (bikes, ntsc):
+        pictures = list(iter_pictures(clip, [FrameRequest("x", sampling.all())]))
+        for picture in pictures[::7]:
+            printed = Fraction(f"{picture.time_s:.6f}")
+            assert given_times(clip, sampling.at([printed])) == [picture.pts]
+
+
+@pytest.fixture
+def trimmed(render_clip, tmp_path: Path) -> Path:
+    """A clip that an edit list starts in the middle of a group of pictures: 45 are not shown."""
+    clip = render_clip(frames=150, gop=60, options={"bf": "2"}, width=160, height=128)
+    target = tmp_path / "trimmed.mp4"
+    with av.open(str(clip)) as source, av.open(str(target), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        shift = round(Fraction(45, 25) / source.streams.video[0].time_base)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.pts -= shift
+                packet.dts -= shift
+                packet.stream = stream
+                copy.mux(packet)
+    return target
+
+
+def test_what_an_edit_list_leaves_out_does_not_hide_what_follows(trimmed):
+    everything = given_times(trimmed, sampling.all())
+    for plan in (sampling.fps(10), sampling.at([0, Fraction(1, 2), Fraction(6, 5), 3])):
+        assert given_times(trimmed, plan) == shown_times(trimmed, plan)
+    assert given_times(trimmed, sampling.at([0])) == everything[:1]
+
+
+def test_limited_and_full_range_give_the_same_picture(render_clip):
+    limited = render_clip("limited.mp4", frames=1)
+    full = render_clip("full.mp4", frames=1, pix_fmt="yuvj420p")
+    one, other = (
+        next(iter(iter_frames(clip, [FrameRequest("x", sampling.all())]))).image.astype(int)
+        for clip in (limited, full)
+    )
+    assert np.abs(one - other).mean() < 3
+
+
+ODD_PLANS = [sampling.fps(7), sampling.at([Fraction(1, 10), 1, Fraction(11, 3)]), sampling.every(2)]
+# Their times run backwards or repeat: which picture is shown when is not well defined.
+NO_ORDER = {"no_timescale.mp4", "h264-mjpeg.mkv", "h264-png.mkv", "test.mkv", "testsrc.mkv"}
+
+
+def test_odd_files_give_the_shown_pictures(vmm_data):
+    """Sampling decodes less than everything, and gives of everything what is shown."""
+    checked = 0
+    for path in sorted((vmm_data / "odd_media").rglob("*")):
+        if (
+            not path.is_file()
+            or path.name in NO_ORDER
+            or (path.stat().st_size > 700_000 and path.suffix != ".mts")
+        ):
+            continue
+        request = [FrameRequest("x", sampling.all())]
+        try:
+            shown = [(p.time_s, p.pts) for p in iter_pictures(path, request)]
+        except InputError:
+            continue
+        if [t for t, _ in shown] != sorted({t for t, _ in shown}):
+            continue
+        for plan in ODD_PLANS:
+            expected = []
+            for wanted in sampling.wanted_times(plan, Fraction(shown[-1][0]) + Fraction(1, 1000)):
+                before = [pts for t, pts in shown if t <= float(wanted) + 6e-7] or [shown[0][1]]
+                if wanted <= shown[-1][0] and before[-1:] != expected[-1:]:
+                    expected.append(before[-1])
+            try:
+                found = given_times(path, plan)
+            except InputError:
+                found = []
+            assert found[: len(expected)] == expected, (path.name, plan)
+        checked += 1
+    assert checked > 50

@@ -178,6 +178,7 @@ class _Run:
     resumed: int = 0
     failed: int = 0
     _pool: WorkerPool = field(init=False)
+    holders: dict[str, str] | None = None  # which input an output folder is of, by the journal
     _device: Device | None = None
     _tasks: dict[str, Callable[[Outcome], None]] = field(default_factory=dict)
     _unloaded: deque[_Part] = field(default_factory=deque)  # parts that wait for an area
@@ -211,7 +212,32 @@ class _Run:
     def _under_way(self) -> int:
         return len(self._tasks) + len(self._unloaded)
 
+    def _refuse_taken_folder(self, input: Input) -> None:
+        """Raise InputError where an earlier run gave the input's folder to another file."""
+        if self.journal is None or self.work.kept is None:
+            return
+        if self.holders is None:
+            records = ((name, self.journal.last(name)) for name in self.journal.names())
+            self.holders = {
+                record["folder"]: name
+                for name, record in records
+                if record is not None and record.get("status") == "ok" and "folder" in record
+            }
+        holder = self.holders.get(input.output_name, input.name)
+        if holder == input.name or self.journal.is_of(holder, file_identity(input.path)):
+            return
+        raise InputError(
+            "collision",
+            f"the output has frames of {holder} under the same name, {input.output_name}; "
+            "choose another -o",
+        )
+
     def _begin(self, input: Input, spare: int) -> None:
+        try:
+            self._refuse_taken_folder(input)
+        except InputError as error:
+            self.fail(input.name, None, error)
+            return
         if self.journal is not None and self.resume:
             try:
                 record = self.journal.done(input.name, file_identity(input.path), self.mark)

@@ -20,7 +20,7 @@ VIDEO_EXTENSIONS = frozenset({
     ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif",
     ".h264", ".h265", ".hevc", ".ivf", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv",
     ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm",
-    ".rmvb", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
+    ".rmvb", ".vob", ".webm", ".apng", ".wmv", ".wtv", ".y4m",
 })
 # TypeScript's extensions too: taken unless the content reads as text.
 AMBIGUOUS_EXTENSIONS = frozenset({".ts", ".mts"})

@@ -111,6 +111,11 @@ class Journal:
         record: Record = entry["record"]
         return record
 
+    def is_of(self, name: str, identity: FileIdentity) -> bool:
+        """Tell whether an input's last record was made from this very file."""
+        entry = self._entry(name)
+        return entry is not None and entry["identity"] == identity.to_dict()
+
     def names(self) -> tuple[str, ...]:
         """Return the inputs that have a record, in the order they first got one."""
         return tuple(self._places)

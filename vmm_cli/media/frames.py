@@ -38,6 +38,7 @@ from vmm_cli.media.source import (
     AV_TIME_BASE,
     DEFAULT_MAX_PIXELS,
     clock_origin_s,
+    clock_reading_s,
     open_media,
     require_video_stream,
 )
@@ -59,6 +60,10 @@ MAX_DEMUX_FAILURES_IN_A_ROW = 16
 INDEXED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"})
 # The last entry of an index lies before the end by a picture and the reordering delay.
 INDEX_END_SLACK_S = Fraction(2)
+# AVFieldOrder: unknown, progressive.
+PROGRESSIVE_FIELD_ORDERS = frozenset({0, 1})
+# Half a digit of the times that are printed, so that rounding down is undone.
+PRINTED_TIME_SLACK_S = Fraction(1, 2_000_000)
 # A seek may land after the wanted time; then it is tried one keyframe earlier, so many times.
 SEEK_RETRIES = 6
 
@@ -215,7 +220,7 @@ def iter_pictures(
                     "unreadable",
                     f"no picture could be decoded ({report.skipped_packets} bad packets)",
                 )
-            raise InputError("unreadable", "its video stream holds no pictures")
+            raise InputError("unreadable", "no picture came out of its video stream")
 
 
 def video_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction:
@@ -249,6 +254,9 @@ def _declared_end_s(
     if stream.duration and stream.time_base:
         ticks = (stream.start_time or 0) + stream.duration
         return ticks * stream.time_base - clock_origin_s(container)
+    tagged = clock_reading_s(stream.metadata.get("DURATION"))  # Matroska has it as a tag
+    if tagged:
+        return Fraction(tagged)
     return Fraction(container.duration, AV_TIME_BASE) if container.duration else None
 
 
@@ -277,8 +285,8 @@ class _Clock:
         return cls(base, round(clock_origin_s(container) / base))
 
     def ticks(self, seconds: Fraction) -> int:
-        """Return the nearest tick: a printed time, rounded to 6 digits, finds its picture again."""
-        return floor(seconds / self.time_base + Fraction(1, 2)) + self.origin_ticks
+        """Return the last tick not after a time; one printed with 6 digits finds its tick again."""
+        return floor((seconds + PRINTED_TIME_SLACK_S) / self.time_base) + self.origin_ticks
 
     def seconds(self, ticks: int) -> float:
         return float((ticks - self.origin_ticks) * self.time_base)
@@ -498,6 +506,8 @@ def _decode(
     reader = _PacketReader(container, stream)
     jump = _Jump(reader, stream, clock)
     shown = _Shown(cursors, clock, stream)
+    # Two packets of one field each may make a picture: skipping one would leave half of it.
+    fields = stream.codec_context.field_order not in PROGRESSIVE_FIELD_ORDERS
     only_keyframes = all(c.kind == "keyframes" for c in cursors)
     while True:
         upcoming = reader.peek()
@@ -505,7 +515,9 @@ def _decode(
         unfed = [t for c in cursors if (t := c.first_unfed(position)) is not None]
         if upcoming is None or (not unfed and shown.any_seen):
             break
-        if unfed and jump.pays(min(unfed), upcoming):
+        # Draining between the fields of a wanted picture would lose it: wait until it is out.
+        whole = not fields or not any(c.fed for c in cursors)
+        if unfed and whole and jump.pays(min(unfed), upcoming):
             for frame in _drain(stream, report):
                 yield from shown.take(frame, reader)
             shown.segment_ends(min(unfed))
@@ -514,9 +526,9 @@ def _decode(
         packet = reader.take()
         if packet is None:
             break
-        if only_keyframes and not packet.is_keyframe:
+        if only_keyframes and not packet.is_keyframe and packet.pts is not None and not fields:
             continue
-        wanted = _is_wanted(packet, reader, cursors) or not shown.any_seen
+        wanted = _is_wanted(packet, reader, cursors) or not shown.any_seen or fields
         stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
         for frame in _decode_packet(packet, report):
             yield from shown.take(frame, reader)
@@ -528,6 +540,8 @@ def _decode(
 
 
 def _is_wanted(packet: VideoPacket, reader: _PacketReader, cursors: Iterable[_Cursor]) -> bool:
+    if packet.is_discard:
+        return True  # an edit list plays none of it, but later pictures may refer to it
     if packet.pts is None:
         return True  # without a presentation time nothing can be said before decoding
     following = reader.next_time(packet.pts)

@@ -38,6 +38,7 @@ from vmm_cli.media.source import (
     DEFAULT_MAX_PIXELS,
     best_video_stream,
     clock_origin_s,
+    clock_reading_s,
     open_media,
 )
 
@@ -448,16 +449,7 @@ def _codec_name(stream: av.stream.Stream) -> str | None:
 def _stream_duration_s(stream: av.stream.Stream) -> float | None:
     if stream.duration is not None and stream.duration > 0:
         return _seconds(stream.duration, stream.time_base)
-    return _clock_reading_s(find_tag(stream.metadata, "duration"))
-
-
-def _clock_reading_s(text: str | None) -> float | None:
-    """Read Matroska's DURATION tag, "00:00:02.023000000"."""
-    try:
-        hours, minutes, seconds = (text or "").strip().split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        return None
+    return clock_reading_s(find_tag(stream.metadata, "duration"))
 
 
 def _seconds(ticks: int | None, time_base: Fraction | None) -> float | None:

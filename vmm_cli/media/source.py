@@ -146,7 +146,7 @@ def require_video_stream(
     """
     stream = best_video_stream(container)
     if stream is None:
-        held = sorted({s.type for s in container.streams})
+        held = sorted({s.type for s in container.streams if s.type != "video"})
         what = f"only {' and '.join(held)}" if held else "no streams at all"
         raise InputError("no_video", f"holds no video stream ({what})")
     width, height = stream.codec_context.width, stream.codec_context.height
@@ -173,6 +173,15 @@ def clock_origin_s(container: av.container.InputContainer) -> Fraction:
     """Return the container's start time in seconds: 0 on the clock that players show."""
     start = container.start_time
     return Fraction(start, AV_TIME_BASE) if start is not None else Fraction(0)
+
+
+def clock_reading_s(text: str | None) -> float | None:
+    """Return the seconds of a Matroska DURATION tag, "00:00:02.023000000"; None for no such."""
+    try:
+        hours, minutes, seconds = (text or "").strip().split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None
 
 
 def _reason(error: BaseException) -> str:

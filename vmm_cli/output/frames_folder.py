@@ -78,8 +78,14 @@ class PartResult:
 
 
 def kept(request: ExtractRequest, input: Input) -> bool:
-    """Tell whether the frames of an earlier run are still there."""
-    return (request.output / input.output_name / INDEX_NAME).is_file()
+    """Tell whether all that an earlier run wrote is still there."""
+    folder = request.output / input.output_name
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+        whole = all(line["file"] in names for line in _read_index(folder / INDEX_NAME))
+    except (OSError, ValueError, KeyError):
+        return False
+    return whole and (SHEET_NAME in names or not request.contact_sheet)
 
 
 def tidy(request: ExtractRequest) -> None:
