@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SCHEMA = "vmm.extract-frames/1"
 # A decoder of 4K pictures with its references, the scaled picture and the interpreter.
 WORKER_MEMORY_BYTES = 400 * 2**20
-MAX_SIDE = 8192  # what every encoder takes
+MAX_SIDE = 16000  # libav encodes no square much larger
 DEFAULT_FPS = Fraction(1)
 COLUMNS = ("input", "duration", "frames", "folder", "notes")
 
