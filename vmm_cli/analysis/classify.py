@@ -47,9 +47,8 @@ MIN_FRAMES_PER_LOAD = 8
 # Decoded pictures are handed to the device's process by at most so many: 39 MB of 224 x 224. Each
 # part opens the file anew and decodes from the keyframe before it.
 FRAMES_PER_LOAD = 256
-# Wanted times are rounded to the stream's ticks: a picture can come half a tick after the time that
-# it answers. Ticks are 0.1 s in the coarsest containers (AVI at 10 pictures a second).
-TICK_TOLERANCE_S = 0.0501
+# A picture is shown at or before the time that it answers, but for the rounding of its float.
+ROUNDING_S = 1e-6
 HEAD_CHUNK = 512  # pictures whose probabilities are computed at once
 # Probabilities of so many pictures are kept (64 MB for 1000 labels); longer videos compute them
 # again for each question.
@@ -495,7 +494,7 @@ def _windows(
     until_s = end_s if sampling.end is None else min(end_s, float(sampling.end))
     wanted = np.array([float(t) for t in wanted_times(sampling, Fraction(end_s))])
     step_s = (until_s - start_s) / max(1, len(wanted))
-    shown_by = wanted + min(TICK_TOLERANCE_S, step_s / 2)
+    shown_by = wanted + min(ROUNDING_S, step_s / 2)
     answers = np.maximum(np.searchsorted(times, shown_by, side="right") - 1, 0)
     # The last window ends with the video. One picture's rounding makes no window of its own.
     number = max(1, math.ceil((until_s - start_s) / length_s - 1e-6))
