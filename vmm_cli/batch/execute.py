@@ -244,8 +244,8 @@ class _Run:
             except InputError as error:
                 self.fail(input.name, None, error)
                 return
-            is_kept = self.work.kept is None or self.work.kept(self.request, input)
-            if record is not None and is_kept:
+            kept = self.work.kept
+            if record is not None and (kept is None or kept(self.request, input)):
                 self.resumed += 1
                 self._count(ok=True)
                 self.on_record(record)
