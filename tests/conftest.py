@@ -113,6 +113,39 @@ def render_clip(tmp_path: Path) -> Callable[..., Path]:
     return render
 
 
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder per class with six clips of a second each: see tests/squares.py."""
+    from tests.squares import squares_folder
+
+    return squares_folder(tmp_path_factory.mktemp("squares"), 6, sound=True)
+
+
+@pytest.fixture(scope="session")
+def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of pictures and sound, trained on `squares`; its windows last a second."""
+    from vmm_cli.training.dataset import inspect, read_dataset
+    from vmm_cli.training.recipe import load_recipe
+    from vmm_cli.training.run import Listener, TrainRequest, train
+
+    recipe = load_recipe(
+        "frames",
+        [
+            "streams={image: {front_end: change}, audio: {}}",
+            *("rate_hz=4", "window_s=1", "width=8", "dropout=0.1"),
+            *("optimisation.epochs=20", "optimisation.learning_rate=0.01"),
+        ],
+    )
+    folder = tmp_path_factory.mktemp("model") / "tones"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VMM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        looked_at = inspect(read_dataset(squares), jobs=1, max_pixels=10**7)
+        request = TrainRequest(folder, "tones", recipe, use_store=False)
+        metrics = train(looked_at, request, Listener())
+    assert metrics["validation"]["accuracy"] == 1
+    return folder
+
+
 @pytest.fixture
 def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
     """Run the real command in a process of its own, with caches and configuration of its own."""

@@ -161,6 +161,8 @@ def test_a_fifo_does_not_block(folder: Path) -> None:
         {"sampling": {"every_s": 0, "free": True}},
         {"sampling": {"every_s": 1}},
         {"network": None},
+        {"name": "a/b/c"},
+        {"source": "elsewhere"},
     ],
 )
 def test_nonsense_is_neither_saved_nor_read(folder: Path, changes: dict[str, Any]) -> None:
@@ -190,6 +192,37 @@ def test_names_are_found_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert bundle.find("small") == Path("small")
     monkeypatch.chdir("/")
     assert bundle.find("imagenet").is_dir()
+
+
+def test_a_family_of_models_lies_in_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder.parent / "models"
+    shutil.copytree(folder, root / "family" / "small")
+    shutil.copytree(folder, root / "family" / ".half-made")
+    shutil.copytree(folder, root / "family" / "small" / "deeper")
+    monkeypatch.setenv("VMM_MODELS", os.fspath(root))
+    assert bundle.find("family/small") == root / "family" / "small"
+    listed = [model.name for model in bundle.list_bundles() if model.name != "imagenet"]
+    assert listed == ["small"]  # as it calls itself
+    (root / "family" / "small" / "bundle.yaml").write_text("[")
+    assert [model.name for model in bundle.list_bundles() if model.name != "imagenet"] == [
+        "family/small"
+    ]
+    for name in ("family/.half-made", "family/small/deeper", "family/../family/small", "family/"):
+        with pytest.raises(ModelError, match="no model named"):
+            bundle.find(name)
+
+
+def test_names_have_one_word_or_two() -> None:
+    assert bundle.is_name("imagenet") and bundle.is_name("torchvision/r2plus1d_18")
+    for wrong in ("", "a/b/c", "/a", "a/", "../a", "a/..", ".a", "a/.b", "a b", "a\n"):
+        assert not bundle.is_name(wrong), wrong
+
+
+def test_what_was_fetched_says_where_from(tmp_path: Path) -> None:
+    source = {"file": "x-01234567.pth", "sha256": "0" * 64}
+    made = bundle.save(tmp_path / "a", fields(name="torchvision/x", source=source), TENSORS)
+    assert (made.name, made.source) == ("torchvision/x", source)
+    assert bundle.load("imagenet").source == {}
 
 
 def test_an_unknown_name_is_answered_with_a_near_one() -> None:

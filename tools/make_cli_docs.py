@@ -45,7 +45,7 @@ classify:
 | 3 | some inputs failed: missing, unreadable, refused |
 | 4 | no input found |
 | 11 | another run holds the output |
-| 130 | interrupted |
+| 130 | interrupted, by Ctrl-C, SIGTERM or SIGHUP; with `-o`, the same command goes on from there |
 
 CSV from `classify` has one row per label, with the columns
 `input,status,rank,label,score,times,start_s,end_s,error`. `times` are the seconds of the frames

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,8 @@ WEIGHTS_FILE = "weights.safetensors"
 MAX_BUNDLE_FILE_BYTES = 4 * 2**20  # the largest label map in sight is below 1 MB
 MAX_WEIGHTS_BYTES = 8 * 2**30
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(rf"(?:{_FOLDER_NAME.pattern}/)?{_FOLDER_NAME.pattern}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -76,6 +77,7 @@ class Bundle:
         weights_digest: SHA-256 of `weights.safetensors`, hex.
         task: one of `TASKS`.
         encoders: by stream.
+        source: where a fetched model's weights come from, and the digest of what was fetched.
     """
 
     folder: Path
@@ -92,6 +94,7 @@ class Bundle:
     thresholds: Mapping[str, float]
     licence: Mapping[str, str]
     weights_digest: str
+    source: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Bundle({self.name!r} version {self.version}, {self.task}, at {self.folder})"
@@ -103,10 +106,7 @@ class BrokenBundle:
 
     folder: Path
     problem: str
-    name: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.folder.name)
+    name: str
 
 
 # --- where bundles lie -------------------------------------------------------------------------
@@ -127,29 +127,41 @@ def user_models() -> Path:
 
 
 def search_folders() -> tuple[Path, ...]:
-    """Return the folders whose subfolders are bundles, in the order they are looked through.
+    """Return the folders in which bundles lie, in the order they are looked through.
 
-    Those in the environment variable VMM_MODELS (separated as in PATH), the user's, the packaged.
+    A bundle is a folder NAME in one of them, or FAMILY/NAME, and is called so. First come those in
+    the environment variable VMM_MODELS (separated as in PATH), then the user's, then the packaged.
     """
     listed = os.environ.get("VMM_MODELS", "").split(os.pathsep)
     return (*(Path(f) for f in listed if f), user_models(), packaged_models())
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a model can be called so: a word, or two with a '/' between them."""
+    return _NAME.fullmatch(text) is not None
 
 
 def find(name: str) -> Path:
     """Return the folder of the bundle that `--model NAME` means: a path to one, or its name.
 
     Raises:
-        ModelError: there is none; the message names similar ones.
+        ModelError: there is none; the message names similar ones, or says how to fetch it.
     """
+    from vmm_cli.encoders.torchvision_models import TORCHVISION
+
     if (Path(name) / BUNDLE_FILE).is_file():
         return Path(name)
-    if _NAME.fullmatch(name):
+    if is_name(name):
         for folder in search_folders():
             if (folder / name / BUNDLE_FILE).is_file():
                 return folder / name
     if Path(name).is_dir():
         raise ModelError(f"{name!r} is a folder without {BUNDLE_FILE}, so it is no model bundle")
-    known = [bundle.name for bundle in list_bundles()]
+    if name in TORCHVISION:
+        raise ModelError(
+            f"model {name!r} is not on this machine yet; fetch it with `vmm models fetch {name}`"
+        )
+    known = [*(bundle.name for bundle in list_bundles()), *TORCHVISION]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ModelError(f"no model named {name!r}; {hint}See `vmm models list`")
@@ -162,21 +174,35 @@ def list_bundles() -> tuple[Bundle | BrokenBundle, ...]:
     """
     found: dict[str, Bundle | BrokenBundle] = {}
     for folder in search_folders():
-        try:
-            candidates = sorted(p for p in folder.iterdir() if (p / BUNDLE_FILE).is_file())
-        except OSError:  # not there, or not ours to read
-            continue
-        for candidate in candidates:
-            if candidate.name not in found:
-                found[candidate.name] = _read_or_explain(candidate)
+        for name, candidate in _bundles_in(folder):
+            if name not in found:
+                found[name] = _read_or_explain(candidate, name)
     return tuple(found[name] for name in sorted(found))
 
 
-def _read_or_explain(folder: Path) -> Bundle | BrokenBundle:
+def _bundles_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the bundles of a folder, and those of the families in it, with their names."""
+    for path in _subfolders(folder):
+        if (path / BUNDLE_FILE).is_file():
+            yield path.name, path
+            continue
+        for inner in _subfolders(path):
+            if (inner / BUNDLE_FILE).is_file():
+                yield f"{path.name}/{inner.name}", inner
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if _FOLDER_NAME.fullmatch(path.name)]
+    except OSError:  # not there, no folder, or not ours to read
+        return []
+
+
+def _read_or_explain(folder: Path, name: str) -> Bundle | BrokenBundle:
     try:
         return read(folder)
     except ModelError as error:
-        return BrokenBundle(folder, str(error))
+        return BrokenBundle(folder, str(error), name)
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -237,8 +263,11 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
             "and nothing else"
         )
     name = fields.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"its name {name!r} is not made of letters, digits, '.', '_' and '-'")
+    if not isinstance(name, str) or not is_name(name):
+        raise ValueError(
+            f"its name {name!r} is not made of letters, digits, '.', '_' and '-', or two such "
+            "words with a '/' between them"
+        )
     version = fields.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ValueError(f"its version {version!r} is not a whole number from 1")
@@ -266,6 +295,7 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
         thresholds=_numbers(fields.get("thresholds") or {}, "thresholds"),
         licence={str(k): str(v) for k, v in _mapping(fields, "licence").items()},
         weights_digest=_hex_digest(weights.get("sha256"), "weights"),
+        source={str(k): str(v) for k, v in _mapping({"source": {}, **fields}, "source").items()},
     )
 
 

@@ -73,3 +73,16 @@ class ModelError(VmmError):
 
     code = "model"
     exit_code = 1
+
+
+class DataError(VmmError):
+    """A data set cannot be trained or evaluated on."""
+
+    code = "data"
+    exit_code = 1
+
+
+class RecipeError(UsageError):
+    """A recipe names what there is not, or contradicts itself; the message lists every mistake."""
+
+    code = "recipe"

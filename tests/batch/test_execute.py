@@ -17,8 +17,9 @@ import execute_tasks
 import pytest
 from execute_tasks import PLAIN, SPLIT, STAGED, WRITES_FILES, Request
 
-from vmm_cli.batch.execute import Summary, Work, execute
+from vmm_cli.batch.execute import Work, execute
 from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.ledger import Summary
 from vmm_cli.errors import DeviceError
 
 

@@ -19,6 +19,8 @@ from vmm_cli.batch.inputs import (
 )
 from vmm_cli.errors import NoInputError, UsageError
 
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(17)
+
 
 def touch(path: Path, content: bytes = b"x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,21 @@ def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
 
 
 def test_real_clips_are_known_by_content_alone(tmp_path: Path, bikes: Path) -> None:
-    for extension in ("mp4", "mkv", "avi", "flv", "ogv", "ts", "mpg", "wmv", "gif", "mxf", "mov"):
+    extensions = [
+        "mp4",
+        "mkv",
+        "avi",
+        "flv",
+        "ogv",
+        "ts",
+        "mpg",
+        "wmv",
+        "gif",
+        "mxf",
+        "mov",
+        "apng",
+    ]
+    for extension in extensions:
         clip = tmp_path / f"clip.{extension}"
         subprocess.run(
             [
@@ -139,7 +155,8 @@ def test_real_clips_are_known_by_content_alone(tmp_path: Path, bikes: Path) -> N
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.ogg"],
         check=True,
     )
-    assert len(names(tmp_path)) == 11
+    subprocess.run(["ffmpeg", "-v", "error", "-i", bikes, "-frames:v", "1", tmp_path / "still.png"])
+    assert names(tmp_path) == sorted(f"content-{extension}" for extension in extensions)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +174,9 @@ def test_real_clips_are_known_by_content_alone(tmp_path: Path, bikes: Path) -> N
         ("bluray", (b"\0\0\0\0\x47" + bytes(187)) * 5, True),
         ("playlist.m3u8", b"#EXTM3U", False),
         ("readme", b"GGGG words", False),
+        ("photo.png", PNG + b"\0\0\1\0IDAT...acTL", False),
+        ("photo.apng", PNG + b"\0\0\1\0IDAT...", False),
+        ("moving.png", PNG + b"\0\0\0\x08acTL\0\0\0\2\0\0\0\0crc.\0\0\1\0IDAT", True),
     ],
 )
 def test_extension_and_content(tmp_path: Path, name: str, content: bytes, expected: bool) -> None:

@@ -312,10 +312,11 @@ def test_workers_print_to_stderr_only(capfd: pytest.CaptureFixture[str], pool: W
     assert printed.err == "from the worker\nfrom its child\n"
 
 
-def test_workers_leave_interrupts_to_the_parent(pool: WorkerPool) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_workers_leave_interrupts_to_the_parent(pool: WorkerPool, number: int) -> None:
     worker = call(pool, worker_tasks.process_id).value
     assert isinstance(worker, int)
-    os.kill(worker, signal.SIGINT)
+    os.kill(worker, number)
     assert call(pool, worker_tasks.process_id).value == worker
 
 
@@ -382,7 +383,8 @@ def test_the_very_first_worker_is_deaf_to_interrupts_from_its_start() -> None:
     ).stdout
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     deaf_to = int(fields["SigBlk"], 16) | int(fields["SigIgn"], 16)
-    assert deaf_to >> (signal.SIGINT - 1) & 1
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        assert deaf_to >> (number - 1) & 1
 
 
 def start_parent(how: str) -> subprocess.Popen[str]:

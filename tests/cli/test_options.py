@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from vmm_cli import errors
+from vmm_cli.cli.app import run
 from vmm_cli.cli.options import (
     check_range,
     parse_count,
     parse_device,
     parse_max_pixels,
+    parse_path,
     parse_positive_seconds,
     parse_time,
 )
@@ -74,6 +77,24 @@ def test_pixels() -> None:
     for text in ("0", "x", "8x", "8x0", "-4"):
         with pytest.raises(ValueError, match="no number of pixels"):
             parse_max_pixels(text)
+
+
+def test_an_empty_path_is_not_the_current_folder() -> None:
+    assert parse_path("a b") == Path("a b")
+    assert parse_path(".") == Path()
+    with pytest.raises(ValueError, match="name is empty"):
+        parse_path("")
+
+
+@pytest.mark.parametrize("option", ["--output", "-o", "--log-file", "--config", "--files-from"])
+def test_options_that_take_a_path_refuse_an_empty_one(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert run(["extract-frames", "x.mp4", option, ""]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    name = "--output" if option == "-o" else option
+    assert f"{name}: the name is empty; name a file" in said.err
 
 
 def test_the_end_lies_after_the_start() -> None:

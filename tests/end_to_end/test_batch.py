@@ -149,30 +149,38 @@ def many(bikes: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "how",
-    [signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+    ("how", "send"),
+    [
+        pytest.param(signal.SIGINT, os.killpg, id="Ctrl-C, which reaches the workers too"),
+        pytest.param(signal.SIGTERM, os.kill, id="kill, timeout, cron"),
+        pytest.param(signal.SIGTERM, os.killpg, id="systemd", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, os.killpg, id="a closed terminal", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, os.kill, id="out of memory"),
+    ],
 )
 def test_a_run_cut_short_is_whole_as_far_as_it_came(
-    run_vmm: Vmm, many: Path, tmp_path: Path, how: signal.Signals
+    run_vmm: Vmm,
+    many: Path,
+    tmp_path: Path,
+    how: signal.Signals,
+    send: Callable[[int, signal.Signals], None],
 ) -> None:
     asked = ("extract-frames", "in", "-o", "out", "--all", "--size", "120", "--jobs", "2")
     with started(tmp_path, *asked) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(0.1)  # into the middle of the next ones
-        if how is signal.SIGINT:  # Ctrl-C reaches the workers too
-            os.killpg(process.pid, how)
-        else:
-            process.send_signal(how)
+        send(process.pid, how)
         rest, said = process.communicate(timeout=20)
         wait_until(lambda: nothing_left(process.pid))
     out = tmp_path / "out"
-    if how is signal.SIGINT:
+    if how is signal.SIGKILL:
+        assert process.returncode == -how
+    else:
         assert process.returncode == 130
         assert said == "interrupted; run the same again to go on\n"
         assert not (out / ".vmm.work").exists()
-    else:
-        assert process.returncode == -how
+        assert not (out / ".vmm.lock").exists()
     printed = [json.loads(line) for line in [first, *rest.splitlines()]]
     entries = journal(out)
     done = {entry["input"] for entry in entries}

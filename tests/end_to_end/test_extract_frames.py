@@ -256,6 +256,7 @@ def tree(folder: Path) -> dict[str, bytes]:
         "--fps 30",
         pytest.param("--count 37", marks=pytest.mark.slow),
         pytest.param("--keyframes", marks=pytest.mark.slow),
+        "--all --start 0.5",
         "--at 0.05,15.99,16,16.01,31,99",
     ],
 )

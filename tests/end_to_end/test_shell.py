@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 import time
@@ -276,19 +277,69 @@ def test_output_that_cannot_be_written(run_vmm: Vmm, bikes: Path, tmp_path: Path
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_full_disk_on_stdout(bikes: Path) -> None:
-    with open("/dev/full", "w") as full:
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [
+        ("--help", ""),
+        ("--help", "1"),
+        ("--version", ""),
+        ("--show-completion", ""),
+        ("info --help", ""),
+        ("info BIKES", ""),
+        ("info BIKES", "1"),
+        ("info BIKES --format table", ""),
+        ("info BIKES --dry-run", ""),
+        ("extract-frames BIKES -o OUT", ""),
+        ("classify none.mp4", ""),
+        ("models list", ""),
+        ("models show imagenet", ""),
+        ("models path imagenet", ""),
+        ("cache info", ""),
+        pytest.param("doctor", "", marks=pytest.mark.slow),
+    ],
+)
+def test_a_full_disk_on_stdout_is_one_clear_line(
+    bikes: Path, tmp_path: Path, arguments: str, unbuffered: str
+) -> None:
+    words = {"BIKES": str(bikes), "OUT": str(tmp_path / "out")}
+    asked = [words.get(word, word) for word in arguments.split()]
+    command = [sys.executable, "-m", "vmm_cli", *asked]
+    # Under a shell, for --show-completion asks which one it is under.
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.join(command)} >/dev/full; exit $?"],
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered, "VMM_CACHE_DIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    lines = done.stderr.splitlines()
+    if asked[0] == "classify":
+        assert "missing" in lines.pop(0)
+    assert done.returncode == 1
+    assert len(lines) == 1
+    assert "cannot write to standard output: No space left" in lines[0]
+
+
+def test_a_closed_stdout_matters_to_what_would_be_printed_alone(
+    bikes: Path, tmp_path: Path
+) -> None:
+    for arguments, code in (
+        (["--help"], 1),
+        (["info", str(bikes)], 1),
+        (["info", str(bikes), "-o", str(tmp_path / "out.json")], 0),
+    ):
+        command = shlex.join([sys.executable, "-m", "vmm_cli", *arguments])
         done = subprocess.run(
-            [sys.executable, "-m", "vmm_cli", "info", bikes],
-            stdout=full,
+            ["bash", "-c", f"{command} >&-; exit $?"],
             stderr=subprocess.PIPE,
             text=True,
             timeout=30,
             check=False,
         )
-    assert done.returncode == 1
-    assert "cannot write to standard output: No space left" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+        assert done.returncode == code
+        assert ("standard output is closed" in done.stderr) == bool(code)
+        assert len(done.stderr.splitlines()) == code
 
 
 def test_dry_run_does_nothing(run_vmm: Vmm, mixed: Path, tmp_path: Path) -> None:

@@ -16,7 +16,13 @@ from conftest import picture_number
 
 from vmm_cli.errors import InputError
 from vmm_cli.media import sampling
-from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames, iter_pictures
+from vmm_cli.media.frames import (
+    DecodeReport,
+    FrameRequest,
+    iter_frames,
+    iter_pictures,
+    video_end_s,
+)
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import Sampling
 
@@ -46,12 +52,6 @@ def shown_times(path: Path, plan: Sampling) -> list[int]:
             (f.pts, f.key_frame, f.duration) for p in container.demux(stream) for f in p.decode()
         ]
         stream_rate = stream.average_rate
-        declared = ((stream.start_time or 0) + stream.duration) * base if stream.duration else None
-        end_s = (
-            declared - origin * base
-            if declared is not None
-            else Fraction(container.duration, 1_000_000)
-        )
 
     def ticks(seconds: Fraction) -> int:
         return floor((seconds + Fraction(1, 2_000_000)) / base) + origin
@@ -67,8 +67,9 @@ def shown_times(path: Path, plan: Sampling) -> list[int]:
     last_pts, _, last_duration = decoded[-1]
     last_duration = last_duration or round(1 / (stream_rate * base))
     chosen: list[int] = []
-    if plan.kind == "every":  # goes on to the last picture, whatever the file declares
-        end_s = (last_pts + last_duration - origin) * base
+    end_s = (last_pts + last_duration - origin) * base
+    if plan.kind == "count":
+        end_s = video_end_s(path)
     for wanted in map(ticks, sampling.wanted_times(plan, end_s)):
         if wanted >= last_pts + last_duration:
             continue
@@ -89,9 +90,13 @@ def test_real_clips_give_the_shown_pictures(bikes, bunny, plan):
     assert given_times(bunny, plan) == shown_times(bunny, plan)
 
 
+# Marked as keyframes are points from where on the picture is refreshed bit by bit.
+INTRA_REFRESH = {"x264-params": "intra-refresh=1:scenecut=0", "bf": "0"}
 CONTAINERS = {
     "mp4, B-frames": ("clip.mp4", "libx264", {"bf": "3", "b-pyramid": "normal"}),
     "matroska": ("clip.mkv", "libx264", {"bf": "2"}),
+    "mp4, without full keyframes": ("clip.mp4", "libx264", INTRA_REFRESH),
+    "matroska, without full keyframes": ("clip.mkv", "libx264", INTRA_REFRESH),
     "transport stream": ("clip.ts", "libx264", {"bf": "2"}),
     "flv": ("clip.flv", "libx264", {"bf": "2"}),
     "avi": ("clip.avi", "mpeg4", {"bf": "2"}),
@@ -153,6 +158,14 @@ def test_little_is_decoded_for_little(render_clip):
     times = given_times(clip, sampling.every(8), report)
     assert len(times) == 3
     assert report.decoded < 30
+
+
+def test_times_denser_than_pictures_cost_no_more_than_the_pictures(bikes):
+    everything = given_times(bikes, sampling.all())
+    for plan in (sampling.count(10**9), sampling.fps(10**8)):
+        report = DecodeReport()
+        assert given_times(bikes, plan, report) == everything
+        assert report.decoded == 250
 
 
 def test_variable_frame_rate_and_late_start(render_clip):
@@ -277,6 +290,56 @@ def test_printed_times_find_their_picture_again(bikes, render_clip):
         for picture in pictures[::7]:
             printed = Fraction(f"{picture.time_s:.6f}")
             assert given_times(clip, sampling.at([printed])) == [picture.pts]
+
+
+RAW = {
+    "h264": ("clip.h264", "libx264", 60, {"bf": "2", "x264-params": "scenecut=0"}),
+    "h264, ntsc": ("clip.h264", "libx264", Fraction(30000, 1001), {"bf": "3"}),
+    "hevc": (
+        "clip.hevc",
+        "libx265",
+        30,
+        {"preset": "ultrafast", "x265-params": "log-level=none:keyint=20"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "codec", "rate", "options"), RAW.values(), ids=RAW)
+def test_pictures_without_a_container_are_timed_by_their_number(
+    render_clip, name, codec, rate, options
+):
+    clip = render_clip(
+        name, frames=90, gop=20, rate=rate, codec=codec, options=options, width=160, height=128
+    )
+    assert video_end_s(clip) == Fraction(90) / rate
+    for plan in (
+        sampling.all(),
+        sampling.keyframes(),
+        sampling.keyframes(start=1),
+        sampling.fps(4),
+    ):
+        report = DecodeReport()
+        frames = list(iter_frames(clip, [FrameRequest("x", plan)], report=report))
+        times = [frame.time_s for frame in frames]
+        assert times == [pytest.approx(float(picture_number(f.image) / rate)) for f in frames]
+        assert report.end_s == pytest.approx(float(90 / rate))
+        assert plan.kind != "keyframes" or all(frame.keyframe for frame in frames)
+        assert len(frames) > 1
+
+
+def test_what_cannot_be_decoded_without_a_container_takes_its_time_too(render_clip):
+    """A recording that was joined late: until a keyframe comes there is nothing to start from."""
+    clip = render_clip(
+        "clip.h264", frames=90, gop=20, options={"bf": "2", "x264-params": "scenecut=0"}
+    )
+    with av.open(str(clip)) as container:
+        _, second, *_ = container.demux(video=0)
+    clip.write_bytes(clip.read_bytes()[second.pos :])
+    report = DecodeReport()
+    frames = list(iter_frames(clip, [FrameRequest("x", sampling.keyframes())], report=report))
+    assert [picture_number(frame.image) for frame in frames] == [20, 40, 60, 80]
+    assert [round(frame.time_s * 25, 6) for frame in frames] == [19, 39, 59, 79]
+    assert report.end_s == pytest.approx(float(video_end_s(clip))) == 89 / 25
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, pairwise
 
@@ -121,3 +122,19 @@ def test_the_parts_of_a_plan_add_up_to_it(plan, length, n):
     cuts = [plan.start + (end - plan.start) * i / n for i in range(1, n)]
     parts = sampling.split(plan, cuts, end)
     assert [t for part in parts for t in wanted_times(part, end)] == list(wanted_times(plan, end))
+
+
+@given(
+    plans,
+    st.fractions(Fraction(1, 10), 100, max_denominator=1000),
+    st.integers(1, 5),
+    st.fractions(Fraction(1, 30), 3, max_denominator=60),
+)
+def test_clips_want_what_follows_each_time(plan, length, frames, step):
+    duration = plan.start + length
+    end = duration if plan.end is None else min(plan.end, duration)
+    begins = list(wanted_times(plan, duration))
+    clips = replace(plan, clip=sampling.Clip(frames, step, plan.end))
+    times = list(wanted_times(clips, duration))
+    expected = {t + k * step for t in begins for k in range(frames) if t + k * step < end}
+    assert times == sorted(expected)

@@ -95,28 +95,47 @@ def index_first(clip: Path, target: Path) -> Path:
 def test_a_file_cut_short_gives_the_same_whole_or_in_parts(
     render_clip: Render, tmp_path: Path, suffix: str
 ) -> None:
-    clip = render_clip(f"clip.{suffix}", frames=300, rate=10, gop=20, width=160, height=128)
+    clip = render_clip(f"clip.{suffix}", frames=400, rate=5, gop=20, width=160, height=128)
     if suffix == "mp4":
         clip = index_first(clip, tmp_path / "cut.mp4")
-    os.truncate(clip, clip.stat().st_size * 2 // 5)  # its header still says 30 s
+    os.truncate(clip, clip.stat().st_size * 3 // 5)  # its header still says 80 s
     item = Input(clip, str(clip), clip.name)
-    for plan in (sampling.fps(5), sampling.keyframes(), sampling.at([1, 20, 99])):
+    plans = (sampling.fps(3), sampling.keyframes(), sampling.at([1, 25, 99]), sampling.count(7))
+    for plan in (*plans, sampling.all()):
         whole = request_for(tmp_path / "whole", plan)
         expected = extract(whole, clip)
         request = request_for(tmp_path / "parts", plan)
         parts = frames_folder.plan(request, item, 3)
-        assert len(parts) == (2 if plan.kind == "at" else 3)
+        assert len(parts) == 3
         results = [frames_folder.run(request, item, part) for part in parts]
         fields = frames_folder.finish(request, item, results)
         for key in ("frames", "duration_s"):
             assert fields[key] == expected[key]
+        assert plan.kind != "count" or fields["frames"] == 7
         assert numbers(tmp_path / "parts" / clip.name) == numbers(tmp_path / "whole" / clip.name)
 
 
-def test_short_clips_and_all_pictures_are_not_split(bikes: Path, tmp_path: Path) -> None:
+def test_short_clips_are_not_split(bikes: Path, tmp_path: Path) -> None:
     item = Input(bikes, "bikes", "bikes")
     for plan in (sampling.fps(1), sampling.all(), sampling.every(1, start=99)):
         assert len(frames_folder.plan(request_for(tmp_path, plan), item, 8)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "parts"),
+    [
+        ("clip.mp4", "libx264", 2),
+        ("clip.mkv", "libx264", 2),
+        ("clip.ts", "libx264", 1),
+        ("clip.h264", "libx264", 1),
+    ],
+)
+def test_all_pictures_are_split_where_each_has_a_time(
+    render_clip: Render, tmp_path: Path, name: str, codec: str, parts: int
+) -> None:
+    clip = render_clip(name, frames=100, rate=4, width=64, height=64, codec=codec)
+    request = request_for(tmp_path, sampling.all())
+    assert len(frames_folder.plan(request, Input(clip, name, name), 8)) == parts
 
 
 # --- the folder ----------------------------------------------------------------------------------
@@ -186,8 +205,15 @@ def test_nothing_in_the_wanted_range(bikes: Path, tmp_path: Path) -> None:
         (sampling.fps(1, start=10), "every wanted time lies past the end of the video, which ends"),
         (sampling.at([10, 11]), "every wanted time lies past the end"),
         (sampling.count(3, start=99), "every wanted time lies past the end"),
-        (sampling.all(start=99), "no picture lies in the wanted range"),
-        (sampling.keyframes(start=Fraction(1, 100), end=Fraction(2, 100)), "no keyframe lies in"),
+        (
+            sampling.all(start=99),
+            "no picture of the video, which ends at 10.000 s, is shown from 99 s",
+        ),
+        (
+            sampling.keyframes(start=Fraction(1, 100), end=Fraction(2, 100)),
+            r"no keyframe is shown from 0\.01 s to 0\.02 s; widen --start and --end, or",
+        ),
+        (sampling.keyframes(start=99), "no keyframe is shown from 99 s on; widen"),
     ]:
         with pytest.raises(InputError, match=message) as caught:
             extract(request_for(tmp_path, plan), bikes)

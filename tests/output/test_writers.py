@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from vmm_cli.output.csv_table import CsvTable
 from vmm_cli.output.json_array import JsonArray
 from vmm_cli.output.json_document import write_document
 from vmm_cli.output.jsonl import JsonLines, encode
-from vmm_cli.output.table import Column, Row, TableOfRecords
+from vmm_cli.output.table import Column, Row, TableOfRecords, print_table
 
 HOSTILE = {"input": "a\x1b[31m\n\udcff.mp4", "title": "\x9b2J [bold]x[/bold]"}
 
@@ -83,6 +84,33 @@ def test_long_cells_of_a_table_are_not_cut() -> None:
     writer.write({"input": "x" * 500})
     writer.close()
     assert stream.getvalue().count("x") == 500
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("width", [12, 20, 30, 60, 100])
+def test_a_narrow_terminal_loses_nothing(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    columns = [Column("input"), Column("duration", number=True), Column("notes")]
+    rows = [("videos/holiday/beach.mp4", "0:01:02.345", "2 bad packets skipped"), ("x.mp4", "", "")]
+    print_table(stream, columns, [Row(rows[0]), Row(rows[1], failed=True)], title="what")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert max(map(len, text.splitlines())) <= width
+    solid = re.sub(r"\s", "", text)
+    for word in ("input", "duration", "notes", "0:01:02.345"):
+        assert word in solid
+    if width < 60:  # a few lines a row
+        solid_cells = [re.sub(r"\s", "", cell) for row in rows for cell in row]
+        assert all(cell in solid for cell in solid_cells)
+        assert "input:x.mp4" in solid
+    else:
+        assert "input" in text.splitlines()[1]
 
 
 def test_document_reads_back() -> None:

@@ -1,7 +1,8 @@
 """What a video shows: scores of a model's labels, whole or as a timeline.
 
-A label's score is the mean of its probability over the sampled pictures. The head runs in numpy on
-features that the store may hold, so a second run needs neither decoding nor torch.
+A label's score is the mean of its probability over the sampled pictures, or over clips where the
+model looks at clips: see vmm_cli.encoders.clips. The head runs in numpy on features that the store
+may hold, so a second run needs neither decoding nor torch.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,15 @@ from vmm_cli import bundle as bundles
 from vmm_cli import store
 from vmm_cli.batch.device import Loaded
 from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.catalogue import entry
+from vmm_cli.encoders.clips import ROUNDING_S, iter_prepared
 from vmm_cli.encoders.features import Features, join
-from vmm_cli.encoders.preprocess import Preprocess, central_square
+from vmm_cli.encoders.preprocess import Preprocess
+from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import DeviceError, InputError, ModelError, UsageError
 from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames, video_end_s
-from vmm_cli.media.geometry import Size
-from vmm_cli.media.sampling import Sampling, count, every, wanted_times, within
+from vmm_cli.media.frames import DecodeReport, video_end_s
+from vmm_cli.media.sampling import Sampling, count, every, split, wanted_times
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -40,15 +42,16 @@ SUPPORT_TIMES = 3  # how many times of supporting pictures a label is given
 SCORE_DIGITS = 5
 TIME_DIGITS = 3
 # A worker takes one to two seconds to import torch: below so many pictures a part, about as long
-# as encoding them takes, splitting a video gains nothing.
+# as encoding them takes, splitting a video gains nothing. A clip takes as long as they do.
 MIN_FRAMES_PER_PART = 64
+MIN_CLIPS_PER_PART = 2
 # A worker that only decodes imports no torch.
 MIN_FRAMES_PER_LOAD = 8
 # Decoded pictures are handed to the device's process by at most so many: 39 MB of 224 x 224. Each
 # part opens the file anew and decodes from the keyframe before it.
 FRAMES_PER_LOAD = 256
-# A picture is shown at or before the time that it answers, but for the rounding of its float.
-ROUNDING_S = 1e-6
+# 4K instead of full HD: the 16 reference pictures that H.264 allows, and one picture as floats.
+LARGE_VIDEO_MIB = 250
 HEAD_CHUNK = 512  # pictures whose probabilities are computed at once
 # Probabilities of so many pictures are kept (64 MB for 1000 labels); longer videos compute them
 # again for each question.
@@ -104,7 +107,7 @@ class PartResult:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What `load` left in its area: uint8 [len(times), crop, crop, 3] RGB. See `PartResult`."""
+    """What `load` left in its area: uint8 [len(times), *Preprocess.shape] RGB. See `PartResult`."""
 
     times: np.ndarray
     end_s: float
@@ -134,7 +137,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Classification:
-    """What a video shows. `windows` is None where no timeline was asked for."""
+    """What a video shows. `windows` is None where no timeline was asked for.
+
+    `frames`: how many pictures were looked at, those of all clips added up.
+    """
 
     duration_s: float
     model: str
@@ -149,21 +155,22 @@ class Classification:
             "duration_s": round(self.duration_s, TIME_DIGITS),
             "model": {"name": self.model, "version": self.version},
             "frames": self.frames,
-            "labels": [_label_record(label) for label in self.labels],
+            "labels": [label_record(label) for label in self.labels],
         }
         if self.windows is not None:
             record["windows"] = [
                 {
                     "start_s": round(window.start_s, TIME_DIGITS),
                     "end_s": round(window.end_s, TIME_DIGITS),
-                    "labels": [_label_record(label) for label in window.labels],
+                    "labels": [label_record(label) for label in window.labels],
                 }
                 for window in self.windows
             ]
         return record
 
 
-def _label_record(label: LabelScore) -> dict[str, Any]:
+def label_record(label: LabelScore) -> dict[str, Any]:
+    """Return what a record says of a label, rounded, as JSON types."""
     return {
         "label": label.label,
         "score": round(label.score, SCORE_DIGITS),
@@ -254,11 +261,13 @@ def plan(request: ClassifyRequest, input: Input, workers: int) -> list[Part | No
     """
     if workers < 2 or _is_stored(request, input):
         return [None]
-    end, frames = _extent(request, input)
-    parts = min(workers, frames // MIN_FRAMES_PER_PART)
+    end, times = _extent(request, input)
+    looks_at_clips = _preprocess(request).frames > 1
+    least = MIN_CLIPS_PER_PART if looks_at_clips else MIN_FRAMES_PER_PART
+    parts = min(workers, len(times) // least)
     if parts < 2:
         return [None]
-    return [Part(part) for part in _split(request.sampling, end, frames, parts)]
+    return [*_parts(request.sampling, end, times, parts)]
 
 
 def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult:
@@ -270,14 +279,20 @@ def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult
     """
     identity = file_identity(input.path) if request.use_store else None
     if part is None and identity is not None:
-        entry = _stored(request, identity)
-        if entry is not None and entry.end_s is not None:
-            return PartResult(entry.features, entry.end_s, identity, stored=True)
-    end_s = float(video_end_s(input.path, max_pixels=request.max_pixels))
+        kept = _stored(request, identity)
+        if kept is not None and kept.end_s is not None:
+            return PartResult(kept.features, kept.end_s, identity, stored=True)
+    end = video_end_s(input.path, max_pixels=request.max_pixels)
     sampling = request.sampling if part is None else part.sampling
-    features, report = _compute(request, input.path, sampling)
-    end_s = max(end_s, report.end_s or 0.0)
-    return PartResult(features, end_s, identity, stored=False)
+    features, report = _compute(request, input.path, sampling, end)
+    return PartResult(features, max(float(end), report.end_s or 0.0), identity, stored=False)
+
+
+def memory_bytes(request: ClassifyRequest) -> int:
+    """Return what a worker is known to take at most; 0 where nobody measured the model."""
+    bundle, _ = _model(request.bundle, request.bundle_digest)
+    name = bundle.encoders["image"].name
+    return (TORCHVISION[name].memory_mib + LARGE_VIDEO_MIB) * 2**20 if name in TORCHVISION else 0
 
 
 def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> dict[str, Any]:
@@ -296,9 +311,9 @@ def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) 
 
 
 def area_bytes(request: ClassifyRequest) -> int:
-    """Return how much memory `load` needs."""
-    side = _preprocess(request).crop
-    return FRAMES_PER_LOAD * side * side * 3
+    """Return how much memory `load` needs: for FRAMES_PER_LOAD pictures, or one clip."""
+    numbers = _preprocess(request)
+    return _at_once(numbers) * math.prod(numbers.shape)
 
 
 def plan_loads(request: ClassifyRequest, input: Input, workers: int) -> list[Part]:
@@ -309,34 +324,38 @@ def plan_loads(request: ClassifyRequest, input: Input, workers: int) -> list[Par
     """
     if _is_stored(request, input):
         return []
-    end, frames = _extent(request, input)
-    parts = max(math.ceil(frames / FRAMES_PER_LOAD), min(workers, frames // MIN_FRAMES_PER_LOAD))
+    end, times = _extent(request, input)
+    numbers = _preprocess(request)
+    least = max(1, MIN_FRAMES_PER_LOAD // numbers.frames)
+    parts = max(math.ceil(len(times) / _at_once(numbers)), min(workers, len(times) // least))
     if parts < 2:
         return [Part(request.sampling)]
-    return [Part(part) for part in _split(request.sampling, end, frames, parts)]
+    return _parts(request.sampling, end, times, parts)
 
 
 def load(request: ClassifyRequest, input: Input, part: Part, area: memoryview) -> Loaded:
-    """Decode a part's pictures into `area`: see `Pictures`. Needs no torch.
+    """Decode a part's pictures into `area`: see `Pictures`.
+
+    Needs no torch, unless the model's pictures are resized as torchvision does.
 
     Raises:
         InputError: as `run`.
     """
     identity = file_identity(input.path) if request.use_store else None
-    end_s = float(video_end_s(input.path, max_pixels=request.max_pixels))
+    end = video_end_s(input.path, max_pixels=request.max_pixels)
     numbers = _preprocess(request)
-    pictures = _pictures_in(area, numbers.crop)
-    wanted = FrameRequest("image", part.sampling, Size(short=numbers.short_side))
+    pictures = _pictures_in(area, numbers)
     report = DecodeReport()
     times: list[float] = []
     rest = None
-    for frame in iter_frames(input.path, [wanted], max_pixels=request.max_pixels, report=report):
+    for time_s, image in _prepared(request, numbers, input.path, part.sampling, end, report):
         if len(times) == len(pictures):  # the file declares a shorter duration than it has
-            rest = Part(_from(part.sampling, times[-1]))
+            here = Fraction(time_s) - Fraction(ROUNDING_S)
+            rest = Part(split(part.sampling, [here], end)[-1])
             break
-        pictures[len(times)] = central_square(frame.image, numbers.crop)
-        times.append(frame.time_s)
-    end_s = max(end_s, report.end_s or 0.0)
+        pictures[len(times)] = image
+        times.append(time_s)
+    end_s = max(float(end), report.end_s or 0.0)
     return Loaded(Pictures(np.array(times, np.float64), end_s, identity), rest)
 
 
@@ -352,8 +371,7 @@ def open_device(request: ClassifyRequest) -> None:
 
     try:
         encoder = _encoder(request.bundle, request.bundle_digest, request.device)
-        side = encoder.preprocess.crop
-        encode(encoder, np.zeros((1, side, side, 3), np.uint8))
+        encode(encoder, np.zeros((1, *encoder.preprocess.shape), np.uint8))
     except RuntimeError as error:  # of torch: no memory left there, a driver that is too old
         said = " ".join(str(error).split())[:300]
         raise DeviceError(f"--device {request.device}: it does not work: {said}") from error
@@ -367,8 +385,7 @@ def compute(
 
     encoder = _encoder(request.bundle, request.bundle_digest, request.device)
     arrays = [
-        _pictures_in(area, encoder.preprocess.crop)[: len(pictures.times)]
-        for pictures, area in items
+        _pictures_in(area, encoder.preprocess)[: len(pictures.times)] for pictures, area in items
     ]
     return [
         PartResult(Features(pictures.times, values), pictures.end_s, pictures.identity, False)
@@ -376,20 +393,16 @@ def compute(
     ]
 
 
-def _pictures_in(area: memoryview, side: int) -> np.ndarray:
-    """Return an area as pictures, as many as fit: uint8 [N, side, side, 3]."""
-    size = side * side * 3
+def _at_once(numbers: Preprocess) -> int:
+    """Return how many pictures or clips are handed over at once."""
+    return max(1, FRAMES_PER_LOAD // numbers.frames)
+
+
+def _pictures_in(area: memoryview, numbers: Preprocess) -> np.ndarray:
+    """Return an area as pictures or clips, as many as fit: uint8 [N, *numbers.shape]."""
+    size = math.prod(numbers.shape)
     number = len(area) // size
-    return np.frombuffer(area, np.uint8, number * size).reshape(number, side, side, 3)
-
-
-def _from(sampling: Sampling, time_s: float) -> Sampling:
-    """Return what is left of a plan when the picture at `time_s` has come; it may come again."""
-    if sampling.kind == "every":
-        assert sampling.step_s is not None
-        steps = (Fraction(time_s) - sampling.start) // sampling.step_s
-        return replace(sampling, start=sampling.start + max(0, steps) * sampling.step_s)
-    return within(sampling, Fraction(time_s), None)
+    return np.frombuffer(area, np.uint8, number * size).reshape(number, *numbers.shape)
 
 
 # --- the scores -------------------------------------------------------------------------------
@@ -420,7 +433,7 @@ def classification(request: ClassifyRequest, features: Features, end_s: float) -
         duration_s=end_s,
         model=bundle.name,
         version=bundle.version,
-        frames=len(features),
+        frames=len(features) * _preprocess(request).frames,
         labels=judge.labels(0, len(features), request.top_k),
         windows=windows,
     )
@@ -510,38 +523,48 @@ def _windows(
 
 
 def _compute(
-    request: ClassifyRequest, path: Path, sampling: Sampling
+    request: ClassifyRequest, path: Path, sampling: Sampling, end: Fraction
 ) -> tuple[Features, DecodeReport]:
-    from vmm_cli.encoders.image import encode_frames
+    from vmm_cli.encoders.image import encode_prepared
 
     encoder = _encoder(request.bundle, request.bundle_digest, "cpu")
-    wanted = FrameRequest("image", sampling, Size(short=encoder.preprocess.short_side))
     report = DecodeReport()
-    frames = iter_frames(path, [wanted], max_pixels=request.max_pixels, report=report)
-    return encode_frames(encoder, ((frame.time_s, frame.image) for frame in frames)), report
+    prepared = _prepared(request, encoder.preprocess, path, sampling, end, report)
+    return encode_prepared(encoder, prepared), report
 
 
-def _extent(request: ClassifyRequest, input: Input) -> tuple[Fraction, int]:
-    """Return where the video ends, in seconds, and how many times of it are wanted."""
+def _prepared(
+    request: ClassifyRequest,
+    numbers: Preprocess,
+    path: Path,
+    sampling: Sampling,
+    end: Fraction,
+    report: DecodeReport,
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield what the model looks at, for the whole plan or a part of it; see `iter_prepared`."""
+    return iter_prepared(
+        path,
+        numbers,
+        sampling,
+        until=request.sampling.end,
+        end=end,
+        report=report,
+        max_pixels=request.max_pixels,
+    )
+
+
+def _extent(request: ClassifyRequest, input: Input) -> tuple[Fraction, list[Fraction]]:
+    """Return where the video ends, in seconds, and which times of it are wanted."""
     end = video_end_s(input.path, max_pixels=request.max_pixels)
     if request.sampling.start >= end:
-        return end, 0
-    return end, sum(1 for _ in wanted_times(request.sampling, end))
+        return end, []
+    return end, list(wanted_times(request.sampling, end))
 
 
-def _split(sampling: Sampling, end: Fraction, frames: int, parts: int) -> Iterator[Sampling]:
-    """Yield `parts` plans that together want what `sampling` wants, in order, evenly."""
-    bounds = [i * frames // parts for i in range(parts + 1)]
-    if sampling.kind == "every":
-        assert sampling.step_s is not None
-        edges = [sampling.start + b * sampling.step_s for b in bounds]
-        for first, last in pairwise(edges):
-            yield replace(sampling, start=first, end=sampling.end if last == edges[-1] else last)
-        return
-    whole = replace(sampling, end=end if sampling.end is None else min(sampling.end, end))
-    times = list(wanted_times(whole, None))
-    for low, high in pairwise(bounds):
-        yield within(whole, times[low], times[high] if high < len(times) else None)
+def _parts(sampling: Sampling, end: Fraction, times: Sequence[Fraction], parts: int) -> list[Part]:
+    """Return parts that together want what `sampling` wants, in order, evenly many times each."""
+    cuts = [times[i * len(times) // parts] for i in range(1, parts)]
+    return [Part(part) for part in split(sampling, cuts, end)]
 
 
 def _is_stored(request: ClassifyRequest, input: Input) -> bool:
@@ -550,9 +573,9 @@ def _is_stored(request: ClassifyRequest, input: Input) -> bool:
 
 def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry | None:
     bundle, _ = _model(request.bundle, request.bundle_digest)
-    entry = store.load(_key(request, bundle, identity))
-    fits = entry is not None and entry.features.values.dtype == np.float32
-    return entry if fits else None
+    kept = store.load(_key(request, bundle, identity))
+    fits = kept is not None and kept.features.values.dtype == np.float32
+    return kept if fits else None
 
 
 def _keep(
@@ -565,8 +588,8 @@ def _keep(
     if file_identity(path) != identity:
         return
     bundle, _ = _model(request.bundle, request.bundle_digest)
-    entry = store.Entry(features, max(part.end_s for part in parts))
-    store.save(_key(request, bundle, identity), entry)
+    whole = store.Entry(features, max(part.end_s for part in parts))
+    store.save(_key(request, bundle, identity), whole)
 
 
 def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> str:
@@ -595,8 +618,6 @@ def _preprocess(request: ClassifyRequest) -> Preprocess:
 
 
 def _feature_width(bundle: Bundle) -> int:
-    from vmm_cli.encoders.catalogue import entry
-
     if "image" not in bundle.encoders:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
     return entry(bundle.encoders["image"].name).width

@@ -17,12 +17,11 @@ from typing import Any
 from vmm_cli.batch.device import Device, Item, Loaded, Stage, load_part
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.journal import Journal, fingerprint, lock
+from vmm_cli.batch.ledger import Ledger, Record, Summary
 from vmm_cli.batch.runner import Outcome, Task, WorkerPool
 from vmm_cli.batch.shared_memory import attach
 from vmm_cli.errors import DeviceError, InputError
 from vmm_cli.identity import FileIdentity, file_identity
-
-Record = dict[str, Any]
 
 # Opening a file and planning reads its header; minutes mean a demuxer that does not come back.
 PREPARE_LIMIT_S = 120.0
@@ -58,15 +57,6 @@ class Work:
     kept: Callable[[Any, Input], bool] | None = None
     tidy: Callable[[Any], None] | None = None
     stage: Stage | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How many inputs are done (`resumed` of them by an earlier run) and how many failed."""
-
-    done: int
-    resumed: int
-    failed: int
 
 
 def execute(
@@ -108,25 +98,28 @@ def execute(
         if work.tidy is not None:
             work.tidy(request)
             stack.callback(work.tidy, request)  # once the workers are gone, before the lock is
-        run = _Run(
-            work=work,
-            request=request,
+        ledger = Ledger(
             schema=schema,
             mark=fingerprint(schema, options, model_digest),
             journal=journal,
             resume=resume,
+            kept=None if work.kept is None else partial(work.kept, request),
+            total=len(inputs) + len(missing),
+            on_record=on_record,
+            on_progress=on_progress,
+        )
+        for name in missing:
+            ledger.fail(name, None, InputError("missing", "no such file or folder"))
+        _Run(
+            work=work,
+            request=request,
+            ledger=ledger,
             jobs=jobs,
             timeout_s=timeout_s,
             max_pixels=max_pixels,
-            on_record=on_record,
-            on_progress=on_progress,
             on_traceback=on_traceback,
-            total=len(inputs) + len(missing),
-        )
-        for name in missing:
-            run.fail(name, None, InputError("missing", "no such file or folder"))
-        run.all(inputs)
-        return Summary(run.done, run.resumed, run.failed)
+        ).all(inputs)
+        return ledger.summary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,26 +152,16 @@ class _Part:
 
 @dataclass(slots=True)
 class _Run:
-    """The state of one `execute`."""
+    """The state of one `execute`: its workers, its device, and what each is at."""
 
     work: Work
     request: Any
-    schema: str
-    mark: str
-    journal: Journal | None
-    resume: bool
+    ledger: Ledger
     jobs: int
     timeout_s: float | None
     max_pixels: int
-    on_record: Callable[[Record], None]
-    on_progress: Callable[[int, int], None]
     on_traceback: Callable[[str], None]
-    total: int
-    done: int = 0
-    resumed: int = 0
-    failed: int = 0
     _pool: WorkerPool = field(init=False)
-    holders: dict[str, str] | None = None  # which input an output folder is of, by the journal
     _device: Device | None = None
     _tasks: dict[str, Callable[[Outcome], None]] = field(default_factory=dict)
     _unloaded: deque[_Part] = field(default_factory=deque)  # parts that wait for an area
@@ -212,44 +195,13 @@ class _Run:
     def _under_way(self) -> int:
         return len(self._tasks) + len(self._unloaded)
 
-    def _refuse_taken_folder(self, input: Input) -> None:
-        """Raise InputError where an earlier run gave the input's folder to another file."""
-        if self.journal is None or self.work.kept is None:
-            return
-        if self.holders is None:
-            records = ((name, self.journal.last(name)) for name in self.journal.names())
-            self.holders = {
-                record["folder"]: name
-                for name, record in records
-                if record is not None and record.get("status") == "ok" and "folder" in record
-            }
-        holder = self.holders.get(input.output_name, input.name)
-        if holder == input.name or self.journal.is_of(holder, file_identity(input.path)):
-            return
-        raise InputError(
-            "collision",
-            f"the output has frames of {holder} under the same name, {input.output_name}; "
-            "choose another -o",
-        )
-
     def _begin(self, input: Input, spare: int) -> None:
         try:
-            self._refuse_taken_folder(input)
+            if self.ledger.take_up(input):
+                return
         except InputError as error:
-            self.fail(input.name, None, error)
+            self.ledger.fail(input.name, None, error)
             return
-        if self.journal is not None and self.resume:
-            try:
-                record = self.journal.done(input.name, file_identity(input.path), self.mark)
-            except InputError as error:
-                self.fail(input.name, None, error)
-                return
-            kept = self.work.kept
-            if record is not None and (kept is None or kept(self.request, input)):
-                self.resumed += 1
-                self._count(ok=True)
-                self.on_record(record)
-                return
         entry = _Entry(input)
         args = (self.work, self.request, input, spare, self.timeout_s, self.max_pixels)
         self._submit(entry, _prepare, args, partial(self._prepared, entry))
@@ -389,41 +341,12 @@ class _Run:
 
     def _finished(self, entry: _Entry, fields: Record) -> None:
         entry.ended = True
-        record = {"schema": self.schema, "input": entry.input.name, "status": "ok"}
-        record |= fields
-        self._count(ok=True)
-        self._put(entry.input.name, entry.identity, record)
+        self.ledger.finish(entry.input.name, entry.identity, fields)
 
     def _end(self, entry: _Entry, error: InputError) -> None:
         entry.ended = True
         entry.results.clear()
-        self.fail(entry.input.name, entry.identity, error)
-
-    def fail(self, name: str, identity: FileIdentity | None, error: InputError) -> None:
-        """Note an input's failure."""
-        self._count(ok=False)
-        self._put(
-            name,
-            identity,
-            {
-                "schema": self.schema,
-                "input": name,
-                "status": "failed",
-                "error": {"code": error.code, "message": error.message},
-            },
-        )
-
-    def _put(self, name: str, identity: FileIdentity | None, record: Record) -> None:
-        if self.journal is not None:
-            self.journal.append(name, identity, self.mark, record)
-        self.on_record(record)
-
-    def _count(self, *, ok: bool) -> None:
-        if ok:
-            self.done += 1
-        else:
-            self.failed += 1
-        self.on_progress(self.done + self.failed, self.total)
+        self.ledger.fail(entry.input.name, entry.identity, error)
 
 
 def _prepare(

@@ -20,7 +20,7 @@ VIDEO_EXTENSIONS = frozenset({
     ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif",
     ".h264", ".h265", ".hevc", ".ivf", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv",
     ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm",
-    ".rmvb", ".vob", ".webm", ".apng", ".wmv", ".wtv", ".y4m",
+    ".rmvb", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
 })
 # TypeScript's extensions too: taken unless the content reads as text.
 AMBIGUOUS_EXTENSIONS = frozenset({".ts", ".mts"})
@@ -34,6 +34,7 @@ OTHER_EXTENSIONS = frozenset({
 SNIFF_BYTES = 4096  # reaches past four MPEG-TS packets and an Ogg file's first header pages
 
 _ASF_GUID = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MXF_PARTITION = bytes.fromhex("060e2b34020501010d010201")  # SMPTE ST 377-1, partition pack key
 _OGG_VIDEO_HEADERS = (b"\x80theora", b"OVP80", b"BBCD\0", b"\x01video\0\0\0", b"\x80daala")
 # fmt: off
@@ -194,11 +195,17 @@ def is_video_signature(head: bytes) -> bool:
         or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
         or head[:4] == b"FLV\x01"
         or head[:6] in (b"GIF87a", b"GIF89a")
+        or _is_animated_png(head)
         or head[:4] in (b"\0\0\x01\xba", b"\0\0\x01\xb3")  # MPEG program stream, MPEG-1/2 video
         or head[:16] == _ASF_GUID
         or head[:12] == _MXF_PARTITION
         or any(_is_transport_stream(head, length, offset) for length, offset in _TS_PACKETS)
     )
+
+
+def _is_animated_png(head: bytes) -> bool:
+    """Tell a PNG that moves from a still one: a chunk before the picture's data says so."""
+    return head[:8] == _PNG_SIGNATURE and b"acTL" in head.partition(b"IDAT")[0]
 
 
 def _is_transport_stream(head: bytes, length: int, offset: int) -> bool:

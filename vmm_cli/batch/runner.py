@@ -26,7 +26,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from vmm_cli.batch.capacity import default_workers
-from vmm_cli.batch.worker import HEADER_BYTES, Report, header, work
+from vmm_cli.batch.worker import HEADER_BYTES, INTERRUPTIONS, Report, header, work
 from vmm_cli.errors import InputError
 
 __all__ = ["Outcome", "Task", "WorkerPool", "default_workers"]
@@ -55,7 +55,6 @@ _THREAD_VARIABLES = (
 # glibc raises this threshold with each large block that is freed, and then keeps such blocks: a
 # worker that decodes for an hour grows by a third. Fixed at its first value it stays flat.
 _MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
-_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -126,9 +125,9 @@ class WorkerPool:
     """Runs tasks in at most `workers` spawned processes, one task each at a time.
 
     Workers start when there is work for them. One that dies, or runs past its task's limit and is
-    killed, is replaced when there is more to do. They ignore Ctrl-C, print to standard error
-    only, and end with the parent, also where that is killed: on Linux the kernel sees to it when
-    the *thread* that submits and collects ends.
+    killed, is replaced when there is more to do. They ignore Ctrl-C, SIGTERM and SIGHUP, print to
+    standard error only, and end with the parent, also where that is killed: on Linux the kernel
+    sees to it when the *thread* that submits and collects ends.
 
     Use it as a context manager, from one thread; leaving it kills the workers at once.
 
@@ -446,9 +445,9 @@ def _interruptions_held() -> Iterator[None]:
 
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         if threading.current_thread() is threading.main_thread():
-            for number in _INTERRUPTIONS:
+            for number in INTERRUPTIONS:
                 if callable(handler := signal.getsignal(number)):
                     handlers[number] = handler
                     signal.signal(number, take_note)

@@ -22,6 +22,7 @@ from vmm_cli.errors import VmmError
 
 HEADER_BYTES = 8
 BEGUN = bytes(HEADER_BYTES)
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # they end a run in order
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -72,8 +73,10 @@ def _live_and_die_with(parent_pid: int) -> None:
 
 
 def _leave_signals_and_stdout_to_the_parent() -> None:
-    # Ctrl-C reaches the whole process group; it is the parent who decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole process group, and what a supervisor or a closed terminal sends may,
+    # too; it is the parent who decides what it means.
+    for number in INTERRUPTIONS:
+        signal.signal(number, signal.SIG_IGN)
     # The parent blocked some signals while it started this process: see runner.py.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Results are the parent's to print: what a library prints must not get between them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -19,9 +18,11 @@ from vmm_cli.cli import (
     configuration,
     console,
     doctor,
+    evaluate,
     extract_frames,
     info,
     models,
+    train,
 )
 from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
 from vmm_cli.cli.suggest import did_you_mean
@@ -65,6 +66,8 @@ def build() -> Any:
     app.callback(invoke_without_command=True)(_root)
     app.command("extract-frames")(extract_frames.extract_frames)
     app.command("classify")(classify.classify)
+    app.command("train")(train.train)
+    app.command("evaluate")(evaluate.evaluate)
     app.command("info")(info.info)
     app.add_typer(models.app, name="models")
     app.command("doctor")(doctor.doctor)
@@ -112,19 +115,9 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        code = build().main(args=list(argv), prog_name="vmm", standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:  # help or a version, written to what cannot take it
-        console.forget_stdout()
-        if isinstance(error, BrokenPipeError):
-            raise console.StdoutClosed from error
-        raise
-    except SystemExit as error:
-        # Typer itself ends a broken pipe with 1; shell completion ends with its own code.
-        if isinstance(error.__context__, BrokenPipeError):
-            console.forget_stdout()
-            raise console.StdoutClosed from error
+        with console.guarded_stdout():
+            code = build().main(args=list(argv), prog_name="vmm", standalone_mode=False)
+    except SystemExit as error:  # shell completion ends with its own code
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     return code if isinstance(code, int) else 0
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
 from vmm_cli import errors
+from vmm_cli.cli import console
 from vmm_cli.cli.clock import clock
 from vmm_cli.cli.options import (
     Device,
@@ -26,6 +28,8 @@ from vmm_cli.cli.options import (
 
 if TYPE_CHECKING:
     from vmm_cli.analysis.classify import ClassifyRequest
+    from vmm_cli.analysis.classify_windows import WindowsRequest
+    from vmm_cli.cli.running import Formats
     from vmm_cli.output.table import Row, TableOfRecords
 
 # torch, the network and a batch of pictures peak at 390 MB with a 720p file; the 16 reference
@@ -78,6 +82,16 @@ def classify(
     ] = None,
     start: Start = None,
     end: End = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Say what each decision rests on; for models that vmm trained."
+        ),
+    ] = False,
+    strips: Annotated[
+        Path | None,
+        typer.Option("--strips", metavar="DIR", help="Draw what each decision rests on into DIR."),
+    ] = None,
     device: Device = "auto",
     no_store: NoStore = False,
     format: Annotated[
@@ -97,23 +111,47 @@ def classify(
     if every is not None and count is not None:
         raise errors.UsageError("--every and --count contradict each other; give one of them")
     from vmm_cli import bundle
+    from vmm_cli.analysis import classify_windows
+
+    loaded = bundle.load(model)
+    timeline_s = None if windows is None else float(windows)
+    if classify_windows.is_for(loaded):
+        options = [
+            name for name, given in (("--every", every), ("--count", count)) if given is not None
+        ]
+        wanted = classify_windows.windows_request(
+            loaded,
+            sampling_options=options,
+            start=start or Fraction(0),
+            end=end,
+            top_k=top_k,
+            cells_s=timeline_s,
+            explain=explain or strips is not None,
+            use_store=not no_store,
+            max_pixels=shared.max_pixels,
+        )
+        if device.startswith("cuda"):
+            console.warning(f"model {loaded.name!r} runs on the CPU: --device changes nothing")
+        return _classify_windows(shared, wanted, strips, format)
+    if explain or strips is not None:
+        raise errors.UsageError(
+            f"model {loaded.name!r} judges single pictures: --explain and --strips are for models "
+            "that `vmm train` made"
+        )
     from vmm_cli.analysis import classify as analysis
     from vmm_cli.batch.device import Stage
     from vmm_cli.batch.execute import Work
     from vmm_cli.cli.device import chosen_device
     from vmm_cli.cli.running import run_batch
-    from vmm_cli.output.csv_table import CsvTable
-    from vmm_cli.output.json_array import JsonArray
-    from vmm_cli.output.jsonl import JsonLines
 
     request = analysis.classify_request(
-        bundle.load(model),
+        loaded,
         every_s=None if every is None else float(every),
         frames=count,
         start=start or 0,
         end=end,
         top_k=top_k,
-        windows_s=None if windows is None else float(windows),
+        windows_s=timeline_s,
         device=chosen_device(device),
         use_store=not no_store,
         max_pixels=shared.max_pixels,
@@ -135,15 +173,68 @@ def classify(
         options=analysis_options(request),
         model_digest=request.bundle_digest,
         work=Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan, stage=stage),
-        work_memory_bytes=WORKER_MEMORY_BYTES,
-        formats={
-            "table": lambda stream: _table(stream, timeline=windows is not None),
-            "jsonl": JsonLines,
-            "json": JsonArray,
-            "csv": lambda stream: CsvTable(stream, CSV_HEADER, csv_rows),
-        },
+        work_memory_bytes=max(WORKER_MEMORY_BYTES, analysis.memory_bytes(request)),
+        formats=_formats(timeline=windows is not None),
         wanted_format=format,
     )
+
+
+def _classify_windows(
+    shared: SharedOptions, wanted: WindowsRequest, strips: Path | None, format: str | None
+) -> int:
+    """Run a model that was trained on windows."""
+    from vmm_cli.analysis import classify_windows
+    from vmm_cli.analysis.classify import SCHEMA
+    from vmm_cli.batch.execute import Work
+    from vmm_cli.cli.running import run_batch
+
+    request: object = wanted
+    work = Work(
+        run=classify_windows.run, finish=classify_windows.finish, plan=classify_windows.plan
+    )
+    if strips is not None:
+        from vmm_cli.output import explain_strip
+
+        request = explain_strip.StripRequest(wanted, strips)
+        work = Work(
+            run=explain_strip.run,
+            finish=explain_strip.finish,
+            plan=explain_strip.plan,
+            kept=explain_strip.kept,
+        )
+    return run_batch(
+        shared,
+        schema=SCHEMA,
+        request=request,
+        options={
+            "start": str(wanted.start),
+            "end": str(wanted.end),
+            "top_k": wanted.top_k,
+            "windows_s": wanted.cells_s,
+            "explain": wanted.explain,
+            "strips": None if strips is None else str(strips),
+            "max_pixels": wanted.max_pixels,
+        },
+        model_digest=wanted.bundle_digest,
+        work=work,
+        work_memory_bytes=WORKER_MEMORY_BYTES,
+        formats=_formats(timeline=wanted.cells_s is not None),
+        wanted_format=format,
+        writes_files=strips is not None,
+    )
+
+
+def _formats(*, timeline: bool) -> Formats:
+    from vmm_cli.output.csv_table import CsvTable
+    from vmm_cli.output.json_array import JsonArray
+    from vmm_cli.output.jsonl import JsonLines
+
+    return {
+        "table": lambda stream: _table(stream, timeline=timeline),
+        "jsonl": JsonLines,
+        "json": JsonArray,
+        "csv": lambda stream: CsvTable(stream, CSV_HEADER, csv_rows),
+    }
 
 
 def analysis_options(request: ClassifyRequest) -> dict[str, object]:

@@ -150,29 +150,55 @@ def stdout_is_terminal() -> bool:
 
 
 class Stdout:
-    """Standard output whose failures are named: StdoutClosed, or OutputError (a full disk)."""
+    """Standard output whose failures are named: StdoutClosed, or OutputError (a full disk).
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.encoding = stream.encoding
+    `stream` None is one that was closed before the command began: it fails when it is written to.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream
+        self.errors = "backslashreplace"
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of what is written."""
+        return "utf-8" if self.stream is None else self.stream.encoding
 
     def write(self, text: str) -> int:
         """Write `text` and return its length."""
+        if text == "":  # with which Typer finds out what kind of stream this is, deaf to failures
+            return 0
+        if self.stream is None:
+            raise errors.OutputError("standard output is closed; open it, or give -o FILE")
         with _named_failures():
-            return self._stream.write(text)
+            return self.stream.write(text)
 
     def flush(self) -> None:
         """Hand everything to the reader."""
-        with _named_failures():
-            self._stream.flush()
+        if self.stream is not None:
+            with _named_failures():
+                self.stream.flush()
 
     def isatty(self) -> bool:
         """Tell whether a person reads."""
-        return _is_terminal(self._stream)
+        return _is_terminal(self.stream)
 
     def fileno(self) -> int:
         """Return the file descriptor."""
-        return self._stream.fileno()
+        if self.stream is None:
+            raise OSError("standard output is closed")
+        return self.stream.fileno()
+
+
+@contextlib.contextmanager
+def guarded_stdout() -> Iterator[None]:
+    """Have whatever is printed meanwhile, also by Typer, fail as `Stdout` says."""
+    guarded = Stdout(sys.stdout)
+    with contextlib.redirect_stdout(cast(TextIO, guarded)):
+        try:
+            yield
+        finally:
+            guarded.flush()
 
 
 def stdout(*, data: bool) -> TextIO:
@@ -180,12 +206,11 @@ def stdout(*, data: bool) -> TextIO:
 
     Writing raises StdoutClosed where nobody reads any more, OutputError where it is not writable.
     """
-    if sys.stdout is None:
-        raise errors.OutputError("standard output is closed; give -o FILE")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        encoding = "utf-8" if data else sys.stdout.encoding
-        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace", newline="\n")
-    return cast(TextIO, Stdout(sys.stdout))
+    guarded = sys.stdout if isinstance(sys.stdout, Stdout) else Stdout(sys.stdout)
+    if isinstance(guarded.stream, io.TextIOWrapper):
+        encoding = "utf-8" if data else guarded.encoding
+        guarded.stream.reconfigure(encoding=encoding, errors="backslashreplace", newline="\n")
+    return cast(TextIO, guarded)
 
 
 @contextlib.contextmanager

@@ -16,12 +16,12 @@ def chosen_device(text: str, *, root: Path = Path("/")) -> str:
     Whether PyTorch can use the GPU only the process that is to use it finds out.
 
     Raises:
-        UsageError: a GPU is wanted and there is no driver for one.
+        DeviceError: a GPU is wanted and there is no driver for one.
     """
     if text == "cpu" or any((root / driver).exists() for driver in _DRIVERS):
         return "cuda" if text == "auto" else text
     if text == "auto":
         return "cpu"
-    raise errors.UsageError(
+    raise errors.DeviceError(
         f"--device {text}: this machine has no GPU driver; see `vmm doctor`, or leave --device out"
     )

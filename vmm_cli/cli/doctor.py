@@ -32,7 +32,14 @@ SCHEMA = "vmm.doctor/1"
 
 # Variables that are no option's
 OTHER_VARIABLES = frozenset(
-    {"VMM_CACHE_DIR", "VMM_CACHE_LIMIT_GB", "VMM_MODELS", "VMM_CONFIG", "VMM_DATA"}
+    {
+        "VMM_CACHE_DIR",
+        "VMM_CACHE_LIMIT_GB",
+        "VMM_MODELS",
+        "VMM_MODELS_URL",
+        "VMM_CONFIG",
+        "VMM_DATA",
+    }
 )
 PACKAGES = ("numpy", "pillow", "platformdirs", "pysubs2", "pyyaml", "rich", "safetensors", "typer")
 

@@ -8,34 +8,66 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
-from vmm_cli.cli.options import DocumentFormat, Verbose, complete_model, wants_table
+from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, complete_model, wants_table
 
 if TYPE_CHECKING:
     from vmm_cli.bundle import BrokenBundle, Bundle
+    from vmm_cli.output.table import Row
 
-app = typer.Typer(help="Look at the models that --model can name.")
+app = typer.Typer(help="Look at the models that --model can name, and fetch more.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", hidden=True, autocompletion=complete_model)]
 
 
+def complete_fetchable(incomplete: str) -> list[str]:
+    """Return the names of models to fetch that start so, for the shell to complete."""
+    from vmm_cli.encoders.torchvision_models import TORCHVISION
+
+    return [name for name in TORCHVISION if name.startswith(incomplete)]
+
+
 @app.command("list")
-def list_models(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
+def list_models(
+    fetchable: Annotated[
+        bool,
+        typer.Option(
+            "--fetchable", help="List what `vmm models fetch` can bring, not what is here."
+        ),
+    ] = False,
+    recipes: Annotated[
+        bool, typer.Option("--recipes", help="List the recipes that `vmm train` knows.")
+    ] = False,
+    format: DocumentFormat = None,
+    verbose: Verbose = 0,
+) -> int:
     """List the models that are found.
 
     They are looked for in the folders of VMM_MODELS, in the user's data folder and in vmm itself.
     """
-    from vmm_cli import bundle
+    if fetchable and recipes:
+        raise errors.UsageError("--fetchable and --recipes are two lists; give one of them")
+    if fetchable:
+        found = _fetchable()
+        columns: tuple[str, ...] = ("name", "labels", "summary", "download_mib", "here")
+    elif recipes:
+        from vmm_cli.training.recipe import list_recipes
 
-    found = bundle.list_bundles()
+        found = [{"name": name, "description": text} for name, text in list_recipes()]
+        columns = ("name", "description")
+    else:
+        from vmm_cli import bundle
+
+        found = [summary(model) for model in bundle.list_bundles()]
+        columns = ("name", "version", "task", "labels", "summary")
     if wants_table(format):
-        from vmm_cli.output.table import Column, Row, print_table
+        from vmm_cli.output.table import Column, print_table
 
-        columns = [Column(t) for t in ("name", "version", "task", "labels", "summary")]
-        print_table(console.stdout(data=False), columns, (Row(*_row(model)) for model in found))
+        rows = (_row(entry, columns) for entry in found)
+        print_table(console.stdout(data=False), [Column(_title(c)) for c in columns], rows)
     else:
         from vmm_cli.output.json_document import write_document
 
-        write_document(console.stdout(data=True), [summary(model) for model in found])
+        write_document(console.stdout(data=True), found)
     return 0
 
 
@@ -77,6 +109,73 @@ def path(name: Name, verbose: Verbose = 0) -> int:
     return 0
 
 
+@app.command()
+def fetch(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", hidden=True, autocompletion=complete_fetchable)
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="URL|FILE",
+            help="Take the weights from here [default: where they are published].",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch the model again where it is here already.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Download a published model, check it and make it one of yours.
+
+    NAME is one of `vmm models list --fetchable`. A download that broke off goes on where it ended.
+    On a machine without a network give the file that another one downloaded to --from.
+    """
+    from vmm_cli import fetch as fetching
+
+    with console.progress() as bar:
+
+        def on_progress(what: str, done: int, total: int | None) -> None:
+            megabytes = 0 if total is None else total // 10**6
+            bar.update(done // 10**6, megabytes, f"{what} (MB)" if total else what)
+
+        try:
+            fetched = fetching.fetch(name, source, force=force, on_progress=on_progress)
+        except KeyboardInterrupt:
+            console.warning("interrupted; the same command goes on from there")
+            raise
+    if not fetched.already and not fetched.is_original:
+        console.warning(
+            f"{name}: these are not the weights that torchvision publishes under this name"
+        )
+    said = "is here already" if fetched.already else "is here now"
+    stream = console.stdout(data=False)
+    stream.write(f"{name} {said}: {fetched.bundle.folder}\n")
+    stream.flush()
+    return 0
+
+
+def _fetchable() -> list[dict[str, Any]]:
+    """Return what a list says of the models that can be fetched."""
+    from vmm_cli import bundle
+    from vmm_cli.encoders.torchvision_models import LABELS, SUMMARIES, TORCHVISION
+
+    here = {model.name for model in bundle.list_bundles()}
+    return [
+        {
+            "name": name,
+            "task": "classes",
+            "labels": LABELS[model.data],
+            "summary": SUMMARIES[model.data],
+            "download_mib": model.download_mib,
+            "here": name in here,
+        }
+        for name, model in TORCHVISION.items()
+    ]
+
+
 def summary(model: Bundle | BrokenBundle) -> dict[str, Any]:
     """Return what a list says of a model; `problem` is None where it can be used."""
     from vmm_cli.bundle import BrokenBundle
@@ -110,24 +209,33 @@ def details(model: Bundle) -> dict[str, Any]:
         "sampling": {"every_s": model.sampling.every_s, "free": model.sampling.free},
         "thresholds": dict(model.thresholds),
         "licence": dict(model.licence),
+        "source": dict(model.source),
         "digest": model.digest,
         "weights_digest": model.weights_digest,
         "labels": list(model.labels),
     }
 
 
-def _row(model: Bundle | BrokenBundle) -> tuple[tuple[str, ...], bool]:
-    said = summary(model)
-    if said["problem"] is not None:
-        return (said["name"], "", "", "", said["problem"]), True
-    columns = ("name", "version", "task", "labels", "summary")
-    return tuple(str(said[key]) for key in columns), False
+def _title(column: str) -> str:
+    return column.replace("_mib", " (MiB)")
+
+
+def _row(entry: dict[str, Any], columns: tuple[str, ...]) -> Row:
+    """Return a list's entry as a row; of a model that cannot be used, what is wrong with it."""
+    from vmm_cli.output.table import Row
+
+    if entry.get("problem") is not None:
+        blank = [""] * (len(columns) - 2)
+        return Row((entry["name"], *blank, entry["problem"]), failed=True)
+    return Row(tuple(_shown(entry[column]) for column in columns))
 
 
 LABELS_SHOWN = 20
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_shown(inner)}" for key, inner in value.items())
     if isinstance(value, list):

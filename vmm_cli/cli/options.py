@@ -110,6 +110,19 @@ def parse_max_pixels(text: object) -> int:
     return pixels
 
 
+def parse_file_name(text: object) -> str:
+    """Return the name of a file. ValueError where it is empty."""
+    name = str(text)
+    if not name:
+        raise ValueError("the name is empty; name a file or a folder, or . for the current one")
+    return name
+
+
+def parse_path(text: object) -> Path:
+    """Return a path. ValueError where it is empty, which Path would take for the current folder."""
+    return Path(parse_file_name(text))
+
+
 def _configure(context: typer.Context, value: Path | None) -> Path | None:
     if not context.resilient_parsing:
         configuration.apply(context, value, shared=SHARED_NAMES, excluded=COMMAND_LINE_ONLY)
@@ -141,6 +154,7 @@ FilesFrom = Annotated[
     typer.Option(
         "--files-from",
         metavar="FILE",
+        parser=parse_file_name,
         help="Read more inputs from FILE, one a line; - is standard input.",
     ),
 ]
@@ -153,6 +167,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="PATH",
+        parser=parse_path,
         help="Write results here; what is done already is not done again.",
     ),
 ]
@@ -212,6 +227,7 @@ LogFile = Annotated[
     typer.Option(
         "--log-file",
         metavar="FILE",
+        parser=parse_path,
         callback=_log,
         help="Append messages, with times and tracebacks, to FILE.",
     ),
@@ -221,6 +237,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
+        parser=parse_path,
         is_eager=True,
         callback=_configure,
         help="Read defaults from FILE, not from the user's own file.",

@@ -50,6 +50,7 @@ def run_batch(
     formats: Formats,
     wanted_format: str | None,
     output_folder: bool = False,
+    writes_files: bool = False,
     model_digest: str | None = None,
 ) -> int:
     """Do `work` for every input and write the records; return the exit code.
@@ -58,7 +59,8 @@ def run_batch(
     record counts only where they are the same. `work_memory_bytes`: what one worker takes.
     `formats`: a writer for each format the command has. `output_folder`: -o is a folder that the
     work itself fills, each input under its own name, and the records go to stdout; otherwise -o
-    is the file that the records go to.
+    is the file that the records go to. `writes_files`: the work writes files under the inputs'
+    names elsewhere.
 
     Raises:
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
@@ -67,7 +69,7 @@ def run_batch(
     file = None if output_folder else shared.output
     if file is not None:
         _check_output_file(file, discovery)
-    if output_folder:
+    if output_folder or writes_files:
         refuse_collisions(discovery.inputs)
     format_name = choose_format(wanted_format, file, formats)
     if shared.dry_run:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmm_cli import bundle as bundles
 from vmm_cli.encoders.preprocess import Preprocess
+from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from vmm_cli.bundle import Bundle
@@ -33,6 +36,10 @@ class EncoderEntry:
 
 ENCODERS = {
     "efficientnet-lite0": EncoderEntry(stream="image", width=1280, weights="imagenet"),
+    **{
+        name: EncoderEntry(stream="image", width=model.width, weights=name)
+        for name, model in TORCHVISION.items()
+    },
 }
 
 
@@ -56,24 +63,39 @@ def load_image_encoder(bundle: Bundle, device: torch.device) -> ImageEncoder:
 
     Raises:
         ModelError: the bundle has no such stream, or the weights at hand are not the ones that it
-            was made with.
+            was made with, or they have to be fetched first.
     """
-    from vmm_cli.encoders.image import image_encoder
-
     spec = bundle.encoders.get("image")
     if spec is None:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
+    carrier = entry(spec.name).weights
     prefix = tensor_prefix("image")
     tensors = bundles.load_tensors(bundle, prefix)
     if not tensors:
-        carrier = bundles.read(bundles.packaged_models() / entry(spec.name).weights)
-        tensors = bundles.load_tensors(carrier, prefix)
+        is_fetched = carrier in TORCHVISION
+        folder = bundles.find(carrier) if is_fetched else bundles.packaged_models() / carrier
+        tensors = bundles.load_tensors(bundles.read(folder), prefix)
     if bundles.encoder_digest(spec.name, spec.preprocess, tensors) != spec.digest:
         raise ModelError(
             f"model {bundle.name!r} was made with another {spec.name!r} than the one at hand; "
             "it needs the version of vmm-cli it came with"
         )
     try:
-        return image_encoder(tensors, Preprocess.from_dict(spec.preprocess), device)
+        return _built(spec.name, tensors, Preprocess.from_dict(spec.preprocess), device)
     except ValueError as error:
         raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
+
+
+def _built(
+    encoder: str,
+    tensors: Mapping[str, np.ndarray],
+    preprocess: Preprocess,
+    device: torch.device,
+) -> ImageEncoder:
+    if encoder in TORCHVISION:
+        from vmm_cli.encoders.torchvision_networks import torchvision_encoder
+
+        return torchvision_encoder(encoder, tensors, preprocess, device)
+    from vmm_cli.encoders.image import image_encoder
+
+    return image_encoder(tensors, preprocess, device)

@@ -1,4 +1,6 @@
-"""The frozen image encoder: pictures -> pooled features of EfficientNet-Lite0.
+"""Frozen image encoders: pictures, or clips of them -> pooled features.
+
+EfficientNet-Lite0 is built here; torchvision's networks are built in torchvision_networks.py.
 
 Everything runs in fp32, on the GPU too. Labels must agree within 0.01 everywhere, and half
 precision does not keep that: bf16 convolutions, 2.5 times faster on a CPU that has them, move
@@ -17,9 +19,10 @@ from functools import cache
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from vmm_cli.encoders.features import Features
-from vmm_cli.encoders.preprocess import Preprocess, central_square
+from vmm_cli.encoders.preprocess import Channels, Preprocess, prepare
 from vmm_cli.errors import UsageError
 from vmm_cli.networks.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
@@ -40,14 +43,17 @@ class ImageEncoder:
     """A loaded encoder; `encode` is a function of it and the pictures alone.
 
     Attributes:
-        network: in evaluation mode, normalisation folded, channels_last.
-        batch: how many pictures run at once.
+        network: in evaluation mode: pictures [N, 3, H, W] or clips [N, 3, T, H, W], normalised
+            -> [N, width].
+        batch: how many pictures or clips run at once.
+        width: D of the features.
     """
 
-    network: EfficientNetLite0
+    network: nn.Module
     preprocess: Preprocess
     device: torch.device
     batch: int
+    width: int = FEATURE_CHANNELS
 
 
 def device_from(text: str) -> torch.device:
@@ -101,14 +107,15 @@ def image_encoder(
 
 
 def encode(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
-    """Encode prepared pictures: uint8 [N, crop, crop, 3] RGB -> float32 [N, 1280].
+    """Encode prepared pictures: uint8 [N, crop, crop, 3] RGB -> float32 [N, width].
 
-    On a GPU whose memory does not suffice the batch is halved, down to one picture.
+    Or clips: uint8 [N, T, crop, crop, 3] RGB. On a GPU whose memory does not suffice the batch is
+    halved, down to one.
 
     Raises:
-        torch.OutOfMemoryError: one picture is already too much.
+        torch.OutOfMemoryError: one picture or clip is already too much.
     """
-    outputs = [np.empty((0, FEATURE_CHANNELS), np.float32)]
+    outputs = [np.empty((0, encoder.width), np.float32)]
     done, batch = 0, encoder.batch
     while done < len(images):
         try:
@@ -124,14 +131,15 @@ def encode(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
 
 
 def encode_all(encoder: ImageEncoder, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Encode several runs of prepared pictures in shared batches.
+    """Encode several runs of prepared pictures or clips in shared batches.
 
-    Each uint8 [n, crop, crop, 3] gives float32 [n, 1280]; n may be 0. See `encode`.
+    Each uint8 [n, ...] gives float32 [n, width]; n may be 0. See `encode`.
     """
     bounds = np.cumsum([0, *(len(part) for part in parts)])
-    values = np.empty((bounds[-1], FEATURE_CHANNELS), np.float32)
-    for first in range(0, len(values), ENCODED_AT_ONCE):
-        last = first + ENCODED_AT_ONCE
+    values = np.empty((bounds[-1], encoder.width), np.float32)
+    step = max(encoder.batch, ENCODED_AT_ONCE // encoder.preprocess.frames)
+    for first in range(0, len(values), step):
+        last = first + step
         pieces = [
             part[max(0, first - begin) : max(0, last - begin)]
             for begin, part in zip(bounds, parts, strict=False)
@@ -143,16 +151,25 @@ def encode_all(encoder: ImageEncoder, parts: Sequence[np.ndarray]) -> list[np.nd
 def encode_frames(encoder: ImageEncoder, frames: Iterable[tuple[float, np.ndarray]]) -> Features:
     """Encode a stream of pictures, holding one batch of them at a time.
 
-    `frames`: time in seconds, ascending, and uint8 [H, W, 3] RGB, already scaled so that the
-    shorter side has `preprocess.short_side` pixels.
+    `frames`: time in seconds, ascending, and uint8 [H, W, 3] RGB as `Preprocess.resize` says.
     """
-    side = encoder.preprocess.crop
-    waiting = np.empty((encoder.batch, side, side, 3), np.uint8)
+    numbers = encoder.preprocess
+    return encode_prepared(encoder, ((time_s, prepare(numbers, image)) for time_s, image in frames))
+
+
+def encode_prepared(
+    encoder: ImageEncoder, prepared: Iterable[tuple[float, np.ndarray]]
+) -> Features:
+    """Encode a stream of prepared pictures or clips, holding one batch of them at a time.
+
+    `prepared`: time in seconds, ascending, and uint8 of the shape `Preprocess.shape`.
+    """
+    waiting = np.empty((encoder.batch, *encoder.preprocess.shape), np.uint8)
     times: list[float] = []
-    values = [np.empty((0, FEATURE_CHANNELS), np.float32)]
+    values = [np.empty((0, encoder.width), np.float32)]
     filled = 0
-    for time_s, image in frames:
-        waiting[filled] = central_square(image, side)
+    for time_s, images in prepared:
+        waiting[filled] = images
         times.append(time_s)
         filled += 1
         if filled == encoder.batch:
@@ -163,13 +180,27 @@ def encode_frames(encoder: ImageEncoder, frames: Iterable[tuple[float, np.ndarra
 
 
 def _encode_batch(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
-    numbers = encoder.preprocess
     with torch.inference_mode(), _full_precision(encoder.device):
-        x = torch.from_numpy(images).to(encoder.device)  # uint8 [N, H, W, 3]
-        x = x.permute(0, 3, 1, 2)  # -> [N, 3, H, W]: channels_last as it lies in memory
-        x = (x.float() - numbers.mean) / numbers.scale
-        features: np.ndarray = encoder.network(x).cpu().numpy()  # -> [N, 1280]
+        x = torch.from_numpy(images).to(encoder.device)  # uint8 [N, H, W, 3] or [N, T, H, W, 3]
+        x = normalised(encoder.preprocess, x.movedim(-1, 1))  # -> [N, 3, H, W] or [N, 3, T, H, W]
+        features: np.ndarray = encoder.network(x).cpu().numpy()  # -> [N, width]
     return features
+
+
+def normalised(numbers: Preprocess, x: Tensor) -> Tensor:
+    """Return what a network takes: uint8 [N, 3, ...] -> float32 [N, 3, ...].
+
+    Pictures keep channels_last, as they lie in memory; clips do not.
+    """
+    x = x.float() if x.dim() == 4 else x.float().contiguous()
+    mean, scale = (_by_channel(value, x) for value in (numbers.mean, numbers.scale))
+    return (x - mean) / scale
+
+
+def _by_channel(value: float | Channels, x: Tensor) -> float | Tensor:
+    if isinstance(value, tuple):
+        return torch.tensor(value, device=x.device).reshape(3, *[1] * (x.dim() - 2))
+    return value
 
 
 def _full_precision(device: torch.device) -> AbstractContextManager[None]:

@@ -1,11 +1,26 @@
-"""From pictures to what an image network was trained on; numpy only."""
+"""From pictures to what an image network was trained on.
+
+Numpy only, but for `prepare` with torchvision's own resizing: that is torch's, to the last bit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
 
 import numpy as np
+
+Channels = tuple[float, float, float]
+
+_COLOURS = ("red", "green", "blue")
+_PLAIN = frozenset({"short_side", "crop", "mean", "scale"})
+_TORCHVISION = frozenset(
+    {"short_side", "crop", "antialias", *(f"mean_{c}" for c in _COLOURS)}
+    | {f"std_{c}" for c in _COLOURS}
+)
+_OPTIONAL = frozenset({"width", "frames", "rate_hz"})
 
 
 @dataclass(frozen=True)
@@ -14,7 +29,15 @@ class Preprocess:
 
     Attributes:
         short_side, crop: pixels; short_side >= crop.
-        mean, scale: the network's input is (x - mean) / scale for x in 0..255.
+        mean, scale: the network's input is (x - mean) / scale for x in 0..255, by colour where
+            there are three.
+        resize: `decoder`: pictures come scaled from libav (bicubic); `bilinear` (reads the four
+            nearest pixels) and `antialias` (weighs all that shrink to one): scaled from the
+            display size as torchvision does.
+        width: with it, scale to exactly `short_side` x `width` pixels (height x width) whatever
+            the aspect.
+        frames: pictures of a clip; 1: the network looks at single pictures.
+        rate_hz: pictures a second within a clip.
 
     Raises:
         ValueError: the numbers contradict each other.
@@ -22,24 +45,87 @@ class Preprocess:
 
     short_side: int
     crop: int
-    mean: float
-    scale: float
+    mean: float | Channels
+    scale: float | Channels
+    resize: Literal["decoder", "bilinear", "antialias"] = "decoder"
+    width: int | None = None
+    frames: int = 1
+    rate_hz: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.crop <= self.short_side or self.scale <= 0:
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        sides = (self.short_side, self.width or self.short_side)
+        is_timed = self.frames == 1 or self.rate_hz > 0
+        if not 0 < self.crop <= min(sides) or min(scales) <= 0 or self.frames < 1 or not is_timed:
             raise ValueError(f"cannot be used for preprocessing: {self}")
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, float]) -> Preprocess:
-        """Read the numbers of a bundle. ValueError where one is missing, unknown or no number."""
-        if set(fields) != {"short_side", "crop", "mean", "scale"}:
+        """Read the numbers of a bundle. ValueError where one is missing, unknown or no number.
+
+        Those of torchvision's networks are its own: mean and deviation by colour for x in 0..1.
+        """
+        if set(fields) == _PLAIN:
+            return cls(
+                int(fields["short_side"]),
+                int(fields["crop"]),
+                float(fields["mean"]),
+                float(fields["scale"]),
+            )
+        if not _TORCHVISION <= set(fields) <= _TORCHVISION | _OPTIONAL:
             raise ValueError(f"not a preprocessing: {sorted(fields)}")
+        red, green, blue = (255 * float(fields[f"mean_{colour}"]) for colour in _COLOURS)
+        stds = tuple(255 * float(fields[f"std_{colour}"]) for colour in _COLOURS)
         return cls(
             int(fields["short_side"]),
             int(fields["crop"]),
-            float(fields["mean"]),
-            float(fields["scale"]),
+            (red, green, blue),
+            (stds[0], stds[1], stds[2]),
+            resize="antialias" if fields["antialias"] else "bilinear",
+            width=int(fields["width"]) if "width" in fields else None,
+            frames=int(fields.get("frames", 1)),
+            rate_hz=float(fields.get("rate_hz", 0)),
         )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What the network looks at once: [crop, crop, 3], or [frames, crop, crop, 3]."""
+        picture = (self.crop, self.crop, 3)
+        return picture if self.frames == 1 else (self.frames, *picture)
+
+    @property
+    def step_s(self) -> Fraction:
+        """Seconds between a clip's pictures."""
+        return 1 / Fraction(self.rate_hz)
+
+
+def prepare(numbers: Preprocess, image: np.ndarray) -> np.ndarray:
+    """Return what the network sees of a picture, before normalising: uint8 [crop, crop, 3] RGB.
+
+    `image`: uint8 [H, W, 3] RGB, as `resize` says: already scaled, or of the display size.
+    """
+    if numbers.resize == "decoder":
+        return central_square(image, numbers.crop)
+    from vmm_cli.encoders.torchvision_resize import resized_square
+
+    return resized_square(
+        image,
+        scaled_size(numbers, *image.shape[:2]),
+        numbers.crop,
+        antialias=numbers.resize == "antialias",
+    )
+
+
+def scaled_size(numbers: Preprocess, height: int, width: int) -> tuple[int, int]:
+    """Return height and width that a picture is scaled to; the longer side is rounded down.
+
+    As torchvision rounds: torchvision.transforms.functional.resize.
+    """
+    if numbers.width is not None:
+        return numbers.short_side, numbers.width
+    if height <= width:
+        return numbers.short_side, numbers.short_side * width // height
+    return numbers.short_side * height // width, numbers.short_side
 
 
 def central_square(image: np.ndarray, side: int) -> np.ndarray:

@@ -10,11 +10,15 @@ from vmm_cli.media.orientation import Orientation, display_size
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A wanted size: exactly width x height, or the shorter side (aspect kept, even sizes)."""
+    """A wanted size: exactly width x height, or the shorter side (aspect kept, even sizes).
+
+    With `enlarge` False a picture whose shorter side is smaller keeps its size.
+    """
 
     width: int | None = None
     height: int | None = None
     short: int | None = None
+    enlarge: bool = True
 
     def __post_init__(self) -> None:
         exact = self.width is not None and self.height is not None and self.short is None
@@ -58,12 +62,16 @@ def fit(width: int, height: int, size: Size | None) -> tuple[int, int]:
 
     >>> fit(1280, 720, Size(short=224))
     (398, 224)
+    >>> fit(320, 240, Size(short=480, enlarge=False))
+    (320, 240)
     """
     if size is None:
         return width, height
     if size.short is None:
         assert size.width is not None and size.height is not None
         return size.width, size.height
+    if not size.enlarge and min(width, height) <= size.short:
+        return width, height
     scale = Fraction(size.short, min(width, height))
     return _even(width * scale), _even(height * scale)
 

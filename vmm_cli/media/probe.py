@@ -17,7 +17,6 @@ from typing import Literal, cast
 import av.codec.codec
 import av.container
 import av.error
-import av.format
 import av.packet
 import av.stream
 from av.audio.stream import AudioStream
@@ -39,6 +38,7 @@ from vmm_cli.media.source import (
     best_video_stream,
     clock_origin_s,
     clock_reading_s,
+    is_bare,
     open_media,
 )
 
@@ -244,7 +244,7 @@ def _glance(
                 keyframe_times.append(packet.pts)
         if decode and picture is None and len(times) <= MAX_TRIED_PACKETS:
             picture = _first_picture(stream, packet)
-    if _is_bare_stream(container):
+    if is_bare(container):
         return _Glance(picture)
     times.sort()
     if len(times) == MAX_TIMED_PACKETS:
@@ -268,16 +268,10 @@ def _duration_s(
     """Return the container's duration, or the end of its last packet where it does not know."""
     # libav guesses the duration of bare streams from their bit rate, wrong by any factor
     stated = container.duration
-    if stated is not None and stated > 0 and not _is_bare_stream(container):
+    if stated is not None and stated > 0 and not is_bare(container):
         return stated / AV_TIME_BASE
     with open_media(path, max_pixels=max_pixels) as again:
         return _last_packet_end_s(again)
-
-
-def _is_bare_stream(container: av.container.InputContainer) -> bool:
-    """Tell whether the pictures come without a container, so that nothing states their times."""
-    no_timestamps = cast(int, av.format.Flags.no_timestamps.value)  # PyAV's stub has no values
-    return bool(container.format.flags & no_timestamps)
 
 
 def _last_packet_end_s(container: av.container.InputContainer) -> float | None:
@@ -368,8 +362,10 @@ def _interlaced(stream: VideoStream, picture: VideoFrame | None) -> bool:
 
 def _frame_rate(stream: VideoStream, times: tuple[int, ...]) -> float | None:
     """Return pictures a second: what the container says, else the mean over what was read."""
-    if stream.average_rate:
-        return float(stream.average_rate)
+    # What libav calls the average of a bare stream is a default of its own.
+    stated = stream.guessed_rate if is_bare(stream.container) else stream.average_rate
+    if stated:
+        return float(stated)
     step = _mean_step_s(times, stream.time_base)
     return 1 / step if step else None
 

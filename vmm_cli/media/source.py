@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.container
 import av.error
+import av.format
 import av.logging
 import av.stream
 import av.video.stream
@@ -78,8 +80,12 @@ def open_media(
     """
     check_regular_file(path)
     options = {
-        "protocol_whitelist": "file",
         "format_whitelist": ",".join(ALLOWED_FORMATS),
+        # None of these demuxers opens a second file (mov's external tracks wait for an option of
+        # their own, enable_drefs), so this stops nothing that the list of formats lets through. It
+        # keeps the network out should one of them ever do.
+        "protocol_whitelist": "file",
+        # Of what libav decodes while it finds out what the streams are; see also `_bound`.
         "max_pixels": str(max_pixels),
     }
     try:
@@ -160,13 +166,21 @@ def require_video_stream(
 
 
 def declared_duration_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> float | None:
-    """Return the duration in seconds that the container declares, or None.
+    """Return the duration in seconds that the container declares, or None for bare streams.
 
     Raises:
         InputError: as `open_media`.
     """
     with open_media(path, max_pixels=max_pixels) as container:
-        return container.duration / AV_TIME_BASE if container.duration else None
+        if is_bare(container) or not container.duration:
+            return None
+        return container.duration / AV_TIME_BASE
+
+
+def is_bare(container: av.container.Container) -> bool:
+    """Tell whether the pictures come without a container, so that nothing states their times."""
+    no_timestamps = cast(int, av.format.Flags.no_timestamps.value)  # PyAV's stub has no values
+    return bool(container.format.flags & no_timestamps)
 
 
 def clock_origin_s(container: av.container.InputContainer) -> Fraction:

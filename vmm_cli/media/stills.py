@@ -17,7 +17,7 @@ import av.video.frame
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from vmm_cli.errors import InputError
-from vmm_cli.media.frames import Picture
+from vmm_cli.media.frames import SCALING_THREADS, Picture
 from vmm_cli.media.orientation import UPRIGHT, Orientation
 
 ImageFormat = Literal["jpg", "png", "webp"]
@@ -82,7 +82,7 @@ class StillEncoder:
     ) -> av.video.frame.VideoFrame:
         if self.image_format == "png":
             return self._reformatter.reformat(
-                frame, width, height, "rgb24", interpolation="BICUBIC", dst_color_range="JPEG"
+                frame, width, height, "rgb24", interpolation="BICUBIC", threads=SCALING_THREADS
             )
         jpeg = self.image_format == "jpg"
         return self._reformatter.reformat(
@@ -94,6 +94,7 @@ class StillEncoder:
             # JPEG and WebP have no field for the matrix: readers take BT.601.
             dst_colorspace=None if frame.colorspace in _JFIF_MATRICES else Colorspace.ITU601,
             dst_color_range="JPEG" if jpeg else "MPEG",
+            threads=SCALING_THREADS,
         )
 
     def _encoder(self, width: int, height: int) -> av.video.codeccontext.VideoCodecContext:
@@ -137,6 +138,7 @@ def _turned(
     filters += ["hflip", "vflip"] if turns == 2 else []
     filters += [f"transpose={_TRANSPOSE[turns]}"] if turns % 2 else []
     graph = av.filter.Graph()
+    graph.threads = SCALING_THREADS
     nodes = [
         graph.add_buffer(
             width=frame.width,

@@ -95,11 +95,13 @@ def tidy(request: ExtractRequest) -> None:
 
 def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
     """Split a long video into stretches of time, one a worker; one part where it does not pay."""
-    from vmm_cli.media.frames import video_end_s
+    from vmm_cli.media.frames import times_every_picture, video_end_s
 
     whole = [Part(_part_folder(request, input, 0), request.sampling)]
-    if request.sampling.kind == "all":
-        return whole  # pictures without a time of their own belong to no stretch
+    if request.sampling.kind == "all" and not times_every_picture(
+        input.path, max_pixels=request.max_pixels
+    ):
+        return whole  # a picture without a time of its own belongs to no stretch
     end = video_end_s(input.path, max_pixels=request.max_pixels)
     if request.sampling.end is not None:
         end = min(end, request.sampling.end)
@@ -189,11 +191,15 @@ def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> 
 
 
 def _nothing_there(sampling: Sampling, duration_s: float | None) -> InputError:
-    if sampling.kind in ("keyframes", "all"):
-        what = "keyframe" if sampling.kind == "keyframes" else "picture"
-        return InputError("past_end", f"no {what} lies in the wanted range")
     length = "" if duration_s is None else f", which ends at {duration_s:.3f} s"
-    return InputError("past_end", f"every wanted time lies past the end of the video{length}")
+    if sampling.kind not in ("keyframes", "all"):
+        return InputError("past_end", f"every wanted time lies past the end of the video{length}")
+    until = "on" if sampling.end is None else f"to {float(sampling.end):g} s"
+    window = f"from {float(sampling.start):g} s {until}"
+    if sampling.kind == "keyframes":
+        advice = "widen --start and --end, or take frames by time with --fps or --every"
+        return InputError("past_end", f"no keyframe is shown {window}; {advice}")
+    return InputError("past_end", f"no picture of the video{length}, is shown {window}")
 
 
 def _join(folders: list[Path], image_format: ImageFormat) -> int:

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from vmm_cli.output.escape import escape_controls
+
+_FILE_WIDTH = 100_000  # columns; a table is as wide as its cells, never wider
+_BETWEEN_COLUMNS = 3  # what the box and its padding take
+_LEAST_TEXT_WIDTH = 8  # text that is folded more narrowly stands letter below letter
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,11 @@ class Row:
 def print_table(
     stream: TextIO, columns: Sequence[Column], rows: Iterable[Row], title: str | None = None
 ) -> None:
-    """Draw one table on `stream`, as wide as the terminal; cells hold plain text, never markup."""
+    """Draw one table on `stream`, as wide as the terminal; cells hold plain text, never markup.
+
+    Where the terminal is too narrow for columns that can be read, each row becomes a few lines.
+    """
+    lines = [Row(tuple(map(escape_controls, row.cells)), row.failed, row.rule) for row in rows]
     # Off a terminal nothing says how wide lines may be: let no cell be cut.
     console = Console(
         file=stream,
@@ -45,9 +54,41 @@ def print_table(
         emoji=False,
         markup=False,
     )
+    heading = None if title is None else Text(escape_controls(title), style="bold")
+    if _least_width(columns, lines) > console.width:
+        _print_stacked(console, columns, lines, heading)
+    else:
+        console.print(_table(columns, lines, heading))
+    stream.flush()
+
+
+def _least_width(columns: Sequence[Column], rows: Sequence[Row]) -> int:
+    """Return how wide a table is whose columns can still be read."""
+    least = _BETWEEN_COLUMNS * (len(columns) - 1)
+    for column, cells in zip(columns, zip(*(row.cells for row in rows), strict=True), strict=False):
+        longest = max(map(cell_len, (column.title, *cells)))
+        foldable = min(longest, _LEAST_TEXT_WIDTH)
+        least += longest if column.number else max(foldable, column.min_width or 0)
+    return least
+
+
+def _print_stacked(
+    console: Console, columns: Sequence[Column], rows: Sequence[Row], heading: Text | None
+) -> None:
+    if heading is not None:
+        console.print(heading)
+    for row in rows:
+        for column, cell in zip(columns, row.cells, strict=True):
+            if cell:
+                said = Text(f"{column.title}: {cell}", style="red" if row.failed else "")
+                console.print(said, overflow="fold")
+        console.print()
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Row], heading: Text | None) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=None if title is None else Text(escape_controls(title), style="bold"),
+        title=heading,
         title_justify="left",
         pad_edge=False,
         show_edge=False,
@@ -62,15 +103,9 @@ def print_table(
         )
     for row in rows:
         table.add_row(
-            *(Text(escape_controls(cell)) for cell in row.cells),
-            style="red" if row.failed else None,
-            end_section=row.rule,
+            *map(Text, row.cells), style="red" if row.failed else None, end_section=row.rule
         )
-    console.print(table)
-    stream.flush()
-
-
-_FILE_WIDTH = 100_000  # columns; a table is as wide as its cells, never wider
+    return table
 
 
 class TableOfRecords:

@@ -1,0 +1,175 @@
+"""`vmm models` as it is run: what can be fetched, and what is said on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from file_server import serving
+from random_weights import random_weights
+
+NAME = "torchvision/mobilenet_v3_large"
+Vmm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_weights(NAME, tmp_path_factory.mktemp("weights"))
+
+
+def test_a_model_is_fetched_shown_and_used(
+    run_vmm: Vmm, weights: Path, bikes: Path, tmp_path: Path
+) -> None:
+    done = run_vmm("models", "fetch", NAME, "--from", weights)
+    assert done.returncode == 0
+    folder = Path(done.stdout.removeprefix(f"{NAME} is here now: ").strip())
+    assert (folder / "CARD.md").is_file()
+    assert (
+        done.stderr
+        == f"{NAME}: these are not the weights that torchvision publishes under this name\n"
+    )
+
+    again = run_vmm("models", "fetch", NAME, "--from", weights)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout == f"{NAME} is here already: {folder}\n"
+
+    assert run_vmm("models", "path", NAME).stdout.strip() == str(folder)
+    shown = json.loads(run_vmm("models", "show", NAME).stdout)
+    assert shown["source"]["file"] == weights.name
+    assert len(shown["source"]["sha256"]) == 64
+    listed = json.loads(run_vmm("models", "list").stdout)
+    assert [model["name"] for model in listed] == ["imagenet", NAME]
+
+    # Put where an administrator would, for everybody.
+    shutil.move(folder.parents[1], tmp_path / "shared")
+    shared = {"VMM_MODELS": str(tmp_path / "shared")}
+    there = run_vmm("models", "fetch", NAME, env=shared)
+    assert there.stdout == f"{NAME} is here already: {tmp_path}/shared/{NAME}\n"
+
+    found = run_vmm("classify", bikes, "-m", NAME, "--every", "5", env=shared)
+    record = json.loads(found.stdout)
+    assert record["model"] == {"name": NAME, "version": 1}
+    assert record["frames"] == 2
+    assert len(record["labels"]) == 5
+
+
+def test_what_can_be_fetched_is_listed(run_vmm: Vmm) -> None:
+    models = {m["name"]: m for m in json.loads(run_vmm("models", "list", "--fetchable").stdout)}
+    assert len(models) == 11
+    assert models["torchvision/mvit_v2_s"] == {
+        "name": "torchvision/mvit_v2_s",
+        "task": "classes",
+        "labels": 400,
+        "summary": "400 human actions of Kinetics, clip by clip",
+        "download_mib": 132,
+        "here": False,
+    }
+    table = run_vmm("models", "list", "--fetchable", "--format", "table").stdout
+    assert "torchvision/swin3d_b" in table
+    assert "download (MiB)" in table
+
+
+def test_lists_are_shown_one_at_a_time(run_vmm: Vmm) -> None:
+    recipes = json.loads(run_vmm("models", "list", "--recipes").stdout)
+    assert recipes[0]["name"] == "default"
+    assert all(recipe["description"] for recipe in recipes)
+    assert run_vmm("models", "list", "--recipes", "--fetchable").returncode == 2
+
+
+def test_classify_never_fetches_and_says_how_to(run_vmm: Vmm, bikes: Path) -> None:
+    done = run_vmm("classify", bikes, "--model", "torchvision/mvit_v2_s")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "model 'torchvision/mvit_v2_s' is not on this machine yet; "
+        "fetch it with `vmm models fetch torchvision/mvit_v2_s`\n"
+    )
+
+
+def test_without_a_network_it_is_said_what_to_do(run_vmm: Vmm) -> None:
+    mirror = {"VMM_MODELS_URL": "http://nowhere.invalid/models", "no_proxy": "nowhere.invalid"}
+    done = run_vmm("models", "fetch", "torchvision/r3d_18", env=mirror)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "http://nowhere.invalid/models/r3d_18-b3b3357e.pth" in line
+    assert "is this machine offline?" in line
+    assert "bring the file https://download.pytorch.org/models/r3d_18-b3b3357e.pth here" in line
+    assert "`vmm models fetch torchvision/r3d_18 --from FILE`" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resnet18"], "did you mean 'torchvision/resnet18'"),
+        (["imagenet"], "not one that can be fetched"),
+        (["torchvision/s3d", "--from", "/nowhere.pth"], "there is no such file"),
+        (["torchvision/s3d", "--from", "ftp://a/b.pth"], "no http or https address"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(run_vmm: Vmm, arguments: list[str], said: str) -> None:
+    done = run_vmm("models", "fetch", *arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_models_folder_that_cannot_be_written(
+    run_vmm: Vmm, weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home" / "data").mkdir(parents=True)
+    (tmp_path / "home" / "data" / "vmm").write_text("in the way")
+    done = run_vmm("models", "fetch", NAME, "--from", weights)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_download_that_is_interrupted_goes_on(
+    run_vmm: Vmm, weights: Path, tmp_path: Path
+) -> None:
+    data = weights.read_bytes()
+    program = (
+        "import os, signal, threading, time\n"
+        "from pathlib import Path\n"
+        "from vmm_cli.__main__ import main\n"
+        "def interrupt():\n"
+        "    while not list(Path.home().rglob('*.part')): time.sleep(0.05)\n"
+        "    time.sleep(0.5)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=interrupt, daemon=True).start()\n"
+        "main()\n"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = os.environ | {
+        "HOME": str(home),
+        "XDG_DATA_HOME": str(home / "data"),
+        "no_proxy": "127.0.0.1",
+    }
+    with serving(data, weights.name) as server:
+        server.breaks_after, server.stalls = [3_000_000], threading.Event()
+        fetch = ["models", "fetch", NAME, "--from", server.url]
+        broken = subprocess.run(
+            [sys.executable, "-c", program, *fetch],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert broken.returncode == 130
+        assert "the same command goes on from there" in broken.stderr
+        (part,) = home.rglob("*.part")
+        assert part.read_bytes() == data[: part.stat().st_size] != b""
+        done = run_vmm(*fetch, env={"no_proxy": "127.0.0.1"})
+    assert done.returncode == 0
+    assert server.asked[-1]["Range"] == "bytes=3000000-"
+    assert not list(home.rglob("*.part*"))

@@ -1,0 +1,102 @@
+"""What a decision rests on, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.squares import squares_clip
+from vmm_cli.errors import OutputError
+from vmm_cli.output.explain_strip import (
+    AGAINST,
+    BACKGROUND,
+    BAR_HEIGHT,
+    FOR,
+    FRAME_HEIGHT,
+    MARGIN,
+    MAX_FRAMES,
+    TEXT_HEIGHT,
+    TRACK,
+    draw_strip,
+)
+
+MAX_PIXELS = 10**7
+WIDTH = FRAME_HEIGHT * 160 // 120
+
+
+def explained(*drops: float, label: str = "moving", step_s: float = 0.5) -> dict[str, Any]:
+    seconds = [
+        {"start_s": i * step_s, "end_s": (i + 1) * step_s, "drop": drop}
+        for i, drop in enumerate(drops)
+    ]
+    without = {"image": 0.5, "audio": 0.8}
+    return {"label": label, "score": 0.9, "without": without, "seconds": seconds}
+
+
+def drawn(path: Path, what: dict[str, Any], target: Path) -> np.ndarray:
+    draw_strip(path, what, target, MAX_PIXELS)
+    with Image.open(target) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def bar(picture: np.ndarray, i: int) -> np.ndarray:
+    """The middle row of a frame's bar."""
+    top = TEXT_HEIGHT + FRAME_HEIGHT + MARGIN // 2 + BAR_HEIGHT // 2
+    left = MARGIN + i * (WIDTH + MARGIN)
+    return picture[top, left : left + WIDTH + 1]
+
+
+def share(row: np.ndarray, colour: tuple[int, int, int]) -> float:
+    return float((row == colour).all(axis=1).mean())
+
+
+def test_bars_are_as_long_as_parts_matter(tmp_path: Path) -> None:
+    clip = squares_clip(tmp_path / "a.mp4", seconds=2)
+    picture = drawn(clip, explained(0.4, 0.2, -0.1, 0.0), tmp_path / "a.png")
+    assert share(bar(picture, 0), FOR) == pytest.approx(1, abs=0.02)
+    assert share(bar(picture, 1), FOR) == pytest.approx(0.5, abs=0.02)
+    assert share(bar(picture, 2), AGAINST) == pytest.approx(0.25, abs=0.02)
+    assert share(bar(picture, 3), TRACK) == 1
+    frames = picture[TEXT_HEIGHT : TEXT_HEIGHT + FRAME_HEIGHT]
+    yellow = (frames[..., 0] > 180) & (frames[..., 2] < 110)
+    columns = [
+        np.flatnonzero(yellow[:, MARGIN + i * (WIDTH + MARGIN) :][:, :WIDTH].any(axis=0))
+        for i in range(4)
+    ]
+    middles = [float(found.mean()) for found in columns]
+    assert middles == sorted(middles) and middles[0] < middles[-1], "each shows its own time"
+
+
+def test_what_hardly_matters_has_a_short_bar(tmp_path: Path) -> None:
+    clip = squares_clip(tmp_path / "a.mp4")
+    picture = drawn(clip, explained(0.01, -0.001), tmp_path / "a.png")
+    assert share(bar(picture, 0), FOR) == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_long_window_shows_some_of_its_parts(tmp_path: Path) -> None:
+    clip = squares_clip(tmp_path / "a.mp4", seconds=2)
+    picture = drawn(clip, explained(*[0.1] * 40, step_s=0.05), tmp_path / "a.png")
+    assert picture.shape[1] == MAX_FRAMES * (WIDTH + MARGIN) + MARGIN
+
+
+def test_a_long_label_fits_and_controls_are_escaped(tmp_path: Path) -> None:
+    clip = squares_clip(tmp_path / "a.mp4")
+    picture = drawn(clip, explained(0.1, label="x" * 300 + "\x1b[2J"), tmp_path / "a.png")
+    assert (picture[:TEXT_HEIGHT, -MARGIN:] == BACKGROUND).all()
+    assert picture.shape[1] > 1500
+
+
+def test_sound_alone_has_dark_frames(tmp_path: Path) -> None:
+    clip = squares_clip(tmp_path / "a.m4a", picture=False, sound=True)
+    picture = drawn(clip, explained(0.1, 0.2), tmp_path / "a.png")
+    assert (picture[TEXT_HEIGHT + 5, MARGIN : MARGIN + FRAME_HEIGHT] == TRACK).all()
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    clip = squares_clip(tmp_path / "a.mp4")
+    with pytest.raises(OutputError):
+        draw_strip(clip, explained(0.1), tmp_path / "no" / "a.png", MAX_PIXELS)

@@ -1,0 +1,36 @@
+"""Files such as torchvision publishes, of the true names and shapes, with random values."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vmm_cli.compat import ensure_torchvision
+
+
+def random_network(name: str) -> nn.Module:
+    """A network of torchvision, in evaluation mode, whose normalisation is not the identity."""
+    ensure_torchvision()
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    network: nn.Module = get_model(name.removeprefix("torchvision/"), weights=None)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            nn.init.normal_(module.running_mean, 0, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.1)
+    return network.eval().requires_grad_(False)
+
+
+def random_weights(name: str, folder: Path, *, zipped: bool = True) -> Path:
+    """Write a network's state, and give the file a name that carries its digest."""
+    file = folder / "unnamed.pth"
+    state = random_network(name).state_dict()
+    torch.save(state, file, _use_new_zipfile_serialization=zipped)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return file.rename(folder / f"{name.removeprefix('torchvision/')}-{digest[:8]}.pth")

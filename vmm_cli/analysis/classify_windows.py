@@ -1,0 +1,475 @@
+"""What a video shows, by a model that was trained on windows of several streams.
+
+A video no longer than the model's window is judged at once, a longer one in windows that each
+overlap the next by half; a label's score is the mean of its probability over the windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vmm_cli import bundle as bundles
+from vmm_cli.analysis.classify import (
+    SCORE_DIGITS,
+    SUPPORT_TIMES,
+    TIME_DIGITS,
+    LabelScore,
+    label_record,
+)
+from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.grid import Window, windows
+from vmm_cli.encoders.streams import (
+    Encoded,
+    StreamPlan,
+    WindowFeatures,
+    media_end_s,
+    plan_of,
+    window_features,
+)
+from vmm_cli.encoders.words import text_of
+from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+
+if TYPE_CHECKING:
+    from vmm_cli.batch.inputs import Input
+    from vmm_cli.networks.model import FusionNetwork
+
+# Long videos are encoded in stretches of windows with so many steps in all, about one minute: the
+# features of a step, with those of three crops, are 20 KB, and so a stretch takes 10 MB.
+STRETCH_STEPS = 480
+# More would be no temporal network that a recipe can ask for.
+MAX_LAYERS = 16
+# Seconds that are hidden at a time to see whether they mattered.
+OCCLUSION_S = 0.5
+
+
+@dataclass(frozen=True)
+class WindowsRequest:
+    """What is wanted of every input; see `windows_request`.
+
+    Attributes:
+        bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
+        start, end: the part of the video to judge, seconds; end None: to its end.
+        cells_s: length of a timeline's cells in seconds; None: no timeline.
+        explain: whether to find out what the decision rests on.
+    """
+
+    bundle: Path
+    bundle_digest: str
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+    top_k: int = 5
+    cells_s: float | None = None
+    explain: bool = False
+    use_store: bool = True
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The windows [first, last) of an input, for splitting one video over workers."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowScores:
+    """Some windows of a video judged.
+
+    Attributes:
+        windows: W of them.
+        chances: float64 [W, C], each label's probability.
+        streams: those that the video has.
+        text: what was read with it.
+        end_s: where the video ends, in seconds on its clock.
+        shown: what was seen, where it is all in one stretch and is to be explained.
+    """
+
+    windows: Sequence[Window]
+    chances: np.ndarray
+    streams: frozenset[str]
+    text: str
+    end_s: float
+    shown: Sequence[WindowFeatures] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the score of a label in one window rests on.
+
+    Attributes:
+        score: the label's probability.
+        without: by stream, its probability when that stream is hidden.
+        seconds: begin, end and by how much the probability falls when just that is hidden.
+    """
+
+    label: str
+    window: Window
+    score: float
+    without: Mapping[str, float]
+    seconds: tuple[tuple[float, float, float], ...]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types, rounded."""
+        return {
+            "label": self.label,
+            "start_s": round(float(self.window.start), TIME_DIGITS),
+            "end_s": round(float(self.window.end), TIME_DIGITS),
+            "score": round(self.score, SCORE_DIGITS),
+            "without": {s: round(p, SCORE_DIGITS) for s, p in self.without.items()},
+            "seconds": [
+                {
+                    "start_s": round(begin, TIME_DIGITS),
+                    "end_s": round(end, TIME_DIGITS),
+                    "drop": round(drop, SCORE_DIGITS),
+                }
+                for begin, end, drop in self.seconds
+            ],
+        }
+
+
+def is_for(bundle: Bundle) -> bool:
+    """Tell whether a bundle is of the kind that this module runs."""
+    return bundle.task == "classes" and bundle.network.get("kind") == "fusion"
+
+
+def windows_request(
+    bundle: Bundle,
+    *,
+    sampling_options: Sequence[str] = (),
+    start: Fraction = Fraction(0),
+    end: Fraction | None = None,
+    top_k: int = 5,
+    cells_s: float | None = None,
+    explain: bool = False,
+    use_store: bool = True,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> WindowsRequest:
+    """Check what the user asked for against the model.
+
+    `sampling_options`: the names of options that were given and would change which pictures are
+    looked at.
+
+    Raises:
+        UsageError: there are some.
+        ModelError: the model needs encoders that are not at hand.
+    """
+    plan_of(bundle)
+    if sampling_options:
+        raise UsageError(
+            f"model {bundle.name!r} was trained with its own sampling "
+            f"({1 / bundle.sampling.every_s:g} pictures a second in windows of "
+            f"{bundle.network['window_s']:g} s); leave out {' and '.join(sampling_options)}"
+        )
+    return WindowsRequest(
+        bundle=bundle.folder.resolve(),
+        bundle_digest=bundle.digest,
+        start=start,
+        end=end,
+        top_k=top_k,
+        cells_s=cells_s,
+        explain=explain,
+        use_store=use_store,
+        max_pixels=max_pixels,
+    )
+
+
+# --- the work: plan, run, finish ---------------------------------------------------------------
+
+
+def plan(request: WindowsRequest, input: Input, workers: int) -> list[Part | None]:
+    """Return the parts to run for one input: [None] for the whole, unless splitting it pays.
+
+    Raises:
+        InputError: the input cannot be read.
+    """
+    model = _model(request.bundle, request.bundle_digest)
+    chosen, _ = _windows(request, input.path, model)
+    stretches = ceil(len(chosen) / model.stretch)
+    parts = min(workers, stretches)
+    if parts < 2:
+        return [None]
+    bounds = [i * stretches // parts * model.stretch for i in range(parts + 1)]
+    return [Part(first, last) for first, last in pairwise(bounds)]
+
+
+def run(
+    request: WindowsRequest, input: Input, part: Part | None, *, text: str | None = None
+) -> WindowScores:
+    """Judge the windows of an input, or of a part of it.
+
+    `text`: what is known to belong to it; None: its title, its description and its captions.
+
+    Raises:
+        InputError: the input cannot be read, or ends before the wanted time.
+        ModelError: the model is damaged or was exchanged meanwhile.
+    """
+    model = _model(request.bundle, request.bundle_digest)
+    chosen, end_s = _windows(request, input.path, model)
+    if part is not None:
+        chosen = chosen[part.first : part.last]
+    words = ""
+    if "text" in model.bundle.streams:
+        until = None if request.end is None else float(request.end)
+        words = text_of(text, input.path, start_s=float(request.start), end_s=until)
+    chances: list[np.ndarray] = []
+    streams: set[str] = set()
+    shown: list[WindowFeatures] = []
+    for first in range(0, len(chosen), model.stretch):
+        shown = _seen(request, model, input, chosen[first : first + model.stretch], words)
+        chances.append(judged(model, shown, words))
+        streams |= {s for window in shown for s, mask in window.masks.items() if mask.any()}
+    if words and model.tokens is not None:
+        streams.add("text")
+    keep = request.explain and part is None and len(chances) == 1
+    return WindowScores(
+        chosen,
+        np.concatenate(chances),
+        frozenset(streams),
+        words,
+        float(end_s),
+        shown if keep else (),
+    )
+
+
+def _seen(
+    request: WindowsRequest, model: Model, input: Input, chosen: Sequence[Window], text: str
+) -> list[WindowFeatures]:
+    return window_features(
+        input.path,
+        chosen,
+        model.plan,
+        text=text,
+        use_store=request.use_store,
+        max_pixels=request.max_pixels,
+    )
+
+
+def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores]) -> dict[str, Any]:
+    """Return the record's fields of one input from all its parts.
+
+    Raises:
+        InputError: `no_stream`: it has nothing that the model looks at.
+    """
+    model = _model(request.bundle, request.bundle_digest)
+    bundle = model.bundle
+    streams = frozenset().union(*(part.streams for part in parts))
+    require_streams(bundle, streams)
+    whole = [window for part in parts for window in part.windows]
+    chances = np.concatenate([part.chances for part in parts])
+    record: dict[str, Any] = {
+        "duration_s": round(max(part.end_s for part in parts), TIME_DIGITS),
+        "model": {"name": bundle.name, "version": bundle.version},
+        "streams": [stream for stream in bundle.streams if stream in streams],
+        "labels": _labels(request, bundle, whole, chances, chances.mean(axis=0)),
+    }
+    if request.cells_s is not None:
+        record["windows"] = list(_cells(request, bundle, whole, chances))
+    if request.explain:
+        record["explain"] = _explained(request, model, input, parts, chances).to_record()
+    return record
+
+
+def _explained(
+    request: WindowsRequest,
+    model: Model,
+    input: Input,
+    parts: Sequence[WindowScores],
+    chances: np.ndarray,
+) -> Explanation:
+    """Explain the best label by the window that speaks most for it.
+
+    That one is looked at again, with its stretch, unless it is still there.
+    """
+    label = int(chances.mean(axis=0).argmax())
+    place = int(chances[:, label].argmax())
+    shown = parts[0].shown
+    if not shown:
+        whole = [window for part in parts for window in part.windows]
+        first = place // model.stretch * model.stretch
+        stretch = whole[first : first + model.stretch]
+        shown = _seen(request, model, input, stretch, parts[0].text)
+        place -= first
+    return explain(model, shown[place], label, parts[0].text)
+
+
+def require_streams(bundle: Bundle, streams: frozenset[str]) -> None:
+    """Raise InputError where a video has nothing that the model looks at."""
+    if not streams:
+        raise InputError(
+            "no_stream", f"it has nothing that the model looks at: {', '.join(bundle.streams)}"
+        )
+
+
+def _windows(request: WindowsRequest, path: Path, model: Model) -> tuple[list[Window], Fraction]:
+    """Return the windows to judge, and where the video ends."""
+    end_s = media_end_s(path, max_pixels=request.max_pixels)
+    until = end_s if request.end is None else min(request.end, end_s)
+    if request.start >= until:
+        raise InputError(
+            "past_end",
+            f"nothing lies at {float(request.start):g} s: the video ends at {float(end_s):.3f} s",
+        )
+    return windows(request.start, until, model.plan.window_s), end_s
+
+
+def _labels(
+    request: WindowsRequest,
+    bundle: Bundle,
+    shown: Sequence[Window],
+    chances: np.ndarray,
+    scores: np.ndarray,
+) -> list[dict[str, Any]]:
+    """Return the best labels with the middles of the windows that speak most for them."""
+    labels = []
+    for column in np.argsort(-scores, kind="stable")[: request.top_k]:
+        strongest = np.argsort(-chances[:, column], kind="stable")[:SUPPORT_TIMES]
+        middles = [float(shown[i].start + shown[i].end) / 2 for i in sorted(strongest)]
+        label = LabelScore(bundle.labels[column], float(scores[column]), tuple(middles))
+        labels.append(label_record(label))
+    return labels
+
+
+def _cells(
+    request: WindowsRequest, bundle: Bundle, shown: Sequence[Window], chances: np.ndarray
+) -> Iterator[dict[str, Any]]:
+    """Yield the timeline: each cell's score is the mean over windows by how far they cover it."""
+    assert request.cells_s is not None
+    starts = np.array([float(window.start) for window in shown])
+    ends = np.array([float(window.end) for window in shown])
+    number = max(1, ceil((ends[-1] - starts[0]) / request.cells_s - 1e-6))
+    for i in range(number):
+        begin = starts[0] + i * request.cells_s
+        end = min(begin + request.cells_s, ends[-1])
+        cover = np.clip(np.minimum(ends, end) - np.maximum(starts, begin), 0, None)
+        near = np.flatnonzero(cover).tolist()
+        scores = cover[near] @ chances[near] / cover.sum()
+        yield {
+            "start_s": round(float(begin), TIME_DIGITS),
+            "end_s": round(float(end), TIME_DIGITS),
+            "labels": _labels(request, bundle, [shown[k] for k in near], chances[near], scores),
+        }
+
+
+# --- judging -----------------------------------------------------------------------------------
+
+
+def judged(model: Model, shown: Sequence[WindowFeatures], text: str) -> np.ndarray:
+    """Return the probabilities of some windows: float64 [W, C]."""
+    import torch
+
+    from vmm_cli.judge import examples, window_probabilities
+
+    batch = examples([Encoded(tuple(shown), text)], [0], model.bundle.streams, model.tokens)
+    return window_probabilities(model.network, batch, torch.device("cpu"), model.multi_label)
+
+
+def explain(model: Model, shown: WindowFeatures, label: int, text: str) -> Explanation:
+    """Find out what a label's score rests on, by hiding streams and seconds in turn.
+
+    What is written has no time: it stays when seconds are hidden. Occlusion, as of Zeiler and
+    Fergus (2014).
+    """
+    present = [s for s, mask in shown.masks.items() if mask.any()]
+    timed = [s for s in present if s != "text"]
+    blocks = _blocks(shown)
+    hidden = [
+        *(_hide(shown, [stream], slice(None)) for stream in present),
+        *(_hide(shown, timed, block) for block in blocks),
+    ]
+    chances = judged(model, [shown, *hidden], text)[:, label]
+    score = float(chances[0])
+    without = dict(zip(present, map(float, chances[1 : 1 + len(present)]), strict=True))
+    if text and model.tokens is not None:
+        without["text"] = float(judged(model, [shown], "")[0, label])
+    ends = [*(float(shown.times[block.start]) for block in blocks[1:]), float(shown.window.end)]
+    seconds = [
+        (float(shown.times[block.start]), end, score - float(chance))
+        for block, end, chance in zip(blocks, ends, chances[1 + len(present) :], strict=True)
+    ]
+    return Explanation(model.bundle.labels[label], shown.window, score, without, tuple(seconds))
+
+
+def _blocks(shown: WindowFeatures) -> list[slice]:
+    """Return the steps of each stretch that is hidden at a time."""
+    steps = len(shown.times)
+    step_s = float(shown.times[1] - shown.times[0]) if steps > 1 else OCCLUSION_S
+    size = max(1, round(OCCLUSION_S / step_s))
+    return [slice(first, min(first + size, steps)) for first in range(0, steps, size)]
+
+
+def _hide(shown: WindowFeatures, streams: Sequence[str], steps: slice) -> WindowFeatures:
+    masks = dict(shown.masks)
+    for stream in streams:
+        masks[stream] = masks[stream].copy()
+        masks[stream][steps] = False
+    return replace(shown, masks=masks)
+
+
+# --- what a worker keeps between inputs --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A trained model, ready to judge. `stretch`: how many windows are encoded at once."""
+
+    bundle: Bundle
+    network: FusionNetwork
+    plan: StreamPlan
+    stretch: int
+    tokens: Callable[[str], np.ndarray] | None
+    multi_label: bool
+
+
+@lru_cache(maxsize=2)
+def _model(folder: Path, digest: str) -> Model:
+    import torch
+
+    from vmm_cli.judge import network_from, tokens_from
+
+    bundle = bundles.read(folder)
+    if bundle.digest != digest:
+        raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
+    about = bundle.network
+    plan = plan_of(bundle)
+    tensors = bundles.load_tensors(bundle, "network.")
+    try:
+        _check(bundle)
+        with torch.device("meta"):  # what a bundle asks for takes memory only where it has weights
+            network = network_from(about)
+        state = {k: torch.from_numpy(v.copy()) for k, v in tensors.items()}
+        network.load_state_dict(state, assign=True)
+        tokens = tokens_from(about)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"model {bundle.name!r} has a network this vmm cannot run: {reason}"
+        ) from None
+    network.eval().requires_grad_(False)
+    stretch = max(1, STRETCH_STEPS // plan.steps)
+    return Model(bundle, network, plan, stretch, tokens, bool(about.get("multi_label")))
+
+
+def _check(bundle: Bundle) -> None:
+    """Raise ValueError where a bundle's parts do not fit each other."""
+    about = bundle.network
+    names = [stream["name"] for stream in about["streams"]]
+    if names != list(bundle.streams):
+        raise ValueError(f"it reads {names}, and not {list(bundle.streams)}")
+    words = {"text"} if about.get("vocabulary") is not None else set()
+    if lacking := set(names) - bundle.encoders.keys() - words:
+        raise ValueError(f"it has no encoder for {', '.join(sorted(lacking))}")
+    if about["outputs"] != len(bundle.labels):
+        raise ValueError(f"it has {about['outputs']} outputs for {len(bundle.labels)} labels")
+    if not 0 < about["layers"] <= MAX_LAYERS:
+        raise ValueError(f"it has {about['layers']} layers")

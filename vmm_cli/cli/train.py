@@ -1,0 +1,336 @@
+"""`vmm train`: a model of the user's own classes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vmm_cli import errors
+from vmm_cli.batch.capacity import default_workers
+from vmm_cli.cli import console
+from vmm_cli.cli.options import (
+    DEFAULT_MAX_PIXELS,
+    Config,
+    Device,
+    DocumentFormat,
+    Jobs,
+    LogFile,
+    MaxPixels,
+    NoStore,
+    Quiet,
+    Verbose,
+    parse_count,
+    wants_table,
+)
+
+if TYPE_CHECKING:
+    from vmm_cli.training.inspection import Inspection
+    from vmm_cli.training.loop import Progress
+    from vmm_cli.training.run import Listener
+
+# torch, the image network and the pictures of a window of 1080p video.
+WORKER_MEMORY_BYTES = 700 * 2**20
+
+MAX_PROBLEMS = 20  # said before a training; with many thousand clips there can be thousands
+
+# What the names of bundles are made of: see `bundle.save`.
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+def parse_name(text: object) -> str:
+    """Return the name of a model. ValueError for what cannot be one."""
+    word = str(text)
+    if not _MODEL_NAME.fullmatch(word):
+        raise ValueError(f"{word!r} is no name for a model: letters, digits, '.', '_' and '-'")
+    return word
+
+
+def parse_seed(text: object) -> int:
+    """Return a whole number from 0. ValueError otherwise."""
+    word = str(text).strip()
+    if not re.fullmatch(r"[0-9]{1,9}", word, re.ASCII):
+        raise ValueError(f"{word!r} is not a whole number from 0")
+    return int(word)
+
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", hidden=True)]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        metavar="COLUMN",
+        help="Keep rows with the same value in COLUMN together [default: the column 'group'].",
+    ),
+]
+
+
+def train(
+    data: Data,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="RUN", help="The folder to make; it is then a model."
+        ),
+    ] = None,
+    task: Annotated[
+        Literal["classes"], typer.Option("--task", metavar="classes", help="What to learn.")
+    ] = "classes",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            "-r",
+            metavar="R",
+            help="A name from `vmm models list --recipes`, or a YAML file.",
+        ),
+    ] = "default",
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one value of the recipe, such as optimisation.learning_rate=0.001.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", metavar="N", parser=parse_count, help="Stop after N at most."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            parser=parse_name,
+            help="What the model is called [default: as its folder].",
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", parser=parse_seed, help="What all chance follows."),
+    ] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds", metavar="N", parser=parse_count, help="Measure with N seeds from --seed on."
+        ),
+    ] = 1,
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            "--folds",
+            metavar="COLUMN",
+            help="Measure by leaving out each value of COLUMN in turn; then train on all rows.",
+        ),
+    ] = None,
+    group: Group = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look at the data and say what is in it.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training that RUN holds.")
+    ] = False,
+    device: Device = "auto",
+    no_store: NoStore = False,
+    format: DocumentFormat = None,
+    jobs: Jobs = None,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
+    config: Config = None,
+) -> int:
+    """Train a model on labelled videos.
+
+    DATA is a folder with a folder of videos for each class (in train/, val/ and test/ if you like),
+    or a CSV or JSONL file with the columns path and label, and maybe split, group, fold, start,
+    end, text.
+    """
+    from vmm_cli.training.dataset import inspect, read_dataset
+
+    if output is None and not check:
+        raise errors.UsageError("say where the model goes with -o RUN, or only look with --check")
+    chosen = None
+    if output is not None and not check:
+        # What can be refused is refused before all files are looked at.
+        from vmm_cli.training.recipe import load_recipe
+        from vmm_cli.training.run_folder import refuse_taken
+
+        overrides = [*(set or ()), *([f"optimisation.epochs={epochs}"] if epochs else [])]
+        chosen = load_recipe(recipe, overrides)
+        name = name or model_name(output)
+        refuse_taken(output, resume)
+    dataset = read_dataset(data, group=group, fold=folds)
+    workers = jobs or default_workers(WORKER_MEMORY_BYTES)
+    with console.progress() as bar:
+        inspection = inspect(
+            dataset,
+            jobs=workers,
+            max_pixels=max_pixels,
+            on_progress=lambda done, total: bar.update(done, total, "looking"),
+        )
+    if chosen is None or output is None:
+        return _tell(inspection, format)
+    _say_problems(inspection)
+    with _processes(device) as torch_device, console.progress() as bar:
+        from vmm_cli.training.run import TrainRequest
+        from vmm_cli.training.run import train as run
+
+        request = TrainRequest(
+            folder=output,
+            name=name or "",
+            recipe=chosen,
+            seed=seed,
+            seeds=seeds,
+            folds=folds is not None,
+            resume=resume,
+            device=torch_device,
+            jobs=workers,
+            use_store=not no_store,
+            max_pixels=max_pixels,
+        )
+        try:
+            metrics = run(inspection, request, _listener(bar, chosen.optimisation.epochs))
+        except KeyboardInterrupt:
+            console.error("interrupted; run the same again with --resume to go on")
+            raise
+    if metrics:
+        _report(metrics, output, format)
+    return 0
+
+
+def _listener(bar: console.Progress, epochs: int) -> Listener:
+    from vmm_cli.training.run import Listener
+
+    def on_epoch(what: str, progress: Progress) -> None:
+        row = progress.history[-1]
+        numbers = ("train_loss", "val_loss", "val_accuracy")
+        said = ", ".join(f"{key} {row[key]:.3f}" for key in numbers if key in row)
+        bar.update(progress.epoch, epochs, what)
+        console.info(f"{what}: epoch {progress.epoch}: {said}")
+
+    return Listener(
+        on_encoded=lambda done, total: bar.update(done, total, "reading videos"),
+        on_epoch=on_epoch,
+        on_warning=console.warning,
+    )
+
+
+@contextmanager
+def _processes(device: str) -> Iterator[str]:
+    """Join the other processes where `torchrun` started several; give this one's device."""
+    import torch
+
+    from vmm_cli.encoders.image import device_from
+
+    if not torch.distributed.is_torchelastic_launched():
+        yield str(device_from(device))
+        return
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    chosen = device_from(device)
+    torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    if torch.distributed.get_rank() > 0:
+        console.settings.quiet = True  # the first process says it
+    try:
+        yield str(chosen)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def model_name(folder: Path) -> str:
+    """Return a model's name from its folder's: letters, digits, '.', '_' and '-'."""
+    name = folder.resolve().name
+    if not _MODEL_NAME.fullmatch(name):
+        raise errors.UsageError(
+            f"{name!r} cannot be the name of a model (letters, digits, '.', '_', '-'); give --name"
+        )
+    return name
+
+
+def _tell(inspection: Inspection, format: str | None) -> int:
+    """Print what a data set holds."""
+    from vmm_cli.training.inspection import summary
+
+    said = summary(inspection)
+    if not wants_table(format):
+        from vmm_cli.output.json_document import write_document
+
+        write_document(console.stdout(data=True), said)
+        _say_whether_trainable(inspection)
+        return 0
+    from vmm_cli.output.table import Column, Row, print_table
+
+    splits = sorted({split for counts in said["labels"].values() for split in counts})
+    columns = [Column("label"), *(Column(split, number=True) for split in splits)]
+    rows = [
+        Row((label, *(str(counts.get(split, 0)) for split in splits)))
+        for label, counts in said["labels"].items()
+    ]
+    print_table(console.stdout(data=False), columns, rows)
+    for problem in inspection.dataset.problems:
+        console.warning(str(problem))
+    _say_whether_trainable(inspection)
+    return 0
+
+
+def _say_whether_trainable(inspection: Inspection) -> None:
+    """Warn of what `vmm train` would refuse."""
+    from vmm_cli.training.dataset import check_for_training, with_validation
+
+    try:
+        data = with_validation(inspection.dataset, seed=0, contents=inspection.contents)
+        check_for_training(data)
+    except errors.DataError as error:
+        console.warning(str(error))
+
+
+def _say_problems(inspection: Inspection) -> None:
+    problems = inspection.dataset.problems
+    for problem in problems[:MAX_PROBLEMS]:
+        console.warning(str(problem))
+    if len(problems) > MAX_PROBLEMS:
+        console.warning(f"and {len(problems) - MAX_PROBLEMS} more; --check lists all of them")
+
+
+def _report(metrics: Mapping[str, Any], folder: Path, format: str | None) -> None:
+    """Print how good the model is."""
+    if not wants_table(format):
+        from vmm_cli.output.json_document import write_document
+
+        write_document(console.stdout(data=True), metrics)
+        return
+    from vmm_cli.output.table import Column, Row, print_table
+
+    rows = [Row(cells) for cells in report_rows(metrics, folder)]
+    print_table(console.stdout(data=False), (Column("what"), Column("value")), rows)
+
+
+def report_rows(metrics: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know of a training: name and value."""
+    scores = metrics["folds"]["test"] if "folds" in metrics else metrics["validation"]
+    yield "model", str(folder)
+    yield "samples", ", ".join(f"{n} {split}" for split, n in metrics["samples"].items() if n)
+    if "folds" in metrics:
+        yield "measured on", f"{len(metrics['folds']['names'])} folds, each left out in turn"
+    else:
+        yield "measured on", f"held-out samples ({metrics['split']})"
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        yield name.replace("_", " "), f"{scores[name]:.3f}"
+    if scores.get("interval"):
+        low, high = scores["interval"]["low"], scores["interval"]["high"]
+        yield "95 % interval over groups", f"{low:.3f} to {high:.3f}"
+    seeds = metrics.get("seeds") or metrics.get("folds", {}).get("seeds")
+    if seeds:
+        accuracy = seeds["accuracy"]
+        yield (
+            f"accuracy over {len(seeds['seeds'])} seeds",
+            f"{accuracy['mean']:.3f} ± {accuracy['sd']:.3f}",
+        )
+    yield "best epoch", str(metrics["best_epoch"])

@@ -1,0 +1,267 @@
+"""Bring a published model to this machine: download, check, convert, and only then put in place.
+
+Everything is made in a hidden folder beside the user's models and renamed when it is whole and on
+disk. Nothing here runs unasked: `vmm models fetch` alone calls it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from vmm_cli import bundle as bundles
+from vmm_cli import download
+from vmm_cli.batch import journal
+from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
+from vmm_cli.errors import LockedError, ModelError, OutputError
+
+WORK_FOLDER = ".fetch"  # in the user's models: the same file system, so that a rename is enough
+MIRROR_VARIABLE = "VMM_MODELS_URL"
+
+# What is being done ("downloading", "converting"), bytes so far, bytes in all where known.
+OnProgress = Callable[[str, int, int | None], None]
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model that is now on this machine.
+
+    Attributes:
+        already: it was there before, and nothing was done.
+        is_original: its file is the one that torchvision names.
+    """
+
+    bundle: Bundle
+    already: bool
+    is_original: bool
+
+
+def fetch(
+    name: str, source: str | None = None, *, force: bool = False, on_progress: OnProgress
+) -> Fetched:
+    """Make the model `name` of `TORCHVISION` one of the user's bundles.
+
+    source: an http(s) address or a file, in place of where torchvision publishes the weights (or
+    of the mirror in $VMM_MODELS_URL, to which the file's name is appended); force: also where the
+    model is there.
+
+    Raises:
+        ModelError: no such model, the file cannot be had, or is not what it should be.
+        OutputError: the models folder cannot be written.
+        LockedError: another process fetches the same model.
+    """
+    _check_name(name)
+    if not force and (there := _there(name)) is not None:
+        return Fetched(there, already=True, is_original=True)
+    target = bundles.user_models() / name
+    work = bundles.user_models() / WORK_FOLDER / name.replace("/", "-")
+    with _as_output_error(work):
+        work.mkdir(parents=True, exist_ok=True)
+    with _held(name, work):
+        if not force and (there := _there(name)) is not None:  # another process was quicker
+            return Fetched(there, already=True, is_original=True)
+        made = _made(name, source, work, on_progress)
+        _put_in_place(made, target)
+    original = _published_url(name).rsplit("/", 1)[-1]
+    bundle = bundles.read(target)
+    return Fetched(bundle, already=False, is_original=bundle.source.get("file") == original)
+
+
+def _check_name(name: str) -> None:
+    """Raise ModelError, with a near name, where there is nothing to fetch for `name`."""
+    if name in TORCHVISION:
+        return
+    near = [f"{PREFIX}{name}"] if f"{PREFIX}{name}" in TORCHVISION else None
+    near = near or difflib.get_close_matches(name, TORCHVISION, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    if any(bundle.name == name for bundle in bundles.list_bundles()):
+        raise ModelError(f"model {name!r} is on this machine and is not one that can be fetched")
+    raise ModelError(
+        f"no model named {name!r} can be fetched; {hint}See `vmm models list --fetchable`"
+    )
+
+
+def _there(name: str) -> Bundle | None:
+    """Return the model where it is found, whole."""
+    try:
+        return bundles.load(name)
+    except ModelError:
+        return None  # not there, or damaged: then it is fetched again
+
+
+@contextmanager
+def _held(name: str, work: Path) -> Iterator[None]:
+    """Keep other processes from fetching the same model."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(journal.lock(work))
+        except LockedError:
+            raise LockedError(f"another vmm is fetching {name!r} now; wait for it to end") from None
+        yield
+
+
+def _made(name: str, source: str | None, work: Path, on_progress: OnProgress) -> Path:
+    """Return a folder in `work` that holds the bundle."""
+    for left_behind in (work / "made", work / "before"):  # by a process that was killed
+        _remove(left_behind)
+    folder = work / "made"
+    if source is not None and "://" not in source:
+        file = _given_file(source)
+        return _converted(name, file, {"file": file.name}, folder, on_progress)
+    url = _address(name) if source is None else source
+    file = _downloaded(name, url, work, on_progress)
+    try:
+        made = _converted(name, file, {"file": file.name, "url": url}, folder, on_progress)
+    except ModelError:
+        file.unlink(missing_ok=True)  # asking again would give the same
+        raise
+    file.unlink(missing_ok=True)
+    return made
+
+
+def _given_file(source: str) -> Path:
+    file = Path(source)
+    if not file.is_file():
+        raise ModelError(f"{source}: there is no such file")
+    return file
+
+
+def _address(name: str) -> str:
+    """Return where the weights are published, or where the user's mirror has them."""
+    url = _published_url(name)
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    return f"{mirror.rstrip('/')}/{_file_name(url)}" if mirror else url
+
+
+def _published_url(name: str) -> str:
+    from vmm_cli.encoders.torchvision_networks import published  # torch: seconds
+
+    return published(name).url
+
+
+def _file_name(url: str) -> str:
+    download.check_url(url)
+    name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    if not _SAFE_NAME.fullmatch(name):
+        raise ModelError(f"{url}: does not end with the name of a file")
+    return name
+
+
+def _downloaded(name: str, url: str, work: Path, on_progress: OnProgress) -> Path:
+    """Return the file, whole and checked."""
+    file = work / _file_name(url)
+    # What an earlier call left may be damaged, or belong to another file: then once more.
+    for is_last in (False, True) if download.has_begun(file) else (True,):
+        if not file.exists():
+            try:
+                download.download(
+                    url, file, on_progress=partial(on_progress, f"downloading {file.name}")
+                )
+            except ModelError as error:
+                raise ModelError(f"{error}; {_by_hand(name)}") from None
+        try:
+            _check_digest(file, name)
+        except ModelError:
+            file.unlink()
+            if is_last:
+                raise
+            continue
+        break
+    return file
+
+
+def _by_hand(name: str) -> str:
+    return (
+        f"without a network, bring the file {_published_url(name)} here yourself and run "
+        f"`vmm models fetch {name} --from FILE`"
+    )
+
+
+def _check_digest(file: Path, name: str) -> str:
+    """Return the SHA-256 of a file, hex. ModelError where it is not the one its name carries."""
+    published = _published_url(name).rsplit("/", 1)[-1]
+    carrier = file.name if _DIGEST_IN_NAME.search(file.name) else published
+    expected = _DIGEST_IN_NAME.search(carrier)
+    assert expected is not None, carrier
+    try:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read: {error.strerror}") from None
+    if not digest.startswith(expected[1]):
+        raise ModelError(
+            f"{file.name}: refused: its SHA-256 begins with {digest[: len(expected[1])]} and not "
+            f"with {expected[1]}, as the name {carrier} says: it is damaged, or another file"
+        )
+    return digest
+
+
+def _converted(
+    name: str, file: Path, about: Mapping[str, str], folder: Path, on_progress: OnProgress
+) -> Path:
+    """Return `folder` with the bundle in it, or nothing half-made."""
+    on_progress("checking and converting", 0, None)
+    from vmm_cli.encoders.torchvision_bundle import make_bundle
+
+    try:
+        with _as_output_error(folder):
+            make_bundle(name, file, {**about, "sha256": _check_digest(file, name)}, folder)
+    except BaseException:
+        _remove(folder)
+        raise
+    return folder
+
+
+def _put_in_place(made: Path, target: Path) -> None:
+    """Give a whole bundle its name; what had it before goes only then."""
+    before = made.with_name("before")
+    with _as_output_error(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sync_folder(made)
+        replaces = os.path.lexists(target)
+        if replaces:
+            target.rename(before)
+        try:
+            made.rename(target)
+        except OSError:
+            if replaces:
+                before.rename(target)
+            raise
+        _sync_folder(target.parent)
+    _remove(before)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,124 @@
+"""A fusion network and what it is shown: windows in batches, and back to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vmm_cli.encoders.grid import pad
+from vmm_cli.encoders.streams import Encoded
+from vmm_cli.encoders.words import encode
+from vmm_cli.networks.model import FusionNetwork, StreamShape
+
+# Steps of windows that are judged at once; with the features of two streams 26 MB of values.
+JUDGED_STEPS = 1280
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Windows to learn from or to judge, N of them.
+
+    Attributes:
+        values: by stream, N arrays [T_i, ...] float32, or [L_i] int64 for tokens.
+        masks: by stream, N arrays bool [T_i] or [L_i].
+        steps: int [N], T_i.
+        sample: int [N], which sample each window is of.
+        weight: float32 [N]; the windows of a sample add up to 1.
+    """
+
+    values: Mapping[str, Sequence[np.ndarray]]
+    masks: Mapping[str, Sequence[np.ndarray]]
+    steps: np.ndarray
+    sample: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def batch(
+        self, rows: Sequence[int] | np.ndarray, device: torch.device
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], torch.Tensor]:
+        """Return some windows padded to the longest: values, masks, and the grid bool [B, T]."""
+        steps = self.steps[rows]
+        values, masks = {}, {}
+        for stream, parts in self.values.items():
+            chosen = [parts[i] for i in rows]
+            longest = max(1, max(len(part) for part in chosen))
+            values[stream] = torch.from_numpy(pad(chosen, longest)).to(device)
+            mask = pad([self.masks[stream][i] for i in rows], longest)
+            masks[stream] = torch.from_numpy(mask).to(device)
+        grid = torch.from_numpy(np.arange(steps.max()) < steps[:, None]).to(device)
+        return values, masks, grid
+
+
+def examples(
+    encoded: Sequence[Encoded],
+    numbers: Sequence[int],
+    streams: Sequence[str],
+    tokens: Callable[[str], np.ndarray] | None = None,
+) -> Examples:
+    """Gather the windows of some samples. `numbers` says which number each sample has.
+
+    `tokens` makes int64 [L] of a sample's text, where the stream `text` is one of words.
+    """
+    values: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
+    masks: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
+    steps, sample, weight = [], [], []
+    for number, one in zip(numbers, encoded, strict=True):
+        words = tokens(one.text) if tokens is not None else np.zeros(0, np.int64)
+        for window in one.windows:
+            for stream in streams:
+                if stream == "text" and tokens is not None:
+                    values[stream].append(words)
+                    masks[stream].append(np.ones(len(words), bool))
+                else:
+                    values[stream].append(window.values[stream])
+                    masks[stream].append(window.masks[stream])
+            steps.append(len(window.times))
+            sample.append(number)
+            weight.append(1 / len(one.windows))
+    return Examples(values, masks, np.array(steps), np.array(sample), np.array(weight, np.float32))
+
+
+def network_from(about: Mapping[str, Any]) -> FusionNetwork:
+    """Build the network that a bundle describes. ValueError, KeyError or TypeError if it cannot."""
+    return FusionNetwork(
+        [StreamShape(**shape) for shape in about["streams"]],
+        temporal=about["temporal"],
+        fusion=about["fusion"],
+        width=about["width"],
+        layers=about["layers"],
+        dropout=about["dropout"],
+        outputs=about["outputs"],
+    )
+
+
+def tokens_from(about: Mapping[str, Any]) -> Callable[[str], np.ndarray] | None:
+    """Return what turns a text into tokens for a network with a vocabulary; else None."""
+    vocabulary = about.get("vocabulary")
+    if vocabulary is None:
+        return None
+    words = tuple(vocabulary)
+    return lambda text: encode(text, words)
+
+
+def window_probabilities(
+    network: nn.Module, examples: Examples, device: torch.device, multi_label: bool
+) -> np.ndarray:
+    """Return each window's probabilities: float64 [N, C]; N >= 1. Leaves it in evaluation mode."""
+    network.eval()
+    at_once = max(1, JUDGED_STEPS // int(examples.steps.max()))
+    parts = []
+    with torch.inference_mode():
+        for first in range(0, len(examples), at_once):
+            rows = np.arange(first, min(first + at_once, len(examples)))
+            logits = network(*examples.batch(rows, device)).double()
+            chances = logits.sigmoid() if multi_label else logits.softmax(dim=1)
+            parts.append(chances.cpu().numpy())
+    whole: np.ndarray = np.concatenate(parts)
+    return whole

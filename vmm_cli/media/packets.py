@@ -1,0 +1,296 @@
+"""The packets of a video stream: read a little ahead, and jumped through by keyframes.
+
+Packets are what a container holds of each picture. Their times and keyframe marks say, before
+anything is decoded, which picture is shown when and where a decoder can start.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import TYPE_CHECKING
+
+import av.container
+import av.error
+import av.packet
+import av.video.frame
+import av.video.stream
+
+from vmm_cli.media.source import AV_TIME_BASE, clock_origin_s
+
+if TYPE_CHECKING:
+    VideoPacket = av.packet.Packet[av.video.stream.VideoStream]
+
+# How many packets are read ahead to know which picture follows which: H.264 and HEVC reorder at
+# most 16 pictures, and a field may have a packet of its own.
+LOOKAHEAD_PACKETS = 34
+# A restart costs a drain of the decoder and a keyframe; below this distance reading on is cheaper.
+JUMP_MIN_S = Fraction(3, 10)
+# Without an index, packets are held back until it is clear whether a keyframe follows in time.
+HOLD_MAX_PACKETS = 2_000
+HOLD_MAX_BYTES = 64 * 2**20
+# libav's demuxers may fail on one read and recover on the next; more in a row never recovered.
+MAX_DEMUX_FAILURES_IN_A_ROW = 16
+# Containers whose index lists keyframes; others list whatever packets were met so far.
+INDEXED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"})
+# Containers that give every picture the time at which it is shown, not that of its decoding.
+TIMED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+# Half a digit of the times that are printed, so that rounding down is undone.
+PRINTED_TIME_SLACK_S = Fraction(1, 2_000_000)
+# A seek may land after the wanted time; then it is tried one keyframe earlier, so many times.
+SEEK_RETRIES = 6
+# Of a stream that says nothing of its rate; raw streams are read at it by all players.
+DEFAULT_RATE = Fraction(25)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Converts between a stream's ticks and seconds on the video's clock."""
+
+    time_base: Fraction
+    origin_ticks: int
+
+    @classmethod
+    def of(
+        cls, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    ) -> Clock:
+        """Return the clock of a stream."""
+        base = stream.time_base or Fraction(1, AV_TIME_BASE)
+        return cls(base, round(clock_origin_s(container) / base))
+
+    def ticks(self, seconds: Fraction) -> int:
+        """Return the last tick not after a time; one printed with 6 digits finds its tick again."""
+        return floor(self.exact_ticks(seconds))
+
+    def exact_ticks(self, seconds: Fraction) -> Fraction:
+        """Return a time in ticks that are not rounded down yet: see `ticks`."""
+        return (seconds + PRINTED_TIME_SLACK_S) / self.time_base + self.origin_ticks
+
+    def exact_seconds(self, ticks: int) -> Fraction:
+        """Return what a tick reads on the clock."""
+        return (ticks - self.origin_ticks) * self.time_base
+
+    def seconds(self, ticks: int) -> float:
+        """Return what a tick reads on the clock, as records have it."""
+        return float(self.exact_seconds(ticks))
+
+
+def picture_ticks(stream: av.video.stream.VideoStream) -> int:
+    """Return how long a picture is shown, in ticks, where it does not say so itself."""
+    rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+    base = stream.time_base or Fraction(1, AV_TIME_BASE)
+    return max(1, round(1 / (rate * base))) if rate > 0 else 1
+
+
+def is_indexed(stream: av.video.stream.VideoStream) -> bool:
+    """Tell whether the container lists where its keyframes are.
+
+    A lone entry is what reading the header leaves behind, not an index.
+    """
+    return stream.container.format.name in INDEXED_FORMATS and len(stream.index_entries) > 1
+
+
+def demux(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> Iterator[VideoPacket]:
+    """Yield the stream's packets, without the empty one that flushes, past failed reads."""
+    failures = 0
+    while failures < MAX_DEMUX_FAILURES_IN_A_ROW:
+        try:
+            for packet in container.demux(stream):
+                failures = 0
+                if packet.size:
+                    yield packet
+            return
+        except (av.error.FFmpegError, ValueError, IndexError):
+            failures += 1
+
+
+class PacketReader:
+    """Reads packets a little ahead and knows which presentation time follows which."""
+
+    def __init__(
+        self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._source = demux(container, stream)
+        self._ahead: deque[VideoPacket] = deque()
+        self._known: list[int] = []  # presentation times around the position, ascending
+        self._ended = False
+
+    def _fill(self, n: int) -> None:
+        while not self._ended and len(self._ahead) < n:
+            packet = next(self._source, None)
+            if packet is None:
+                self._ended = True
+                return
+            self._ahead.append(packet)
+            if packet.pts is not None and not packet.is_discard:
+                insort(self._known, packet.pts)
+
+    def peek(self) -> VideoPacket | None:
+        """Return the next packet without taking it."""
+        self._fill(LOOKAHEAD_PACKETS)
+        return self._ahead[0] if self._ahead else None
+
+    def take(self) -> VideoPacket | None:
+        """Take the next packet; None at the end of the file."""
+        packet = self.peek()
+        if packet is not None:
+            self._ahead.popleft()
+            if len(self._known) > 4 * LOOKAHEAD_PACKETS + len(self._ahead):
+                del self._known[: len(self._known) - 3 * LOOKAHEAD_PACKETS - len(self._ahead)]
+        return packet
+
+    def at_end(self) -> bool:
+        """Tell whether the file has been read to its end, though not all packets may be taken."""
+        self._fill(LOOKAHEAD_PACKETS)
+        return self._ended
+
+    def next_time(self, pts: int) -> int | None:
+        """Return the smallest known presentation time after `pts`."""
+        i = bisect_right(self._known, pts)
+        return self._known[i] if i < len(self._known) else None
+
+    def earliest(self, default: int) -> int:
+        """Return the smallest presentation time among the packets not yet taken."""
+        return min((p.pts for p in self._ahead if p.pts is not None), default=default)
+
+    def furthest(self) -> int | None:
+        """Return the largest presentation time read so far."""
+        return self._known[-1] if self._known else None
+
+    def all_timed(self) -> bool:
+        """Tell whether each packet ahead says when its picture is shown."""
+        self._fill(LOOKAHEAD_PACKETS)
+        return all(packet.pts is not None for packet in self._ahead)
+
+    def keyframe_ahead(self, tick: int) -> VideoPacket | None:
+        """Return the last keyframe ahead that is shown not after `tick`, reading on to find it.
+
+        Holds packets until they reach past `tick`, within bounds; then the last one held counts.
+        """
+        found = None
+        scanned = held = past = 0
+        while True:
+            for packet in list(self._ahead)[scanned:]:
+                held += packet.size
+                if packet.pts is None:
+                    continue
+                past += packet.pts > tick
+                if packet.is_keyframe and packet.pts <= tick:
+                    found = packet
+            scanned = len(self._ahead)
+            full = scanned >= HOLD_MAX_PACKETS or held >= HOLD_MAX_BYTES
+            if full or self._ended or past >= LOOKAHEAD_PACKETS:
+                return found
+            self._fill(scanned + LOOKAHEAD_PACKETS)
+
+    def drop_until(self, keyframe: VideoPacket) -> None:
+        """Drop the packets ahead up to `keyframe`, which must be among them."""
+        while self._ahead[0] is not keyframe:
+            self._ahead.popleft()
+        if keyframe.pts is not None:
+            del self._known[: bisect_left(self._known, keyframe.pts)]
+
+    def seek(self, ticks: int) -> None:
+        """Continue at the keyframe that the container finds at or before `ticks`."""
+        self._container.seek(ticks, stream=self._stream, backward=True)
+        self._ahead.clear()
+        self._known.clear()
+        self._ended = False
+        self._source = demux(self._container, self._stream)
+
+
+class KeyframeJump:
+    """Decides whether to restart at a later keyframe, and does it."""
+
+    def __init__(
+        self, reader: PacketReader, stream: av.video.stream.VideoStream, clock: Clock
+    ) -> None:
+        self._reader = reader
+        self._stream = stream
+        self._min_ticks = int(JUMP_MIN_S / clock.time_base)
+        self._indexed = is_indexed(stream)
+        first = reader.peek()
+        # Some containers index by decoding time, a fixed delay before presentation.
+        self._delay = 0
+        if self._indexed and first is not None and first.is_keyframe and first.pts is not None:
+            self._delay = max(0, first.pts - stream.index_entries[0].timestamp)
+        self._settled = -(2**62)  # below this tick (indexed) or position, nothing can be gained
+        self._landed: int | None = None  # the keyframe of the last jump, until a picture came out
+
+    def pays(self, tick: int, upcoming: VideoPacket) -> bool:
+        """Tell whether restarting for `tick` skips enough of what lies before it."""
+        here = upcoming.pts if upcoming.pts is not None else upcoming.dts
+        if here is None or tick - here < self._min_ticks:
+            return False
+        if self._indexed:
+            if tick <= self._settled:
+                return False
+            indexed = self._keyframe_before(tick)
+            return indexed is not None and indexed - here >= self._min_ticks
+        if here < self._settled:
+            return False
+        keyframe = self._reader.keyframe_ahead(tick)
+        if keyframe is None or (keyframe.pts or 0) - here < self._min_ticks:
+            self._settled = self._reader.furthest() or tick
+            return False
+        return True
+
+    def make(self, tick: int) -> None:
+        """Move the reader to the last keyframe shown not after `tick`, where `pays` said so."""
+        self._stream.codec_context.flush_buffers()
+        if self._indexed:
+            self._seek(tick)
+        elif (keyframe := self._reader.keyframe_ahead(tick)) is not None:
+            self._reader.drop_until(keyframe)
+        first = self._reader.peek()
+        self._landed = first.pts if first is not None and first.is_keyframe else None
+
+    def back_off(self, frames: Sequence[av.video.frame.VideoFrame]) -> bool:
+        """Restart one keyframe earlier if the one jumped to did not come out; tell whether it did.
+
+        `frames`: the first that did, none where the decoder is empty. Some streams have no full
+        keyframes: marked are points from where on the picture is refreshed bit by bit, and the
+        decoder holds it back until it is whole. It is by the next such point.
+        """
+        landed, self._landed = self._landed, None
+        if landed is None or any(frame.pts is None or frame.pts <= landed for frame in frames):
+            return False
+        if not self._indexed:
+            self._settled = landed + 1
+        self._stream.codec_context.flush_buffers()
+        with suppress(av.error.FFmpegError):  # what follows is then all there is to have
+            self._reader.seek(landed - 1)
+        return True
+
+    def _seek(self, tick: int) -> None:
+        self._settled = tick  # where this lands is as near as can be: once is enough
+        # The wanted time itself: a demuxer that indexes by decoding time corrects for that.
+        target = tick
+        for _ in range(SEEK_RETRIES):
+            try:
+                self._reader.seek(target)
+            except av.error.FFmpegError:
+                self._indexed = False
+                return
+            first = self._reader.peek()
+            if first is not None and first.is_keyframe and (first.pts or tick) <= tick:
+                return
+            indexed = self._keyframe_before(target)
+            if indexed is None:
+                return
+            target = indexed - 1
+
+    def _keyframe_before(self, tick: int) -> int | None:
+        """Return the presentation time of the last indexed keyframe not after `tick`."""
+        entries = self._stream.index_entries
+        at = entries.search_timestamp(tick - self._delay, backward=True)
+        return None if at < 0 else entries[at].timestamp + self._delay

@@ -1,0 +1,215 @@
+"""Front ends: the learned first layers of a stream, from what its encoder gives to width H.
+
+Each is built as `FRONT_ENDS[name](width_in=, width=, dropout=, channels=, vocabulary=)`; what one
+has no use for it leaves aside. It maps values and mask (True: there) to x and mask: x [B, T, H]
+with mask [B, T], zero where nothing is there, or, of a stream without times, x [B, H] with mask
+[B]. What lies behind the mask changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vmm_cli.networks.temporal import masked_mean, run_over_present
+
+# A dimension that hardly varies in training would be blown up where it does: none counts as varying
+# less than this part of the mean over all dimensions.
+LEAST_SPREAD = 0.01
+CNN_CHANNELS = (16, 32, 64)  # each layer halves height and width
+CNN_CELLS = (4, 2)  # rows and columns that are told apart in the end; rows of log-mel: pitch
+PADDING_TOKEN = 0
+UNKNOWN_TOKEN = 1
+
+
+class Standardise(nn.Module):
+    """Mean 0 and standard deviation 1 in each dimension, as seen by `fit`; until then unchanged."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    @torch.no_grad()
+    def fit(self, values: Tensor) -> None:
+        """Take the statistics of [N, D]. With N = 0 there are none, and nothing changes."""
+        if not len(values):
+            return
+        std, mean = torch.std_mean(values, dim=0, correction=0)  # [N, D] -> 2 x [D]
+        least = LEAST_SPREAD * std.mean()
+        self.mean.copy_(mean)
+        self.std.copy_(std.clamp(min=least) if least > 0 else torch.ones_like(std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., D]."""
+        return (x - self.mean) / self.std
+
+
+def change(values: Tensor, mask: Tensor) -> Tensor:
+    """Return how far each step is from the one before: [B, T, D], [B, T] -> [B, T, D].
+
+    |x_t - x_p|, p being the last step before t that is there. The first step that is there has the
+    change of the one that follows it; if none follows, zeros.
+    """
+    batch, steps = mask.shape
+    here = torch.arange(steps, device=mask.device).expand(batch, -1)  # [B, T]
+    last = here.masked_fill(~mask, -1).cummax(dim=1).values
+    following = here.masked_fill(~mask, steps).flip(1).cummin(dim=1).values.flip(1)
+    before = F.pad(last[:, :-1], (1, 0), value=-1)
+    after = F.pad(following[:, 1:], (0, 1), value=steps)
+    other = torch.where(before >= 0, before, torch.where(after < steps, after, here))
+    rows = torch.arange(batch, device=mask.device)[:, None]
+    return (values - values[rows, other]).abs()
+
+
+class ManyDropout(nn.Module):
+    """Dropout for wide inputs: one random byte a number, which takes a quarter of PyTorch's time.
+
+    The chance is rounded to 256ths. Srivastava et al. 2014.
+    """
+
+    def __init__(self, chance: float) -> None:
+        super().__init__()
+        self.kept = round((1 - chance) * 256)  # of 256; the recipes' chances leave some
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> the same."""
+        if not self.training or self.kept == 256:
+            return x
+        count = x.numel()
+        words = torch.empty(-(-count // 8), dtype=torch.int64, device=x.device)
+        words.random_(-(2**63), None)  # all 64 bits
+        drawn = words.view(torch.uint8)[:count].view(x.shape)
+        return x * (drawn < self.kept) * (256 / self.kept)
+
+
+def _as_it_is(values: Tensor, mask: Tensor) -> Tensor:
+    return values
+
+
+class FeatureFrontEnd(nn.Module):
+    """Views of a stream's features side by side, standardised, then a linear map of them.
+
+    `views` are functions (values [B, T, D], mask [B, T]) -> [B, T, D] that treat each dimension by
+    itself.
+    """
+
+    def __init__(
+        self,
+        *views: Callable[[Tensor, Tensor], Tensor],
+        width_in: int,
+        width: int,
+        dropout: float,
+        channels: int = 1,
+        vocabulary: int = 0,
+    ) -> None:
+        super().__init__()
+        self.views = views
+        self.standardise = Standardise(len(views) * width_in)
+        self.dropout = ManyDropout(dropout)
+        self.linear = nn.Linear(len(views) * width_in, width)
+
+    def fit(self, values: Tensor, mask: Tensor) -> None:
+        """Take the statistics of the training data: [B, T, D], [B, T]."""
+        self.standardise.fit(self._seen(values, mask)[mask])
+
+    def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T, D], [B, T] -> [B, T, H], [B, T]."""
+        x = self.linear(self.dropout(self.standardise(self._seen(values, mask))))
+        return x.masked_fill(~mask[..., None], 0.0), mask
+
+    def _seen(self, values: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, D], [B, T] -> [B, T, views * D]."""
+        values = values.masked_fill(~mask[..., None], 0.0)
+        return torch.cat([view(values, mask) for view in self.views], dim=-1)
+
+
+class PatchCNN(nn.Module):
+    """A small convolutional network over the picture or the piece of spectrogram of each step.
+
+    There is no batch normalisation: a sample's result must not depend on the others of its batch.
+    """
+
+    def __init__(
+        self, *, width_in: int, width: int, dropout: float, channels: int = 1, vocabulary: int = 0
+    ) -> None:
+        """`width_in`: C * H * W of a patch; `channels`: its C."""
+        super().__init__()
+        self.standardise = Standardise(width_in)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1)
+            for channels_in, channels_out in zip(
+                (channels, *CNN_CHANNELS), CNN_CHANNELS, strict=False
+            )
+        )
+        for layer in self.convolutions:
+            assert isinstance(layer, nn.Conv2d)
+            # Without a normalisation PyTorch's own start would halve the signal in each layer.
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(CNN_CHANNELS[-1] * CNN_CELLS[0] * CNN_CELLS[1], width)
+
+    def fit(self, values: Tensor, mask: Tensor) -> None:
+        """Take the statistics of the training data: [B, T, C, H, W], [B, T]."""
+        self.standardise.fit(values[mask].flatten(1))
+
+    def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T, C, H, W], [B, T] -> [B, T, H], [B, T]."""
+        x = values[mask]  # only what is there: [N, C, H, W]
+        x = self.standardise(x.flatten(1)).unflatten(1, x.shape[1:])
+        for convolution in self.convolutions:
+            x = F.relu(convolution(x))
+        x = F.adaptive_avg_pool2d(x, CNN_CELLS)  # [N, 64, H / 8, W / 8] -> [N, 64, 4, 2]
+        x = self.linear(self.dropout(x.flatten(1)))  # -> [N, H]
+        whole = x.new_zeros(*mask.shape, x.shape[1])
+        return whole.masked_scatter(mask[..., None], x), mask  # -> [B, T, H]
+
+
+class TokenLSTM(nn.Module):
+    """Learned embeddings of words, read by an LSTM in both directions: one vector for a text.
+
+    The mean over the LSTM's outputs is taken, not its last one: from a few hundred texts it learns
+    far sooner. In training, words become the unknown word with the chance `dropout` (Iyyer et al.
+    2015): so the unknown word, which no training text holds, gets a meaning, too.
+    """
+
+    def __init__(
+        self, *, width_in: int, width: int, dropout: float, channels: int = 1, vocabulary: int
+    ) -> None:
+        super().__init__()
+        hidden = -(-width // 2)  # of each direction
+        self.unknown = dropout
+        self.embedding = nn.Embedding(vocabulary, width, padding_idx=PADDING_TOKEN)
+        self.recurrent = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * hidden, width)
+
+    def fit(self, values: Tensor, mask: Tensor) -> None:
+        """Do nothing: tokens have no statistics."""
+
+    def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens int64 [B, L], [B, L] -> [B, H], [B]: it holds at every step."""
+        there = mask.any(dim=1)
+        tokens = values.masked_fill(~mask, PADDING_TOKEN)
+        if self.training and self.unknown:
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.unknown
+            tokens = tokens.masked_fill(dropped & mask, UNKNOWN_TOKEN)
+        x = run_over_present(self.recurrent, self.embedding(tokens), mask)  # [B, L] -> [B, L, 2h]
+        x = self.linear(self.dropout(masked_mean(x, mask)))  # -> [B, H]
+        return x.masked_fill(~there[:, None], 0.0), there
+
+
+FRONT_ENDS: dict[str, Callable[..., nn.Module]] = {
+    "identity": partial(FeatureFrontEnd, _as_it_is),
+    "change": partial(FeatureFrontEnd, change),
+    "identity-change": partial(FeatureFrontEnd, _as_it_is, change),
+    "cnn": PatchCNN,
+    "lstm": TokenLSTM,
+}

@@ -1,0 +1,347 @@
+"""Read a data set: a folder per class, or a manifest of files with their labels."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vmm_cli.batch.inputs import looks_like_video
+from vmm_cli.errors import DataError
+from vmm_cli.training.inspection import Inspection, inspect, summary
+from vmm_cli.training.rows import OPTIONAL, REQUIRED, Row, read_rows, require_columns
+from vmm_cli.training.samples import DataSet, Problem, Sample, Split, make_dataset, nothing_left
+from vmm_cli.training.splits import check_for_training, with_validation
+
+__all__ = [
+    "DataSet",
+    "Inspection",
+    "Problem",
+    "Sample",
+    "check_for_training",
+    "inspect",
+    "read_dataset",
+    "summary",
+    "with_validation",
+]
+
+LABEL_SEPARATOR = "|"  # in manifests
+
+_SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+def read_dataset(source: Path, *, group: str | None = None, fold: str | None = None) -> DataSet:
+    """Read a folder of class folders (train, val and test above them if there are), or a manifest.
+
+    A manifest is CSV or JSON lines, with the columns `path,label[,split,group,fold,start,end,text]`
+    and paths relative to it; `|` separates the labels of one row, and JSON may have a list. What
+    cannot be used is left out and listed in `problems`. Whether files can be read as media is not
+    looked at here: see `inspection.inspect`.
+
+    Args:
+        source: the folder, or the `.csv` or `.jsonl` file.
+        group: the column of groups where it is not called so.
+        fold: the column of folds where it is not called so.
+
+    Raises:
+        DataError: it cannot be read, has no such columns, or has not one usable sample.
+    """
+    renamed = {"group": group, "fold": fold}
+    columns = {name: column.strip().lower() for name, column in renamed.items() if column}
+    if _is_folder(source):
+        if columns:
+            listed = " or ".join(map(repr, columns.values()))
+            raise DataError(f"{source}: a folder has no column {listed}; write a manifest")
+        dataset = _read_folder(source)
+    else:
+        try:
+            _require_file(source, str(source))
+        except _RowError as error:
+            raise DataError(f"the data set {error}") from None
+        dataset = _read_manifest(source, columns)
+    if not dataset.samples:
+        raise DataError(nothing_left(source, dataset.problems))
+    return dataset
+
+
+# --- folders ------------------------------------------------------------------------------------
+
+
+def _read_folder(source: Path) -> DataSet:
+    problems: list[Problem] = []
+    samples: list[Sample] = []
+    tops = _entries(source, problems, source)
+    with_splits = _has_splits(source, tops)
+    for top in tops:
+        split = _SPLIT_NAMES.get(top.name.strip().lower()) if with_splits else None
+        if with_splits and split is None:
+            message = f"lies beside {', '.join(_SPLIT_NAMES)} and so in no split; left out"
+            problems += _unclaimed(source, top, "no_split", message)
+        elif split is not None:
+            for inner in _entries(top, problems, source):
+                samples += _class_samples(source, inner, split, problems)
+        else:
+            samples += _class_samples(source, top, None, problems)
+    if not samples and not problems:
+        raise DataError(
+            f"{source}: no folder in it holds a video; vmm trains on a folder per class, "
+            "or on a manifest that names the files and their labels"
+        )
+    return make_dataset(source, samples, multi_label=False, problems=problems)
+
+
+def _has_splits(source: Path, tops: Sequence[Path]) -> bool:
+    """Tell whether the folders are splits: a class may be called "test" as well."""
+    folders = [top for top in tops if _is_folder(top)]
+    named = [folder for folder in folders if folder.name.strip().lower() in _SPLIT_NAMES]
+    return bool(named) and (
+        len(named) == len(folders)
+        or any(_is_folder(inner) for folder in named for inner in _entries(folder, [], source))
+    )
+
+
+def _class_samples(
+    source: Path, folder: Path, split: Split | None, problems: list[Problem]
+) -> Iterator[Sample]:
+    """Yield the samples of one class folder; what lies in its place and is none is a problem."""
+    if not _is_folder(folder):
+        message = "lies in no class folder, and so has no label; left out"
+        problems += _unclaimed(source, folder, "unlabelled", message)
+        return
+    label = folder.name.strip()
+    if (wrong := _label_problem(label)) is not None:
+        problems.append(Problem("error", "label_name", _name(source, folder), wrong))
+        return
+    found = False
+    for path in _videos(source, folder, problems):
+        found = True
+        yield Sample(path, _name(source, path), (label,), split, group=None, fold=None)
+    if not found:
+        message = "this class folder holds no video"
+        problems.append(Problem("error", "empty_class", _name(source, folder), message))
+
+
+def _unclaimed(source: Path, path: Path, kind: str, message: str) -> Iterator[Problem]:
+    for video in _videos(source, path, []):
+        yield Problem("error", kind, _name(source, video), message)
+
+
+def _videos(source: Path, top: Path, problems: list[Problem]) -> Iterator[Path]:
+    """Yield the videos in a folder and below, by path, or the one video that `top` is.
+
+    What is hidden is left out. Links are followed, but not to a folder that contains this one: a
+    loop, or all classes at once.
+    """
+    outer = _real_folders_above(top)
+    entered: set[Path] = set()
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        if _is_folder(path):
+            real = _real(path)
+            if real in entered or real in outer:
+                message = "links to a folder that was searched already, or holds it; not followed"
+                problems.append(Problem("warning", "loop", _name(source, path), message))
+                continue
+            entered.add(real)
+            waiting += reversed(_entries(path, problems, source))
+        elif looks_like_video(path):
+            try:
+                _require_file(path, path.name)
+                yield path
+            except _RowError as error:
+                problems.append(Problem("error", error.kind, _name(source, path), f"{error}"))
+
+
+def _real_folders_above(folder: Path) -> set[Path]:
+    """Return the folders that hold this one, by the way it was come to and by where it is."""
+    ways = (*folder.absolute().parents, *_real(folder).parents)
+    return {_real(parent) for parent in ways}
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve raises where a link leads to itself
+
+
+def _entries(folder: Path, problems: list[Problem], source: Path) -> list[Path]:
+    """Return what is in a folder and not hidden, by name."""
+    try:
+        return _listed(folder)
+    except OSError as error:
+        message = f"the folder cannot be listed: {error.strerror}"
+        problems.append(Problem("error", "unreadable", _name(source, folder), message))
+        return []
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # no permission to look
+        return False
+
+
+def _name(source: Path, path: Path) -> str:
+    return path.relative_to(source).as_posix()
+
+
+# --- manifests ----------------------------------------------------------------------------------
+
+
+def _read_manifest(source: Path, renamed: dict[str, str]) -> DataSet:
+    table = read_rows(source)
+    require_columns(source, table, tuple(renamed.values()))
+    columns = {name: name for name in (*REQUIRED, *OPTIONAL)} | renamed
+    problems = table.problems
+    samples: list[Sample] = []
+    first_rows: dict[tuple[str, Sample], str] = {}
+    raw_labels: set[str] = set()
+    for row in table.rows:
+        try:
+            sample = _sample(_Cells(row, columns), source.parent, raw_labels)
+        except _RowError as error:
+            problems.append(Problem("error", error.kind, row.where, f"{error}; left out"))
+            continue
+        real = os.path.realpath(sample.path)
+        first = first_rows.setdefault((real, replace(sample, path=Path(), name="")), row.where)
+        if first == row.where:
+            samples.append(sample)
+        else:
+            message = f"repeats {first}: {sample.name!r}; left out"
+            problems.append(Problem("warning", "duplicate", row.where, message))
+    problems += _spaced_labels(raw_labels)
+    multi_label = any(len(sample.labels) > 1 for sample in samples)
+    return make_dataset(source, samples, multi_label=multi_label, problems=problems)
+
+
+class _RowError(Exception):
+    """A row cannot be used."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class _Cells:
+    """A row's cells by what they mean."""
+
+    def __init__(self, row: Row, columns: dict[str, str]) -> None:
+        self._cells = {name: row.cells.get(column) for name, column in columns.items()}
+
+    def raw(self, name: str) -> object:
+        return self._cells[name]
+
+    def text(self, name: str) -> str | None:
+        """Return a cell's text without outer spaces; a whole number of JSON counts as text."""
+        cell = self._cells[name]
+        if cell is None:
+            return None
+        if isinstance(cell, bool) or not isinstance(cell, str | int):
+            raise _RowError(name, f"its {name} {cell!r} is not text")
+        return str(cell).strip()
+
+    def seconds(self, name: str) -> float | None:
+        cell = self._cells[name]
+        if cell is None:
+            return None
+        try:
+            if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+                raise ValueError
+            seconds = float(cell)
+        except (ValueError, OverflowError):
+            raise _RowError("times", f"its {name} {cell!r} is not a number of seconds") from None
+        if not math.isfinite(seconds) or seconds < 0:
+            raise _RowError("times", f"its {name} {cell!r} is no time in the file")
+        return seconds
+
+
+def _sample(cells: _Cells, folder: Path, raw_labels: set[str]) -> Sample:
+    """Return the sample of a row; _RowError where it cannot be used."""
+    name = cells.text("path")
+    if name is None:
+        raise _RowError("missing", "names no path")
+    labels = _labels(cells, raw_labels)
+    start_s, end_s = cells.seconds("start") or 0.0, cells.seconds("end")
+    if end_s is not None and end_s <= start_s:
+        raise _RowError("times", f"its end {end_s:g} is not after its start {start_s:g}")
+    split = cells.text("split")
+    if split is not None and split.lower() not in _SPLIT_NAMES:
+        raise _RowError("split", f"its split {split!r} is none of {', '.join(_SPLIT_NAMES)}")
+    path = folder / name
+    _require_file(path, name)
+    return Sample(
+        path=path,
+        name=name,
+        labels=labels,
+        split=None if split is None else _SPLIT_NAMES[split.lower()],
+        group=cells.text("group"),
+        fold=cells.text("fold"),
+        start_s=start_s,
+        end_s=end_s,
+        text=cells.text("text"),
+    )
+
+
+def _labels(cells: _Cells, raw_labels: set[str]) -> tuple[str, ...]:
+    cell = cells.raw("label")
+    if isinstance(cell, list):
+        if not all(isinstance(part, str) for part in cell):
+            raise _RowError("label", f"its labels {cell!r} are not texts")
+        parts = cell
+    else:
+        cells.text("label")  # refuses what is no text
+        parts = [] if cell is None else str(cell).split(LABEL_SEPARATOR)
+    labels = sorted({part.strip() for part in parts} - {""})
+    if not labels:
+        raise _RowError("unlabelled", "has no label")
+    for label in labels:
+        if (wrong := _label_problem(label)) is not None:
+            raise _RowError("label_name", wrong)
+    raw_labels.update(part for part in parts if part.strip())
+    return tuple(labels)
+
+
+def _label_problem(label: str) -> str | None:
+    """Say why a label cannot be one: labels become names in files and pictures."""
+    if "/" in label or "\\" in label or label in (".", ".."):
+        return f"its label {label!r} reads as a path; a label has no '/' or '\\' and is no '..'"
+    if not label or not label.isprintable():
+        return f"its label {label!a} has characters that cannot be printed"
+    return None
+
+
+def _spaced_labels(raw_labels: set[str]) -> Iterator[Problem]:
+    """Yield a warning for each label that is written with and without outer spaces."""
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
+    for raw in sorted(raw_labels):
+        spellings[raw.strip()].append(raw)
+    for label, found in spellings.items():
+        if len(found) > 1:
+            message = f"is written with and without spaces around it; all count as {label!r}"
+            yield Problem("warning", "label_spaces", label, message)
+
+
+def _require_file(path: Path, name: str) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
+        raise _RowError("missing", f"{name!r}: no such file") from None
+    except OSError as error:
+        message = f"{name!r}: cannot be looked at: {error.strerror}"
+        raise _RowError("unreadable", message) from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise _RowError("unreadable", f"{name!r}: is {kind}")

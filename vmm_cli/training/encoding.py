@@ -1,0 +1,109 @@
+"""Samples encoded in workers: their windows and their text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmm_cli.batch.runner import Task, WorkerPool
+from vmm_cli.encoders.grid import Window, windows
+from vmm_cli.encoders.streams import (
+    Encoded,
+    StreamPlan,
+    WindowFeatures,
+    media_end_s,
+    window_features,
+)
+from vmm_cli.encoders.words import text_of
+from vmm_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from vmm_cli.training.samples import Sample
+
+# A long sample is learnt from by so many of its windows, evenly spread: the others look alike.
+MAX_WINDOWS = 8
+# A worker on one sample is given up after this long, and more for larger files.
+LIMIT_BASE_S = 300.0
+LIMIT_PER_MEGABYTE_S = 60.0
+
+
+def encode_samples(
+    samples: Sequence[Sample],
+    plan: StreamPlan,
+    *,
+    with_text: bool,
+    jobs: int,
+    use_store: bool,
+    max_pixels: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Encoded | InputError]:
+    """Encode samples in workers; one that cannot be read gives its error instead."""
+    unseen = InputError("internal", "was not worked on")
+    results: list[Encoded | InputError] = [unseen] * len(samples)
+    with WorkerPool(max(1, min(jobs, len(samples)))) as pool:
+        for i, sample in enumerate(samples):
+            args = (sample, plan, with_text, use_store, max_pixels)
+            pool.submit(Task(str(i), encode_sample, args, limit_s(sample)))
+        for done in range(1, len(samples) + 1):
+            outcome = pool.next_outcome()
+            found = outcome.value if outcome.error is None else outcome.error
+            assert isinstance(found, Encoded | InputError)
+            results[int(outcome.key)] = found
+            on_progress(done, len(samples))
+    return results
+
+
+def limit_s(sample: Sample) -> float:
+    """Return how long a worker may take over a sample, in seconds."""
+    try:
+        megabytes = sample.path.stat().st_size / 1e6
+    except OSError:  # the worker will say what is wrong with it
+        megabytes = 0.0
+    return LIMIT_BASE_S + LIMIT_PER_MEGABYTE_S * megabytes
+
+
+def encode_sample(
+    sample: Sample,
+    plan: StreamPlan,
+    with_text: bool,
+    use_store: bool,
+    max_pixels: int,
+) -> Encoded:
+    """Encode one sample: what a worker does. Of a long one some windows, evenly spread.
+
+    Raises:
+        InputError: the file cannot be read, or its span lies behind its end.
+    """
+    chosen = sample_windows(sample, media_end_s(sample.path, max_pixels=max_pixels), plan)
+    runs = [chosen]
+    if len(chosen) > MAX_WINDOWS:
+        picks = np.linspace(0, len(chosen) - 1, MAX_WINDOWS).round().astype(int)
+        runs = [[chosen[i]] for i in picks]
+    text = ""
+    if with_text:
+        text = text_of(sample.text, sample.path, start_s=sample.start_s, end_s=sample.end_s)
+    found: list[WindowFeatures] = []
+    for run in runs:
+        found += window_features(
+            sample.path, run, plan, text=text, use_store=use_store, max_pixels=max_pixels
+        )
+    return Encoded(tuple(found), text)
+
+
+def sample_windows(sample: Sample, end_s: Fraction, plan: StreamPlan) -> list[Window]:
+    """Return the windows of a sample in a file that ends at `end_s`.
+
+    Raises:
+        InputError: `past_end`.
+    """
+    # Via str: a manifest's 0.1 means one tenth, not the nearest binary fraction.
+    start = Fraction(str(sample.start_s))
+    end = end_s if sample.end_s is None else min(end_s, Fraction(str(sample.end_s)))
+    if start >= end:
+        raise InputError(
+            "past_end", f"nothing lies at {sample.start_s:g} s: it ends at {float(end_s):.3f} s"
+        )
+    return windows(start, end, plan.window_s)

@@ -1,0 +1,174 @@
+"""How good a model is on labelled videos: it sees each as `vmm classify` would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vmm_cli.analysis import classify, classify_windows
+from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.runner import Task, WorkerPool
+from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.streams import plan_of
+from vmm_cli.errors import DataError, InputError
+from vmm_cli.training.encoding import limit_s
+from vmm_cli.training.metrics import score
+from vmm_cli.training.samples import DataSet, Sample, group_of
+
+SCHEMA = "vmm.evaluate/1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What a model said of labelled samples.
+
+    Attributes:
+        samples: those that could be judged.
+        chances: float64 [S, C], the probabilities of the model's labels.
+        failed: by name, why others could not be judged.
+        document: the metrics, as JSON types.
+    """
+
+    samples: Sequence[Sample]
+    chances: np.ndarray
+    truth: np.ndarray
+    failed: Mapping[str, str]
+    document: dict[str, Any]
+
+
+def evaluate(
+    bundle: Bundle,
+    data: DataSet,
+    *,
+    split: str | None,
+    jobs: int,
+    use_store: bool,
+    max_pixels: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Judge every sample, or those of one split, and compare with its labels.
+
+    Raises:
+        DataError: the split has no samples, the data set has labels that the model does not know,
+            or no sample can be judged.
+        ModelError: the model cannot be run.
+    """
+    samples = [s for s in data.samples if split is None or s.split == split]
+    if not samples:
+        raise DataError(f"{data.source}: has no samples in the split {split!r}")
+    _check_labels(bundle, data, samples)
+    multi_label = bool(bundle.network.get("multi_label"))
+    if not multi_label and any(len(sample.labels) > 1 for sample in samples):
+        raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
+    if classify_windows.is_for(bundle):
+        plan_of(bundle)  # says now, not for each sample, what is missing
+    results = _judge_all(bundle, samples, jobs, use_store, max_pixels, on_progress)
+    judged = [
+        (sample, result)
+        for sample, result in zip(samples, results, strict=True)
+        if isinstance(result, np.ndarray)
+    ]
+    failed = {
+        sample.name: f"{result.code}: {result.message}"
+        for sample, result in zip(samples, results, strict=True)
+        if isinstance(result, InputError)
+    }
+    if not judged:
+        raise DataError(f"{data.source}: no sample could be judged: {next(iter(failed.values()))}")
+    kept = [sample for sample, _ in judged]
+    chances = np.stack([result for _, result in judged])
+    number = {label: i for i, label in enumerate(bundle.labels)}
+    truth = np.zeros((len(kept), len(number)), bool)
+    for row, sample in zip(truth, kept, strict=True):
+        row[[number[label] for label in sample.labels]] = True
+    target = truth if multi_label else truth.argmax(axis=1)
+    metrics = score(
+        bundle.labels,
+        chances,
+        target,
+        groups=[group_of(sample) for sample in kept] if data.has_groups else None,
+        multi_label=multi_label,
+    )
+    document = {
+        "schema": SCHEMA,
+        "model": {"name": bundle.name, "version": bundle.version},
+        "data": str(data.source),
+        "n": len(kept),
+        "failed": len(failed),
+        "split": split or "all",
+        "metrics": metrics,
+    }
+    return Evaluation(kept, chances, target, failed, document)
+
+
+def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
+    unknown = sorted({label for s in samples for label in s.labels} - set(bundle.labels))
+    if unknown:
+        raise DataError(
+            f"{data.source}: model {bundle.name!r} does not know the labels "
+            f"{', '.join(map(repr, unknown[:5]))}{', ...' if len(unknown) > 5 else ''}; "
+            f"`vmm models show {bundle.folder}` lists those it knows"
+        )
+
+
+def _judge_all(
+    bundle: Bundle,
+    samples: Sequence[Sample],
+    jobs: int,
+    use_store: bool,
+    max_pixels: int,
+    on_progress: Callable[[int, int], None],
+) -> list[np.ndarray | InputError]:
+    unseen = InputError("internal", "was not judged")
+    results: list[np.ndarray | InputError] = [unseen] * len(samples)
+    with WorkerPool(max(1, min(jobs, len(samples)))) as pool:
+        for i, sample in enumerate(samples):
+            args = (bundle, sample, use_store, max_pixels)
+            pool.submit(Task(str(i), judge_sample, args, limit_s(sample)))
+        for done in range(1, len(samples) + 1):
+            outcome = pool.next_outcome()
+            found = outcome.value if outcome.error is None else outcome.error
+            assert isinstance(found, np.ndarray | InputError)
+            results[int(outcome.key)] = found
+            on_progress(done, len(samples))
+    return results
+
+
+def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: int) -> np.ndarray:
+    """Return the probabilities of a model's labels for one sample: float64 [C].
+
+    What a worker does.
+
+    Raises:
+        InputError: the file cannot be read, or has nothing the model looks at.
+    """
+    # Via str: a manifest's 0.1 means one tenth, not the nearest binary fraction.
+    start = Fraction(str(sample.start_s))
+    end = None if sample.end_s is None else Fraction(str(sample.end_s))
+    input = Input(sample.path, sample.name, Path(sample.name).name)
+    if classify_windows.is_for(bundle):
+        wanted = classify_windows.windows_request(
+            bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
+        )
+        scores = classify_windows.run(wanted, input, None, text=sample.text)
+        classify_windows.require_streams(bundle, scores.streams)
+        mean: np.ndarray = scores.chances.mean(axis=0)
+        return mean
+    request = classify.classify_request(
+        bundle,
+        start=start,
+        end=end,
+        device="cpu",
+        use_store=use_store,
+        max_pixels=max_pixels,
+        top_k=len(bundle.labels),
+    )
+    found = classify.run(request, input, None)
+    shown = classify.classification(request, found.features, found.end_s)
+    by_label = {label.label: label.score for label in shown.labels}
+    return np.array([by_label[label] for label in bundle.labels])

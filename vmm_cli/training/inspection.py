@@ -1,0 +1,279 @@
+"""Look into the files of a data set: can they be read, how long are they, which are equal?"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from vmm_cli.batch.runner import Task, WorkerPool
+from vmm_cli.errors import DataError, InputError
+from vmm_cli.identity import file_identity
+from vmm_cli.media.probe import probe
+from vmm_cli.training.samples import (
+    SPLITS,
+    DataSet,
+    Problem,
+    Sample,
+    Split,
+    group_of,
+    label_counts,
+    nothing_left,
+    with_samples,
+)
+
+SCHEMA = "vmm.dataset/1"
+# `probe` reads headers and one picture; minutes mean a demuxer that does not come back.
+LOOK_LIMIT_S = 120.0
+# Annotations round to tenths, and containers state durations a frame long or short.
+ROUNDING_S = 0.1
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of one file.
+
+    Attributes:
+        duration_s: seconds; None where the file does not tell.
+        content: see `identity.FileIdentity`.
+        remark: what the user should know though the file can be used.
+    """
+
+    duration_s: float | None
+    content: str
+    remark: str | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A data set without what cannot be used, and what its files hold.
+
+    Attributes:
+        durations: seconds, by path; None where the file does not tell.
+        contents: what stands for the content, by path; equal ones are the same recording.
+    """
+
+    dataset: DataSet
+    durations: Mapping[Path, float | None]
+    contents: Mapping[Path, str]
+
+
+def inspect(
+    dataset: DataSet,
+    *,
+    jobs: int,
+    max_pixels: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Inspection:
+    """Open each file of a data set once, in `jobs` processes, and list what is wrong.
+
+    Left out: files that cannot be read or have neither picture nor sound, spans that begin after
+    the file's end. An end after the file's is moved there. Equal content in two splits or under two
+    labels is listed and stays.
+
+    Args:
+        on_progress: called with how many files are done, and of how many.
+
+    Raises:
+        DataError: not one sample can be used.
+    """
+    looks = _look_at_all(dataset, jobs, max_pixels, on_progress)
+    problems: list[Problem] = []
+    samples: list[Sample] = []
+    for sample in dataset.samples:
+        look = looks[sample.path]
+        if isinstance(look, Problem):
+            problems.append(replace(look, where=sample.name))
+        elif (fitted := _fitted(sample, look.duration_s, problems)) is not None:
+            samples.append(fitted)
+    seen = {path: look for path, look in looks.items() if isinstance(look, Look)}
+    names = {sample.path: sample.name for sample in samples}
+    problems += (
+        Problem("warning", "no_picture", names[path], look.remark)
+        for path, look in seen.items()
+        if look.remark and path in names
+    )
+    contents = {path: look.content for path, look in seen.items()}
+    problems += _lost_labels(dataset, samples)
+    problems += _equal_content(samples, contents)
+    kept = with_samples(dataset, samples, dict.fromkeys(problems))
+    if not samples:
+        raise DataError(nothing_left(dataset.source, kept.problems))
+    return Inspection(kept, {path: look.duration_s for path, look in seen.items()}, contents)
+
+
+def look_at(path: Path, max_pixels: int) -> Look:
+    """Return what one file holds; runs in a worker.
+
+    Raises:
+        InputError: as `probe`; `unreadable` too where the file has neither picture nor sound that
+            can be decoded.
+    """
+    content = file_identity(path).content
+    info = probe(path, max_pixels=max_pixels)
+    shown = any(stream.decodable for stream in info.video)
+    if not shown and not info.audio:
+        held = "no picture can be decoded" if info.video else "holds neither picture nor sound"
+        raise InputError("unreadable" if info.video else "no_video", held)
+    remark = "no picture can be decoded, only its sound is used" if info.video else None
+    return Look(info.duration_s, content, None if shown else remark)
+
+
+def _look_at_all(
+    dataset: DataSet, jobs: int, max_pixels: int, on_progress: Callable[[int, int], None]
+) -> dict[Path, Look | Problem]:
+    paths = list(dict.fromkeys(sample.path for sample in dataset.samples))
+    looks: dict[Path, Look | Problem] = {}
+    with WorkerPool(max(1, min(jobs, len(paths)))) as pool:
+        for number, path in enumerate(paths):
+            pool.submit(Task(str(number), look_at, (path, max_pixels), LOOK_LIMIT_S))
+        while pool.pending:
+            outcome = pool.next_outcome()
+            path = paths[int(outcome.key)]
+            if isinstance(outcome.value, Look):
+                looks[path] = outcome.value
+            else:
+                error = outcome.error or InputError("internal", "nothing was seen")
+                looks[path] = Problem("error", error.code, str(path), f"{error}; left out")
+            on_progress(len(looks), len(paths))
+    return looks
+
+
+def _fitted(sample: Sample, duration_s: float | None, problems: list[Problem]) -> Sample | None:
+    """Return the sample with its span inside the file; None where there is nothing of it."""
+    if duration_s is None:
+        return sample
+    if sample.start_s > 0 and sample.start_s >= duration_s - ROUNDING_S / 2:
+        message = f"starts at {sample.start_s:g} s, but the file ends at {duration_s:.2f} s"
+        problems.append(Problem("error", "times", sample.name, f"{message}; left out"))
+        return None
+    if sample.end_s is not None and sample.end_s > duration_s + ROUNDING_S:
+        message = f"ends at {sample.end_s:g} s, but the file at {duration_s:.2f} s; cut there"
+        problems.append(Problem("warning", "times", sample.name, message))
+        return replace(sample, end_s=None)
+    return sample
+
+
+def _lost_labels(dataset: DataSet, samples: Sequence[Sample]) -> Iterator[Problem]:
+    left = label_counts(samples)
+    for label in dataset.labels:
+        if label not in left:
+            message = "no sample with this label can be used; the label is left out"
+            yield Problem("error", "label_lost", label, message)
+
+
+# --- equal content ------------------------------------------------------------------------------
+
+
+def _equal_content(samples: Sequence[Sample], contents: Mapping[Path, str]) -> Iterator[Problem]:
+    """Yield what is wrong with samples that show the same.
+
+    Spans of one recording in two splits are told too: less is leaked than by the same span, but
+    scene and people are the same.
+    """
+    alike: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        alike[contents[sample.path]].append(sample)
+    for same in alike.values():
+        if len(same) > 1:
+            yield from _across_splits(same)
+            yield from _equal_spans(same)
+
+
+def _across_splits(same: Sequence[Sample]) -> Iterator[Problem]:
+    first: dict[str, Sample] = {}
+    for sample in same:
+        if sample.split is not None:
+            first.setdefault(sample.split, sample)
+    if len(first) > 1:
+        places = " and ".join(f"{first[s].name} in {s}" for s in SPLITS if s in first)
+        message = f"the same recording: {places}; what is measured there will look too good"
+        yield Problem("error", "across_splits", next(iter(first.values())).name, message)
+
+
+def _equal_spans(same: Sequence[Sample]) -> Iterator[Problem]:
+    spans: defaultdict[tuple[float, float | None], list[Sample]] = defaultdict(list)
+    for sample in same:
+        spans[sample.start_s, sample.end_s].append(sample)
+    for found in spans.values():
+        names = " and ".join(dict.fromkeys(sample.name for sample in found))
+        labels = sorted({"|".join(sample.labels) for sample in found})
+        if len(labels) > 1:
+            message = f"the same content under two labels, {' and '.join(labels)}: {names}"
+            yield Problem("error", "two_labels", found[0].name, message)
+        elif len(found) > 1:
+            message = f"the same content {len(found)} times: {names}; it counts as often"
+            yield Problem("warning", "duplicate", found[0].name, message)
+
+
+# --- summary ------------------------------------------------------------------------------------
+
+
+def summary(inspection: Inspection) -> dict[str, Any]:
+    """Return what an inspection found, as JSON types; durations are seconds."""
+    dataset = inspection.dataset
+    counts = label_counts(dataset.samples)
+    return {
+        "schema": SCHEMA,
+        "data": str(dataset.source),
+        "n": len(dataset.samples),
+        "files": len({sample.path for sample in dataset.samples}),
+        "multi_label": dataset.multi_label,
+        "labels": _labels_by_split(dataset),
+        "balance": {
+            "majority": max(sorted(counts), key=counts.__getitem__),
+            "majority_share": max(counts.values()) / len(dataset.samples),
+            "largest_to_smallest": max(counts.values()) / min(counts.values()),
+        },
+        "splits": dict(_in_order(sample.split for sample in dataset.samples)),
+        "durations_s": _durations(inspection),
+        "groups": _groups(dataset) if dataset.has_groups else None,
+        "folds": _folds(dataset) if dataset.has_folds else None,
+        "problems": [asdict(problem) for problem in dataset.problems],
+    }
+
+
+def _labels_by_split(dataset: DataSet) -> dict[str, dict[str, int]]:
+    splits: defaultdict[str, list[Split | None]] = defaultdict(list)
+    for sample in dataset.samples:
+        for label in sample.labels:
+            splits[label].append(sample.split)
+    return {label: dict(_in_order(splits[label])) for label in dataset.labels}
+
+
+def _in_order(splits: Iterable[Split | None]) -> Iterator[tuple[str, int]]:
+    """Yield the number of all samples, and of those in each split that there is."""
+    counts = Counter(splits)
+    yield "n", counts.total()
+    for split in (*SPLITS, None):
+        if counts[split]:
+            yield split or "none", counts[split]
+
+
+def _durations(inspection: Inspection) -> dict[str, float | int | None]:
+    """Return the durations of the samples: of their spans where they have some."""
+    lengths = []
+    for sample in inspection.dataset.samples:
+        end = sample.end_s if sample.end_s is not None else inspection.durations[sample.path]
+        if end is not None:
+            lengths.append(end - sample.start_s)
+    return {
+        "min": min(lengths, default=None),
+        "median": median(lengths) if lengths else None,
+        "max": max(lengths, default=None),
+        "total": sum(lengths),
+        "unknown": len(inspection.dataset.samples) - len(lengths),
+    }
+
+
+def _groups(dataset: DataSet) -> dict[str, int]:
+    sizes = Counter(map(group_of, dataset.samples))
+    return {"n": len(sizes), "smallest": min(sizes.values()), "largest": max(sizes.values())}
+
+
+def _folds(dataset: DataSet) -> dict[str, int]:
+    counts = Counter("none" if sample.fold is None else sample.fold for sample in dataset.samples)
+    return {fold: counts[fold] for fold in sorted(counts)}

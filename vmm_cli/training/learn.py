@@ -1,0 +1,226 @@
+"""From encoded samples to a trained network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vmm_cli.encoders import catalogue
+from vmm_cli.encoders.streams import Encoded
+from vmm_cli.encoders.words import build_vocabulary
+from vmm_cli.errors import DataError
+from vmm_cli.judge import Examples, examples, network_from, tokens_from
+from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
+from vmm_cli.networks.model import FusionNetwork
+from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint
+from vmm_cli.training.loop import Progress, Targets, begin, fit, predict
+from vmm_cli.training.processes import rank
+from vmm_cli.training.recipe import Recipe
+from vmm_cli.training.samples import Sample
+
+# Statistics of the features are taken from so many windows; more change them by less than noise.
+STATISTICS_WINDOWS = 256
+# A rare label weighs at most so much more than it would without weights.
+MOST_WEIGHT = 10.0
+# A checkpoint costs a write to disk, which an epoch of some milliseconds should not wait for.
+CHECKPOINT_EACH_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learnt:
+    """A trained network and how it came about.
+
+    Attributes:
+        network: with the weights of the best epoch, in evaluation mode.
+        about: what `FusionNetwork` is built from again, as JSON types: see `network_from`.
+        history: a row of numbers for each epoch.
+        best_epoch: counted from 1.
+    """
+
+    network: FusionNetwork | NetworkWithTail
+    about: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    best_epoch: int
+
+    @property
+    def fusion(self) -> FusionNetwork:
+        """What judges features, without blocks of the image encoder that learnt too."""
+        whole = self.network
+        return whole.network if isinstance(whole, NetworkWithTail) else whole
+
+    @property
+    def tail(self) -> ImageTail | None:
+        """The blocks of the image encoder that learnt too."""
+        return self.network.tail if isinstance(self.network, NetworkWithTail) else None
+
+
+def learn(
+    samples: Sequence[Sample],
+    encoded: Sequence[Encoded],
+    labels: Sequence[str],
+    recipe: Recipe,
+    *,
+    multi_label: bool,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> Learnt:
+    """Train on the samples whose split is `train`; those of `val` say when to stop.
+
+    Without any of `val` the recipe's epochs are all run. With `checkpoint` the training goes on
+    from that file where it is there, and leaves it there; of several processes the first writes it.
+
+    Raises:
+        DataError: there is nothing to train on, or the loss is no number any more.
+        OutputError: the checkpoint cannot be written.
+    """
+    train = [i for i, sample in enumerate(samples) if sample.split == "train"]
+    held_out = [i for i, sample in enumerate(samples) if sample.split == "val"]
+    if not train:
+        raise DataError("no sample is left to train on")
+    about = _about(recipe, [encoded[i] for i in train], len(labels), multi_label)
+    torch.manual_seed(seed)
+    network = _network(recipe, about)
+    tokens = tokens_from(about)
+    streams = list(recipe.streams)
+    learnt_from = examples([encoded[i] for i in train], train, streams, tokens)
+    judged = None
+    if held_out:
+        judged = examples([encoded[i] for i in held_out], held_out, streams, tokens)
+    _fit_statistics(network, learnt_from, seed)
+    network.to(device)
+    weigh = train if recipe.optimisation.class_weights else []
+    targets = targets_of(samples, labels, multi_label, weigh)
+    progress = begin(network, recipe.optimisation)
+    if checkpoint is not None:
+        if checkpoint.exists():
+            load_checkpoint(checkpoint, progress)
+        if rank()[0] == 0:
+            on_epoch = _with_checkpoints(checkpoint, on_epoch)
+    fit(
+        progress,
+        learnt_from,
+        judged,
+        targets,
+        recipe.optimisation,
+        seed=seed,
+        device=device,
+        on_epoch=on_epoch,
+    )
+    network.load_state_dict(progress.best)
+    network.eval()
+    return Learnt(network, about, progress.history, progress.best_epoch)
+
+
+def probabilities(
+    learnt: Learnt, encoded: Sequence[Encoded], *, multi_label: bool, device: torch.device
+) -> np.ndarray:
+    """Return the probabilities of samples, the mean over their windows: float64 [S, C]."""
+    streams = [stream["name"] for stream in learnt.about["streams"]]
+    shown = examples(encoded, range(len(encoded)), streams, tokens_from(learnt.about))
+    network = learnt.network.to(device)
+    return predict(network, shown, len(encoded), device, multi_label)
+
+
+def targets_of(
+    samples: Sequence[Sample], labels: Sequence[str], multi_label: bool, weigh: Sequence[int] = ()
+) -> Targets:
+    """Return what is right for the samples.
+
+    `weigh`: the samples whose counts make rare labels weigh more; none: all labels weigh 1.
+    """
+    number = {label: i for i, label in enumerate(labels)}
+    several = np.zeros((len(samples), len(labels)), np.float32)
+    for row, sample in zip(several, samples, strict=True):
+        row[[number[label] for label in sample.labels if label in number]] = 1
+    weight = np.ones(len(labels), np.float32)
+    if weigh:
+        counts = np.maximum(1, several[list(weigh)].sum(axis=0))
+        if multi_label:
+            weight = (len(weigh) - counts).clip(1) / counts
+        else:
+            weight = len(weigh) / (len(labels) * counts)
+        weight = weight.clip(1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
+    truth = torch.from_numpy(several if multi_label else several.argmax(axis=1))
+    return Targets(truth, torch.from_numpy(weight))
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Return the recipe with another number of epochs."""
+    return replace(recipe, optimisation=replace(recipe.optimisation, epochs=epochs))
+
+
+def train_last(recipe: Recipe) -> int:
+    """Return how many of the image encoder's last blocks learn."""
+    return recipe.streams["image"].options.get("train_last", 0) if "image" in recipe.streams else 0
+
+
+def _about(
+    recipe: Recipe, encoded: Sequence[Encoded], labels: int, multi_label: bool
+) -> dict[str, Any]:
+    """Return what the network is made of, as JSON types."""
+    about: dict[str, Any] = {
+        "kind": "fusion",
+        "streams": [],
+        "temporal": recipe.temporal,
+        "fusion": recipe.fusion,
+        "width": recipe.width,
+        "layers": recipe.layers,
+        "dropout": recipe.dropout,
+        "outputs": labels,
+        "multi_label": multi_label,
+        "rate_hz": recipe.rate_hz,
+        "window_s": recipe.window_s,
+    }
+    for name, stream in recipe.streams.items():
+        shape: dict[str, Any] = {"name": name, "front_end": stream.front_end}
+        if name == "text" and stream.encoder == "words":
+            about["vocabulary"] = list(build_vocabulary([one.text for one in encoded]))
+            shape |= {"kind": "tokens", "width": 1, "vocabulary": len(about["vocabulary"])}
+        else:
+            value = encoded[0].windows[0].values[name]  # [T, D] or [T, C, H, W]
+            kind = "features" if value.ndim == 2 else "patches"
+            shape |= {"kind": kind, "width": int(np.prod(value.shape[1:]))}
+            shape["channels"] = value.shape[1] if kind == "patches" else 1
+        if name == "image" and train_last(recipe):
+            shape["width"] = catalogue.entry(stream.encoder).width
+        about["streams"].append(shape)
+    return about
+
+
+def _network(recipe: Recipe, about: Mapping[str, Any]) -> FusionNetwork | NetworkWithTail:
+    network = network_from(about)
+    if not (last := train_last(recipe)):
+        return network
+    from vmm_cli.encoders.trained_image import load_tail
+
+    return NetworkWithTail(load_tail(recipe.streams["image"].encoder, last), network)
+
+
+def _fit_statistics(network: FusionNetwork | NetworkWithTail, train: Examples, seed: int) -> None:
+    """Tell the front ends the mean and the spread of what they will see."""
+    rows = np.random.default_rng(seed).permutation(len(train))[:STATISTICS_WINDOWS]
+    values, masks, _ = train.batch(np.sort(rows), torch.device("cpu"))
+    network.fit_statistics(values, masks)
+
+
+def _with_checkpoints(
+    path: Path, on_epoch: Callable[[Progress], None]
+) -> Callable[[Progress], None]:
+    written = time.monotonic()
+
+    def after(progress: Progress) -> None:
+        nonlocal written
+        if time.monotonic() - written >= CHECKPOINT_EACH_S:
+            save_checkpoint(path, progress)
+            written = time.monotonic()
+        on_epoch(progress)
+
+    return after

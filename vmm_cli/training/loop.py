@@ -1,0 +1,302 @@
+"""The training loop: one network, its examples, AdamW.
+
+Everything random follows from the seed and the number of the epoch, so a run that was stopped goes
+on as if it never had been. Several processes (`torchrun --nproc-per-node 2 -m vmm_cli train ...`)
+each take a share of every batch; but for what dropout draws they learn what one would.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vmm_cli.errors import DataError
+from vmm_cli.judge import Examples, window_probabilities
+from vmm_cli.training.augment import drop_streams, mix
+from vmm_cli.training.processes import add_up_shares, rank, share
+from vmm_cli.training.recipe import Optimisation
+
+# Blocks of the image encoder that learn too were trained on a million pictures: they are to move
+# little while what is new learns.
+TAIL_PREFIX, TAIL_PART = "tail.", 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What is right.
+
+    Attributes:
+        truth: by sample, int64 [S] of one label each, or float32 [S, C] of several.
+        class_weight: float32 [C], how much a mistake on each label costs.
+    """
+
+    truth: Tensor
+    class_weight: Tensor
+
+    @property
+    def multi_label(self) -> bool:
+        """Tell whether a sample can have several labels."""
+        return self.truth.ndim == 2
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a training is; what a checkpoint holds besides the optimiser.
+
+    Attributes:
+        epoch: how many are done.
+        best_epoch: the one, counted from 1, that `best` is from; 0: none yet.
+        history: a row of numbers for each epoch.
+    """
+
+    network: nn.Module
+    average: dict[str, Tensor] | None
+    optimiser: torch.optim.Optimizer
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def begin(network: nn.Module, recipe: Optimisation) -> Progress:
+    """Return a training that has not begun."""
+    average = {k: v.clone() for k, v in network.state_dict().items()} if recipe.ema else None
+    groups = _parameter_groups(network, recipe.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    return Progress(network, average, optimiser)
+
+
+def fit(
+    progress: Progress,
+    train: Examples,
+    held_out: Examples | None,
+    targets: Targets,
+    recipe: Optimisation,
+    *,
+    seed: int,
+    device: torch.device,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> None:
+    """Train until the recipe's last epoch, or until `held_out` has not got better for long.
+
+    `progress.best` then holds the weights of the epoch with the lowest loss on `held_out`; without
+    `held_out` those of the last epoch. `on_epoch` is called after each.
+
+    Raises:
+        DataError: the loss is no number any more; the message names the epoch and the batch.
+    """
+    steps = math.ceil(len(train) / recipe.batch)
+    while progress.epoch < recipe.epochs:
+        idle = progress.epoch - progress.best_epoch
+        if held_out is not None and progress.best_epoch and idle >= recipe.patience:
+            break
+        began = time.monotonic()
+        loss = _epoch(progress, train, targets, recipe, steps, seed, device)
+        progress.epoch += 1
+        row = {"epoch": progress.epoch, "train_loss": loss}
+        judge = _averaged(progress)
+        if held_out is not None:
+            row |= _held_out(judge, held_out, targets, device)
+        row["seconds"] = round(time.monotonic() - began, 4)
+        progress.history.append(row)
+        watched = row.get("val_loss", -progress.epoch)
+        if math.isnan(watched):
+            raise _no_number(watched, f"on the samples of val after epoch {progress.epoch}")
+        if watched < progress.best_loss:
+            progress.best_loss, progress.best_epoch = watched, progress.epoch
+            progress.best = {k: v.detach().cpu().clone() for k, v in judge.state_dict().items()}
+        on_epoch(progress)
+
+
+def _epoch(
+    progress: Progress,
+    train: Examples,
+    targets: Targets,
+    recipe: Optimisation,
+    steps: int,
+    seed: int,
+    device: torch.device,
+) -> float:
+    """Run one epoch; return the mean training loss."""
+    # Spread, as neighbouring seeds give PyTorch's generator related numbers.
+    fresh = int(np.random.SeedSequence([seed, progress.epoch]).generate_state(1)[0])
+    torch.manual_seed(fresh + rank()[0])  # dropout: the shares of a batch are not to be alike
+    draw = np.random.default_rng(fresh)
+    order = draw.permutation(len(train))
+    progress.network.train()
+    total = weight = 0.0
+    for step in range(steps):
+        rate = _learning_rate(progress.epoch * steps + step, recipe.epochs * steps, recipe)
+        for group in progress.optimiser.param_groups:
+            group["lr"] = rate * group["part"]
+        rows = order[step * recipe.batch : (step + 1) * recipe.batch]
+        loss, counted = _step(progress, train, targets, recipe, rows, draw, device)
+        if not math.isfinite(loss):
+            where = f"in epoch {progress.epoch + 1}, batch {step + 1} of {steps}"
+            raise _no_number(loss, where)
+        total += loss * counted
+        weight += counted
+    return total / weight
+
+
+def _no_number(loss: float, where: str) -> DataError:
+    return DataError(
+        f"the loss is {loss} {where}; try --set optimisation.learning_rate with less than the "
+        "recipe says, and look at the data with --check"
+    )
+
+
+def _step(
+    progress: Progress,
+    train: Examples,
+    targets: Targets,
+    recipe: Optimisation,
+    rows: np.ndarray,
+    draw: np.random.Generator,
+    device: torch.device,
+) -> tuple[float, float]:
+    """Learn from one batch; return its loss and how much it counts for."""
+    values, masks, grid = train.batch(rows, device)
+    drop_streams(masks, recipe.stream_dropout, draw)
+    wanted = _one_hot(targets, train.sample[rows]).to(device)  # [B, C]
+    counts = torch.from_numpy(train.weight[rows]).to(device)
+    if recipe.mixup > 0:
+        values, wanted = mix(values, masks, wanted, recipe.mixup, draw)
+    mine = share(len(rows))
+    counted = float(counts.sum())
+    loss = torch.zeros((), device=device)
+    progress.optimiser.zero_grad(set_to_none=True)
+    if len(rows[mine]):  # a last, small batch may have nothing for some of many processes
+        logits = progress.network(
+            {s: v[mine] for s, v in values.items()},
+            {s: m[mine] for s, m in masks.items()},
+            grid[mine],
+        )
+        losses = _losses(logits, wanted[mine], targets, recipe.label_smoothing)
+        loss = (losses * counts[mine]).sum() / counted
+        loss.backward()  # type: ignore[no-untyped-call]
+    value = add_up_shares(progress.network, loss)
+    nn.utils.clip_grad_norm_(progress.network.parameters(), recipe.clip)
+    progress.optimiser.step()
+    if progress.average is not None:
+        _move_average(progress.average, progress.network, recipe.ema)
+    return value, counted
+
+
+def predict(
+    network: nn.Module, examples: Examples, samples: int, device: torch.device, multi_label: bool
+) -> np.ndarray:
+    """Return each sample's probabilities, the mean over its windows: float64 [samples, C].
+
+    Rows of samples that `examples` has no window of are NaN.
+    """
+    chances = window_probabilities(network, examples, device, multi_label)  # [N, C]
+    total = np.zeros((samples, chances.shape[1]))
+    weight = np.zeros(samples)
+    np.add.at(total, examples.sample, chances * examples.weight[:, None])
+    np.add.at(weight, examples.sample, examples.weight)
+    with np.errstate(invalid="ignore"):
+        mean: np.ndarray = total / weight[:, None]
+    return mean
+
+
+def _averaged(progress: Progress) -> nn.Module:
+    """Return the network with averaged weights where there are some."""
+    if progress.average is None:
+        return progress.network
+    network = copy.deepcopy(progress.network)
+    network.load_state_dict(progress.average)
+    return network
+
+
+def _held_out(
+    network: nn.Module,
+    examples: Examples,
+    targets: Targets,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return loss and accuracy on samples that were not learnt from."""
+    chances = predict(network, examples, len(targets.truth), device, targets.multi_label)
+    there = np.unique(examples.sample)
+    likely = torch.from_numpy(chances[there]).clamp(1e-7, 1 - 1e-7)
+    truth = targets.truth[there]
+    if targets.multi_label:
+        loss = functional.binary_cross_entropy(likely, truth.double())
+        right = ((likely > 0.5) == (truth > 0.5)).all(dim=1)
+    else:
+        weight = targets.class_weight.double()[truth]
+        loss = -(likely.log()[torch.arange(len(truth)), truth] * weight).sum() / weight.sum()
+        right = likely.argmax(dim=1) == truth
+    return {"val_loss": float(loss), "val_accuracy": float(right.double().mean())}
+
+
+# --- the parts of a step -----------------------------------------------------------------------
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return AdamW's groups; `part`: of the learning rate.
+
+    Only matrices decay: biases and gains gain nothing by it.
+    """
+    groups = []
+    for is_tail in (False, True):
+        for is_matrix in (True, False):
+            chosen = [
+                parameter
+                for name, parameter in network.named_parameters()
+                if parameter.requires_grad
+                and name.startswith(TAIL_PREFIX) == is_tail
+                and (parameter.ndim > 1) == is_matrix
+            ]
+            decay, part = weight_decay if is_matrix else 0.0, TAIL_PART if is_tail else 1.0
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "part": part})
+    return groups
+
+
+def _learning_rate(step: int, steps: int, recipe: Optimisation) -> float:
+    """Rise linearly, then fall along half a cosine to zero (Loshchilov, Hutter 2017)."""
+    rising = max(1, round(recipe.warmup * steps))
+    if step < rising:
+        return recipe.learning_rate * (step + 1) / rising
+    done = (step - rising) / max(1, steps - rising)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _one_hot(targets: Targets, samples: np.ndarray) -> Tensor:
+    truth = targets.truth[samples]
+    if targets.multi_label:
+        return truth
+    return functional.one_hot(truth, len(targets.class_weight)).float()
+
+
+def _losses(logits: Tensor, wanted: Tensor, targets: Targets, smoothing: float) -> Tensor:
+    """Return the loss of each row: cross-entropy, or its mean over labels if there are several."""
+    weight = targets.class_weight.to(logits.device)
+    if targets.multi_label:
+        wanted = wanted * (1 - smoothing) + smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(
+            logits, wanted, pos_weight=weight, reduction="none"
+        )
+        return losses.mean(dim=1)
+    wanted = wanted * (1 - smoothing) + smoothing / wanted.shape[1]
+    return -(wanted * weight * logits.log_softmax(dim=1)).sum(dim=1)
+
+
+def _move_average(average: dict[str, Tensor], network: nn.Module, keep: float) -> None:
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                average[name].lerp_(value, 1 - keep)
+            else:
+                average[name].copy_(value)

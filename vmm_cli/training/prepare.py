@@ -1,0 +1,118 @@
+"""What a training works on: the samples that could be read, encoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+
+from vmm_cli.encoders.streams import Encoded, StreamPlan, encoder_spec
+from vmm_cli.errors import DataError, InputError
+from vmm_cli.training.encoding import encode_samples
+from vmm_cli.training.inspection import Inspection
+from vmm_cli.training.learn import train_last
+from vmm_cli.training.processes import rank
+from vmm_cli.training.recipe import Recipe
+from vmm_cli.training.samples import DataSet, with_samples
+from vmm_cli.training.splits import check_for_training, with_validation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Samples of a data set with all that a recipe wants of them.
+
+    Attributes:
+        encoded: by sample.
+        contents: what stands for a file's content, by path; see `splits.with_validation`.
+        streams: how many samples have each stream of the recipe.
+    """
+
+    data: DataSet
+    encoded: Sequence[Encoded]
+    contents: Mapping[Path, str]
+    plan: StreamPlan
+    streams: Mapping[str, int]
+
+
+def plan_for(recipe: Recipe) -> StreamPlan:
+    """Return what a recipe wants of a video. ModelError: an encoder's weights are not at hand."""
+    window_s = Fraction(str(recipe.window_s))
+    encoders = {
+        stream: encoder_spec(stream, chosen.encoder, window_s)
+        for stream, chosen in recipe.streams.items()
+        if chosen.encoder != "words"  # they are numbered once all texts are known
+    }
+    rate_hz = Fraction(str(recipe.rate_hz))
+    return StreamPlan(encoders, rate_hz, window_s, train_last=train_last(recipe))
+
+
+def prepare(
+    inspection: Inspection,
+    recipe: Recipe,
+    *,
+    seed: int,
+    folds: bool,
+    jobs: int,
+    use_store: bool,
+    max_pixels: int,
+    on_encoded: Callable[[int, int], None],
+    on_warning: Callable[[str], None],
+) -> Prepared:
+    """Divide a data set, unless `folds` does that later, and encode what is trained with.
+
+    Raises:
+        DataError: it cannot be trained on.
+        ModelError: an encoder's weights are not at hand.
+    """
+    data = inspection.dataset
+    if not folds:
+        data = with_validation(data, seed=seed, contents=inspection.contents)
+        data = with_samples(data, (s for s in data.samples if s.split != "test"))
+        check_for_training(data)
+    plan = plan_for(recipe)
+    several = torch.distributed.is_initialized()
+    if several and rank()[0] > 0:
+        torch.distributed.barrier()  # the first process fills the store for all
+    found = encode_samples(
+        data.samples,
+        plan,
+        with_text="text" in recipe.streams,
+        jobs=jobs,
+        use_store=use_store,
+        max_pixels=max_pixels,
+        on_progress=on_encoded,
+    )
+    if several and rank()[0] == 0:
+        torch.distributed.barrier()
+    samples, encoded, left_out = [], [], []
+    streams: Counter[str] = Counter(dict.fromkeys(recipe.streams, 0))
+    for sample, one in zip(data.samples, found, strict=True):
+        there = present(one) & recipe.streams.keys() if isinstance(one, Encoded) else set()
+        if there and isinstance(one, Encoded):
+            samples.append(sample)
+            encoded.append(one)
+            streams.update(there)
+            continue
+        reason = f"has no {', '.join(recipe.streams)}"
+        if isinstance(one, InputError):
+            reason = f"{one.code}: {one.message}"
+        left_out.append(f"{sample.name}: left out: {reason}")
+        on_warning(left_out[-1])
+    if not samples:
+        raise DataError(f"{data.source}: no sample can be used: {left_out[0]}")
+    for stream in (stream for stream, count in streams.items() if not count):
+        on_warning(f"no sample has {stream}: the model learns nothing from it")
+    data = with_samples(data, samples)
+    if not folds:
+        check_for_training(data)
+    return Prepared(data, encoded, inspection.contents, plan, streams)
+
+
+def present(one: Encoded) -> set[str]:
+    """Return the streams that a sample has."""
+    streams = {s for window in one.windows for s, mask in window.masks.items() if mask.any()}
+    return streams | {"text"} if one.text.strip() else streams

@@ -1,0 +1,417 @@
+"""Recipes: which streams and networks a model is made of, and how it is trained.
+
+A recipe is a short YAML file; what it does not say has a default. Nothing here loads torch: the
+names of networks are repeated, and a test holds them against the networks themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vmm_cli.cli.suggest import did_you_mean
+from vmm_cli.encoders.grid import MAX_STEPS
+from vmm_cli.errors import RecipeError
+
+RECIPES = Path(__file__).parent / "recipes"
+SUFFIXES = (".yaml", ".yml")
+
+TEMPORAL = ("mean", "lstm", "gru", "transformer", "tcn")
+FUSION = ("concat", "weighted", "gated", "attention", "graph")
+FRONT_ENDS: tuple[str, ...] = ("identity", "change", "identity-change", "cnn", "lstm")
+
+# By stream; the first is the default. The catalogue adds those with weights of their own.
+ENCODERS = {
+    "image": ("efficientnet-lite0",),
+    "motion": ("motion-crop",),
+    "audio": ("log-mel-statistics", "log-mel"),
+    "text": ("words", "sentences"),
+}
+# What an encoder gives says which front ends can take it; the first is the default. Those that are
+# not named here give features.
+_OF_FEATURES = ("identity", "change", "identity-change")
+_FRONT_ENDS_OF = {
+    "motion-crop": ("change", "identity", "identity-change"),  # change is what it was made for
+    "log-mel": ("cnn",),
+    "words": ("lstm",),
+    "sentences": ("identity",),  # one sentence holds at every time: it never changes
+}
+
+
+@dataclass(frozen=True)
+class StreamRecipe:
+    """One stream: its encoder, its front end, and numbers that only this stream knows.
+
+    Options: `train_last` of image: how many of the encoder's last blocks learn too (0: it stays
+    as it is).
+    """
+
+    encoder: str
+    front_end: str
+    options: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How the network is trained.
+
+    Attributes:
+        epochs: at most.
+        batch: windows a step; a sample no longer than a window is one.
+        learning_rate: the highest; AdamW's.
+        weight_decay: AdamW's.
+        warmup: the part of all steps in which the learning rate rises; then it falls as a cosine.
+        clip: the largest norm of the gradients.
+        label_smoothing: the part of the target that is spread over all labels.
+        mixup: alpha of the Beta distribution that features are mixed by; 0: off.
+        ema: decay per step of the moving average of the weights; 0: off.
+        patience: epochs without improvement on validation after which training stops.
+        stream_dropout: how likely a stream is left out of a sample.
+        class_weights: whether samples of rare labels count more.
+    """
+
+    epochs: int = 40
+    batch: int = 16
+    learning_rate: float = 1e-4  # ten times as much overfits 200 clips within 3 epochs
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    clip: float = 1.0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    ema: float = 0.0
+    patience: int = 10
+    stream_dropout: float = 0.2
+    class_weights: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model that can be trained.
+
+    Attributes:
+        rate_hz: steps a second of the grid on which the streams meet.
+        window_s: seconds of video that are judged at once.
+        streams: by name, in the model's order.
+        temporal, fusion: one of `TEMPORAL` and of `FUSION`.
+        width: of the network inside; layers: of the temporal network.
+        dropout: the part of the values that is dropped in training.
+    """
+
+    name: str
+    description: str
+    streams: Mapping[str, StreamRecipe]
+    rate_hz: float = 4.0
+    window_s: float = 5.0
+    temporal: str = "mean"
+    fusion: str = "concat"
+    width: int = 128
+    layers: int = 1
+    dropout: float = 0.5
+    optimisation: Optimisation = field(default_factory=Optimisation)
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The numbers that make sense for a key, both ends included."""
+
+    low: float
+    high: float
+    whole: bool = False
+
+
+_NUMBERS = {
+    "rate_hz": _Range(0.01, 60),
+    "window_s": _Range(0.04, 3600),
+    "width": _Range(8, 4096, whole=True),
+    "layers": _Range(1, 16, whole=True),
+    "dropout": _Range(0, 0.95),
+}
+_OPTIMISATION_NUMBERS = {
+    "epochs": _Range(1, 100_000, whole=True),
+    "batch": _Range(1, 65_536, whole=True),
+    "learning_rate": _Range(1e-8, 10),
+    "weight_decay": _Range(0, 10),
+    "warmup": _Range(0, 0.9),
+    "clip": _Range(1e-6, 1e6),
+    "label_smoothing": _Range(0, 0.9),
+    "mixup": _Range(0, 10),
+    "ema": _Range(0, 0.99999),
+    "patience": _Range(1, 100_000, whole=True),
+    "stream_dropout": _Range(0, 0.9),
+}
+_OPTIONS = {"image": {"train_last": _Range(0, 16, whole=True)}}  # so many blocks it has
+_CAN_LEARN = "efficientnet-lite0"
+
+# YAML's aliases make lists that are short in a file and endless when written out.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 4, 4
+
+
+def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return a recipe that ships with vmm, or that of a YAML file, with some keys set anew.
+
+    Args:
+        overrides: such as `optimisation.epochs=5`; the value is read as YAML.
+
+    Raises:
+        RecipeError: there is none, or it is wrong; the message has all its mistakes.
+    """
+    path = _find(name_or_file)
+    content = _read(path)
+    mistakes: list[str] = []
+    content["streams"] = _by_name(content.get("streams"))
+    for override in overrides:
+        _override(content, override, mistakes)
+    recipe = _recipe(content, path.stem, mistakes)
+    if recipe is None or mistakes:
+        raise RecipeError(f"recipe {name_or_file!r}: {_numbered(mistakes)}")
+    return recipe
+
+
+def list_recipes() -> tuple[tuple[str, str], ...]:
+    """Return names and descriptions of the recipes that ship with vmm, the default first."""
+    found = [
+        (path.stem, str(_read(path).get("description", ""))) for path in RECIPES.glob("*.yaml")
+    ]
+    return tuple(sorted(found, key=lambda entry: (entry[0] != "default", entry[0])))
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """Return the recipe with all its values as YAML, from which `load_recipe` makes the same."""
+    content = asdict(recipe)
+    for stream in content["streams"].values():
+        stream |= stream.pop("options")
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def encoder_choices(stream: str) -> tuple[str, ...]:
+    """Return the encoders of a stream, the default first."""
+    from vmm_cli.encoders import catalogue
+
+    known = ENCODERS[stream]
+    listed = (name for name, entry in catalogue.ENCODERS.items() if entry.stream == stream)
+    return (*known, *sorted(name for name in listed if name not in known))
+
+
+def front_end_choices(encoder: str) -> tuple[str, ...]:
+    """Return the front ends that can take what an encoder gives, the default first."""
+    return _FRONT_ENDS_OF.get(encoder, _OF_FEATURES)
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def _find(name_or_file: str) -> Path:
+    names = [path.stem for path in RECIPES.glob("*.yaml")]
+    if name_or_file in names:
+        return RECIPES / f"{name_or_file}.yaml"
+    path = Path(name_or_file)
+    if path.suffix.lower() in SUFFIXES or path.is_file():
+        return path
+    hint = did_you_mean(name_or_file, names) or "."
+    raise RecipeError(
+        f"no recipe named {name_or_file!r}{hint} "
+        "See `vmm models list --recipes`, or name a .yaml file"
+    )
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise RecipeError(f"recipe {path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"recipe {path}: is not readable as YAML: {reason}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"recipe {path}: holds no keys with values")
+    return content
+
+
+def _override(content: dict[Any, Any], override: str, mistakes: list[str]) -> None:
+    """Set one key of a recipe's content, in place."""
+    key, equals, text = override.partition("=")
+    *outer, last = key.strip().split(".")
+    if not equals or not all((*outer, last)):
+        mistakes.append(f"{override!r} sets nothing; write key=value, such as fusion=gated")
+        return
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        mistakes.append(f"{override!r}: the value is not readable as YAML")
+        return
+    inner = content
+    for name in outer:
+        below = inner.get(name)
+        if below is not None and not isinstance(below, dict):
+            mistakes.append(f"{override!r}: {name} has a value, and nothing inside")
+            return
+        # Copied: YAML's aliases make one mapping stand in two places.
+        inner[name] = inner = copy.copy(below) if below is not None else {}
+    inner[last] = value if outer or last != "streams" else _by_name(value)
+
+
+def _by_name(streams: object) -> object:
+    """Return streams that are listed by their names alone as keys without values."""
+    if isinstance(streams, list) and all(isinstance(name, str) for name in streams):
+        return dict.fromkeys(streams)
+    return streams
+
+
+def _numbered(mistakes: Sequence[str]) -> str:
+    if len(mistakes) == 1:
+        return mistakes[0]
+    listed = " ".join(f"({i}) {mistake}" for i, mistake in enumerate(mistakes, start=1))
+    return f"{len(mistakes)} mistakes: {listed}"
+
+
+# --- checks: each adds what is wrong to `mistakes` and goes on -----------------------------------
+
+
+def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recipe | None:
+    """Return the recipe; where something is wrong, None or one that must not be used."""
+    _refuse_unknown(content, [f.name for f in fields(Recipe)], "", mistakes)
+    streams = _streams(content.get("streams"), mistakes)
+    values: dict[str, Any] = _numbers(content, _NUMBERS, "", mistakes)
+    for key, choices in (("temporal", TEMPORAL), ("fusion", FUSION)):
+        values[key] = _choice(content.get(key, choices[0]), choices, key, mistakes)
+    mistakes += (
+        f"{key}: {_SHORT.repr(content[key])} is not a line of text"
+        for key in ("name", "description")
+        if not (isinstance(text := content.get(key, ""), str) and text.isprintable())
+    )
+    values["optimisation"] = _optimisation(content.get("optimisation"), mistakes)
+    if mistakes:
+        return None
+    recipe = Recipe(
+        name=content.get("name", name),
+        description=content.get("description", ""),
+        streams=streams,
+        **values,
+    )
+    steps = Fraction(str(recipe.rate_hz)) * Fraction(str(recipe.window_s))
+    if steps % 2:  # a window begins half a window after another: on a step of the common grid
+        mistakes.append(
+            f"window_s {recipe.window_s:g} at rate_hz {recipe.rate_hz:g} has {float(steps):g} "
+            "steps; it must be an even whole number"
+        )
+    if recipe.rate_hz * recipe.window_s > MAX_STEPS:
+        mistakes.append(
+            f"window_s {recipe.window_s:g} at rate_hz {recipe.rate_hz:g} has more than "
+            f"{MAX_STEPS} steps; make one of them smaller"
+        )
+    return recipe
+
+
+def _streams(content: object, mistakes: list[str]) -> dict[str, StreamRecipe]:
+    if not isinstance(content, dict) or not content:
+        shown = "" if content is None else f" {_SHORT.repr(content)}"
+        mistakes.append(f"streams:{shown} names no stream; there are {', '.join(ENCODERS)}")
+        return {}
+    found = {}
+    for stream, inner in content.items():
+        where = f"streams.{stream}"
+        if stream not in ENCODERS:
+            mistakes.append(_no_choice(stream, ENCODERS, "streams"))
+        elif inner is not None and not isinstance(inner, dict):
+            mistakes.append(f"{where}: {_SHORT.repr(inner)} is not keys with values")
+        else:
+            found[stream] = _stream(stream, inner or {}, where, mistakes)
+    return found
+
+
+def _stream(
+    stream: str, content: Mapping[Any, Any], where: str, mistakes: list[str]
+) -> StreamRecipe:
+    ranges = _OPTIONS.get(stream, {})
+    _refuse_unknown(content, ["encoder", "front_end", *ranges], f"{where}.", mistakes)
+    encoders, choices = encoder_choices(stream), FRONT_ENDS
+    encoder = content.get("encoder", encoders[0])
+    if encoder not in encoders:
+        mistakes.append(_no_choice(encoder, encoders, f"{where}.encoder"))
+    else:
+        choices = front_end_choices(encoder)
+    front_end = content.get("front_end", choices[0])
+    if front_end in FRONT_ENDS and front_end not in choices:
+        mistakes.append(
+            f"{where}.front_end: {front_end!r} cannot take what the encoder {encoder!r} gives; "
+            f"{' and '.join(choices)} can"
+        )
+    elif front_end not in FRONT_ENDS:
+        mistakes.append(_no_choice(front_end, choices, f"{where}.front_end"))
+    options = _numbers(content, ranges, f"{where}.", mistakes)
+    if options.get("train_last") and encoder != _CAN_LEARN:
+        mistakes.append(f"{where}.train_last: only blocks of {_CAN_LEARN!r} can learn")
+    return StreamRecipe(encoder, front_end, options)
+
+
+def _optimisation(content: object, mistakes: list[str]) -> Optimisation:
+    if content is None:
+        return Optimisation()
+    if not isinstance(content, dict):
+        mistakes.append(f"optimisation: {_SHORT.repr(content)} is not keys with values")
+        return Optimisation()
+    _refuse_unknown(content, [f.name for f in fields(Optimisation)], "optimisation.", mistakes)
+    values: dict[str, Any] = _numbers(content, _OPTIMISATION_NUMBERS, "optimisation.", mistakes)
+    if "class_weights" in content:
+        values["class_weights"] = content["class_weights"]
+        if not isinstance(content["class_weights"], bool):
+            shown = _SHORT.repr(content["class_weights"])
+            mistakes.append(f"optimisation.class_weights: {shown} is not true or false")
+    return Optimisation(**values)
+
+
+def _numbers(
+    content: Mapping[Any, Any], ranges: Mapping[str, _Range], where: str, mistakes: list[str]
+) -> dict[str, Any]:
+    """Return the numbers that are given and right; the others have their defaults."""
+    found = {}
+    for key in (key for key in ranges if key in content):
+        number = _number(content[key], ranges[key])
+        if number is None:
+            kind = "a whole number" if ranges[key].whole else "a number"
+            span = f"from {ranges[key].low:g} to {ranges[key].high:g}"
+            mistakes.append(f"{where}{key}: {_SHORT.repr(content[key])} is not {kind} {span}")
+        else:
+            found[key] = number
+    return found
+
+
+def _number(value: object, allowed: _Range) -> float | int | None:
+    """Return a value as a number of a range, None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)  # YAML takes 1e-3 for text, since it has no point
+    except (ValueError, OverflowError):
+        return None
+    if not allowed.low <= number <= allowed.high or (allowed.whole and not number.is_integer()):
+        return None
+    return int(number) if allowed.whole else number
+
+
+def _choice(value: object, choices: Sequence[str], where: str, mistakes: list[str]) -> str:
+    if isinstance(value, str) and value in choices:
+        return value
+    mistakes.append(_no_choice(value, choices, where))
+    return choices[0]
+
+
+def _no_choice(value: object, choices: Iterable[str], where: str) -> str:
+    near = did_you_mean(value, choices) if isinstance(value, str) else ""
+    return f"{where}: {_SHORT.repr(value)} is none of {', '.join(choices)}{near}"
+
+
+def _refuse_unknown(
+    content: Mapping[Any, Any], known: Sequence[str], where: str, mistakes: list[str]
+) -> None:
+    for key in (key for key in content if key not in known):
+        hint = did_you_mean(str(key), known) or f"; there are {', '.join(known)}"
+        mistakes += [f"{where}{key}: there is no such key{hint}"]

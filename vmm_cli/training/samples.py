@@ -1,0 +1,203 @@
+"""What a data set is made of: samples, and the problems found on the way to them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+Level = Literal["error", "warning"]
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+MAX_LISTED = 3  # reasons in one error message; the others look alike
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of a data set: a file, or the span [start_s, end_s) of it, with labels.
+
+    Attributes:
+        path: where the file is.
+        name: what the user calls it: the manifest's text, or the path inside the data folder.
+        labels: sorted; more than one only where the data set is multi-label.
+        split: None where the user gave none.
+        group: what must not be divided between splits, such as the source recording.
+        fold: which part of a cross-validation holds it out.
+        start_s, end_s: seconds on the file's clock; None for its end.
+        text: words that belong to it.
+    """
+
+    path: Path
+    name: str
+    labels: tuple[str, ...]
+    split: Split | None
+    group: str | None
+    fold: str | None
+    start_s: float = 0.0
+    end_s: float | None = None
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.labels or list(self.labels) != sorted(set(self.labels)):
+            raise ValueError(f"labels must be some, sorted, each once, not {self.labels!r}")
+        if not 0 <= self.start_s < (float("inf") if self.end_s is None else self.end_s):
+            raise ValueError(f"no span: [{self.start_s}, {self.end_s}) s")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something about a data set that the user should know.
+
+    Attributes:
+        level: "error" where a row is left out or a measurement would not be honest; else "warning".
+        kind: a short word for programs: missing, unreadable, no_video, duplicate, times, ...
+        where: the file, the manifest's line ("clips.csv:12"), the label or the group.
+    """
+
+    level: Level
+    kind: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclass(frozen=True, repr=False)
+class DataSet:
+    """Labelled samples, and what was wrong with the rest.
+
+    Attributes:
+        source: the folder or manifest it was read from.
+        labels: those that samples have, sorted.
+        multi_label: whether a sample may have several labels.
+        has_groups, has_folds: whether any sample names one.
+    """
+
+    source: Path
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...]
+    multi_label: bool
+    has_groups: bool
+    has_folds: bool
+    problems: tuple[Problem, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"DataSet({str(self.source)!r}: {len(self.samples)} samples, "
+            f"{len(self.labels)} labels, {len(self.problems)} problems)"
+        )
+
+
+def make_dataset(
+    source: Path, samples: Iterable[Sample], *, multi_label: bool, problems: Iterable[Problem]
+) -> DataSet:
+    """Return the data set of these samples; the problems with its labels and groups are added."""
+    samples = tuple(samples)
+    return DataSet(
+        source=source,
+        samples=samples,
+        labels=tuple(sorted({label for sample in samples for label in sample.labels})),
+        multi_label=multi_label,
+        has_groups=any(sample.group is not None for sample in samples),
+        has_folds=any(sample.fold is not None for sample in samples),
+        problems=(*problems, *_problems_of_all(samples)),
+    )
+
+
+def with_samples(
+    dataset: DataSet, samples: Iterable[Sample], problems: Iterable[Problem] = ()
+) -> DataSet:
+    """Return the data set with other samples and further problems."""
+    kept = (problem for problem in dataset.problems if problem.kind not in _KINDS_OF_ALL)
+    return make_dataset(
+        dataset.source,
+        samples,
+        multi_label=dataset.multi_label,
+        problems=(*kept, *problems),
+    )
+
+
+def with_splits(dataset: DataSet, splits: Sequence[Split]) -> DataSet:
+    """Return the data set with these splits, one for each sample in order."""
+    pairs = zip(dataset.samples, splits, strict=True)
+    return replace(dataset, samples=tuple(replace(s, split=split) for s, split in pairs))
+
+
+def group_of(sample: Sample) -> str:
+    """Return what must stay together with the sample: its group, its file where it has none."""
+    return sample.name if sample.group is None else sample.group
+
+
+def nothing_left(source: Path, problems: Sequence[Problem]) -> str:
+    """Say that no sample of a data set can be used, and why."""
+    reasons = [str(problem) for problem in problems if problem.level == "error"]
+    if not reasons:
+        return f"{source}: has no rows"
+    more = f" (and {len(reasons) - MAX_LISTED} more)" if len(reasons) > MAX_LISTED else ""
+    return f"{source}: no sample can be used: {'; '.join(reasons[:MAX_LISTED])}{more}"
+
+
+def label_counts(samples: Iterable[Sample]) -> Counter[str]:
+    """Return how many samples have each label."""
+    return Counter(label for sample in samples for label in sample.labels)
+
+
+# --- what only shows when all samples are looked at ---------------------------------------------
+
+_KINDS_OF_ALL = {"label_case", "one_sample", "unseen_in_train", "group_across_splits", "no_group"}
+
+
+def _problems_of_all(samples: Sequence[Sample]) -> Iterator[Problem]:
+    counts = label_counts(samples)
+    yield from _similar_labels(counts)
+    for label in sorted(label for label, count in counts.items() if count == 1):
+        message = "only one sample has this label; nothing can be measured on it"
+        yield Problem("warning", "one_sample", label, message)
+    yield from _unseen_labels(samples)
+    yield from _groups_problems(samples)
+
+
+def _similar_labels(labels: Iterable[str]) -> Iterator[Problem]:
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        folded = unicodedata.normalize("NFKC", label).casefold()
+        alike["".join(folded.split())].append(label)
+    for first, *others in alike.values():
+        if others:
+            listed = ", ".join(map(repr, others))
+            message = f"differs from {listed} only in case or spaces; they count as different"
+            yield Problem("warning", "label_case", first, message)
+
+
+def _unseen_labels(samples: Sequence[Sample]) -> Iterator[Problem]:
+    seen = label_counts(s for s in samples if s.split in ("train", None))
+    if not any(sample.split == "train" for sample in samples):
+        return  # nothing was called training data: it is chosen later, or none is wanted
+    for label, count in sorted(label_counts(samples).items()):
+        if label not in seen:
+            rows = "1 sample has" if count == 1 else f"{count} samples have"
+            message = f"{rows} this label and none of them is in train"
+            yield Problem("error", "unseen_in_train", label, message)
+
+
+def _groups_problems(samples: Sequence[Sample]) -> Iterator[Problem]:
+    splits: defaultdict[str, set[Split]] = defaultdict(set)
+    without = []
+    for sample in samples:
+        if sample.group is None:
+            without.append(sample)
+        elif sample.split is not None:
+            splits[sample.group].add(sample.split)
+    for group, found in sorted(splits.items()):
+        if len(found) > 1:
+            listed = " and ".join(split for split in SPLITS if split in found)
+            message = f"this group is in {listed}; what is measured there will look too good"
+            yield Problem("error", "group_across_splits", group, message)
+    if without and len(without) < len(samples):
+        message = f"{len(without)} samples have no group; each file of them is one of its own"
+        yield Problem("warning", "no_group", without[0].name, message)
