@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmm_cli.encoders.features import Features
@@ -18,6 +18,7 @@ lengths = st.fractions(Fraction(1, 10), 30, max_denominator=1000)
 rates = st.fractions(Fraction(1, 4), 25, max_denominator=100)
 
 
+@settings(max_examples=60)
 @given(start=seconds, span=st.fractions(Fraction(1, 100), 200, max_denominator=999), length=lengths)
 def test_windows_cover_what_is_wanted_and_nothing_else(start, span, length):
     end = start + span
@@ -31,6 +32,7 @@ def test_windows_cover_what_is_wanted_and_nothing_else(start, span, length):
     assert all(window.end - window.start <= length for window in found)
 
 
+@settings(max_examples=60)
 @given(start=seconds, span=st.fractions(Fraction(1, 100), 200, max_denominator=999), length=lengths)
 def test_there_are_no_more_windows_than_it_takes(start, span, length):
     found = windows(start, start + span, length)
@@ -38,6 +40,7 @@ def test_there_are_no_more_windows_than_it_takes(start, span, length):
         assert found[-2].end + ROUNDING_S < start + span
 
 
+@settings(max_examples=60)
 @given(start=seconds, length=lengths, stretches=st.integers(1, 9))
 def test_windows_with_even_numbers_abut(start, length, stretches):
     found = windows(start, start + stretches * length, length)[0::2]
@@ -54,6 +57,7 @@ def test_nothing_has_no_window():
         windows(Fraction(3), Fraction(3), Fraction(4))
 
 
+@settings(max_examples=60)
 @given(start=seconds, span=st.fractions(Fraction(1, 100), 60, max_denominator=999), rate=rates)
 def test_a_grid_has_equal_steps_inside_its_window(start, span, rate):
     window = Window(start, start + span)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.training import fabricated
-from vmm_cli.errors import DataError
+from vmm_cli.errors import DataError, OutputError
 from vmm_cli.training import learn as learning
 from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from vmm_cli.training.learn import Learnt, learn
@@ -87,6 +88,19 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     torch.testing.assert_close(
         after.optimiser.state_dict(), before.optimiser.state_dict(), rtol=0, atol=0
     )
+
+
+def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c", stepped(progress()))
+    before = (tmp_path / "c").read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            save_checkpoint(tmp_path / "c", stepped(stepped(progress())))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("c", before)]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from vmm_cli.training.loop import Progress
 from vmm_cli.training.recipe import Recipe, load_recipe
 from vmm_cli.training.run import Listener, TrainRequest, spread, train
 from vmm_cli.training.run_folder import file_name
+from vmm_cli.training.samples import with_samples
 
 FILES = {
     "CARD.md",
@@ -126,6 +127,7 @@ def test_the_same_seed_gives_the_same_weights(looked_at: Inspection, tmp_path: P
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.slow
 def test_folds_are_left_out_in_turn_and_then_all_is_learnt(
     looked_at: Inspection, tmp_path: Path
 ) -> None:
@@ -145,6 +147,14 @@ def test_folds_are_left_out_in_turn_and_then_all_is_learnt(
         counts = json.loads((inner / "metrics.json").read_text())["samples"]
         assert counts["test"] == 4 and counts["val"] >= 2
     assert "3 folds" in (tmp_path / "run" / "CARD.md").read_text()
+
+
+def test_a_group_in_two_folds_is_refused(looked_at: Inspection, tmp_path: Path) -> None:
+    first, *others = looked_at.dataset.samples
+    data = with_samples(looked_at.dataset, [replace(first, fold="B"), *others])
+    with pytest.raises(DataError, match="1 groups lie in several folds, such as 'g0'"):
+        run(replace(looked_at, dataset=data), tmp_path / "run", folds=True)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -295,6 +305,10 @@ def test_folds_must_be_there_and_be_several(looked_at: Inspection, tmp_path: Pat
         data = replace(looked_at.dataset, samples=samples)
         with pytest.raises(DataError, match=message):
             run(replace(looked_at, dataset=data), tmp_path / "run", folds=True)
+    samples = tuple(replace(s, group="one") for s in looked_at.dataset.samples)
+    data = replace(looked_at.dataset, samples=samples)
+    with pytest.raises(DataError, match="lie in several folds, such as 'one'"):
+        run(replace(looked_at, dataset=data), tmp_path / "run", folds=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -311,6 +325,7 @@ def test_what_nothing_can_be_learnt_from_is_left_out(tmp_path: Path) -> None:
     assert sum(metrics["samples"].values()) == 7
 
 
+@pytest.mark.slow
 def test_videos_without_anything_that_the_recipe_wants_are_refused(tmp_path: Path) -> None:
     rows = ["path,label"]
     for i in range(6):
@@ -322,6 +337,7 @@ def test_videos_without_anything_that_the_recipe_wants_are_refused(tmp_path: Pat
         run(found, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_text_alone_is_enough(clips: Path, tmp_path: Path) -> None:
     said = ("a bright square runs to the right", "nothing happens here")
     rows = [f"{clips / f'{i:02}.mp4'},{KINDS[i % 2]},{said[i % 2]}" for i in range(12)]

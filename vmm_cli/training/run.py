@@ -43,8 +43,8 @@ from vmm_cli.training.samples import DataSet, Sample, group_of, with_samples
 from vmm_cli.training.splits import check_for_training, with_validation
 
 SCHEMA = "vmm.train/1"
-# These networks are small: on two cores that others use as well, a second thread, which waits by
-# spinning, made an epoch ten times as long, and on free ones it gained nothing.
+# These networks are small. Measured on two cores that others used too: with a second thread, which
+# waits by spinning, an epoch took more than ten times as long.
 CPU_THREADS = 1
 
 
@@ -135,6 +135,15 @@ def _check_folds(data: DataSet) -> None:
         raise DataError(f"{data.source}: {len(without)} samples have no fold, such as {without[0]}")
     if len({sample.fold for sample in data.samples}) < 2:
         raise DataError(f"{data.source}: there is one fold only, so nothing could be left out")
+    homes: dict[str, set[str | None]] = {}
+    for sample in data.samples:
+        homes.setdefault(group_of(sample), set()).add(sample.fold)
+    divided = [group for group, found in homes.items() if len(found) > 1]
+    if divided:
+        raise DataError(
+            f"{data.source}: {len(divided)} groups lie in several folds, such as {divided[0]!r}; "
+            "give all rows of a group one fold"
+        )
 
 
 def _asked(data: DataSet, request: TrainRequest) -> dict[str, Any]:
