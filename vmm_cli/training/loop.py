@@ -220,10 +220,7 @@ def _averaged(progress: Progress) -> nn.Module:
 
 
 def _held_out(
-    network: nn.Module,
-    examples: Examples,
-    targets: Targets,
-    device: torch.device,
+    network: nn.Module, examples: Examples, targets: Targets, device: torch.device
 ) -> dict[str, float]:
     """Return loss and accuracy on samples that were not learnt from."""
     chances = predict(network, examples, len(targets.truth), device, targets.multi_label)
