@@ -62,7 +62,7 @@ def squares_folder(folder: Path, each: int, **wanted: object) -> Path:
     """Render a folder per class with so many clips in each."""
     for k, kind in enumerate(KINDS):
         for i in range(each):
-            squares_clip(folder / kind / f"{i:02}.mp4", kind, seed=100 * k + i, **wanted)  # type: ignore[arg-type]
+            squares_clip(folder / kind / f"{i:02}.mp4", kind, seed=100 * k + i, **wanted)
     return folder
 
 

@@ -80,6 +80,13 @@ def test_networks_import_torch_and_nothing_of_ours():
             assert tops(names) - {"vmm_cli", "torch"} <= set(sys.stdlib_module_names), name
 
 
+def test_only_the_shell_and_its_entry_know_the_shell():
+    users = {
+        name for name, names in EVER.items() if any(n.startswith("vmm_cli.cli") for n in names)
+    }
+    assert {name for name in users if room(name) != "cli"} == {"vmm_cli.__main__"}
+
+
 def test_analysis_knows_neither_shell_nor_output():
     for name, names in EVER.items():
         if room(name) == "analysis":

@@ -163,8 +163,8 @@ def find(name: str) -> Path:
         )
     known = [*(bundle.name for bundle in list_bundles()), *TORCHVISION]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ModelError(f"no model named {name!r}; {hint}See `vmm models list`")
+    hint = f"did you mean {near[0]!r}? See" if near else "see"
+    raise ModelError(f"no model named {name!r}; {hint} `vmm models list`")
 
 
 def list_bundles() -> tuple[Bundle | BrokenBundle, ...]:

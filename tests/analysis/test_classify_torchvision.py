@@ -28,7 +28,7 @@ from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import at
 
 ensure_torchvision()
-from torchvision.models import get_weight  # noqa: E402
+from torchvision.models import get_weight  # noqa: E402  the cure comes first
 
 PICTURES, CLIPS = "torchvision/resnet18", "torchvision/mc3_18"
 SLOW = [name for name in TORCHVISION if name not in (PICTURES, CLIPS)]

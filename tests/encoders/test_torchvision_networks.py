@@ -21,7 +21,7 @@ from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import count
 
 ensure_torchvision()
-from torchvision.models import get_weight  # noqa: E402
+from torchvision.models import get_weight  # noqa: E402  the cure comes first
 
 CPU = torch.device("cpu")
 QUICK = ("resnet18", "mobilenet_v3_large", "mc3_18")

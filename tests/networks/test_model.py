@@ -160,7 +160,7 @@ def test_each_stream_counts(temporal: str, fusion: str) -> None:
 def test_gradients_are_finite_and_reach_every_weight(temporal: str, fusion: str) -> None:
     net, inputs = network(temporal, fusion).train(), with_garbage(sample(), float("nan"))
     loss = F.cross_entropy(net(*inputs), torch.arange(9) % 3)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for key, parameter in net.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
@@ -191,7 +191,7 @@ def test_eight_samples_are_learnt_by_heart(temporal: str) -> None:
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-2)
     for _ in range(60):
         optimiser.zero_grad()
-        F.cross_entropy(net(values, masks, grid), truth).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(net(values, masks, grid), truth).backward()
         optimiser.step()
     with torch.inference_mode():
         logits = net.eval()(values, masks, grid)
@@ -211,7 +211,7 @@ def test_the_order_of_steps_can_be_learnt(temporal: str) -> None:
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
     for _ in range(50):
         optimiser.zero_grad()
-        F.cross_entropy(net(values, {"image": grid}, grid), truth).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(net(values, {"image": grid}, grid), truth).backward()
         optimiser.step()
     assert (net(values, {"image": grid}, grid).argmax(1) == truth).all()
 

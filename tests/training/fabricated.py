@@ -21,7 +21,7 @@ LABELS = ("fight", "no_fight")
 def sample(number: int, label: str, split: str | None = "train", **more: object) -> Sample:
     labels = tuple(sorted(label.split("|")))
     path = Path(f"{number}.mp4")
-    return Sample(path, path.name, labels, split, None, None, **more)  # type: ignore[arg-type]
+    return Sample(path, path.name, labels, split, None, None, **more)
 
 
 def encoded(
@@ -56,7 +56,7 @@ def data(
     for i in range(count):
         split = "val" if i % 4 == 3 else "train"
         samples.append(sample(i, LABELS[i % 2], split))
-        found.append(encoded(i, 1.0 if i % 2 else -1.0, streams, **more))  # type: ignore[arg-type]
+        found.append(encoded(i, 1.0 if i % 2 else -1.0, streams, **more))
     return samples, found
 
 
@@ -67,4 +67,4 @@ def small(
     listed = ", ".join(streams)
     recipe = load_recipe("frames", [f"streams=[{listed}]", "width=8", "dropout=0.1", *overrides])
     wanted: dict[str, object] = {"epochs": 8, "batch": 6, "learning_rate": 0.02, **optimisation}
-    return replace(recipe, optimisation=replace(Optimisation(), **wanted))  # type: ignore[arg-type]
+    return replace(recipe, optimisation=replace(Optimisation(), **wanted))

@@ -572,7 +572,7 @@ def sample(
 ) -> Sample:
     name = file or f"{number}.mp4"
     place = {"train": "train", "val": "val", "test": "test", None: None}[split]
-    return Sample(Path(name), name, tuple(sorted(set(labels))), place, group, None)  # type: ignore[arg-type]
+    return Sample(Path(name), name, tuple(sorted(set(labels))), place, group, None)
 
 
 def of(samples: Iterable[Sample]) -> DataSet:

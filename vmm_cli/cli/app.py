@@ -25,7 +25,7 @@ from vmm_cli.cli import (
     train,
 )
 from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
-from vmm_cli.cli.suggest import did_you_mean
+from vmm_cli.suggest import did_you_mean
 
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2

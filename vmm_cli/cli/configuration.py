@@ -20,7 +20,7 @@ from typing import Any
 import typer
 
 from vmm_cli import errors
-from vmm_cli.cli.suggest import did_you_mean
+from vmm_cli.suggest import did_you_mean
 
 PATH_KEY = "vmm.configuration"  # where `apply` leaves the file's path in the context's `meta`
 

@@ -26,7 +26,7 @@ from vmm_cli.cli.options import (
     Verbose,
     wants_table,
 )
-from vmm_cli.cli.suggest import did_you_mean
+from vmm_cli.suggest import did_you_mean
 
 SCHEMA = "vmm.doctor/1"
 

@@ -67,7 +67,7 @@ def read_dataset(source: Path, *, group: str | None = None, fold: str | None = N
         try:
             _require_file(source, str(source))
         except _RowError as error:
-            raise DataError(f"the data set {error}") from None
+            raise DataError(f"the data set {error}; give a folder or a manifest") from None
         dataset = _read_manifest(source, columns)
     if not dataset.samples:
         raise DataError(nothing_left(source, dataset.problems))

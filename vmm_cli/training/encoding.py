@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli.batch.runner import Task, WorkerPool
+from vmm_cli.batch.gather import gather
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.streams import (
     Encoded,
@@ -19,9 +18,7 @@ from vmm_cli.encoders.streams import (
 )
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import InputError
-
-if TYPE_CHECKING:
-    from vmm_cli.training.samples import Sample
+from vmm_cli.training.samples import Sample, span
 
 # A long sample is learnt from by so many of its windows, evenly spread: the others look alike.
 MAX_WINDOWS = 8
@@ -41,19 +38,13 @@ def encode_samples(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Encoded | InputError]:
     """Encode samples in workers; one that cannot be read gives its error instead."""
-    unseen = InputError("internal", "was not worked on")
-    results: list[Encoded | InputError] = [unseen] * len(samples)
-    with WorkerPool(max(1, min(jobs, len(samples)))) as pool:
-        for i, sample in enumerate(samples):
-            args = (sample, plan, with_text, use_store, max_pixels)
-            pool.submit(Task(str(i), encode_sample, args, limit_s(sample)))
-        for done in range(1, len(samples) + 1):
-            outcome = pool.next_outcome()
-            found = outcome.value if outcome.error is None else outcome.error
-            assert isinstance(found, Encoded | InputError)
-            results[int(outcome.key)] = found
-            on_progress(done, len(samples))
-    return results
+    return gather(
+        encode_sample,
+        [(sample, plan, with_text, use_store, max_pixels) for sample in samples],
+        [limit_s(sample) for sample in samples],
+        jobs=jobs,
+        on_progress=on_progress,
+    )
 
 
 def limit_s(sample: Sample) -> float:
@@ -99,9 +90,8 @@ def sample_windows(sample: Sample, end_s: Fraction, plan: StreamPlan) -> list[Wi
     Raises:
         InputError: `past_end`.
     """
-    # Via str: a manifest's 0.1 means one tenth, not the nearest binary fraction.
-    start = Fraction(str(sample.start_s))
-    end = end_s if sample.end_s is None else min(end_s, Fraction(str(sample.end_s)))
+    start, end = span(sample)
+    end = end_s if end is None else min(end_s, end)
     if start >= end:
         raise InputError(
             "past_end", f"nothing lies at {sample.start_s:g} s: it ends at {float(end_s):.3f} s"

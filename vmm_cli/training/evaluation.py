@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vmm_cli.analysis import classify, classify_windows
+from vmm_cli.batch.gather import gather
 from vmm_cli.batch.inputs import Input
-from vmm_cli.batch.runner import Task, WorkerPool
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.streams import plan_of
 from vmm_cli.errors import DataError, InputError
 from vmm_cli.training.encoding import limit_s
 from vmm_cli.training.metrics import score
-from vmm_cli.training.samples import DataSet, Sample, group_of
+from vmm_cli.training.samples import DataSet, Sample, group_of, span
 
 SCHEMA = "vmm.evaluate/1"
 
@@ -60,14 +59,22 @@ def evaluate(
     """
     samples = [s for s in data.samples if split is None or s.split == split]
     if not samples:
-        raise DataError(f"{data.source}: has no samples in the split {split!r}")
+        splits = sorted({sample.split for sample in data.samples if sample.split})
+        there = f"it has {', '.join(splits)}" if splits else "it has no splits"
+        raise DataError(f"{data.source}: has no samples in the split {split!r}; {there}")
     _check_labels(bundle, data, samples)
     multi_label = bool(bundle.network.get("multi_label"))
     if not multi_label and any(len(sample.labels) > 1 for sample in samples):
         raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
     if classify_windows.is_for(bundle):
         plan_of(bundle)  # says now, not for each sample, what is missing
-    results = _judge_all(bundle, samples, jobs, use_store, max_pixels, on_progress)
+    results = gather(
+        judge_sample,
+        [(bundle, sample, use_store, max_pixels) for sample in samples],
+        [limit_s(sample) for sample in samples],
+        jobs=jobs,
+        on_progress=on_progress,
+    )
     judged = [
         (sample, result)
         for sample, result in zip(samples, results, strict=True)
@@ -116,29 +123,6 @@ def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> N
         )
 
 
-def _judge_all(
-    bundle: Bundle,
-    samples: Sequence[Sample],
-    jobs: int,
-    use_store: bool,
-    max_pixels: int,
-    on_progress: Callable[[int, int], None],
-) -> list[np.ndarray | InputError]:
-    unseen = InputError("internal", "was not judged")
-    results: list[np.ndarray | InputError] = [unseen] * len(samples)
-    with WorkerPool(max(1, min(jobs, len(samples)))) as pool:
-        for i, sample in enumerate(samples):
-            args = (bundle, sample, use_store, max_pixels)
-            pool.submit(Task(str(i), judge_sample, args, limit_s(sample)))
-        for done in range(1, len(samples) + 1):
-            outcome = pool.next_outcome()
-            found = outcome.value if outcome.error is None else outcome.error
-            assert isinstance(found, np.ndarray | InputError)
-            results[int(outcome.key)] = found
-            on_progress(done, len(samples))
-    return results
-
-
 def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: int) -> np.ndarray:
     """Return the probabilities of a model's labels for one sample: float64 [C].
 
@@ -147,9 +131,7 @@ def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: in
     Raises:
         InputError: the file cannot be read, or has nothing the model looks at.
     """
-    # Via str: a manifest's 0.1 means one tenth, not the nearest binary fraction.
-    start = Fraction(str(sample.start_s))
-    end = None if sample.end_s is None else Fraction(str(sample.end_s))
+    start, end = span(sample)
     input = Input(sample.path, sample.name, Path(sample.name).name)
     if classify_windows.is_for(bundle):
         wanted = classify_windows.windows_request(

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vmm_cli.batch.runner import Task, WorkerPool
+from vmm_cli.batch.gather import gather
 from vmm_cli.errors import DataError, InputError
 from vmm_cli.identity import file_identity
 from vmm_cli.media.probe import probe
@@ -126,20 +126,15 @@ def _look_at_all(
     dataset: DataSet, jobs: int, max_pixels: int, on_progress: Callable[[int, int], None]
 ) -> dict[Path, Look | Problem]:
     paths = list(dict.fromkeys(sample.path for sample in dataset.samples))
-    looks: dict[Path, Look | Problem] = {}
-    with WorkerPool(max(1, min(jobs, len(paths)))) as pool:
-        for number, path in enumerate(paths):
-            pool.submit(Task(str(number), look_at, (path, max_pixels), LOOK_LIMIT_S))
-        while pool.pending:
-            outcome = pool.next_outcome()
-            path = paths[int(outcome.key)]
-            if isinstance(outcome.value, Look):
-                looks[path] = outcome.value
-            else:
-                error = outcome.error or InputError("internal", "nothing was seen")
-                looks[path] = Problem("error", error.code, str(path), f"{error}; left out")
-            on_progress(len(looks), len(paths))
-    return looks
+    calls = [(path, max_pixels) for path in paths]
+    limits = [LOOK_LIMIT_S] * len(paths)
+    found = gather(look_at, calls, limits, jobs=jobs, on_progress=on_progress)
+    return {
+        path: look
+        if isinstance(look, Look)
+        else Problem("error", look.code, str(path), f"{look}; left out")
+        for path, look in zip(paths, found, strict=True)
+    }
 
 
 def _fitted(sample: Sample, duration_s: float | None, problems: list[Problem]) -> Sample | None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from vmm_cli.cli.suggest import did_you_mean
 from vmm_cli.encoders.grid import MAX_STEPS
 from vmm_cli.errors import RecipeError
+from vmm_cli.suggest import did_you_mean
 
 RECIPES = Path(__file__).parent / "recipes"
 SUFFIXES = (".yaml", ".yml")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmm_cli.cli.suggest import did_you_mean
 from vmm_cli.errors import DataError
+from vmm_cli.suggest import did_you_mean
 from vmm_cli.training.samples import Problem
 
 REQUIRED = ("path", "label")

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -126,6 +127,13 @@ def with_splits(dataset: DataSet, splits: Sequence[Split]) -> DataSet:
     """Return the data set with these splits, one for each sample in order."""
     pairs = zip(dataset.samples, splits, strict=True)
     return replace(dataset, samples=tuple(replace(s, split=split) for s, split in pairs))
+
+
+def span(sample: Sample) -> tuple[Fraction, Fraction | None]:
+    """Return a sample's start and end in seconds, the end None where it is the file's."""
+    # Via str: a manifest's 0.1 means one tenth, not the nearest binary fraction.
+    end_s = sample.end_s
+    return Fraction(str(sample.start_s)), None if end_s is None else Fraction(str(end_s))
 
 
 def group_of(sample: Sample) -> str:
