@@ -12,12 +12,17 @@ recordings. A fold is looked at once, with what the other four chose.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +31,16 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
 from vmm_cli.batch.capacity import default_workers
-from vmm_cli.encoders.streams import Encoded, StreamPlan, encoder_spec
+from vmm_cli.encoders.plan import StreamPlan, encoder_spec
+from vmm_cli.encoders.streams import Encoded
 from vmm_cli.media.probe import probe
 from vmm_cli.networks.fusion import FUSION
 from vmm_cli.networks.temporal import TEMPORAL
 from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.encoding import encode_samples
-from vmm_cli.training.learn import learn, probabilities, with_epochs
+from vmm_cli.training.learn import learn, probabilities
 from vmm_cli.training.recipe import Recipe, StreamRecipe, load_recipe
-from vmm_cli.training.samples import DataSet, Sample, Split, make_dataset, with_samples
+from vmm_cli.training.samples import DataSet, Sample, group_of, make_dataset, with_samples
 from vmm_cli.training.splits import with_validation
 
 CPU = torch.device("cpu")
@@ -43,6 +49,9 @@ MAX_PIXELS = 8192 * 8192
 # What the nested run chooses among: recipes, and for how many epochs.
 RECIPES = ("default", "motion")
 EPOCHS = (20, 40)
+BOOTSTRAP = 10_000
+# What keeps other networks from learning by heart; tried one by one.
+OVERRIDES = ("optimisation.mixup=0.3", "optimisation.ema=0.98", "optimisation.label_smoothing=0.1")
 STREAM_SETS = {
     "image": ("image",),
     "image + motion": ("image", "motion"),
@@ -66,18 +75,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if "VMM_DATA" not in os.environ:
         sys.exit("VMM_DATA is not set: it names the folder that holds fights/")
-    torch.set_num_threads(1)
     TABLES[arguments.table](Path(os.environ["VMM_DATA"]) / "fights", arguments)
 
 
 # --- data --------------------------------------------------------------------------------------
 
 
-def clips(data: DataSet, jobs: int) -> Clips:
-    """Encode all samples for the grid of the recipe `default`."""
+def clips(data: DataSet, jobs: int, motion: str = "motion-crop") -> Clips:
+    """Encode all samples for the grid of the recipe `default`; `motion` names an encoder."""
     recipe = load_recipe("default")
     window_s = Fraction(str(recipe.window_s))
-    names = {"image": "efficientnet-lite0", "motion": "motion-crop", "audio": "log-mel-statistics"}
+    names = {"image": "efficientnet-lite0", "motion": motion, "audio": "log-mel-statistics"}
     plan = StreamPlan(
         {stream: encoder_spec(stream, name, window_s) for stream, name in names.items()},
         Fraction(str(recipe.rate_hz)),
@@ -94,74 +102,124 @@ def clips(data: DataSet, jobs: int) -> Clips:
     return Clips(data, [one for one in found if isinstance(one, Encoded)])
 
 
-def held_out(clips: Clips, fold: str) -> DataSet:
-    """Return the data set with one fold as `test` and no other splits."""
-    samples = (replace(s, split="test" if s.fold == fold else None) for s in clips.data.samples)
-    return with_samples(clips.data, samples)
+# --- trainings ---------------------------------------------------------------------------------
 
 
-# --- one training ------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One training: on `train`, stopped by `val` where there is one, judged on `test`.
 
-
-def judged(clips: Clips, data: DataSet, recipe: Recipe, seed: int) -> np.ndarray:
-    """Train on `train`, stop by `val` where there is one; tell which of `test` come out right.
-
-    bool [N]. Samples without a split have no part in it.
+    Samples without a split have no part in it.
     """
+
+    data: DataSet
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a network says of the samples of `test`, in order.
+
+    right: bool [N]; fold: by sample, the one it belongs to; group: its recording.
+    """
+
+    right: np.ndarray
+    fold: np.ndarray
+    group: np.ndarray
+
+
+class Trainer:
+    """Processes of one thread each, that hold the clips and train side by side."""
+
+    def __init__(self, clips: Clips, jobs: int) -> None:
+        self._pool = ProcessPoolExecutor(
+            jobs, multiprocessing.get_context("spawn"), initializer=_hold, initargs=(clips,)
+        )
+
+    def results(self, fits: Sequence[Fit]) -> list[Result]:
+        """Return what each training gives, in order."""
+        return list(self._pool.map(_judged, fits))
+
+
+_clips: Clips | None = None  # in a process of a `Trainer`
+
+
+def _hold(clips: Clips) -> None:
+    global _clips
+    torch.set_num_threads(1)
+    _clips = clips
+
+
+def _judged(fit: Fit) -> Result:
+    assert _clips is not None
+    data, encoded = fit.data, _clips.encoded
     learnt = learn(
-        data.samples, clips.encoded, data.labels, recipe, multi_label=False, seed=seed, device=CPU
+        data.samples, encoded, data.labels, fit.recipe, multi_label=False, seed=fit.seed, device=CPU
     )
     chosen = [i for i, sample in enumerate(data.samples) if sample.split == "test"]
-    chances = probabilities(
-        learnt, [clips.encoded[i] for i in chosen], multi_label=False, device=CPU
-    )
+    chances = probabilities(learnt, [encoded[i] for i in chosen], multi_label=False, device=CPU)
     truth = [data.labels.index(data.samples[i].labels[0]) for i in chosen]
-    right: np.ndarray = chances.argmax(axis=1) == np.array(truth)
-    return right
+    return Result(
+        chances.argmax(axis=1) == np.array(truth),
+        np.array([data.samples[i].fold for i in chosen]),
+        np.array([group_of(data.samples[i]) for i in chosen]),
+    )
 
 
-def with_test(data: DataSet, test: str, unseen: str | None = None) -> DataSet:
-    """Return the data set with one fold as `test`, one without a split, and the rest as `train`."""
-    names: dict[str | None, Split | None] = {test: "test", unseen: None}
-    samples = (replace(s, split=names.get(s.fold, "train")) for s in data.samples)
+def without(data: DataSet, folds: Sequence[str]) -> DataSet:
+    """Return the data set with these folds as `test` and the rest as `train`."""
+    samples = (replace(s, split="test" if s.fold in folds else "train") for s in data.samples)
     return with_samples(data, samples)
+
+
+def with_inner_validation(data: DataSet, fold: str, seed: int) -> DataSet:
+    """Return the data set with one fold as `test`, and a part of the others as `val`."""
+    samples = (replace(s, split="test" if s.fold == fold else None) for s in data.samples)
+    return with_validation(with_samples(data, samples), seed=seed)
 
 
 # --- the tables --------------------------------------------------------------------------------
 
 
 def fights(folder: Path, arguments: argparse.Namespace) -> None:
-    """Nested cross-validation on the given folds."""
-    found = clips(read_dataset(folder / "clips.csv"), arguments.jobs)
-    folds = fold_names(found.data)
-    right: list[list[np.ndarray]] = [[] for _ in range(arguments.seeds)]
-    for fold in folds:
-        inner, name, epochs = chosen_inside(found, folds, fold)
-        recipe = with_epochs(load_recipe(name), epochs)
-        data = with_test(found.data, fold)
-        for seed in range(arguments.seeds):
-            right[seed].append(judged(found, data, recipe, seed))
-        accuracies = ", ".join(f"{runs[-1].mean():.3f}" for runs in right)
-        print(f"fold {fold}: inside {inner:.3f}, chose {name}, {epochs} epochs: {accuracies}")
-    report("fights, nested", right)
+    """Nested cross-validation on the given folds.
 
-
-def chosen_inside(found: Clips, folds: Sequence[str], test: str) -> tuple[float, str, int]:
-    """Return which recipe and number of epochs do best when each other fold is left out in turn.
-
-    With the accuracy that they reach there. What is in `test` has no part in it.
+    What is chosen for a fold is what does best when each other fold is left out in turn: the mean
+    accuracy over those four and all seeds. The fold itself has no part in it.
     """
-    results = []
-    for name in RECIPES:
-        for epochs in EPOCHS:
-            recipe = with_epochs(load_recipe(name), epochs)
-            right = [
-                judged(found, with_test(found.data, inner, unseen=test), recipe, 0)
-                for inner in folds
-                if inner != test
-            ]
-            results.append((float(np.concatenate(right).mean()), name, epochs))
-    return max(results, key=lambda result: result[0])
+    found = clips(read_dataset(folder / "clips.csv"), arguments.jobs)
+    trainer = Trainer(found, arguments.jobs)
+    folds, seeds = fold_names(found.data), range(arguments.seeds)
+    recipes = [
+        (f"{name}, {epochs} epochs", load_recipe(name, (f"optimisation.epochs={epochs}",)))
+        for name in RECIPES
+        for epochs in EPOCHS
+    ]
+    # A training without two folds serves both: each is judged where the other one is the test.
+    inner = [
+        (name, pair, Fit(without(found.data, pair), recipe, seed))
+        for name, recipe in recipes
+        for pair in combinations(folds, 2)
+        for seed in seeds
+    ]
+    reached: defaultdict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    results = trainer.results([fit for _, _, fit in inner])
+    for (name, pair, _), result in zip(inner, results, strict=True):
+        for test, other in (pair, pair[::-1]):
+            reached[test, name].append(result.right[result.fold == other])
+    by_seed: list[list[Result]] = [[] for _ in seeds]
+    for fold in folds:
+        inside = {name: float(np.concatenate(reached[fold, name]).mean()) for name, _ in recipes}
+        chosen = max(inside, key=lambda name: inside[name])
+        data, recipe = without(found.data, [fold]), dict(recipes)[chosen]
+        outer = trainer.results([Fit(data, recipe, seed) for seed in seeds])
+        for seed in seeds:
+            by_seed[seed].append(outer[seed])
+        listed = "; ".join(f"{name} {accuracy:.3f}" for name, accuracy in inside.items())
+        accuracies = ", ".join(f"{result.right.mean():.3f}" for result in outer)
+        print(f"fold {fold}: inside {listed}: chose {chosen}: {accuracies}", flush=True)
+    report("fights, nested", by_seed)
 
 
 def random(folder: Path, arguments: argparse.Namespace) -> None:
@@ -169,53 +227,70 @@ def random(folder: Path, arguments: argparse.Namespace) -> None:
     first, more = (read_dataset(folder / name) for name in ("clips.csv", "unlisted.csv"))
     samples = (*first.samples, *more.samples)
     data = make_dataset(first.source, samples, multi_label=False, problems=())
-    found = clips(data, arguments.jobs)
+    trainer = Trainer(clips(data, arguments.jobs), arguments.jobs)
     truth = [sample.labels[0] for sample in data.samples]
-    right: list[list[np.ndarray]] = [[] for _ in range(arguments.seeds)]
+    fits = []
     for seed in range(arguments.seeds):
         parts = StratifiedKFold(5, shuffle=True, random_state=seed)
         for _, test in parts.split(truth, truth):
-            split = ("test" if i in set(test) else None for i in range(len(truth)))
+            left_out = set(test)
             marked = (
-                replace(s, split=name, group=None, fold=None)
-                for s, name in zip(data.samples, split, strict=True)
+                replace(s, split="test" if i in left_out else "train")
+                for i, s in enumerate(data.samples)
             )
-            divided = with_validation(with_samples(data, marked), seed=seed)
-            right[seed].append(judged(found, divided, load_recipe("default"), seed))
-    report("fights with unlisted.csv, random stratified 5-fold (scenes leak)", right)
+            fits.append(Fit(with_samples(data, marked), load_recipe("default"), seed))
+    results = trainer.results(fits)
+    by_seed = [results[i : i + 5] for i in range(0, len(results), 5)]
+    report("fights with unlisted.csv, random stratified 5-fold (scenes leak)", by_seed)
 
 
 def ablation(folder: Path, arguments: argparse.Namespace) -> None:
-    """Every temporal network with every set of streams, then every fusion. Exploratory."""
-    found = clips(read_dataset(folder / "clips.csv"), arguments.jobs)
-    print("| streams | temporal | fusion | accuracy, mean of seeds | spread | each |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    """Every temporal network with every set of streams, every fusion, and more. Exploratory."""
+    data, jobs = read_dataset(folder / "clips.csv"), arguments.jobs
+    row = partial(ablation_row, Trainer(clips(data, jobs), jobs), data, arguments.seeds)
+    print("| streams | temporal | fusion | besides | accuracy, mean of seeds | spread | each |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     best = (0.0, "mean")
     for streams in STREAM_SETS:
         for temporal in TEMPORAL:
-            mean = ablation_row(found, streams, temporal, "concat", arguments.seeds)
+            mean = row(streams, temporal, "concat")
             if len(STREAM_SETS[streams]) == 2:
                 best = max(best, (mean, temporal))
     for fusion in FUSION:
         if fusion != "concat":
-            ablation_row(found, "image + motion", best[1], fusion, arguments.seeds)
+            row("image + motion", best[1], fusion)
+    for override in OVERRIDES:
+        row("image + motion", best[1], "concat", override)
+    crops = Trainer(clips(data, jobs, "motion-crops"), jobs)
+    override = "streams.motion.encoder=motion-crops"
+    ablation_row(crops, data, arguments.seeds, "image + motion", best[1], "concat", override)
 
 
-def ablation_row(found: Clips, streams: str, temporal: str, fusion: str, seeds: int) -> float:
+def ablation_row(
+    trainer: Trainer,
+    data: DataSet,
+    seeds: int,
+    streams: str,
+    temporal: str,
+    fusion: str,
+    override: str = "",
+) -> float:
     """Print one row: five grouped folds, each left out once for each seed."""
-    recipe = load_recipe("default", (f"temporal={temporal}", f"fusion={fusion}"))
+    changes = (f"temporal={temporal}", f"fusion={fusion}", *([override] if override else []))
+    recipe = load_recipe("default", changes)
     known = {**recipe.streams, "audio": StreamRecipe("log-mel-statistics", "identity")}
     recipe = replace(recipe, streams={name: known[name] for name in STREAM_SETS[streams]})
-    accuracies = []
-    for seed in range(seeds):
-        right = []
-        for fold in fold_names(found.data):
-            data = with_validation(held_out(found, fold), seed=seed)
-            right.append(judged(found, data, recipe, seed))
-        accuracies.append(float(np.concatenate(right).mean()))
-    mean, spread = statistics.fmean(accuracies), statistics.stdev(accuracies)
-    each = ", ".join(f"{accuracy:.3f}" for accuracy in accuracies)
-    print(f"| {streams} | {temporal} | {fusion} | {mean:.3f} | {spread:.3f} | {each} |", flush=True)
+    folds = fold_names(data)
+    fits = [
+        Fit(with_inner_validation(data, fold, seed), recipe, seed)
+        for seed in range(seeds)
+        for fold in folds
+    ]
+    results = trainer.results(fits)
+    by_seed = [results[i : i + len(folds)] for i in range(0, len(results), len(folds))]
+    mean, spread, each = accuracies(by_seed)
+    cells = (streams, temporal, fusion, override.partition(".")[2])
+    print(f"| {' | '.join(cells)} | {mean:.3f} | {spread:.3f} | {each} |", flush=True)
     return mean
 
 
@@ -260,14 +335,35 @@ def fold_names(data: DataSet) -> list[str]:
     return sorted({sample.fold or "" for sample in data.samples})
 
 
-def report(title: str, right: Sequence[Sequence[np.ndarray]]) -> None:
-    """Print the mean over seeds of the accuracy over all folds, and its spread."""
-    accuracies = [float(np.concatenate(runs).mean()) for runs in right]
-    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    each = ", ".join(f"{accuracy:.3f}" for accuracy in accuracies)
+def accuracies(by_seed: Sequence[Sequence[Result]]) -> tuple[float, float, str]:
+    """Return the mean over seeds of the accuracy over all folds, its spread, and each seed's."""
+    found = [float(np.concatenate([r.right for r in results]).mean()) for results in by_seed]
+    spread = statistics.stdev(found) if len(found) > 1 else 0.0
+    return statistics.fmean(found), spread, ", ".join(f"{accuracy:.3f}" for accuracy in found)
+
+
+def report(title: str, by_seed: Sequence[Sequence[Result]]) -> None:
+    """Print the accuracy, and where it would lie with other recordings of the kind."""
+    mean, spread, each = accuracies(by_seed)
+    low, high = interval(by_seed)
     print(
-        f"{title}: accuracy {statistics.fmean(accuracies):.3f} ± {spread:.3f} over seeds ({each})"
+        f"{title}: accuracy {mean:.3f} ± {spread:.3f} over seeds ({each}); "
+        f"95 % interval over recordings {low:.3f} to {high:.3f}"
     )
+
+
+def interval(by_seed: Sequence[Sequence[Result]]) -> tuple[float, float]:
+    """Return the bootstrap interval of the mean accuracy, drawing whole recordings."""
+    every = [result for results in by_seed for result in results]
+    right, group = (
+        np.concatenate([getattr(r, name) for r in every]) for name in ("right", "group")
+    )
+    names, number = np.unique(group, return_inverse=True)
+    hits, counts = np.bincount(number, weights=right), np.bincount(number)
+    drawn = np.random.default_rng(0).integers(len(names), size=(BOOTSTRAP, len(names)))
+    means = hits[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
 
 
 TABLES = {"fights": fights, "random": random, "ablation": ablation, "metadata": metadata}

@@ -40,7 +40,7 @@ classify:
 | exit code | meaning |
 |---|---|
 | 0 | all done |
-| 1 | could not run: output not writable, no such model |
+| 1 | could not run: output not writable, no such model, data that cannot be learnt from |
 | 2 | wrong usage: contradicting options, end before start |
 | 3 | some inputs failed: missing, unreadable, refused |
 | 4 | no input found |

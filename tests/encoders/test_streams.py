@@ -16,10 +16,9 @@ from tests.squares import squares_clip
 from vmm_cli import store
 from vmm_cli.bundle import EncoderSpec
 from vmm_cli.encoders.grid import Window, windows
+from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import (
-    StreamPlan,
     WindowFeatures,
-    encoder_spec,
     media_end_s,
     window_features,
 )
@@ -64,7 +63,7 @@ def test_streams_meet_on_one_grid_and_the_store_gives_the_same(tmp_path: Path) -
     for window in first:
         assert {s: v.shape for s, v in window.values.items()} == {
             "image": (2, 1280),
-            "motion": (2, 3 * 1280),
+            "motion": (2, 1280),
             "audio": (2, 160),
         }
         assert all(mask.all() for mask in window.masks.values())
@@ -119,7 +118,7 @@ def test_sound_without_pictures_has_them_masked(tmp_path: Path) -> None:
     plan = plan_for("image", "motion", "audio")
     (window,) = window_features(clip, windows_of(clip, plan), plan)
     assert window.values["image"].shape == (2, 1280)
-    assert window.values["motion"].shape == (2, 3840)
+    assert window.values["motion"].shape == (2, 1280)
     assert not window.masks["image"].any() and not window.masks["motion"].any()
     assert window.masks["audio"].all()
 
@@ -194,8 +193,19 @@ def test_an_encoder_that_is_not_there_is_named(stream: str, name: str) -> None:
 
 
 def test_what_decides_the_values_is_in_the_digest() -> None:
-    digests = {encoder_spec("motion", "motion-crop", Fraction(s)).digest for s in (4, 5)}
-    assert len(digests) == 2
+    asked = [("motion-crop", 4), ("motion-crop", 5), ("motion-crops", 4)]
+    specs = [encoder_spec("motion", name, Fraction(length)) for name, length in asked]
+    assert len({spec.digest for spec in specs}) == 3
+
+
+def test_three_crops_give_three_times_as_many_values(tmp_path: Path) -> None:
+    clip = squares_clip(tmp_path / "a.mp4")
+    plan = plan_for("motion")
+    crops = replace(plan, encoders={"motion": encoder_spec("motion", "motion-crops", Fraction(1))})
+    one, three = (window_features(clip, windows_of(clip, p), p)[0] for p in (plan, crops))
+    width = one.values["motion"].shape[1]
+    assert three.values["motion"].shape[1] == 3 * width
+    assert np.array_equal(three.values["motion"][:, width : 2 * width], one.values["motion"])
 
 
 def test_an_encoder_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -80,6 +80,9 @@ def test_a_strip_is_drawn_and_drawn_again_when_it_is_gone(
         assert record["strip"] == "00.mp4.explain.png"
         assert set(record["explain"]["without"]) == {"image", "audio"}
         (tmp_path / "strips" / record["strip"]).unlink()
+    table = run_vmm("classify", clip, "-m", squares_model, "--explain", "--format", "table").stdout
+    assert "in its best window" in table
+    assert "without image" in table and "without audio" in table
     other = squares / "still" / "00.mp4"
     both = run_vmm(*asked[:1], clip, other, *asked[2:-2])
     assert both.returncode == 2 and "both would write" in both.stderr
@@ -124,6 +127,7 @@ def test_check_looks_and_leaves_nothing(run_vmm: Vmm, tmp_path: Path) -> None:
     assert {p["kind"] for p in said["problems"]} == {"label_case", "one_sample"}
     table = run_vmm("train", "data", "--check", "--jobs", "1", "--format", "table")
     assert "differs from 'moving' only in case" in table.stderr
+    assert table.stdout.split("\n")[0].split() == ["label", "n"]
     (tmp_path / "data" / "still").rename(tmp_path / "still")
     (tmp_path / "data" / "Moving").rename(tmp_path / "Moving")
     one = run_vmm("train", "data", "--check", "--jobs", "1")

@@ -113,6 +113,19 @@ def test_a_narrow_terminal_loses_nothing(width: int, monkeypatch: pytest.MonkeyP
         assert "input" in text.splitlines()[1]
 
 
+@pytest.mark.parametrize("width", [30, 60, 100])
+def test_a_column_with_a_least_width_stays_whole(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    stream, name = Terminal(), "torchvision/mvit_v2_s"
+    row = Row((name, "actions", "a summary that goes on and on for many words " * 3))
+    columns = [Column("name", min_width=len(name)), Column("labels"), Column("summary")]
+    print_table(stream, columns, [row])
+    assert name in stream.getvalue()
+
+
 def test_document_reads_back() -> None:
     stream = io.StringIO()
     write_document(stream, {"problems": [HOSTILE]})

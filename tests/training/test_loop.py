@@ -58,6 +58,13 @@ def same(one: Learnt, other: Learnt) -> bool:
 # --- learning -----------------------------------------------------------------------------------
 
 
+def test_stopping_at_an_epoch_is_the_beginning_of_the_whole_training() -> None:
+    recipe = fabricated.small()
+    whole, begun = trained(recipe), trained(recipe, until=2)
+    losses = [[row["train_loss"] for row in learnt.history] for learnt in (whole, begun)]
+    assert losses[1] == losses[0][:2] and len(losses[0]) > 2
+
+
 def test_it_learns_and_keeps_the_best_epoch() -> None:
     learnt = trained(fabricated.small(epochs=20))
     assert learnt.history[-1]["val_accuracy"] == 1

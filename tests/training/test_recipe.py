@@ -251,6 +251,9 @@ optimisation: {epoch: 5, batch: 0, class_weights: 1, learning_rate: .nan}
         ("streams: {text: {train_last: 1}}", "streams.text.train_last: there is no such key"),
         ("streams: {text: {front_end: cnn}}", "'cnn' cannot take what the encoder 'words' gives"),
         ("streams: {image: {train_last: -1}}", "train_last: -1 is not a whole number from 0"),
+        ("streams: [image]\nwidth: 8\nwidth: 9", "given a second time: width in line 3"),
+        ("streams:\n  image:\n  motion:\n  image:", "a second time: image in line 4"),
+        ("a: &a\n - *a\n - {b: 1, b: 2}", "a second time: b in line 3"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:

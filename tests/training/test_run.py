@@ -140,6 +140,8 @@ def test_folds_are_left_out_in_turn_and_then_all_is_learnt(
     assert metrics["samples"] == {"train": 12, "val": 0, "test": 0}
     assert metrics["best_epoch"] == round(np.median(folds["best_epochs"]))
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES | {"folds"}
+    assert len((tmp_path / "run" / "history.jsonl").read_text().split()) >= metrics["best_epoch"]
+    assert load_recipe(str(tmp_path / "run" / "recipe.yaml")) == recipe(), "not what was reached"
     for name in folds["names"]:
         inner = tmp_path / "run" / "folds" / name
         assert bundles.load(str(inner)).labels == KINDS
@@ -155,6 +157,16 @@ def test_a_group_in_two_folds_is_refused(looked_at: Inspection, tmp_path: Path) 
     with pytest.raises(DataError, match="1 groups lie in several folds, such as 'g0'"):
         run(replace(looked_at, dataset=data), tmp_path / "run", folds=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_fold_that_holds_all_of_a_label_is_named(looked_at: Inspection, tmp_path: Path) -> None:
+    samples = [
+        replace(sample, fold="AB"[KINDS.index(sample.labels[0])], group=None)
+        for sample in looked_at.dataset.samples
+    ]
+    data = with_samples(looked_at.dataset, samples)
+    with pytest.raises(DataError, match=r"without fold 'A': .*no sample in train has"):
+        run(replace(looked_at, dataset=data), tmp_path / "run", folds=True)
 
 
 @pytest.mark.slow

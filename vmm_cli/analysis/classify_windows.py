@@ -27,12 +27,11 @@ from vmm_cli.analysis.classify import (
 )
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import Window, windows
+from vmm_cli.encoders.plan import StreamPlan, plan_of
 from vmm_cli.encoders.streams import (
     Encoded,
-    StreamPlan,
     WindowFeatures,
     media_end_s,
-    plan_of,
     window_features,
 )
 from vmm_cli.encoders.words import text_of
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from vmm_cli.networks.model import FusionNetwork
 
 # Long videos are encoded in stretches of windows with so many steps in all, about one minute: the
-# features of a step, with those of three crops, are 20 KB, and so a stretch takes 10 MB.
+# features of a step, of the whole picture and of three crops, are 20 KB, and a stretch takes 10 MB.
 STRETCH_STEPS = 480
 # More would be no temporal network that a recipe can ask for.
 MAX_LAYERS = 16

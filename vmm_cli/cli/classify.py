@@ -266,10 +266,10 @@ def table_rows(record: Mapping[str, Any], *, timeline: bool) -> Iterator[Row]:
     from vmm_cli.output.table import Row
 
     name = record["input"]
+    blank = ("",) if timeline else ()
     if record["status"] != "ok":
         error = record.get("error")
         reason = f"{error['code']}: {error['message']}" if error else record["status"]
-        blank = ("",) if timeline else ()
         yield Row((name, *blank, reason, "", ""), failed=error is not None, rule=True)
         return
     rows: list[list[str]] = []
@@ -282,8 +282,22 @@ def table_rows(record: Mapping[str, Any], *, timeline: bool) -> Iterator[Row]:
         for said in shown or [("(no frame)", "", "")]:
             rows.append([name, *([span] if timeline else []), *said])
             name = span = ""
+    if "explain" in record:
+        rows += [["", *blank, *said] for said in _explained(record["explain"])]
     for i, cells in enumerate(rows):
         yield Row(cells, rule=i == len(rows) - 1)
+
+
+def _explained(explain: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield what becomes of the best label's score without a stream, and without some seconds."""
+    window = f"{clock(explain['start_s'])} - {clock(explain['end_s'])}"
+    yield f"{explain['label']}, in its best window", f"{explain['score']:.3f}", window
+    for stream, score in explain["without"].items():
+        yield f"  without {stream}", f"{score:.3f}", window
+    if explain["seconds"]:
+        most = max(explain["seconds"], key=lambda part: part["drop"])
+        span = f"{clock(most['start_s'])} - {clock(most['end_s'])}"
+        yield "  without its strongest part", f"{explain['score'] - most['drop']:.3f}", span
 
 
 def _spans(

@@ -60,10 +60,17 @@ def list_models(
         found = [summary(model) for model in bundle.list_bundles()]
         columns = ("name", "version", "task", "labels", "summary")
     if wants_table(format):
+        from rich.cells import cell_len
+
         from vmm_cli.output.table import Column, print_table
 
+        longest = max((cell_len(entry["name"]) for entry in found), default=0)
+        shown = [
+            Column(_title(c), min_width=longest if c == "name" else None)  # to be copied from here
+            for c in columns
+        ]
         rows = (_row(entry, columns) for entry in found)
-        print_table(console.stdout(data=False), [Column(_title(c)) for c in columns], rows)
+        print_table(console.stdout(data=False), shown, rows)
     else:
         from vmm_cli.output.json_document import write_document
 

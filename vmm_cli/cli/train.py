@@ -267,7 +267,9 @@ def _tell(inspection: Inspection, format: str | None) -> int:
         return 0
     from vmm_cli.output.table import Column, Row, print_table
 
-    splits = sorted({split for counts in said["labels"].values() for split in counts})
+    named = {split for counts in said["labels"].values() for split in counts} - {"n", "none"}
+    # Where no row has a split, "none" would say again how many there are.
+    splits = ["n", *sorted(named), *(["none"] if named and said["splits"].get("none") else [])]
     columns = [Column("label"), *(Column(split, number=True) for split in splits)]
     rows = [
         Row((label, *(str(counts.get(split, 0)) for split in splits)))

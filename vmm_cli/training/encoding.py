@@ -9,9 +9,9 @@ import numpy as np
 
 from vmm_cli.batch.gather import gather
 from vmm_cli.encoders.grid import Window, windows
+from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.encoders.streams import (
     Encoded,
-    StreamPlan,
     WindowFeatures,
     media_end_s,
     window_features,

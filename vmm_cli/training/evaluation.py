@@ -13,7 +13,7 @@ from vmm_cli.analysis import classify, classify_windows
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.inputs import Input
 from vmm_cli.bundle import Bundle
-from vmm_cli.encoders.streams import plan_of
+from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError
 from vmm_cli.training.encoding import limit_s
 from vmm_cli.training.metrics import score

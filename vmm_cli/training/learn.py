@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,15 @@ def learn(
     multi_label: bool,
     seed: int,
     device: torch.device,
+    until: int | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Learnt:
     """Train on the samples whose split is `train`; those of `val` say when to stop.
 
-    Without any of `val` the recipe's epochs are all run. With `checkpoint` the training goes on
-    from that file where it is there, and leaves it there; of several processes the first writes it.
+    Without any of `val` the recipe's epochs are all run, or those up to the epoch `until`. With
+    `checkpoint` the training goes on from that file where it is there, and leaves it there; of
+    several processes the first writes it.
 
     Raises:
         DataError: there is nothing to train on, or the loss is no number any more.
@@ -112,6 +114,7 @@ def learn(
         recipe.optimisation,
         seed=seed,
         device=device,
+        until=until,
         on_epoch=on_epoch,
     )
     network.load_state_dict(progress.best)
@@ -150,11 +153,6 @@ def targets_of(
         weight = weight.clip(1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
     truth = torch.from_numpy(several if multi_label else several.argmax(axis=1))
     return Targets(truth, torch.from_numpy(weight))
-
-
-def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """Return the recipe with another number of epochs."""
-    return replace(recipe, optimisation=replace(recipe.optimisation, epochs=epochs))
 
 
 def train_last(recipe: Recipe) -> int:

@@ -85,9 +85,12 @@ def fit(
     *,
     seed: int,
     device: torch.device,
+    until: int | None = None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Train until the recipe's last epoch, or until `held_out` has not got better for long.
+
+    Or until the epoch `until`, with the learning rate still on its way down.
 
     `progress.best` then holds the weights of the epoch with the lowest loss on `held_out`; without
     `held_out` those of the last epoch. `on_epoch` is called after each.
@@ -96,7 +99,8 @@ def fit(
         DataError: the loss is no number any more; the message names the epoch and the batch.
     """
     steps = math.ceil(len(train) / recipe.batch)
-    while progress.epoch < recipe.epochs:
+    last = recipe.epochs if until is None else min(until, recipe.epochs)
+    while progress.epoch < last:
         idle = progress.epoch - progress.best_epoch
         if held_out is not None and progress.best_epoch and idle >= recipe.patience:
             break

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from vmm_cli.encoders.streams import Encoded, StreamPlan, encoder_spec
+from vmm_cli.encoders.plan import StreamPlan, encoder_spec
+from vmm_cli.encoders.streams import Encoded
 from vmm_cli.errors import DataError, InputError
 from vmm_cli.training.encoding import encode_samples
 from vmm_cli.training.inspection import Inspection

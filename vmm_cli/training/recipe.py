@@ -30,7 +30,7 @@ FRONT_ENDS: tuple[str, ...] = ("identity", "change", "identity-change", "cnn", "
 # By stream; the first is the default. The catalogue adds those with weights of their own.
 ENCODERS = {
     "image": ("efficientnet-lite0",),
-    "motion": ("motion-crop",),
+    "motion": ("motion-crop", "motion-crops"),
     "audio": ("log-mel-statistics", "log-mel"),
     "text": ("words", "sentences"),
 }
@@ -39,6 +39,7 @@ ENCODERS = {
 _OF_FEATURES = ("identity", "change", "identity-change")
 _FRONT_ENDS_OF = {
     "motion-crop": ("change", "identity", "identity-change"),  # change is what it was made for
+    "motion-crops": ("change", "identity", "identity-change"),
     "log-mel": ("cnn",),
     "words": ("lstm",),
     "sentences": ("identity",),  # one sentence holds at every time: it never changes
@@ -224,7 +225,9 @@ def _find(name_or_file: str) -> Path:
 
 def _read(path: Path) -> dict[Any, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = yaml.safe_load(text)
+        twice = _keys_given_twice(yaml.compose(text, yaml.SafeLoader))
     except OSError as error:
         raise RecipeError(f"recipe {path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -232,7 +235,31 @@ def _read(path: Path) -> dict[Any, Any]:
         raise RecipeError(f"recipe {path}: is not readable as YAML: {reason}") from None
     if not isinstance(content, dict):
         raise RecipeError(f"recipe {path}: holds no keys with values")
+    if twice:
+        listed = ", ".join(f"{key} in line {line}" for key, line in twice)
+        raise RecipeError(f"recipe {path}: given a second time: {listed}; leave one of each")
     return content
+
+
+def _keys_given_twice(document: yaml.Node | None) -> list[tuple[str, int]]:
+    """Return keys that stand in one mapping before, with their line; YAML takes the last one."""
+    found, nodes, seen = [], [document], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:  # YAML's aliases: a node can hold itself
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            known = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in known:
+                    found.append((str(key.value), key.start_mark.line + 1))
+                if isinstance(key, yaml.ScalarNode):
+                    known.add(key.value)
+                nodes.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+    return sorted(found, key=lambda entry: entry[1])
 
 
 def _override(content: dict[Any, Any], override: str, mistakes: list[str]) -> None:

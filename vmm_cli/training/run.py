@@ -23,7 +23,7 @@ from vmm_cli.batch.journal import lock
 from vmm_cli.errors import DataError, ModelError, OutputError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.training.inspection import Inspection
-from vmm_cli.training.learn import Learnt, learn, probabilities, targets_of, with_epochs
+from vmm_cli.training.learn import Learnt, learn, probabilities, targets_of
 from vmm_cli.training.loop import Progress
 from vmm_cli.training.metrics import score
 from vmm_cli.training.prepare import Prepared, prepare
@@ -250,14 +250,14 @@ def _with_validation(
 def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, _Judged]:
     """Leave out each fold in turn, then train on all samples; add what was reached to `metrics`.
 
-    The last training runs for the median of the folds' best epochs; nothing is held out of it.
+    The last training holds nothing out. It stops after the median of the folds' best epochs, on the
+    learning rates that theirs had.
     """
     metrics["folds"], epochs, judged = _folds(work)
     everything = (replace(sample, split="train") for sample in work.data.samples)
     whole = work.on(with_samples(work.data, everything))
-    whole = replace(whole, recipe=with_epochs(work.recipe, epochs))
     metrics["samples"] = _counts(whole.data)
-    return whole, _learn(whole, work.request.seed, "all"), judged
+    return whole, _learn(whole, work.request.seed, "all", until=epochs), judged
 
 
 def _folds(work: _Work) -> tuple[dict[str, Any], int, _Judged]:
@@ -272,7 +272,10 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, _Judged]:
             data, (replace(s, split="test" if s.fold == name else None) for s in data.samples)
         )
         divided = with_validation(left_out, seed=request.seed, contents=work.prepared.contents)
-        check_for_training(divided)
+        try:
+            check_for_training(divided)
+        except DataError as error:
+            raise DataError(f"without fold {name!r}: {error}") from error
         fold = work.on(divided)
         for i in range(request.seeds):
             what = f"fold {name}" + (f" seed {request.seed + i}" if i else "")
@@ -339,7 +342,7 @@ class _Judged:
     metrics: dict[str, Any]
 
 
-def _learn(work: _Work, seed: int, what: str) -> Learnt:
+def _learn(work: _Work, seed: int, what: str, until: int | None = None) -> Learnt:
     return learn(
         work.data.samples,
         work.prepared.encoded,
@@ -348,6 +351,7 @@ def _learn(work: _Work, seed: int, what: str) -> Learnt:
         multi_label=work.data.multi_label,
         seed=seed,
         device=torch.device(work.request.device),
+        until=until,
         checkpoint=checkpoint_path(work.request.folder, what),
         on_epoch=lambda progress: work.listener.on_epoch(what, progress),
     )

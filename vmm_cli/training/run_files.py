@@ -15,7 +15,7 @@ import numpy as np
 from vmm_cli import bundle as bundles
 from vmm_cli.bundle import EncoderSpec
 from vmm_cli.encoders.catalogue import tensor_prefix
-from vmm_cli.encoders.streams import StreamPlan
+from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
 from vmm_cli.output import plots
 from vmm_cli.training import card
