@@ -40,7 +40,7 @@ from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.encoding import encode_samples
 from vmm_cli.training.learn import learn, probabilities
 from vmm_cli.training.recipe import Recipe, StreamRecipe, load_recipe
-from vmm_cli.training.samples import DataSet, Sample, group_of, make_dataset, with_samples
+from vmm_cli.training.samples import DataSet, Sample, Split, group_of, make_dataset, with_samples
 from vmm_cli.training.splits import with_validation
 
 CPU = torch.device("cpu")
@@ -216,32 +216,58 @@ def fights(folder: Path, arguments: argparse.Namespace) -> None:
         outer = trainer.results([Fit(data, recipe, seed) for seed in seeds])
         for seed in seeds:
             by_seed[seed].append(outer[seed])
-        listed = "; ".join(f"{name} {accuracy:.3f}" for name, accuracy in inside.items())
-        accuracies = ", ".join(f"{result.right.mean():.3f}" for result in outer)
-        print(f"fold {fold}: inside {listed}: chose {chosen}: {accuracies}", flush=True)
+        listed = "; ".join(f"{name} {value:.3f}" for name, value in inside.items())
+        each = ", ".join(f"{accuracy([result]):.3f}" for result in outer)
+        print(f"fold {fold}: inside {listed}: chose {chosen}: {each}", flush=True)
     report("fights, nested", by_seed)
 
 
 def random(folder: Path, arguments: argparse.Namespace) -> None:
-    """Random stratified folds over all 250 clips: scenes leak between them."""
+    """Random stratified folds over all 250 clips: scenes leak between them.
+
+    The recipe is chosen for each fold by leaving out quarters of the others, at random as well.
+    """
     first, more = (read_dataset(folder / name) for name in ("clips.csv", "unlisted.csv"))
     samples = (*first.samples, *more.samples)
     data = make_dataset(first.source, samples, multi_label=False, problems=())
     trainer = Trainer(clips(data, arguments.jobs), arguments.jobs)
-    truth = [sample.labels[0] for sample in data.samples]
-    fits = []
+    everything = range(len(data.samples))
+    by_seed = []
     for seed in range(arguments.seeds):
-        parts = StratifiedKFold(5, shuffle=True, random_state=seed)
-        for _, test in parts.split(truth, truth):
-            left_out = set(test)
-            marked = (
-                replace(s, split="test" if i in left_out else "train")
-                for i, s in enumerate(data.samples)
-            )
-            fits.append(Fit(with_samples(data, marked), load_recipe("default"), seed))
-    results = trainer.results(fits)
-    by_seed = [results[i : i + 5] for i in range(0, len(results), 5)]
+        results = []
+        for train, test in random_parts(data, everything, 5, seed):
+            inner = random_parts(data, train, 4, seed)
+            inside = {}
+            for name in RECIPES:
+                fits = [Fit(split_at(data, *part), load_recipe(name), seed) for part in inner]
+                inside[name] = accuracy(trainer.results(fits))
+            chosen = max(inside, key=lambda name: inside[name])
+            outer = Fit(split_at(data, train, test), load_recipe(chosen), seed)
+            results += trainer.results([outer])
+            listed = "; ".join(f"{name} {value:.3f}" for name, value in inside.items())
+            print(f"seed {seed}: inside {listed}: {accuracy(results[-1:]):.3f}", flush=True)
+        by_seed.append(results)
     report("fights with unlisted.csv, random stratified 5-fold (scenes leak)", by_seed)
+
+
+def random_parts(
+    data: DataSet, chosen: Sequence[int], parts: int, seed: int
+) -> list[tuple[list[int], list[int]]]:
+    """Divide some samples at random: for each part, the samples outside of it and those in it."""
+    labels = [data.samples[i].labels[0] for i in chosen]
+    divided = StratifiedKFold(parts, shuffle=True, random_state=seed).split(labels, labels)
+    return [([chosen[i] for i in rest], [chosen[i] for i in part]) for rest, part in divided]
+
+
+def split_at(data: DataSet, train: Sequence[int], test: Sequence[int]) -> DataSet:
+    """Return the data set with these samples as `train` and `test`; the others have no split."""
+    splits: dict[int, Split] = {}
+    for i in train:
+        splits[i] = "train"
+    for i in test:
+        splits[i] = "test"
+    samples = (replace(s, split=splits.get(i)) for i, s in enumerate(data.samples))
+    return with_samples(data, samples)
 
 
 def ablation(folder: Path, arguments: argparse.Namespace) -> None:
@@ -318,8 +344,8 @@ def print_metadata(title: str, samples: Sequence[Sample], folds: Sequence[object
         model.fit(table[~left_out], truth[~left_out])
         right.append(model.predict(table[left_out]) == truth[left_out])
     majority = max(float(np.mean(truth == label)) for label in set(truth))
-    accuracy = float(np.concatenate(right).mean())
-    print(f"metadata alone, {title}: {accuracy:.3f} (majority {majority:.3f})")
+    reached = float(np.concatenate(right).mean())
+    print(f"metadata alone, {title}: {reached:.3f} (majority {majority:.3f})")
 
 
 def numbers(path: Path) -> Iterator[float]:
@@ -335,11 +361,16 @@ def fold_names(data: DataSet) -> list[str]:
     return sorted({sample.fold or "" for sample in data.samples})
 
 
+def accuracy(results: Sequence[Result]) -> float:
+    """Return the accuracy over all that some trainings were judged on."""
+    return float(np.concatenate([result.right for result in results]).mean())
+
+
 def accuracies(by_seed: Sequence[Sequence[Result]]) -> tuple[float, float, str]:
     """Return the mean over seeds of the accuracy over all folds, its spread, and each seed's."""
-    found = [float(np.concatenate([r.right for r in results]).mean()) for results in by_seed]
+    found = [accuracy(results) for results in by_seed]
     spread = statistics.stdev(found) if len(found) > 1 else 0.0
-    return statistics.fmean(found), spread, ", ".join(f"{accuracy:.3f}" for accuracy in found)
+    return statistics.fmean(found), spread, ", ".join(f"{value:.3f}" for value in found)
 
 
 def report(title: str, by_seed: Sequence[Sequence[Result]]) -> None:

@@ -52,7 +52,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_carries_the_models_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert "vmm_cli/_models/imagenet/weights.safetensors" in names
+    for model in ("imagenet", "fights"):
+        assert f"vmm_cli/_models/{model}/weights.safetensors" in names
     assert not [n for n in names if n.startswith(("tests/", "tools/", "benchmarks/"))]
 
 

@@ -69,6 +69,14 @@ def test_two_folders_become_a_model_that_labels_a_third(
     assert refused.returncode == 2 and "leave out --count" in refused.stderr
 
 
+def test_the_bundled_fights_judges_a_recording(run_vmm: Vmm, bikes: Path) -> None:
+    done = run_vmm("classify", bikes, "--model", "fights", "--end", "4", "--explain")
+    (record,) = records(done)
+    assert record["model"] == {"name": "fights", "version": 1}
+    assert {label["label"] for label in record["labels"]} == {"fight", "no_fight"}
+    assert set(record["explain"]["without"]) == {"image", "motion"}
+
+
 def test_a_strip_is_drawn_and_drawn_again_when_it_is_gone(
     run_vmm: Vmm, squares: Path, squares_model: Path, tmp_path: Path
 ) -> None:
