@@ -50,8 +50,13 @@ MAX_PIXELS = 8192 * 8192
 RECIPES = ("default", "motion")
 EPOCHS = (20, 40)
 BOOTSTRAP = 10_000
-# What keeps other networks from learning by heart; tried one by one.
-OVERRIDES = ("optimisation.mixup=0.3", "optimisation.ema=0.98", "optimisation.label_smoothing=0.1")
+# Changes to the recipe `default`, one by one.
+OVERRIDES = (
+    "streams.image.front_end=change",  # the recipe `motion`
+    "optimisation.mixup=0.3",
+    "optimisation.ema=0.98",
+    "optimisation.label_smoothing=0.1",
+)
 STREAM_SETS = {
     "image": ("image",),
     "image + motion": ("image", "motion"),
@@ -282,14 +287,20 @@ def ablation(folder: Path, arguments: argparse.Namespace) -> None:
             mean = row(streams, temporal, "concat")
             if len(STREAM_SETS[streams]) == 2:
                 best = max(best, (mean, temporal))
+    chosen = load_recipe("default")
     for fusion in FUSION:
         if fusion != "concat":
             row("image + motion", best[1], fusion)
+    for temporal in TEMPORAL:
+        if temporal != best[1]:  # that one is above
+            row("image + motion", temporal, chosen.fusion)
     for override in OVERRIDES:
-        row("image + motion", best[1], "concat", override)
+        row("image + motion", chosen.temporal, chosen.fusion, override)
     crops = Trainer(clips(data, jobs, "motion-crops"), jobs)
     override = "streams.motion.encoder=motion-crops"
-    ablation_row(crops, data, arguments.seeds, "image + motion", best[1], "concat", override)
+    ablation_row(
+        crops, data, arguments.seeds, "image + motion", chosen.temporal, chosen.fusion, override
+    )
 
 
 def ablation_row(
