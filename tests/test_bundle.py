@@ -163,6 +163,7 @@ def test_a_fifo_does_not_block(folder: Path) -> None:
         {"network": None},
         {"name": "a/b/c"},
         {"source": "elsewhere"},
+        {"network": {"outputs": 3}},
     ],
 )
 def test_nonsense_is_neither_saved_nor_read(folder: Path, changes: dict[str, Any]) -> None:
@@ -201,15 +202,53 @@ def test_a_family_of_models_lies_in_a_folder(folder: Path, monkeypatch: pytest.M
     shutil.copytree(folder, root / "family" / "small" / "deeper")
     monkeypatch.setenv("VMM_MODELS", os.fspath(root))
     assert bundle.find("family/small") == root / "family" / "small"
-    listed = [model.name for model in bundle.list_bundles() if model.name != "imagenet"]
-    assert listed == ["small"]  # as it calls itself
-    (root / "family" / "small" / "bundle.yaml").write_text("[")
-    assert [model.name for model in bundle.list_bundles() if model.name != "imagenet"] == [
-        "family/small"
-    ]
+    for text in ("as saved", "["):
+        if text == "[":
+            (root / "family" / "small" / "bundle.yaml").write_text(text)
+        found = bundle.list_bundles()
+        listed = [model.name for model in found if model.folder.is_relative_to(root)]
+        assert listed == ["family/small"]
     for name in ("family/.half-made", "family/small/deeper", "family/../family/small", "family/"):
         with pytest.raises(ModelError, match="no model named"):
             bundle.find(name)
+
+
+def test_a_copy_is_listed_by_the_name_it_is_found_by(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, folder.parent / "renamed")
+    monkeypatch.setenv("VMM_MODELS", os.fspath(folder.parent))
+    listed = {model.name: model.folder for model in bundle.list_bundles()}
+    assert listed["small"] == folder
+    assert listed["renamed"] == folder.parent / "renamed" == bundle.find("renamed")
+    assert bundle.load("renamed").name == "small", "its records say what it was saved as"
+    with pytest.raises(ModelError, match="did you mean 'renamed'"):
+        bundle.find("rename")
+
+
+def test_weights_know_labels_and_network(folder: Path) -> None:
+    rewrite(folder, summary="another", thresholds={"one": 0.5})
+    bundle.load(os.fspath(folder))
+    for changes in (
+        {"labels": ["two", "one"]},
+        {"streams": ["audio"]},
+        {"network": {"head": "linear", "pool": "mean-logit"}},
+        {"network": {1: "linear", "pool": 2}},
+    ):
+        rewrite(folder, **(fields() | changes))
+        with pytest.raises(ModelError):
+            bundle.load(os.fspath(folder))
+
+
+def test_weights_of_an_earlier_vmm_know_nothing_and_are_taken(folder: Path) -> None:
+    import hashlib
+
+    from safetensors.numpy import save_file
+
+    save_file(TENSORS, folder / "weights.safetensors")
+    digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    rewrite(folder, labels=["a", "b"], weights={"file": "weights.safetensors", "sha256": digest})
+    assert bundle.load(os.fspath(folder)).labels == ("a", "b")
 
 
 def test_names_have_one_word_or_two() -> None:

@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ BUNDLE_FILE = "bundle.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 MAX_BUNDLE_FILE_BYTES = 4 * 2**20  # the largest label map in sight is below 1 MB
 MAX_WEIGHTS_BYTES = 8 * 2**30
+# In the metadata of the weights: what of bundle.yaml they were saved with, see `_described`.
+DESCRIBED = "vmm.described"
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME = re.compile(rf"(?:{_FOLDER_NAME.pattern}/)?{_FOLDER_NAME.pattern}")
@@ -72,6 +74,7 @@ class Bundle:
 
     Attributes:
         folder: where the bundle lies.
+        name: as it was saved; `list_bundles` gives the name that it is found by.
         digest: SHA-256 of `bundle.yaml`, hex; as that names the digest of the weights, it stands
             for the whole model.
         weights_digest: SHA-256 of `weights.safetensors`, hex.
@@ -147,7 +150,7 @@ def find(name: str) -> Path:
     Raises:
         ModelError: there is none; the message names similar ones, or says how to fetch it.
     """
-    from vmm_cli.encoders.torchvision_models import TORCHVISION
+    from vmm_cli.encoders.torchvision_models import TORCHVISION, how_to_get
 
     if (Path(name) / BUNDLE_FILE).is_file():
         return Path(name)
@@ -158,9 +161,7 @@ def find(name: str) -> Path:
     if Path(name).is_dir():
         raise ModelError(f"{name!r} is a folder without {BUNDLE_FILE}, so it is no model bundle")
     if name in TORCHVISION:
-        raise ModelError(
-            f"model {name!r} is not on this machine yet; fetch it with `vmm models fetch {name}`"
-        )
+        raise ModelError(f"model {name!r} is not on this machine yet; {how_to_get(name)}")
     known = [*(bundle.name for bundle in list_bundles()), *TORCHVISION]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? See" if near else "see"
@@ -200,7 +201,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _read_or_explain(folder: Path, name: str) -> Bundle | BrokenBundle:
     try:
-        return read(folder)
+        return replace(read(folder), name=name)  # a copy is found by its own folder's name
     except ModelError as error:
         return BrokenBundle(folder, str(error), name)
 
@@ -212,8 +213,8 @@ def load(name: str) -> Bundle:
     """Find a bundle by path or name, read what it says, and verify its weights.
 
     Raises:
-        ModelError: not found, damaged, of a newer schema, or with weights that are not the ones
-            it was saved with.
+        ModelError: not found, damaged, of a newer schema, or with weights, labels or a network that
+            are not the ones it was saved with.
     """
     bundle = read(find(name))
     verify(bundle)
@@ -277,6 +278,10 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
     labels = _texts(fields, "labels")
     if len(set(labels)) != len(labels):
         raise ValueError("names a label twice")
+    network = _mapping(fields, "network")
+    outputs = network.get("outputs", len(labels))
+    if outputs != len(labels):
+        raise ValueError(f"its network has {outputs!r} outputs for {len(labels)} labels")
     encoders = {
         stream: _encoder(stream, spec) for stream, spec in _mapping(fields, "encoders").items()
     }
@@ -290,7 +295,7 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
         labels=labels,
         streams=_texts(fields, "streams"),
         encoders=encoders,
-        network=_mapping(fields, "network"),
+        network=network,
         sampling=_sampling(_mapping(fields, "sampling")),
         thresholds=_numbers(fields.get("thresholds") or {}, "thresholds"),
         licence={str(k): str(v) for k, v in _mapping(fields, "licence").items()},
@@ -361,10 +366,13 @@ def _read_bytes(path: Path, limit: int) -> bytes:
 
 
 def verify(bundle: Bundle) -> None:
-    """Check that the weights are the ones the bundle was saved with, and are no pickle.
+    """Check that weights, labels and network are those that were saved; pickles are refused.
+
+    What the weights do not tell of labels and network, as in bundles of an earlier vmm, is not
+    checked.
 
     Raises:
-        ModelError: missing, another digest, or another kind of file.
+        ModelError: missing, another digest, another kind of file, other labels or another network.
     """
     _verified_weights(bundle)
 
@@ -403,7 +411,32 @@ def _verified_weights(bundle: Bundle) -> bytes:
             f"{path}: refused: its SHA-256 digest is not the one {BUNDLE_FILE} names; "
             "the file is damaged or was exchanged: fetch or train the model again"
         )
+    told = _metadata(data[8 : 8 + header_bytes]).get(DESCRIBED)
+    if told is not None and told != _described(bundle):
+        raise ModelError(
+            f"{bundle.folder / BUNDLE_FILE}: refused: its labels, streams or network are not those "
+            "that the weights were saved with; the file is damaged or was edited: fetch or train "
+            "the model again"
+        )
     return data
+
+
+def _metadata(header: bytes) -> Mapping[str, Any]:
+    try:
+        metadata = json.loads(header).get("__metadata__")
+    except (ValueError, RecursionError):  # safetensors says what is wrong with it
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _described(bundle: Bundle) -> str:
+    """Return what stands for a model's labels, streams and network: SHA-256, hex."""
+    parts = [bundle.labels, bundle.streams, bundle.network]
+    try:
+        text = json.dumps(parts, sort_keys=True, default=str)
+    except (TypeError, ValueError, RecursionError):  # damaged: names of two types, a loop
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def encoder_digest(
@@ -435,17 +468,20 @@ def save(folder: Path, fields: Mapping[str, Any], tensors: Mapping[str, np.ndarr
     import numpy as np
     from safetensors.numpy import save as safetensors_bytes
 
-    # safetensors writes an array's memory as it lies: a transposed view would come back scrambled.
-    weights = safetensors_bytes({k: np.ascontiguousarray(v) for k, v in tensors.items()})
     whole = {
         "schema": f"{SCHEMA_NAME}/{SCHEMA_VERSION}",
         **fields,
-        "weights": {"file": WEIGHTS_FILE, "sha256": hashlib.sha256(weights).hexdigest()},
+        "weights": {"file": WEIGHTS_FILE, "sha256": "0" * 64},
     }
     try:
-        _bundle(folder, "0" * 64, whole)
+        bundle = _bundle(folder, "0" * 64, whole)
     except ValueError as error:
         raise ModelError(f"{folder}: cannot be saved: {error}") from None
+    # safetensors writes an array's memory as it lies: a transposed view would come back scrambled.
+    weights = safetensors_bytes(
+        {k: np.ascontiguousarray(v) for k, v in tensors.items()}, {DESCRIBED: _described(bundle)}
+    )
+    whole["weights"]["sha256"] = hashlib.sha256(weights).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     # Weights first: a bundle.yaml is there only when what it names is there too.
     _write_whole(folder / WEIGHTS_FILE, weights)

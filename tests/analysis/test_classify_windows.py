@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.numpy import save_file
 
 from tests.squares import squares_clip
 from vmm_cli import bundle as bundles
@@ -182,9 +184,13 @@ def test_another_sampling_is_refused(squares_model: Path) -> None:
 
 
 def tampered(model: Path, folder: Path, change: Any) -> Path:
-    """Copy a model and change what its bundle.yaml says."""
-    shutil.copytree(model, folder)
-    fields = yaml.safe_load((folder / "bundle.yaml").read_text())
+    """Copy a model and change what its bundle.yaml says, weights that know better aside."""
+    tensors = bundles.load_tensors(bundles.read(model))
+    folder.mkdir()
+    save_file(tensors, folder / "weights.safetensors")
+    fields = yaml.safe_load((model / "bundle.yaml").read_text())
+    digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    fields["weights"]["sha256"] = digest
     change(fields)
     (folder / "bundle.yaml").write_text(yaml.safe_dump(fields))
     return folder
@@ -199,8 +205,16 @@ def tampered(model: Path, folder: Path, change: Any) -> Path:
         (lambda f: f["network"].update(window_s=-1), "steps a second"),
         (lambda f: f["encoders"]["audio"].update(sha256="0" * 64), "another 'log-mel-statistics'"),
         (lambda f: f["encoders"]["audio"].update(name="ears"), "'ears'"),
+        (lambda f: f["network"].update(outputs=3), "has 3 outputs for 2 labels"),
+        (lambda f: f["labels"].append("more"), "has 2 outputs for 3 labels"),
+        (lambda f: f["network"].update(layers=10**9), "it has 1000000000 layers"),
+        (lambda f: f["network"].update(layers="x"), "cannot run"),
+        (lambda f: f["network"].pop("layers"), "it has no 'layers'"),
+        (lambda f: f["network"].update(streams=[]), r"it reads \[\]"),
+        (lambda f: f["network"].update(streams="abc"), "cannot run"),
+        (lambda f: f["network"]["streams"].reverse(), "it reads"),
+        (lambda f: f["encoders"].pop("audio"), "no encoder for audio"),
     ],
-    ids=["no-rate", "rate", "huge-rate", "window", "digest", "encoder"],
 )
 def test_a_model_that_cannot_be_run_is_refused_before_work(
     squares_model: Path, tmp_path: Path, change: Any, message: str
@@ -211,25 +225,46 @@ def test_a_model_that_cannot_be_run_is_refused_before_work(
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "message"),
     [
-        lambda f: f["network"].update(width=10**9),
-        lambda f: f["network"].update(layers=10**9),
-        lambda f: f["network"].update(temporal="oracle"),
-        lambda f: f["network"].update(streams=[]),
-        lambda f: f["network"].update(streams="abc"),
-        lambda f: f["network"].update(outputs=3),
-        lambda f: f["network"]["streams"].reverse(),
-        lambda f: f["encoders"].pop("audio"),
-        lambda f: f["labels"].append("more"),
+        ({"width": 10**9}, r"differ in \S+ and \d+ more; fetch or train"),
+        ({"temporal": "lstm"}, r"differ in temporal\.audio\.\S+ and \d+ more; fetch or train"),
+        ({"temporal": "oracle"}, "no temporal network named 'oracle'"),
     ],
 )
-def test_a_model_whose_parts_do_not_fit_is_refused(
-    squares_model: Path, squares: Path, tmp_path: Path, change: Any
+def test_a_network_that_the_weights_are_not_of_is_refused(
+    squares_model: Path,
+    squares: Path,
+    tmp_path: Path,
+    change: dict[str, object],
+    message: str,
 ) -> None:
-    model = tampered(squares_model, tmp_path / "m", change)
-    with pytest.raises(ModelError, match="a network this vmm cannot run"):
+    model = tampered(squares_model, tmp_path / "m", lambda f: f["network"].update(change))
+    with pytest.raises(ModelError, match=f"a network this vmm cannot run: .*{message}"):
         classified(request(model), squares / "moving" / "00.mp4", [None])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f["network"].update(temporal="lstm"),
+        lambda f: f["network"].update(rate_hz=2.0),
+        lambda f: f.update(labels=["moving", "renamed"]),
+        lambda f: f["labels"].reverse(),
+    ],
+)
+def test_an_edited_description_is_noticed_before_work(
+    squares_model: Path, tmp_path: Path, change: Any
+) -> None:
+    shutil.copytree(squares_model, tmp_path / "m")
+    path = tmp_path / "m" / "bundle.yaml"
+    fields = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(fields))  # written otherwise, it says the same
+    bundles.load(str(tmp_path / "m"))
+    change(fields)
+    path.write_text(yaml.safe_dump(fields))
+    with pytest.raises(ModelError, match="not those that the weights were saved with"):
+        bundles.load(str(tmp_path / "m"))
 
 
 def test_exchanged_weights_are_refused(squares_model: Path, tmp_path: Path) -> None:

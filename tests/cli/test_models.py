@@ -45,7 +45,7 @@ def test_a_model_is_fetched_shown_and_used(
     assert shown["source"]["file"] == weights.name
     assert len(shown["source"]["sha256"]) == 64
     listed = json.loads(run_vmm("models", "list").stdout)
-    assert [model["name"] for model in listed] == ["imagenet", NAME]
+    assert [model["name"] for model in listed] == ["fights", "imagenet", NAME]
 
     # Put where an administrator would, for everybody.
     shutil.move(folder.parents[1], tmp_path / "shared")
@@ -89,7 +89,9 @@ def test_classify_never_fetches_and_says_how_to(run_vmm: Vmm, bikes: Path) -> No
     assert done.stdout == ""
     assert done.stderr == (
         "model 'torchvision/mvit_v2_s' is not on this machine yet; "
-        "fetch it with `vmm models fetch torchvision/mvit_v2_s`\n"
+        "fetch it with `vmm models fetch torchvision/mvit_v2_s`; without a network, bring the file "
+        "https://download.pytorch.org/models/mvit_v2_s-ae3be167.pth here yourself and run "
+        "`vmm models fetch torchvision/mvit_v2_s --from FILE`\n"
     )
 
 

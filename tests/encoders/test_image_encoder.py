@@ -9,14 +9,15 @@ import torch
 
 from vmm_cli import bundle
 from vmm_cli.encoders import catalogue
+from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.image import (
     ImageEncoder,
     device_from,
     encode,
-    encode_frames,
+    encode_prepared,
     image_encoder,
 )
-from vmm_cli.encoders.preprocess import Preprocess, central_square
+from vmm_cli.encoders.preprocess import Preprocess, central_square, prepare
 from vmm_cli.errors import ModelError, UsageError
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
@@ -52,6 +53,13 @@ def prepared(pictures: list[tuple[float, np.ndarray]]) -> np.ndarray:
     return np.stack([central_square(image, 224) for _, image in pictures])
 
 
+def encode_pictures(encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]) -> Features:
+    numbers = encoder.preprocess
+    return encode_prepared(
+        encoder, ((time_s, prepare(numbers, image)) for time_s, image in pictures)
+    )
+
+
 def test_the_encoder_gives_what_the_plain_network_gives(
     imagenet: bundle.Bundle, encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]
 ) -> None:
@@ -62,7 +70,7 @@ def test_the_encoder_gives_what_the_plain_network_gives(
     x = (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127) / 128
     with torch.inference_mode():
         expected = plain(x).numpy()
-    features = encode_frames(encoder, pictures)
+    features = encode_pictures(encoder, pictures)
     assert features.times.tolist() == [time_s for time_s, _ in pictures]
     assert features.values.shape == (10, 1280)
     assert features.values.dtype == np.float32
@@ -79,7 +87,7 @@ def test_batches_do_not_change_results(
 
 
 def test_no_pictures_give_no_features(encoder: ImageEncoder) -> None:
-    assert encode_frames(encoder, []).values.shape == (0, 1280)
+    assert encode_prepared(encoder, []).values.shape == (0, 1280)
     assert encode(encoder, np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
 
 
@@ -146,6 +154,6 @@ def test_labels_on_cuda_agree_with_the_cpus(
     imagenet: bundle.Bundle, encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]
 ) -> None:
     there = catalogue.load_image_encoder(imagenet, torch.device("cuda"))
-    ours = probabilities(imagenet, encode_frames(encoder, pictures).values)
-    theirs = probabilities(imagenet, encode_frames(there, pictures).values)
+    ours = probabilities(imagenet, encode_pictures(encoder, pictures).values)
+    theirs = probabilities(imagenet, encode_pictures(there, pictures).values)
     assert np.abs(ours - theirs).max() < 1e-2

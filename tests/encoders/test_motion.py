@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vmm_cli import bundle as bundles
 from vmm_cli.encoders.motion import Box, cut, grey, motion_map, place_box, resized
+from vmm_cli.encoders.plan import encoder_spec
 
 
 def walk(height: int, width: int, top: int, left: int, side: int = 8) -> np.ndarray:
@@ -20,6 +24,13 @@ def walk(height: int, width: int, top: int, left: int, side: int = 8) -> np.ndar
 def test_brightness_is_weighed_by_colour():
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
     assert grey(colours)[0].tolist() == pytest.approx([76.2, 149.7, 29.1, 255], abs=0.1)
+
+
+def test_another_way_to_place_boxes_is_another_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = encoder_spec("motion", "motion-crop", Fraction(5))
+    assert before.digest == bundles.load("fights").encoders["motion"].digest
+    monkeypatch.setattr("vmm_cli.encoders.plan.MOTION_VERSION", "next")
+    assert encoder_spec("motion", "motion-crop", Fraction(5)).digest != before.digest
 
 
 @given(st.integers(0, 52), st.integers(0, 72), st.sampled_from([0.25, 0.35, 0.5]))

@@ -15,7 +15,7 @@ from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.image import encode, normalised
 from vmm_cli.encoders.preprocess import Preprocess, prepare
-from vmm_cli.encoders.torchvision_models import LABELS, TORCHVISION
+from vmm_cli.encoders.torchvision_models import LABELS, PUBLISHED_AT, TORCHVISION, how_to_get
 from vmm_cli.encoders.torchvision_networks import convert, published, torchvision_encoder
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import count
@@ -39,6 +39,16 @@ def numbers(name: str) -> Preprocess:
     return Preprocess.from_dict(TORCHVISION[name].preprocess)
 
 
+def test_it_is_said_how_a_network_comes_here() -> None:
+    said = how_to_get("torchvision/swin3d_b")
+    for part in (
+        "`vmm models fetch torchvision/swin3d_b`",
+        "https://download.pytorch.org/models/swin3d_b_1k-24f7c7c6.pth",
+        "`vmm models fetch torchvision/swin3d_b --from FILE`",
+    ):
+        assert part in said
+
+
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_the_table_says_what_torchvision_says(name: str) -> None:
     model, weights = TORCHVISION[name], get_weight(TORCHVISION[name].weights)
@@ -46,6 +56,7 @@ def test_the_table_says_what_torchvision_says(name: str) -> None:
     assert weights.meta["_file_size"] == pytest.approx(model.download_mib, abs=0.51)
     assert len(weights.meta["categories"]) == LABELS[model.data]
     assert published(name).labels == tuple(weights.meta["categories"])
+    assert published(name).url == f"{PUBLISHED_AT}/{model.file}"
     crop = theirs.crop_size
     assert crop in ([ours["crop"]], [ours["crop"], ours["crop"]])
     size = [ours["short_side"], ours["width"]] if "width" in ours else [ours["short_side"]]

@@ -136,10 +136,47 @@ def test_check_looks_and_leaves_nothing(run_vmm: Vmm, tmp_path: Path) -> None:
     table = run_vmm("train", "data", "--check", "--jobs", "1", "--format", "table")
     assert "differs from 'moving' only in case" in table.stderr
     assert table.stdout.split("\n")[0].split() == ["label", "n"]
+    facts = dict(line.split(maxsplit=1) for line in table.stdout.split("\n\n")[1].splitlines()[2:])
+    assert facts["samples"].strip() == "5 in 5 files"
+    assert facts["most"].split(maxsplit=1)[1] == "moving: 40 %, 2.0 times the rarest"
+    assert facts["durations"].strip() == "0.5 to 0.5 s, median 0.5 s"
+    assert "groups" not in facts and "folds" not in facts
+    assert all(len(line.rstrip()) <= 60 for line in table.stdout.splitlines())
     (tmp_path / "data" / "still").rename(tmp_path / "still")
     (tmp_path / "data" / "Moving").rename(tmp_path / "Moving")
     one = run_vmm("train", "data", "--check", "--jobs", "1")
     assert one.returncode == 0 and "training needs two labels" in one.stderr
+
+
+def test_check_tells_groups_and_folds(run_vmm: Vmm, tmp_path: Path) -> None:
+    squares_folder(tmp_path / "data", 2, seconds=0.5)
+    files = sorted((tmp_path / "data").rglob("*.mp4"))
+    rows = (
+        f"{path.relative_to(tmp_path)},{path.parent.name},g{i // 3},f{i % 2}"
+        for i, path in enumerate(files)
+    )
+    (tmp_path / "m.csv").write_text("path,label,group,fold\n" + "\n".join(rows) + "\n")
+    table = run_vmm("train", "m.csv", "--check", "--jobs", "1", "--format", "table")
+    assert "2, of 1 to 3 samples" in table.stdout
+    assert "f0: 2, f1: 2" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "temporl=x"], "temporl: there is no such key"),
+        (["--recipe", "nope"], "no recipe named 'nope'"),
+        (["--epochs", "1000000"], "optimisation.epochs: 1000000 is not a whole number from 1"),
+    ],
+    ids=str,
+)
+def test_check_refuses_a_wrong_recipe(
+    run_vmm: Vmm, tmp_path: Path, options: list[str], said: str
+) -> None:
+    squares_folder(tmp_path / "data", 1, seconds=0.3)
+    refused = run_vmm("train", "data", "--check", *options)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert said in refused.stderr
 
 
 # --- bad input ----------------------------------------------------------------------------------

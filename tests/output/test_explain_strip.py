@@ -19,9 +19,14 @@ from vmm_cli.output.explain_strip import (
     FRAME_HEIGHT,
     MARGIN,
     MAX_FRAMES,
+    TEXT,
     TEXT_HEIGHT,
     TRACK,
     draw_strip,
+    drop_text,
+    shortened,
+    strongest,
+    text_width,
 )
 
 MAX_PIXELS = 10**7
@@ -83,17 +88,64 @@ def test_a_long_window_shows_some_of_its_parts(tmp_path: Path) -> None:
     assert picture.shape[1] == MAX_FRAMES * (WIDTH + MARGIN) + MARGIN
 
 
-def test_a_long_label_fits_and_controls_are_escaped(tmp_path: Path) -> None:
+def test_the_parts_that_matter_most_are_never_hidden(tmp_path: Path) -> None:
+    drops = [0.01] * 40
+    drops[17], drops[30] = 0.4, -0.2
+    what = explained(*drops, step_s=0.05)
+    chosen = strongest(what["seconds"], MAX_FRAMES)
+    times = [one["start_s"] for one in chosen]
+    assert len(chosen) == MAX_FRAMES and times == sorted(times)
+    assert {0.4, -0.2} <= {one["drop"] for one in chosen}
+    picture = drawn(squares_clip(tmp_path / "a.mp4", seconds=2), what, tmp_path / "a.png")
+    shares = [share(bar(picture, i), FOR) for i in range(MAX_FRAMES)]
+    assert max(shares) > 0.9
+
+
+@pytest.mark.parametrize(
+    "label", ["x" * 300, "\x1b[2J" * 40, "подготовка" * 30, "料理の準備" * 30, "short"]
+)
+def test_a_label_is_no_wider_than_what_it_stands_over(tmp_path: Path, label: str) -> None:
     clip = squares_clip(tmp_path / "a.mp4")
-    picture = drawn(clip, explained(0.1, label="x" * 300 + "\x1b[2J"), tmp_path / "a.png")
+    picture = drawn(clip, explained(0.1, 0.2, label=label), tmp_path / "a.png")
     assert (picture[:TEXT_HEIGHT, -MARGIN:] == BACKGROUND).all()
-    assert picture.shape[1] > 1500
+    assert picture.shape[1] < 800
+    six = drawn(clip, explained(*[0.1] * 6, label=label), tmp_path / "a.png")
+    assert six.shape[1] == 6 * (WIDTH + MARGIN) + MARGIN, "the frames decide where they are many"
 
 
-def test_sound_alone_has_dark_frames(tmp_path: Path) -> None:
+def test_a_text_is_cut_only_where_it_must_be() -> None:
+    assert shortened("moving", text_width("moving")) == "moving"
+    cut = shortened("moving" * 9, 100)
+    assert cut.endswith("…") and 80 < text_width(cut) <= 100
+    assert shortened("moving", 1) == "…"
+
+
+def test_labels_are_drawn_in_their_own_letters(tmp_path: Path) -> None:
+    """Letters that no font has would all look like the same box."""
+    clip = squares_clip(tmp_path / "a.mp4")
+    labels = ("дождь", "площадь", "走る", "歩く")
+    titles = [
+        drawn(clip, explained(0.1, label=label), tmp_path / "a.png")[:TEXT_HEIGHT].tobytes()
+        for label in labels
+    ]
+    assert len(set(titles)) == len(labels)
+
+
+def test_a_drop_says_what_its_bar_does(tmp_path: Path) -> None:
+    said = [drop_text(drop) for drop in (0.256, -0.5, -0.002, 0.0051, 0.0004, -0.0004, 0.0)]
+    assert said == ["+0.26", "-0.50", "-0.002", "+0.01", "0.00", "0.00", "0.00"]
+    clip = squares_clip(tmp_path / "a.mp4")
+    picture = drawn(clip, explained(-0.002, -0.0004), tmp_path / "a.png")
+    assert share(bar(picture, 0), AGAINST) > 0
+    assert share(bar(picture, 1), TRACK) == 1
+
+
+def test_sound_alone_has_boxes_that_say_so(tmp_path: Path) -> None:
     clip = squares_clip(tmp_path / "a.m4a", picture=False, sound=True)
     picture = drawn(clip, explained(0.1, 0.2), tmp_path / "a.png")
-    assert (picture[TEXT_HEIGHT + 5, MARGIN : MARGIN + FRAME_HEIGHT] == TRACK).all()
+    box = picture[TEXT_HEIGHT : TEXT_HEIGHT + FRAME_HEIGHT, MARGIN : MARGIN + FRAME_HEIGHT]
+    assert (box[5, 5] == TRACK).all()
+    assert (box == TEXT).all(axis=2).any(), "a word"
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:

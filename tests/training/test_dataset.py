@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vmm_cli.batch.inputs import OTHER_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.errors import DataError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.training.dataset import (
+    SOUND_EXTENSIONS,
     DataSet,
     Inspection,
     Problem,
@@ -131,13 +133,68 @@ def test_splits_without_classes_are_no_classes(tmp_path: Path) -> None:
 def test_an_empty_class_is_listed(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", "a/1.mp4", "b/notes.txt")
     assert wrong(read_dataset(source)) == [("error", "empty_class", "b")]
-    assert "b: this class folder holds no video" in refusal(folder(tmp_path / "e", "b/notes.txt"))
+    assert "b: this class folder holds no video and no sound" in refusal(
+        folder(tmp_path / "e", "b/notes.txt")
+    )
+
+
+def test_class_folders_that_differ_in_outer_spaces_are_one_class(tmp_path: Path) -> None:
+    source = folder(tmp_path / "d", "cat/1.mp4", "cat /2.mp4", "dog/3.mp4", "dog /notes.txt")
+    dataset = read_dataset(source)
+    assert dataset.labels == ("cat", "dog")
+    spaced = [p for p in dataset.problems if p.kind == "label_spaces"]
+    assert [str(p) for p in spaced] == [
+        "cat: is written with and without spaces around it; all count as 'cat'"
+    ]
+    splits = folder(tmp_path / "e", "train/cat/1.mp4", "val/cat /2.mp4")
+    assert ("warning", "label_spaces", "cat") in wrong(read_dataset(splits))
+
+
+def test_where_no_class_has_a_video_its_sounds_are_the_samples(tmp_path: Path) -> None:
+    source = folder(tmp_path / "d", "a/1.wav", "a/sub/2.FLAC", "b/3.mp3", "c/x.txt", "loose.m4a")
+    dataset = read_dataset(source)
+    assert found(dataset) == {"a/1.wav": ("a",), "a/sub/2.FLAC": ("a",), "b/3.mp3": ("b",)}
+    assert wrong(dataset) == [
+        ("error", "empty_class", "c"),
+        ("error", "unlabelled", "loose.m4a"),
+    ]
+    splits = read_dataset(folder(tmp_path / "e", "train/a/1.opus", "train/b/2.ogg", "val/a/3.wma"))
+    assert [s.split for s in splits.samples] == ["train", "train", "val"]
+
+
+def test_sound_beside_videos_is_no_sample(tmp_path: Path) -> None:
+    source = folder(tmp_path / "d", "a/1.mp4", "a/1.wav", "b/2.wav")
+    dataset = read_dataset(source)
+    assert list(found(dataset)) == ["a/1.mp4"]
+    assert wrong(dataset) == [("error", "empty_class", "b")]
+    assert "holds sound alone, and others hold video" in str(dataset.problems[0])
+
+
+def test_what_is_wrong_with_videos_is_told_where_only_sounds_are_left(tmp_path: Path) -> None:
+    source = folder(tmp_path / "d", "a/1.wav", "b/2.wav", "loose.mp4")
+    (source / "b/gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    dataset = read_dataset(source)
+    assert list(found(dataset)) == ["a/1.wav", "b/2.wav"]
+    assert wrong(dataset) == [
+        ("error", "missing", "b/gone.mp4"),
+        ("error", "unlabelled", "loose.mp4"),
+    ]
+
+
+def test_every_extension_that_is_no_video_is_sound_or_a_still() -> None:
+    stills = {".avif", ".cr3", ".heic", ".heif", ".webp"}
+    assert stills == OTHER_EXTENSIONS - SOUND_EXTENSIONS
+    assert not SOUND_EXTENSIONS & VIDEO_EXTENSIONS
 
 
 def test_a_folder_without_any_video_says_what_is_wanted(tmp_path: Path) -> None:
-    assert "holds a video; vmm trains on a folder per class" in refusal(folder(tmp_path, "a.txt"))
+    assert "holds a video or a sound; vmm trains on a folder per class" in refusal(
+        folder(tmp_path, "a.txt")
+    )
     (tmp_path / "empty").mkdir()
-    assert "holds a video; vmm trains on a folder per class" in refusal(tmp_path / "empty")
+    assert "holds a video or a sound; vmm trains on a folder per class" in refusal(
+        tmp_path / "empty"
+    )
     assert "no such file" in refusal(tmp_path / "nowhere")
 
 

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from vmm_cli import bundle as bundles
-from vmm_cli.errors import DataError
+from vmm_cli.cli.evaluate import report_rows
+from vmm_cli.errors import DataError, ModelError
 from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.evaluation import Evaluation, evaluate
 from vmm_cli.training.run_files import write_evaluation
@@ -65,7 +68,7 @@ def test_every_row_is_judged_unless_a_split_is_asked_for(
         "1": {"n": 2, "accuracy": 1},
         "9": {"n": 1, "accuracy": 0},
     }
-    assert metrics["interval"]["low"] <= 0.8 <= metrics["interval"]["high"]
+    assert metrics["interval"] is None, "three groups are too few"
     assert metrics["confusion"]["matrix"] == [[2, 0], [1, 2]]
     with pytest.raises(DataError, match="'val'"):
         evaluated(squares_model, data, "val")
@@ -112,6 +115,84 @@ def test_what_cannot_be_judged_is_told(squares_model: Path, squares: Path, tmp_p
     ]
     with pytest.raises(DataError, match="no sample could be judged"):
         evaluated(squares_model, manifest(tmp_path, ["bad.mp4,still,,"]))
+
+
+@pytest.mark.slow
+def test_rows_that_were_left_out_count_as_not_judged(
+    squares_model: Path, squares: Path, tmp_path: Path
+) -> None:
+    rows = [
+        f"{squares / 'moving' / '00.mp4'},moving,Test,",
+        f"{squares / 'still' / '00.mp4'},still,train,",
+        "gone.mp4,still,test,",
+        "lost.mp4,still,train,",
+        "nowhere.mp4,still,,",
+        f"{squares / 'still' / '01.mp4'},still,tset,",
+        f"{squares / 'still' / '01.mp4'},,test,",
+        f"{squares / 'moving' / '00.mp4'},moving,test,",  # a duplicate: its twin is judged
+    ]
+    data = manifest(tmp_path, rows)
+    found = evaluated(squares_model, data)
+    assert (found.document["n"], found.document["failed"]) == (2, 5)
+    assert not found.failed
+    found = evaluated(squares_model, data, "test")
+    assert (found.document["n"], found.document["failed"]) == (1, 3)
+    where = [problem.where for problem in found.left_out]
+    assert where == ["rows.csv:4", "rows.csv:7", "rows.csv:8"]
+
+
+def test_files_of_a_folder_that_have_no_label_count_as_not_judged(
+    squares_model: Path, squares: Path, tmp_path: Path
+) -> None:
+    for split in ("test", "train"):
+        (tmp_path / split / "moving").mkdir(parents=True)
+        (tmp_path / split / "empty").mkdir()
+        for name in ("a.mp4", "moving/b.mp4"):
+            (tmp_path / split / name).symlink_to(squares / "moving" / "00.mp4")
+    for split, failed in ((None, 2), ("TEST", 1)):
+        found = evaluated(squares_model, tmp_path, split)
+        assert found.document["failed"] == failed
+
+
+def test_splits_are_spelt_as_in_manifests(
+    squares_model: Path, squares: Path, tmp_path: Path
+) -> None:
+    data = manifest(tmp_path, [f"{squares / 'moving' / '00.mp4'},moving,valid,"])
+    for spelling in ("val", "valid", "Validation"):
+        found = evaluated(squares_model, data, spelling)
+        assert (found.document["n"], found.document["split"]) == (1, "val")
+
+
+def test_a_model_that_cannot_be_run_is_no_fault_of_the_rows(
+    squares_model: Path, squares: Path, tmp_path: Path
+) -> None:
+    data = manifest(tmp_path, [f"{squares / 'moving' / '00.mp4'},moving,,"])
+    with pytest.raises(ModelError, match=r"a network this vmm cannot run: .*temporal"):
+        evaluated(another_network(squares_model, tmp_path / "m", temporal="lstm"), data)
+    with pytest.raises(ModelError, match="it has 99 layers"):
+        evaluated(another_network(squares_model, tmp_path / "n", layers=99), data)
+
+
+def another_network(model: Path, folder: Path, **network: object) -> Path:
+    """Save a model's weights as those of a network that they are not of."""
+    fields = yaml.safe_load((model / "bundle.yaml").read_text())
+    fields["network"].update(network)
+    del fields["schema"], fields["weights"]
+    bundles.save(folder, fields, bundles.load_tensors(bundles.read(model)))
+    return folder
+
+
+def test_the_table_shows_the_worst_groups_first() -> None:
+    groups = {f"g{i:02}": {"n": 10 - i % 10, "accuracy": i % 5 / 4} for i in range(30)}
+    metrics = {"accuracy": 0.5, "per_class": {}, "per_group": groups}
+    found = Evaluation([], np.zeros(0), np.zeros(0), {}, [], {"n": 0, "metrics": metrics})
+    shown = [row for row in report_rows(found) if "group" in row[0]]
+    assert shown[0] == ("group g00 (10)", "accuracy 0.000")
+    assert [said for _, said in shown[:-1]] == sorted(said for _, said in shown[:-1])
+    assert len(shown) == 21
+    assert shown[-1] == ("10 more groups", "no worse; all with --format json")
+    del metrics["per_group"]
+    assert not [row for row in report_rows(found) if "group" in row[0]]
 
 
 @pytest.mark.slow

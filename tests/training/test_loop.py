@@ -16,12 +16,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.training import fabricated
 from vmm_cli.errors import DataError
+from vmm_cli.judge import examples, tokens_from
 from vmm_cli.training.augment import drop_streams, mix
 from vmm_cli.training.learn import Learnt, learn
-from vmm_cli.training.loop import TAIL_PART, _learning_rate, _parameter_groups
+from vmm_cli.training.loop import (
+    TAIL_PART,
+    Targets,
+    _held_out,
+    _learning_rate,
+    _losses,
+    _one_hot,
+    _parameter_groups,
+)
 from vmm_cli.training.recipe import Optimisation, Recipe
 
 CPU = torch.device("cpu")
@@ -135,8 +146,53 @@ def test_a_loss_that_is_no_number_ends_it_and_names_where(bad: int, where: str) 
 
 
 def test_a_huge_learning_rate_is_found_out() -> None:
-    with pytest.raises(DataError, match=r"the loss is (nan|inf)"):
+    with pytest.raises(DataError, match=r"(loss|gradient) is (nan|inf)"):
         trained(fabricated.small(epochs=30, learning_rate=1e30))
+
+
+def test_a_gradient_that_is_no_number_ends_it_even_in_the_last_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(logits: torch.Tensor, *more: Any) -> torch.Tensor:
+        nothing = (logits * 0).sum(dim=1)
+        return _losses(logits, *more) + nothing.sqrt()  # 0, and its slope is 0 times infinity
+
+    monkeypatch.setattr("vmm_cli.training.loop._losses", broken)
+    samples, encoded = fabricated.data()
+    samples = [replace(s, split="train") for s in samples]
+    with pytest.raises(DataError, match="gradient is nan in epoch 1, batch 1 of 1") as caught:
+        learn(
+            samples,
+            encoded,
+            fabricated.LABELS,
+            fabricated.small(epochs=1, batch=100),
+            multi_label=False,
+            seed=0,
+            device=CPU,
+        )
+    assert "learning_rate" in str(caught.value)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_loss_on_val_is_the_one_that_is_trained_on(several: bool) -> None:
+    draw = np.random.default_rng(0)
+    truth = torch.from_numpy(draw.integers(0, 2, (6, 3)).astype(np.float32))
+    logits = torch.from_numpy(draw.normal(size=(6, 3)).astype(np.float32))
+    weight = torch.tensor([10.0, 1.0, 0.2])
+    targets = Targets(truth if several else truth.argmax(dim=1), weight)
+    _, encoded = fabricated.data(6)
+    windows = examples(encoded, range(6), ["image", "motion"], tokens_from({}))
+
+    class Fixed(torch.nn.Module):
+        def forward(self, *seen: Any) -> torch.Tensor:
+            return logits
+
+    wanted = _one_hot(targets, np.arange(6))
+    losses = _losses(logits, wanted, targets, smoothing=0.0)
+    # Of one label each: the mean weighted by the labels' weights, which is only a constant factor.
+    expected = losses.mean() if several else losses.sum() / weight[targets.truth].sum()
+    found = _held_out(Fixed(), windows, targets, CPU)["val_loss"]
+    assert found == pytest.approx(float(expected), rel=1e-5)
 
 
 # --- the learning rate and what decays ----------------------------------------------------------
@@ -193,6 +249,35 @@ def test_rows_are_mixed_in_what_is_seen_and_what_is_right() -> None:
     assert (wanted.diagonal() >= 0.5).all()
     rows = [i for i in range(3) if wanted[i + 1, 0] == 0]  # those not mixed with row 0
     assert torch.allclose(there[rows], wanted[1:][rows])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 6), likely=st.floats(0, 1))
+def test_a_target_is_mixed_where_some_value_was(seed: int, rows: int, likely: float) -> None:
+    draw = np.random.default_rng(seed)
+    values = {
+        "image": torch.from_numpy(draw.normal(size=(rows, 3, 2))),
+        "audio": torch.from_numpy(draw.normal(size=(rows, 3, 1, 2, 2))),
+        "text": torch.from_numpy(draw.integers(0, 99, (rows, 3))),
+    }
+    masks = {s: torch.from_numpy(draw.random((rows, 3)) < likely) for s in values}
+    wanted = torch.eye(rows)
+    mixed, target = mix(values, masks, wanted, 5.0, draw)  # shares well below 1
+    changed = torch.zeros(rows, dtype=torch.bool)
+    for stream in ("image", "audio"):
+        mask = masks[stream].reshape(*masks[stream].shape, *[1] * (values[stream].ndim - 2))
+        before = torch.where(mask, values[stream], 0)
+        # Mixed with itself a row changes by rounding alone.
+        changed |= ((mixed[stream] - before).abs() > 1e-9).flatten(1).any(dim=1)
+    assert torch.equal((target != wanted).any(dim=1), changed)
+    assert torch.allclose(target.sum(dim=1), torch.ones(rows))
+
+
+def test_tokens_alone_are_not_mixed_and_nor_are_targets() -> None:
+    values, masks = {"text": torch.arange(8)[:, None]}, {"text": torch.ones(8, 1).bool()}
+    mixed, target = mix(values, masks, torch.eye(8), 0.5, np.random.default_rng(0))
+    assert torch.equal(mixed["text"], values["text"])
+    assert torch.equal(target, torch.eye(8))
 
 
 # --- several processes --------------------------------------------------------------------------

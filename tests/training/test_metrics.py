@@ -126,20 +126,24 @@ def test_calibration_of_several_labels_takes_each_as_a_prediction() -> None:
 
 
 def test_accuracy_by_group_and_its_interval() -> None:
-    truth = [0] * 8
-    predicted = [0, 0, 0, 0, 0, 0, 1, 1]
-    metrics = scored(predicted, truth, groups=["g"] * 4 + ["h"] * 2 + ["i"] * 2)
-    assert metrics["per_group"] == {
-        "g": {"n": 4, "accuracy": 1.0},
-        "h": {"n": 2, "accuracy": 1.0},
-        "i": {"n": 2, "accuracy": 0.0},
-    }
+    truth = [0] * 20
+    predicted = [0] * 10 + [1] * 10
+    names = [f"g{i // 2}" for i in range(20)]  # five groups all right, five all wrong
+    metrics = scored(predicted, truth, groups=names)
+    assert metrics["per_group"]["g0"] == {"n": 2, "accuracy": 1.0}
+    assert metrics["per_group"]["g9"] == {"n": 2, "accuracy": 0.0}
     interval = metrics["interval"]
     assert (interval["level"], interval["resamples"]) == (0.95, 2000)
-    # All three draws are i with probability 1/27 > 0.025; none is with 8/27.
-    assert (interval["low"], interval["high"]) == (0.0, 1.0)
-    assert scored(predicted, truth, ["g"] * 8)["interval"] is None
+    # Of ten draws with chance one half, two or fewer are right in 5.5 % of cases, one in 1.1 %.
+    assert (interval["low"], interval["high"]) == (0.2, 0.8)
     assert json.loads(json.dumps(metrics)) == metrics
+
+
+def test_no_interval_is_given_where_it_would_claim_too_much() -> None:
+    names = [f"g{i // 2}" for i in range(20)]
+    assert scored([0] * 20, [0] * 20, groups=names)["interval"] is None  # nothing varies
+    few = ["a", "b", "c", "d"] * 5
+    assert scored([0, 1] * 10, [0] * 20, groups=few)["interval"] is None
 
 
 def test_the_interval_is_that_of_a_binomial_where_each_sample_is_a_group() -> None:

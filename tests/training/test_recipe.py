@@ -260,6 +260,12 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, text: str, said: str) -
     assert said in mistakes(written(tmp_path, text))
 
 
+def test_a_key_given_twice_is_one_mistake_of_several(tmp_path: Path) -> None:
+    said = mistakes(written(tmp_path, "streams: [image]\nwidth: 8\nwidth: 9\nfusion: sum"))
+    assert "2 mistakes: (1) given a second time: width in line 3; leave one of each" in said
+    assert "(2) fusion: 'sum' is none of" in said
+
+
 def test_lists_that_are_endless_when_written_out_are_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += (f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30))

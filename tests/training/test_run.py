@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -99,7 +100,7 @@ def test_a_run_is_a_bundle_and_tells_how_it_came_about(
     assert not bundle.sampling.free
     assert metrics["schema"] == "vmm.train/1"
     assert metrics["samples"]["train"] + metrics["samples"]["val"] == 12
-    assert metrics["split"] == "20 % of the groups"
+    assert metrics["split"] == "1 of 6 groups"
     assert metrics["streams"] == {"audio": 12}
     assert metrics["validation"]["interval"] is None or "low" in metrics["validation"]["interval"]
     assert metrics["seeds"]["seeds"] == [0, 1]
@@ -112,10 +113,15 @@ def test_a_run_is_a_bundle_and_tells_how_it_came_about(
     with (tmp_path / "run" / "split.csv").open() as file:
         split = {row["path"]: row["split"] for row in csv.DictReader(file)}
     assert set(split.values()) == {"train", "val"}
-    assert split["00.mp4"] == split["01.mp4"], "a group stays together"
+    assert len({split[path] for path in split if path.endswith(("00.mp4", "01.mp4"))}) == 1
+    manifest = read_dataset(tmp_path / "run" / "split.csv")
+    assert not manifest.problems and len(manifest.samples) == 12
     assert load_recipe(str(tmp_path / "run" / "recipe.yaml")) == recipe()
     card = (tmp_path / "run" / "CARD.md").read_text()
     assert "held out" in card and "2 seeds" in card and "`log-mel-statistics`" in card
+    kinds = Counter(s.labels[0] for s in manifest.samples if s.split == "train")
+    assert all(f"- {kind}: {kinds[kind]} samples" in card for kind in KINDS)
+    assert "trained on 10 samples" in bundle.summary
 
 
 @pytest.mark.slow
@@ -145,10 +151,56 @@ def test_folds_are_left_out_in_turn_and_then_all_is_learnt(
     for name in folds["names"]:
         inner = tmp_path / "run" / "folds" / name
         assert bundles.load(str(inner)).labels == KINDS
+        assert bundles.load(str(inner)).name == f"tones-{name}"
         assert f"fold {name}" in (inner / "CARD.md").read_text()
         counts = json.loads((inner / "metrics.json").read_text())["samples"]
         assert counts["test"] == 4 and counts["val"] >= 2
     assert "3 folds" in (tmp_path / "run" / "CARD.md").read_text()
+
+
+def test_what_two_folds_share_is_neither_learnt_from_nor_judged_twice(
+    looked_at: Inspection, tmp_path: Path
+) -> None:
+    # Spans of one file, each a group of its own, in two folds; and equal content in two folds.
+    samples = [replace(s, group=None) for s in looked_at.dataset.samples]
+    halves = [replace(samples[0], start_s=x, end_s=x + 0.3, group=f"{x}") for x in (0.0, 0.3)]
+    samples[:1] = [halves[0], replace(halves[1], fold="B")]
+    contents = {**looked_at.contents, samples[2].path: "same", samples[-1].path: "same"}
+    data = with_samples(looked_at.dataset, samples)
+    heard: list[str] = []
+    wanted = {"folds": True, "recipe": recipe("optimisation.epochs=1")}
+    listener = Listener(on_warning=heard.append)
+    metrics = run(
+        replace(looked_at, dataset=data, contents=contents), tmp_path / "run", listener, **wanted
+    )
+    assert np.sum(metrics["folds"]["test"]["confusion"]["matrix"]) == len(samples) == 13
+    assert sum("share a file or content" in said for said in heard) == 3, heard
+
+
+def test_what_is_test_is_left_out_of_folds_too(looked_at: Inspection, tmp_path: Path) -> None:
+    first, *others = looked_at.dataset.samples
+    data = with_samples(looked_at.dataset, [replace(first, split="test", group=None), *others])
+    metrics = run(
+        replace(looked_at, dataset=data),
+        tmp_path / "run",
+        folds=True,
+        recipe=recipe("optimisation.epochs=1"),
+    )
+    assert metrics["samples"] == {"train": 11, "val": 0, "test": 0}
+
+
+def test_seeds_draw_their_own_validation(looked_at: Inspection, tmp_path: Path) -> None:
+    seen = set()
+    for seed in range(3):
+        run(looked_at, tmp_path / f"{seed}", seed=seed, recipe=recipe("optimisation.epochs=1"))
+        seen.add((tmp_path / f"{seed}" / "split.csv").read_text())
+    metrics = run(looked_at, tmp_path / "all", seeds=3, recipe=recipe("optimisation.epochs=1"))
+    assert len(seen) > 1
+    each = [
+        json.loads((tmp_path / f"{seed}" / "metrics.json").read_text())["validation"]["accuracy"]
+        for seed in range(3)
+    ]
+    assert metrics["seeds"]["accuracy"]["values"] == each
 
 
 def test_a_group_in_two_folds_is_refused(looked_at: Inspection, tmp_path: Path) -> None:
@@ -165,8 +217,10 @@ def test_a_fold_that_holds_all_of_a_label_is_named(looked_at: Inspection, tmp_pa
         for sample in looked_at.dataset.samples
     ]
     data = with_samples(looked_at.dataset, samples)
+    never = Listener(on_encoded=lambda done, total: pytest.fail("it is said before"))
     with pytest.raises(DataError, match=r"without fold 'A': .*no sample in train has"):
-        run(replace(looked_at, dataset=data), tmp_path / "run", folds=True)
+        run(replace(looked_at, dataset=data), tmp_path / "run", never, folds=True)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -223,6 +277,10 @@ def test_a_run_that_was_stopped_is_no_model_and_goes_on(
         run(looked_at, folder, folds=folds)
     with pytest.raises(UsageError, match="begun with another recipe"):
         run(looked_at, folder, folds=folds, resume=True, recipe=recipe("dropout=0.2"))
+    path = looked_at.dataset.samples[0].path
+    exchanged = replace(looked_at, contents={**looked_at.contents, path: "another file"})
+    with pytest.raises(UsageError, match="begun with another samples"):
+        run(exchanged, folder, folds=folds, resume=True)
     heard: list[tuple[str, int]] = []
     listener = Listener(on_epoch=lambda what, progress: heard.append((what, progress.epoch)))
     run(looked_at, folder, listener, folds=folds, resume=True)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 STRETCH_STEPS = 480
 # More would be no temporal network that a recipe can ask for.
 MAX_LAYERS = 16
+LONGEST_REASON = 300  # characters, of what torch says of a network that it cannot make
 # Seconds that are hidden at a time to see whether they mattered.
 OCCLUSION_S = 0.5
 
@@ -161,14 +163,15 @@ def windows_request(
 
     Raises:
         UsageError: there are some.
-        ModelError: the model needs encoders that are not at hand.
+        ModelError: the model needs encoders that are not at hand, or its parts do not fit.
     """
-    plan_of(bundle)
+    wanted = plan_of(bundle)
+    check(bundle)
     if sampling_options:
         raise UsageError(
             f"model {bundle.name!r} was trained with its own sampling "
             f"({1 / bundle.sampling.every_s:g} pictures a second in windows of "
-            f"{bundle.network['window_s']:g} s); leave out {' and '.join(sampling_options)}"
+            f"{float(wanted.window_s):g} s); leave out {' and '.join(sampling_options)}"
         )
     return WindowsRequest(
         bundle=bundle.folder.resolve(),
@@ -441,26 +444,53 @@ def _model(folder: Path, digest: str) -> Model:
         raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
     about = bundle.network
     plan = plan_of(bundle)
+    check(bundle)
     tensors = bundles.load_tensors(bundle, "network.")
     try:
-        _check(bundle)
         with torch.device("meta"):  # what a bundle asks for takes memory only where it has weights
             network = network_from(about)
+        described = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+        _refuse_other_tensors(described, {k: v.shape for k, v in tensors.items()})
         state = {k: torch.from_numpy(v.copy()) for k, v in tensors.items()}
         network.load_state_dict(state, assign=True)
         tokens = tokens_from(about)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"model {bundle.name!r} has a network this vmm cannot run: {reason}"
-        ) from None
+        raise _cannot_run(bundle, error) from None
     network.eval().requires_grad_(False)
     stretch = max(1, STRETCH_STEPS // plan.steps)
     return Model(bundle, network, plan, stretch, tokens, bool(about.get("multi_label")))
 
 
-def _check(bundle: Bundle) -> None:
-    """Raise ValueError where a bundle's parts do not fit each other."""
+def check(bundle: Bundle) -> None:
+    """Raise ModelError where a bundle's parts do not fit each other; needs no torch."""
+    try:
+        _refuse_misfits(bundle)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _cannot_run(bundle, error) from None
+
+
+def _cannot_run(bundle: Bundle, error: Exception) -> ModelError:
+    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    said = shorten(reason, LONGEST_REASON, placeholder=" ...")
+    return ModelError(f"model {bundle.name!r} has a network this vmm cannot run: {said}")
+
+
+def _refuse_other_tensors(
+    described: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise ValueError where the weights are not those of the network that is described."""
+    names = sorted(described.keys() | there.keys())
+    wrong = [name for name in names if described.get(name) != there.get(name)]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise ValueError(
+            f"{bundles.BUNDLE_FILE} describes another network than {bundles.WEIGHTS_FILE} is of: "
+            f"they differ in {wrong[0]}{more}; fetch or train the model again"
+        )
+
+
+def _refuse_misfits(bundle: Bundle) -> None:
+    """Raise ValueError, KeyError or TypeError where a bundle's parts do not fit each other."""
     about = bundle.network
     names = [stream["name"] for stream in about["streams"]]
     if names != list(bundle.streams):

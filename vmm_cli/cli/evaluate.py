@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vmm_cli.training.evaluation import Evaluation
 
 EXIT_SOME_FAILED = 3
+GROUPS_SHOWN = 20
 
 
 def evaluate(
@@ -65,12 +66,12 @@ def evaluate(
     from vmm_cli import bundle as bundles
     from vmm_cli.training.dataset import read_dataset
 
+    if output is not None:
+        refuse_output(output)
     bundle = bundles.load(model)
     dataset = read_dataset(data, group=group)
     for problem in dataset.problems:
         console.warning(str(problem))
-    if output is not None and output.exists() and not output.is_dir():
-        raise errors.UsageError(f"{output}: is not a folder")
     from vmm_cli.training import evaluation
 
     with console.progress() as bar:
@@ -90,7 +91,22 @@ def evaluate(
 
         write_evaluation(output, bundle.labels, found)
     _report(found, format)
-    return EXIT_SOME_FAILED if found.failed else 0
+    return EXIT_SOME_FAILED if found.document["failed"] else 0
+
+
+def refuse_output(folder: Path) -> None:
+    """Raise UsageError where what is measured would be written over what a training wrote."""
+    from vmm_cli.bundle import BUNDLE_FILE
+    from vmm_cli.training.run_folder import WORK_FOLDER
+
+    if folder.exists() and not folder.is_dir():
+        raise errors.UsageError(f"{folder}: is not a folder; give another -o")
+    for name, what in ((BUNDLE_FILE, "a model"), (WORK_FOLDER, "a training that goes on")):
+        if (folder / name).exists():
+            raise errors.UsageError(
+                f"{folder}: holds {what}, whose metrics and pictures would be overwritten; "
+                "give another -o"
+            )
 
 
 def _report(found: Evaluation, format: str | None) -> None:
@@ -109,6 +125,8 @@ def report_rows(found: Evaluation) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know: name and value."""
     metrics = found.document["metrics"]
     yield "samples", str(found.document["n"])
+    if found.document.get("failed"):
+        yield "rows that could not be judged", str(found.document["failed"])
     for name in ("accuracy", "top5", "balanced_accuracy", "macro_f1", "ece"):
         if metrics.get(name) is not None:
             yield name.replace("_", " "), f"{metrics[name]:.3f}"
@@ -119,3 +137,13 @@ def report_rows(found: Evaluation) -> Iterator[tuple[str, str]]:
         if numbers["support"]:
             said = f"precision {numbers['precision']:.3f}, recall {numbers['recall']:.3f}"
             yield f"{label} ({numbers['support']})", said
+    yield from _group_rows(metrics.get("per_group") or {})
+
+
+def _group_rows(groups: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the groups with the lowest accuracy, of equal ones the largest first."""
+    worst = sorted(groups.items(), key=lambda item: (item[1]["accuracy"], -item[1]["n"], item[0]))
+    for name, numbers in worst[:GROUPS_SHOWN]:
+        yield f"group {name} ({numbers['n']})", f"accuracy {numbers['accuracy']:.3f}"
+    if len(worst) > GROUPS_SHOWN:
+        yield f"{len(worst) - GROUPS_SHOWN} more groups", "no worse; all with --format json"

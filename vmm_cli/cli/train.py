@@ -14,6 +14,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
+from vmm_cli.cli.clock import clock
 from vmm_cli.cli.options import (
     DEFAULT_MAX_PIXELS,
     Config,
@@ -153,17 +154,16 @@ def train(
     end, text.
     """
     from vmm_cli.training.dataset import inspect, read_dataset
+    from vmm_cli.training.recipe import load_recipe
 
     if output is None and not check:
         raise errors.UsageError("say where the model goes with -o RUN, or only look with --check")
-    chosen = None
+    # What can be refused is refused before all files are looked at.
+    overrides = [*(set or ()), *([f"optimisation.epochs={epochs}"] if epochs else [])]
+    chosen = load_recipe(recipe, overrides)
     if output is not None and not check:
-        # What can be refused is refused before all files are looked at.
-        from vmm_cli.training.recipe import load_recipe
         from vmm_cli.training.run_folder import refuse_taken
 
-        overrides = [*(set or ()), *([f"optimisation.epochs={epochs}"] if epochs else [])]
-        chosen = load_recipe(recipe, overrides)
         name = name or model_name(output)
         refuse_taken(output, resume)
     dataset = read_dataset(data, group=group, fold=folds)
@@ -175,8 +175,8 @@ def train(
             max_pixels=max_pixels,
             on_progress=lambda done, total: bar.update(done, total, "looking"),
         )
-    if chosen is None or output is None:
-        return _tell(inspection, format)
+    if check or output is None:
+        return _tell(inspection, format, seed, folds is not None)
     _say_problems(inspection)
     with _processes(device) as torch_device, console.progress() as bar:
         from vmm_cli.training.run import TrainRequest
@@ -254,7 +254,7 @@ def model_name(folder: Path) -> str:
     return name
 
 
-def _tell(inspection: Inspection, format: str | None) -> int:
+def _tell(inspection: Inspection, format: str | None, seed: int, folds: bool) -> int:
     """Print what a data set holds."""
     from vmm_cli.training.inspection import summary
 
@@ -263,7 +263,7 @@ def _tell(inspection: Inspection, format: str | None) -> int:
         from vmm_cli.output.json_document import write_document
 
         write_document(console.stdout(data=True), said)
-        _say_whether_trainable(inspection)
+        _say_whether_trainable(inspection, seed, folds)
         return 0
     from vmm_cli.output.table import Column, Row, print_table
 
@@ -276,19 +276,42 @@ def _tell(inspection: Inspection, format: str | None) -> int:
         for label, counts in said["labels"].items()
     ]
     print_table(console.stdout(data=False), columns, rows)
+    console.stdout(data=False).write("\n")
+    facts = [Row(cells) for cells in data_rows(said)]
+    print_table(console.stdout(data=False), (Column("what"), Column("value")), facts)
     for problem in inspection.dataset.problems:
         console.warning(str(problem))
-    _say_whether_trainable(inspection)
+    _say_whether_trainable(inspection, seed, folds)
     return 0
 
 
-def _say_whether_trainable(inspection: Inspection) -> None:
-    """Warn of what `vmm train` would refuse."""
-    from vmm_cli.training.dataset import check_for_training, with_validation
+def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know of a data set's `summary` as a whole: name and value."""
+    balance, lengths = said["balance"], said["durations_s"]
+    yield "samples", f"{said['n']} in {said['files']} files"
+    share, times = 100 * balance["majority_share"], balance["largest_to_smallest"]
+    yield "most frequent", f"{balance['majority']}: {share:.0f} %, {times:.1f} times the rarest"
+    if lengths["min"] is None:
+        yield "durations", "unknown"
+    else:
+        unknown = f", {lengths['unknown']} unknown" if lengths["unknown"] else ""
+        least, middle, most = (f"{lengths[key]:.1f}" for key in ("min", "median", "max"))
+        yield "durations", f"{least} to {most} s, median {middle} s{unknown}"
+        yield "total", clock(lengths["total"])
+    if (groups := said["groups"]) is not None:
+        yield "groups", f"{groups['n']}, of {groups['smallest']} to {groups['largest']} samples"
+    if (folds := said["folds"]) is not None:
+        yield "folds", ", ".join(f"{fold}: {n}" for fold, n in folds.items())
 
+
+def _say_whether_trainable(inspection: Inspection, seed: int, folds: bool) -> None:
+    """Warn of what `vmm train` would refuse."""
+    from vmm_cli.training.splits import check_divisible, without_test
+
+    contents = inspection.contents
     try:
-        data = with_validation(inspection.dataset, seed=0, contents=inspection.contents)
-        check_for_training(data)
+        data = without_test(inspection.dataset, contents)
+        check_divisible(data, seed=seed, folds=folds, contents=contents)
     except errors.DataError as error:
         console.warning(str(error))
 

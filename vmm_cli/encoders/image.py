@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from vmm_cli.encoders.features import Features
-from vmm_cli.encoders.preprocess import Channels, Preprocess, prepare
+from vmm_cli.encoders.preprocess import Channels, Preprocess
 from vmm_cli.errors import UsageError
 from vmm_cli.networks.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
@@ -146,15 +146,6 @@ def encode_all(encoder: ImageEncoder, parts: Sequence[np.ndarray]) -> list[np.nd
         ]
         values[first:last] = encode(encoder, np.concatenate(pieces))
     return np.split(values, bounds[1:-1])
-
-
-def encode_frames(encoder: ImageEncoder, frames: Iterable[tuple[float, np.ndarray]]) -> Features:
-    """Encode a stream of pictures, holding one batch of them at a time.
-
-    `frames`: time in seconds, ascending, and uint8 [H, W, 3] RGB as `Preprocess.resize` says.
-    """
-    numbers = encoder.preprocess
-    return encode_prepared(encoder, ((time_s, prepare(numbers, image)) for time_s, image in frames))
 
 
 def encode_prepared(

@@ -1,4 +1,4 @@
-"""What is heard: the log-mel spectrogram that Whisper reads, whole or step by step on a time grid.
+"""What is heard: the log-mel spectrogram that Whisper reads, step by step on a time grid.
 
 The power of 25 ms windows, 10 ms apart, in 80 bands of the mel scale, as a logarithm. Frame i of a
 spectrogram is centred at i / 100 s on the clock; the sound is mirrored where it begins and ends.
@@ -28,14 +28,12 @@ FRAMES_PER_S = SAMPLE_RATE // HOP
 MELS = 80
 FLOOR = 1e-10  # power that counts as silence: has a logarithm, and lies below 16-bit rounding
 SILENCE = float(np.log10(FLOOR))
-WHISPER_RANGE = 8.0  # decades below the loudest that Whisper tells apart
 
 # Slaney's scale: 15 mels of equal width up to 1000 Hz, from there 27 for each factor of 6.4.
 BREAK_HZ = 1000.0
 BREAK_MELS = 15
 MEL_FACTOR = float(np.log(6.4) / 27)  # natural logarithm of the factor from a mel to the next
 
-BLOCK_FRAMES = 1000  # of a sound in memory; more costs memory and saves no time
 TIME_ROUNDING_FRAMES = 1e-6  # a binary time may lie this much beside the frame that it means
 
 _RADIUS = WINDOW // 2
@@ -59,27 +57,6 @@ def mel_filters() -> np.ndarray:
     filters: np.ndarray = np.maximum(0, np.minimum(rising, falling)) * 2 / (right - left)
     filters.setflags(write=False)
     return filters
-
-
-def log_mel_spectrogram(samples: Samples) -> np.ndarray:
-    """Return the spectrogram of a whole sound as Whisper's encoder takes it.
-
-    float32 [N] at 16 kHz, full scale -1 to 1 -> float32 [80, N // 160]: log10 of the power, cut off
-    8 decades below the loudest value of all, plus 4, over 4.
-    """
-    count = len(samples) // HOP
-    if count == 0:
-        return np.zeros((MELS, 0), np.float32)
-    padded = np.pad(samples, _RADIUS, mode="reflect")
-    log_mel = np.concatenate(
-        [
-            _log_mel(padded[i * HOP : min(i + BLOCK_FRAMES, count) * HOP + WINDOW - HOP])
-            for i in range(0, count, BLOCK_FRAMES)
-        ]
-    )
-    log_mel = np.maximum(log_mel, log_mel.max() - WHISPER_RANGE)
-    scaled: np.ndarray = ((log_mel.T + 4) / 4).astype(np.float32)  # [80, frames]
-    return scaled
 
 
 def audio_statistics(

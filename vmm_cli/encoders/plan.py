@@ -12,6 +12,7 @@ from vmm_cli.bundle import Bundle, EncoderSpec
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.grid import MAX_STEPS, Window, grid_times
 from vmm_cli.encoders.log_mel import AUDIO_VERSION, SOUND
+from vmm_cli.encoders.motion import MOTION_VERSION
 from vmm_cli.errors import ModelError
 from vmm_cli.media.sampling import Sampling, every
 
@@ -70,8 +71,8 @@ def encoder_spec(stream: str, name: str, window_s: Fraction) -> EncoderSpec:
         backbone = carried(MOTION_BACKBONE)
         numbers = {"window_s": float(window_s), **backbone.preprocess}
         numbers |= {f"side_{i}": side for i, side in enumerate(MOTION_SIDES[name])}
-        digest = bundles.encoder_digest(f"{name} {backbone.digest}", numbers, {})
-        return EncoderSpec(name, digest, numbers)
+        made_of = f"{name} {MOTION_VERSION} {backbone.digest}"
+        return EncoderSpec(name, bundles.encoder_digest(made_of, numbers, {}), numbers)
     if stream == "audio" and name in SOUND:
         return EncoderSpec(name, bundles.encoder_digest(f"{name} {AUDIO_VERSION}", {}, {}), {})
     if stream == "text" and name == SENTENCES:

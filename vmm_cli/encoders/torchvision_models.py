@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 PREFIX = "torchvision/"  # how the names of these encoders and of their bundles start
+PUBLISHED_AT = "https://download.pytorch.org/models"
 DataSet = Literal["ImageNet-1K", "Kinetics-400"]
 LABELS: Mapping[DataSet, int] = {"ImageNet-1K": 1000, "Kinetics-400": 400}
 SUMMARIES: Mapping[DataSet, str] = {
@@ -37,7 +38,7 @@ class TorchvisionModel:
     """One network with the weights that vmm uses of it.
 
     Attributes:
-        weights: what `torchvision.models.get_weight` calls them.
+        weights: what `torchvision.models.get_weight` calls them; file: in which they are published.
         head: the last layer, by its name in the network; before it come the features.
         width: D of the features.
         preprocess: see `Preprocess.from_dict`.
@@ -49,6 +50,7 @@ class TorchvisionModel:
     """
 
     weights: str
+    file: str
     head: str
     width: int
     preprocess: Numbers
@@ -106,6 +108,7 @@ _MVIT_CLIP: Numbers = {**_SWIN_CLIP, "frames": 16, "rate_hz": 7.5, **_MVIT_COLOU
 TORCHVISION: Mapping[str, TorchvisionModel] = {
     "torchvision/resnet18": TorchvisionModel(
         weights="ResNet18_Weights.IMAGENET1K_V1",
+        file="resnet18-f37072fd.pth",
         head="fc",
         width=512,
         preprocess=_PICTURE,
@@ -116,6 +119,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/resnet50": TorchvisionModel(
         weights="ResNet50_Weights.IMAGENET1K_V2",
+        file="resnet50-11ad3fa6.pth",
         head="fc",
         width=2048,
         preprocess=_PICTURE_232,
@@ -126,6 +130,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/mobilenet_v3_large": TorchvisionModel(
         weights="MobileNet_V3_Large_Weights.IMAGENET1K_V2",
+        file="mobilenet_v3_large-5c1a4163.pth",
         head="classifier.3",  # the linear layer and hardswish before it make features
         width=1280,
         preprocess=_PICTURE_232,
@@ -136,6 +141,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/r3d_18": TorchvisionModel(
         weights="R3D_18_Weights.KINETICS400_V1",
+        file="r3d_18-b3b3357e.pth",
         head="fc",
         width=512,
         preprocess=_RESNET_CLIP,
@@ -146,6 +152,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/mc3_18": TorchvisionModel(
         weights="MC3_18_Weights.KINETICS400_V1",
+        file="mc3_18-a90a0ba3.pth",
         head="fc",
         width=512,
         preprocess=_RESNET_CLIP,
@@ -156,6 +163,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/r2plus1d_18": TorchvisionModel(
         weights="R2Plus1D_18_Weights.KINETICS400_V1",
+        file="r2plus1d_18-91a641e6.pth",
         head="fc",
         width=512,
         preprocess=_RESNET_CLIP,
@@ -166,6 +174,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/s3d": TorchvisionModel(
         weights="S3D_Weights.KINETICS400_V1",
+        file="s3d-d76dad2f.pth",
         # A 1 x 1 x 1 convolution whose outputs are averaged: the same as a linear layer on the
         # averaged inputs, which are the features.
         head="classifier.1",
@@ -178,6 +187,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/mvit_v2_s": TorchvisionModel(
         weights="MViT_V2_S_Weights.KINETICS400_V1",
+        file="mvit_v2_s-ae3be167.pth",
         head="head.1",
         width=768,
         preprocess=_MVIT_CLIP,
@@ -188,6 +198,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/swin3d_t": TorchvisionModel(
         weights="Swin3D_T_Weights.KINETICS400_V1",
+        file="swin3d_t-7615ae03.pth",
         head="head",
         width=768,
         preprocess=_SWIN_CLIP,
@@ -198,6 +209,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/swin3d_s": TorchvisionModel(
         weights="Swin3D_S_Weights.KINETICS400_V1",
+        file="swin3d_s-da41c237.pth",
         head="head",
         width=768,
         preprocess=_SWIN_CLIP,
@@ -208,6 +220,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
     ),
     "torchvision/swin3d_b": TorchvisionModel(
         weights="Swin3D_B_Weights.KINETICS400_V1",
+        file="swin3d_b_1k-24f7c7c6.pth",
         head="head",
         width=1024,
         preprocess=_SWIN_CLIP,
@@ -217,3 +230,12 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
         memory_mib=2000,
     ),
 }
+
+
+def how_to_get(name: str) -> str:
+    """Say what brings a network of the table to this machine, with a network and without one."""
+    url = f"{PUBLISHED_AT}/{TORCHVISION[name].file}"
+    return (
+        f"fetch it with `vmm models fetch {name}`; without a network, bring the file {url} here "
+        f"yourself and run `vmm models fetch {name} --from FILE`"
+    )

@@ -124,12 +124,6 @@ class FusionNetwork(nn.Module):
         x, there = self._streams(values, masks, grid)
         return cast(Tensor, self.head(self.fusion(x, there), there.any(dim=1)))
 
-    def embed(
-        self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor
-    ) -> Tensor:
-        """Return what the streams show together at each step: [B, T, H]; zero where nothing."""
-        return cast(Tensor, self.fusion(*self._streams(values, masks, grid)))
-
     def _streams(
         self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor
     ) -> tuple[Tensor, Tensor]:

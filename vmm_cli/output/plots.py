@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,13 +161,10 @@ def drawable_labels(labels: Sequence[str]) -> list[str]:
     >>> drawable_labels(["a" * 40 + "1", "b\n"])
     ['aaaaaaaaaaaaaa…aaaaaaaaaaaa1', 'b\\n']
     """
-    drawn = _drawn_characters()
+    drawn = {code for characters in font_files().values() for code in characters}
     names = []
     for label in labels:
-        text = "".join(
-            character if ord(character) in drawn else _escaped(character)
-            for character in escape_controls(label)
-        )
+        text = drawable(label, drawn)
         half = LONGEST_LABEL // 2
         short = len(text) <= LONGEST_LABEL
         names.append(text if short else f"{text[:half]}…{text[1 - half :]}")
@@ -176,20 +173,25 @@ def drawable_labels(labels: Sequence[str]) -> list[str]:
     return names
 
 
+def drawable(text: str, drawn: Container[int]) -> str:
+    """Return a text on one line, what is not among the code points `drawn` as escapes."""
+    return "".join(
+        character if ord(character) in drawn else _escaped(character)
+        for character in escape_controls(text)
+    )
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _drawn_characters() -> set[int]:
-    """Return the code points that the fonts in use can draw."""
+def font_files() -> dict[str, Collection[int]]:
+    """Return the files of the fonts in use, in order, and the code points each can draw."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    return {
-        code
-        for family in _families()
-        for code in get_font(findfont(FontProperties(family=[family]))).get_charmap()
-    }
+    files = [str(findfont(FontProperties(family=[family]))) for family in _families()]
+    return {file: get_font(file).get_charmap().keys() for file in files}
 
 
 def _families() -> list[str]:

@@ -32,17 +32,22 @@ def mix(
     """Mix each row with another one, in what is seen and in what is right (Zhang et al. 2018).
 
     Values by stream, [B, T, ...], where both rows have some; and targets [B, C]. Tokens cannot be
-    mixed: they stay the row's own.
+    mixed: they stay the row's own. A row of which no value was mixed keeps its target.
     """
     share = float(draw.beta(alpha, alpha))
-    share = max(share, 1 - share)  # a row stays mostly itself, and so do its tokens
+    share = max(share, 1 - share)  # a row stays mostly itself, as its tokens do
     other = torch.from_numpy(draw.permutation(len(wanted))).to(wanted.device)
     mixed = {}
+    touched = torch.zeros(len(wanted), dtype=torch.bool, device=wanted.device)
     for stream, x in values.items():
         if not x.is_floating_point():
             mixed[stream] = x
             continue
-        mask = masks[stream].reshape(*masks[stream].shape, *[1] * (x.ndim - 2))
-        x = torch.where(mask, x, 0)
-        mixed[stream] = torch.where(mask[other] & mask, share * x + (1 - share) * x[other], x)
-    return mixed, share * wanted + (1 - share) * wanted[other]
+        there = masks[stream]  # [B, T]
+        both = there & there[other]
+        touched |= both.any(dim=1)
+        there, both = (m.reshape(*m.shape, *[1] * (x.ndim - 2)) for m in (there, both))
+        x = torch.where(there, x, 0)
+        mixed[stream] = torch.where(both, share * x + (1 - share) * x[other], x)
+    target = share * wanted + (1 - share) * wanted[other]
+    return mixed, torch.where(touched[:, None], target, wanted)

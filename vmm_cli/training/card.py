@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from vmm_cli.training.dataset import DataSet
 from vmm_cli.training.recipe import Recipe
+from vmm_cli.training.samples import label_counts
 
 
 def summary(data: DataSet, recipe: Recipe) -> str:
     """Return one line for a list of models."""
     shown = ", ".join(data.labels[:6]) + (", ..." if len(data.labels) > 6 else "")
-    return f"{shown}; from {' and '.join(recipe.streams)}, trained on {len(data.samples)} samples"
+    learnt = sum(sample.split == "train" for sample in data.samples)
+    return f"{shown}; from {' and '.join(recipe.streams)}, trained on {learnt} samples"
 
 
 def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
-    counts = Counter(label for sample in data.samples for label in sample.labels)
+    counts = label_counts(sample for sample in data.samples if sample.split == "train")
     kind = "Each video can have several of" if data.multi_label else "Each video gets one of"
     parts = [
         f"# {name}",

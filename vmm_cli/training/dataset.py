@@ -6,7 +6,7 @@ import math
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +31,15 @@ __all__ = [
 
 LABEL_SEPARATOR = "|"  # in manifests
 
-_SPLIT_NAMES: dict[str, Split] = {
+# Containers of sound alone. One that may hold pictures too, such as .mp4, counts as a video.
+SOUND_EXTENSIONS = frozenset(
+    (
+        *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".m4b"),
+        *(".m4p", ".m4r", ".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".spx", ".wav", ".wma"),
+    )
+)
+
+SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "val": "val",
     "valid": "val",
@@ -44,7 +52,8 @@ def read_dataset(source: Path, *, group: str | None = None, fold: str | None = N
     """Read a folder of class folders (train, val and test above them if there are), or a manifest.
 
     A manifest is CSV or JSON lines, with the columns `path,label[,split,group,fold,start,end,text]`
-    and paths relative to it; `|` separates the labels of one row, and JSON may have a list. What
+    and paths relative to it; `|` separates the labels of one row, and JSON may have a list. A
+    folder's samples are its videos, or its files of sound where no class has a video. What
     cannot be used is left out and listed in `problems`. Whether files can be read as media is not
     looked at here: see `inspection.inspect`.
 
@@ -78,32 +87,52 @@ def read_dataset(source: Path, *, group: str | None = None, fold: str | None = N
 
 
 def _read_folder(source: Path) -> DataSet:
+    samples, problems = _folder_samples(source, looks_like_video)
+    if not samples:
+        # Only then: beside videos, sound is most often a copy of theirs.
+        heard, others = _folder_samples(source, _looks_like_sound)
+        if heard:
+            kept = [problem for problem in problems if problem.kind != "empty_class"]
+            samples, problems = heard, list(dict.fromkeys((*kept, *others)))
+    if not samples and not problems:
+        raise DataError(
+            f"{source}: no folder in it holds a video or a sound; vmm trains on a folder per "
+            "class, or on a manifest that names the files and their labels"
+        )
+    return make_dataset(source, samples, multi_label=False, problems=problems)
+
+
+def _looks_like_sound(path: Path) -> bool:
+    return path.suffix.lower() in SOUND_EXTENSIONS and not looks_like_video(path)
+
+
+def _folder_samples(
+    source: Path, is_wanted: Callable[[Path], bool]
+) -> tuple[list[Sample], list[Problem]]:
+    """Return the samples of all class folders, of the wanted files, and what is wrong there."""
     problems: list[Problem] = []
     samples: list[Sample] = []
+    raw_labels: set[str] = set()
     tops = _entries(source, problems, source)
     with_splits = _has_splits(source, tops)
     for top in tops:
-        split = _SPLIT_NAMES.get(top.name.strip().lower()) if with_splits else None
+        split = SPLIT_NAMES.get(top.name.strip().lower()) if with_splits else None
         if with_splits and split is None:
-            message = f"lies beside {', '.join(_SPLIT_NAMES)} and so in no split; left out"
-            problems += _unclaimed(source, top, "no_split", message)
+            message = f"lies beside {', '.join(SPLIT_NAMES)} and so in no split; left out"
+            problems += _unclaimed(source, top, is_wanted, "no_split", message)
         elif split is not None:
             for inner in _entries(top, problems, source):
-                samples += _class_samples(source, inner, split, problems)
+                samples += _class_samples(source, inner, split, is_wanted, raw_labels, problems)
         else:
-            samples += _class_samples(source, top, None, problems)
-    if not samples and not problems:
-        raise DataError(
-            f"{source}: no folder in it holds a video; vmm trains on a folder per class, "
-            "or on a manifest that names the files and their labels"
-        )
-    return make_dataset(source, samples, multi_label=False, problems=problems)
+            samples += _class_samples(source, top, None, is_wanted, raw_labels, problems)
+    problems += _spaced_labels(raw_labels)
+    return samples, problems
 
 
 def _has_splits(source: Path, tops: Sequence[Path]) -> bool:
     """Tell whether the folders are splits: a class may be called "test" as well."""
     folders = [top for top in tops if _is_folder(top)]
-    named = [folder for folder in folders if folder.name.strip().lower() in _SPLIT_NAMES]
+    named = [folder for folder in folders if folder.name.strip().lower() in SPLIT_NAMES]
     return bool(named) and (
         len(named) == len(folders)
         or any(_is_folder(inner) for folder in named for inner in _entries(folder, [], source))
@@ -111,33 +140,49 @@ def _has_splits(source: Path, tops: Sequence[Path]) -> bool:
 
 
 def _class_samples(
-    source: Path, folder: Path, split: Split | None, problems: list[Problem]
+    source: Path,
+    folder: Path,
+    split: Split | None,
+    is_wanted: Callable[[Path], bool],
+    raw_labels: set[str],
+    problems: list[Problem],
 ) -> Iterator[Sample]:
     """Yield the samples of one class folder; what lies in its place and is none is a problem."""
     if not _is_folder(folder):
         message = "lies in no class folder, and so has no label; left out"
-        problems += _unclaimed(source, folder, "unlabelled", message)
+        problems += _unclaimed(source, folder, is_wanted, "unlabelled", message)
         return
     label = folder.name.strip()
     if (wrong := _label_problem(label)) is not None:
         problems.append(Problem("error", "label_name", _name(source, folder), wrong))
         return
     found = False
-    for path in _videos(source, folder, problems):
+    for path in _media(source, folder, is_wanted, problems):
         found = True
         yield Sample(path, _name(source, path), (label,), split, group=None, fold=None)
-    if not found:
-        message = "this class folder holds no video"
-        problems.append(Problem("error", "empty_class", _name(source, folder), message))
+    if found:
+        raw_labels.add(folder.name)
+        return
+    message = "this class folder holds no video and no sound"
+    if next(_media(source, folder, _looks_like_sound, []), None) is not None:
+        message = (
+            "this class folder holds sound alone, and others hold video; name the files in a "
+            "manifest to train on both"
+        )
+    problems.append(Problem("error", "empty_class", _name(source, folder), message))
 
 
-def _unclaimed(source: Path, path: Path, kind: str, message: str) -> Iterator[Problem]:
-    for video in _videos(source, path, []):
-        yield Problem("error", kind, _name(source, video), message)
+def _unclaimed(
+    source: Path, path: Path, is_wanted: Callable[[Path], bool], kind: str, message: str
+) -> Iterator[Problem]:
+    for file in _media(source, path, is_wanted, []):
+        yield Problem("error", kind, _name(source, file), message)
 
 
-def _videos(source: Path, top: Path, problems: list[Problem]) -> Iterator[Path]:
-    """Yield the videos in a folder and below, by path, or the one video that `top` is.
+def _media(
+    source: Path, top: Path, is_wanted: Callable[[Path], bool], problems: list[Problem]
+) -> Iterator[Path]:
+    """Yield the wanted files in a folder and below, by path, or the one file that `top` is.
 
     What is hidden is left out. Links are followed, but not to a folder that contains this one: a
     loop, or all classes at once.
@@ -155,7 +200,7 @@ def _videos(source: Path, top: Path, problems: list[Problem]) -> Iterator[Path]:
                 continue
             entered.add(real)
             waiting += reversed(_entries(path, problems, source))
-        elif looks_like_video(path):
+        elif is_wanted(path):
             try:
                 _require_file(path, path.name)
                 yield path
@@ -278,15 +323,15 @@ def _sample(cells: _Cells, folder: Path, raw_labels: set[str]) -> Sample:
     if end_s is not None and end_s <= start_s:
         raise _RowError("times", f"its end {end_s:g} is not after its start {start_s:g}")
     split = cells.text("split")
-    if split is not None and split.lower() not in _SPLIT_NAMES:
-        raise _RowError("split", f"its split {split!r} is none of {', '.join(_SPLIT_NAMES)}")
+    if split is not None and split.lower() not in SPLIT_NAMES:
+        raise _RowError("split", f"its split {split!r} is none of {', '.join(SPLIT_NAMES)}")
     path = folder / name
     _require_file(path, name)
     return Sample(
         path=path,
         name=name,
         labels=labels,
-        split=None if split is None else _SPLIT_NAMES[split.lower()],
+        split=None if split is None else SPLIT_NAMES[split.lower()],
         group=cells.text("group"),
         fold=cells.text("fold"),
         start_s=start_s,

@@ -14,12 +14,17 @@ from vmm_cli.batch.gather import gather
 from vmm_cli.batch.inputs import Input
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
-from vmm_cli.errors import DataError, InputError
+from vmm_cli.errors import DataError, InputError, ModelError
+from vmm_cli.training.dataset import SPLIT_NAMES as SPLIT_NAMES
 from vmm_cli.training.encoding import limit_s
 from vmm_cli.training.metrics import score
-from vmm_cli.training.samples import DataSet, Sample, group_of, span
+from vmm_cli.training.rows import read_rows
+from vmm_cli.training.samples import DataSet, Problem, Sample, group_of, span
 
 SCHEMA = "vmm.evaluate/1"
+
+# Errors that tell of labels, groups or a folder without files: no row is left out for them.
+_OF_NO_ROW = {"unseen_in_train", "group_across_splits", "empty_class"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +35,7 @@ class Evaluation:
         samples: those that could be judged.
         chances: float64 [S, C], the probabilities of the model's labels.
         failed: by name, why others could not be judged.
+        left_out: rows that were no samples to begin with, such as one whose file is missing.
         document: the metrics, as JSON types.
     """
 
@@ -37,6 +43,7 @@ class Evaluation:
     chances: np.ndarray
     truth: np.ndarray
     failed: Mapping[str, str]
+    left_out: Sequence[Problem]
     document: dict[str, Any]
 
 
@@ -52,11 +59,15 @@ def evaluate(
 ) -> Evaluation:
     """Judge every sample, or those of one split, and compare with its labels.
 
+    `split` is spelt as a manifest may spell it, such as "validation".
+
     Raises:
         DataError: the split has no samples, the data set has labels that the model does not know,
             or no sample can be judged.
         ModelError: the model cannot be run.
     """
+    if split is not None:
+        split = SPLIT_NAMES.get(split.strip().lower(), split)
     samples = [s for s in data.samples if split is None or s.split == split]
     if not samples:
         splits = sorted({sample.split for sample in data.samples if sample.split})
@@ -66,8 +77,9 @@ def evaluate(
     multi_label = bool(bundle.network.get("multi_label"))
     if not multi_label and any(len(sample.labels) > 1 for sample in samples):
         raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
-    if classify_windows.is_for(bundle):
-        plan_of(bundle)  # says now, not for each sample, what is missing
+    if classify_windows.is_for(bundle):  # says now, not for each sample, what is wrong
+        plan_of(bundle)
+        classify_windows.check(bundle)
     results = gather(
         judge_sample,
         [(bundle, sample, use_store, max_pixels) for sample in samples],
@@ -75,6 +87,9 @@ def evaluate(
         jobs=jobs,
         on_progress=on_progress,
     )
+    for result in results:
+        if isinstance(result, InputError) and result.code == ModelError.code:
+            raise ModelError(result.message)  # it is the same for every sample
     judged = [
         (sample, result)
         for sample, result in zip(samples, results, strict=True)
@@ -87,6 +102,7 @@ def evaluate(
     }
     if not judged:
         raise DataError(f"{data.source}: no sample could be judged: {next(iter(failed.values()))}")
+    left_out = _left_out(data, split)
     kept = [sample for sample, _ in judged]
     chances = np.stack([result for _, result in judged])
     number = {label: i for i, label in enumerate(bundle.labels)}
@@ -106,11 +122,26 @@ def evaluate(
         "model": {"name": bundle.name, "version": bundle.version},
         "data": str(data.source),
         "n": len(kept),
-        "failed": len(failed),
+        "failed": sum(isinstance(result, InputError) for result in results) + len(left_out),
         "split": split or "all",
         "metrics": metrics,
     }
-    return Evaluation(kept, chances, target, failed, document)
+    return Evaluation(kept, chances, target, failed, left_out, document)
+
+
+def _left_out(data: DataSet, split: str | None) -> list[Problem]:
+    """Return the problems for which a row was left out; those of one split, where that is known."""
+    found = [p for p in data.problems if p.level == "error" and p.kind not in _OF_NO_ROW]
+    if split is None or not found:
+        return found
+    if data.source.is_dir():
+        return [p for p in found if SPLIT_NAMES.get(p.where.split("/")[0].strip().lower()) == split]
+    cells = {row.where: row.cells.get("split", "") for row in read_rows(data.source).rows}
+    named = {where: str(cell).strip().lower() for where, cell in cells.items()}
+    # A row that cannot be read, or has no split that there is, may have been meant for this one.
+    others = {where for where, name in named.items() if SPLIT_NAMES.get(name, "") != split}
+    unclear = {where for where, name in named.items() if name and name not in SPLIT_NAMES}
+    return [p for p in found if p.where not in others or p.where in unclear]
 
 
 def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:

@@ -96,7 +96,8 @@ def fit(
     `held_out` those of the last epoch. `on_epoch` is called after each.
 
     Raises:
-        DataError: the loss is no number any more; the message names the epoch and the batch.
+        DataError: the loss or the gradient is no number any more; the message names the epoch and
+            the batch.
     """
     steps = math.ceil(len(train) / recipe.batch)
     last = recipe.epochs if until is None else min(until, recipe.epochs)
@@ -115,7 +116,7 @@ def fit(
         progress.history.append(row)
         watched = row.get("val_loss", -progress.epoch)
         if math.isnan(watched):
-            raise _no_number(watched, f"on the samples of val after epoch {progress.epoch}")
+            raise _no_number("loss", watched, f"on the samples of val after epoch {progress.epoch}")
         if watched < progress.best_loss:
             progress.best_loss, progress.best_epoch = watched, progress.epoch
             progress.best = {k: v.detach().cpu().clone() for k, v in judge.state_dict().items()}
@@ -144,18 +145,16 @@ def _epoch(
         for group in progress.optimiser.param_groups:
             group["lr"] = rate * group["part"]
         rows = order[step * recipe.batch : (step + 1) * recipe.batch]
-        loss, counted = _step(progress, train, targets, recipe, rows, draw, device)
-        if not math.isfinite(loss):
-            where = f"in epoch {progress.epoch + 1}, batch {step + 1} of {steps}"
-            raise _no_number(loss, where)
+        where = f"in epoch {progress.epoch + 1}, batch {step + 1} of {steps}"
+        loss, counted = _step(progress, train, targets, recipe, rows, draw, device, where)
         total += loss * counted
         weight += counted
     return total / weight
 
 
-def _no_number(loss: float, where: str) -> DataError:
+def _no_number(what: str, value: float, where: str) -> DataError:
     return DataError(
-        f"the loss is {loss} {where}; try --set optimisation.learning_rate with less than the "
+        f"the {what} is {value} {where}; try --set optimisation.learning_rate with less than the "
         "recipe says, and look at the data with --check"
     )
 
@@ -168,8 +167,12 @@ def _step(
     rows: np.ndarray,
     draw: np.random.Generator,
     device: torch.device,
+    where: str,
 ) -> tuple[float, float]:
-    """Learn from one batch; return its loss and how much it counts for."""
+    """Learn from one batch; return its loss and how much it counts for.
+
+    DataError where the loss or the gradient is no number; `where` is the batch, for the message.
+    """
     values, masks, grid = train.batch(rows, device)
     drop_streams(masks, recipe.stream_dropout, draw)
     wanted = _one_hot(targets, train.sample[rows]).to(device)  # [B, C]
@@ -190,7 +193,12 @@ def _step(
         loss = (losses * counts[mine]).sum() / counted
         loss.backward()  # type: ignore[no-untyped-call]
     value = add_up_shares(progress.network, loss)
-    nn.utils.clip_grad_norm_(progress.network.parameters(), recipe.clip)
+    if not math.isfinite(value):
+        raise _no_number("loss", value, where)
+    norm = float(nn.utils.clip_grad_norm_(progress.network.parameters(), recipe.clip))
+    # A loss can be a number and its gradient none: after the last batch no loss would show it.
+    if not math.isfinite(norm):
+        raise _no_number("norm of the gradient", norm, where)
     progress.optimiser.step()
     if progress.average is not None:
         _move_average(progress.average, progress.network, recipe.ema)
@@ -232,7 +240,9 @@ def _held_out(
     likely = torch.from_numpy(chances[there]).clamp(1e-7, 1 - 1e-7)
     truth = targets.truth[there]
     if targets.multi_label:
-        loss = functional.binary_cross_entropy(likely, truth.double())
+        # Weighted as in training: else it would rise while training does what it should.
+        weight = 1 + (targets.class_weight.double() - 1) * truth.double()
+        loss = functional.binary_cross_entropy(likely, truth.double(), weight=weight)
         right = ((likely > 0.5) == (truth > 0.5)).all(dim=1)
     else:
         weight = targets.class_weight.double()[truth]

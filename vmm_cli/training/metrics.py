@@ -23,6 +23,7 @@ THRESHOLD = 0.5  # a label of several is predicted from this probability on
 TOP = 5
 RESAMPLES = 2000  # the ends of a 95 % interval then vary in the third decimal only
 LEVEL = 0.95
+LEAST_GROUPS = 10  # drawn from fewer, an interval is far too narrow
 ROUNDING = 1e-4
 
 
@@ -234,7 +235,7 @@ def _per_group(groups: Sequence[str], correct: np.ndarray) -> dict[str, dict[str
 def _interval(groups: Sequence[str], correct: np.ndarray, seed: int) -> dict[str, Any] | None:
     _, numbers, right = _group_counts(groups, correct)
     count = len(numbers)
-    if count < 2:
+    if count < LEAST_GROUPS:
         return None
     generator = np.random.default_rng(seed)
     accuracies = np.empty(RESAMPLES)
@@ -243,6 +244,8 @@ def _interval(groups: Sequence[str], correct: np.ndarray, seed: int) -> dict[str
         accuracies[i] = right[drawn].sum() / numbers[drawn].sum()
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(accuracies, [tail, 1 - tail])
+    if low == high:  # all groups alike: drawing from them says nothing about others
+        return None
     return {"level": LEVEL, "low": float(low), "high": float(high), "resamples": RESAMPLES}
 
 

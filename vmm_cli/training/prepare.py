@@ -19,7 +19,7 @@ from vmm_cli.training.learn import train_last
 from vmm_cli.training.processes import rank
 from vmm_cli.training.recipe import Recipe
 from vmm_cli.training.samples import DataSet, with_samples
-from vmm_cli.training.splits import check_for_training, with_validation
+from vmm_cli.training.splits import check_divisible, without_test
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +27,7 @@ class Prepared:
     """Samples of a data set with all that a recipe wants of them.
 
     Attributes:
+        data: with the splits that the user gave.
         encoded: by sample.
         contents: what stands for a file's content, by path; see `splits.with_validation`.
         streams: how many samples have each stream of the recipe.
@@ -63,17 +64,17 @@ def prepare(
     on_encoded: Callable[[int, int], None],
     on_warning: Callable[[str], None],
 ) -> Prepared:
-    """Divide a data set, unless `folds` does that later, and encode what is trained with.
+    """Encode what is trained with and measured on: all but what is `test`.
+
+    seed, folds: how it will be divided, to say at once where that cannot be.
 
     Raises:
         DataError: it cannot be trained on.
         ModelError: an encoder's weights are not at hand.
     """
-    data = inspection.dataset
-    if not folds:
-        data = with_validation(data, seed=seed, contents=inspection.contents)
-        data = with_samples(data, (s for s in data.samples if s.split != "test"))
-        check_for_training(data)
+    contents = inspection.contents
+    data = without_test(inspection.dataset, contents)
+    check_divisible(data, seed=seed, folds=folds, contents=contents)
     plan = plan_for(recipe)
     several = torch.distributed.is_initialized()
     if several and rank()[0] > 0:
@@ -108,9 +109,8 @@ def prepare(
     for stream in (stream for stream, count in streams.items() if not count):
         on_warning(f"no sample has {stream}: the model learns nothing from it")
     data = with_samples(data, samples)
-    if not folds:
-        check_for_training(data)
-    return Prepared(data, encoded, inspection.contents, plan, streams)
+    check_divisible(data, seed=seed, folds=folds, contents=contents)
+    return Prepared(data, encoded, contents, plan, streams)
 
 
 def present(one: Encoded) -> set[str]:

@@ -165,8 +165,8 @@ def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: there is none, or it is wrong; the message has all its mistakes.
     """
     path = _find(name_or_file)
-    content = _read(path)
     mistakes: list[str] = []
+    content = _read(path, mistakes)
     content["streams"] = _by_name(content.get("streams"))
     for override in overrides:
         _override(content, override, mistakes)
@@ -179,7 +179,7 @@ def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
 def list_recipes() -> tuple[tuple[str, str], ...]:
     """Return names and descriptions of the recipes that ship with vmm, the default first."""
     found = [
-        (path.stem, str(_read(path).get("description", ""))) for path in RECIPES.glob("*.yaml")
+        (path.stem, str(_read(path, []).get("description", ""))) for path in RECIPES.glob("*.yaml")
     ]
     return tuple(sorted(found, key=lambda entry: (entry[0] != "default", entry[0])))
 
@@ -223,7 +223,8 @@ def _find(name_or_file: str) -> Path:
     )
 
 
-def _read(path: Path) -> dict[Any, Any]:
+def _read(path: Path, mistakes: list[str]) -> dict[Any, Any]:
+    """Return a file's keys with values; RecipeError where it holds none that can be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         content = yaml.safe_load(text)
@@ -237,7 +238,7 @@ def _read(path: Path) -> dict[Any, Any]:
         raise RecipeError(f"recipe {path}: holds no keys with values")
     if twice:
         listed = ", ".join(f"{key} in line {line}" for key, line in twice)
-        raise RecipeError(f"recipe {path}: given a second time: {listed}; leave one of each")
+        mistakes.append(f"given a second time: {listed}; leave one of each")
     return content
 
 

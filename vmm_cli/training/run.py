@@ -10,8 +10,9 @@ import hashlib
 import json
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from vmm_cli.training.processes import agreed, rank
 from vmm_cli.training.recipe import Recipe, to_yaml
 from vmm_cli.training.run_files import RunFiles, write_model
 from vmm_cli.training.run_folder import (
+    FOLDS_FOLDER,
     checkpoint_path,
     file_name,
     forget,
@@ -39,13 +41,14 @@ from vmm_cli.training.run_folder import (
     refuse_taken,
     tidy,
 )
-from vmm_cli.training.samples import DataSet, Sample, group_of, with_samples
-from vmm_cli.training.splits import check_for_training, with_validation
+from vmm_cli.training.samples import SPLITS, DataSet, Sample, group_of, with_samples
+from vmm_cli.training.splits import check_for_training, with_validation, without_folds
 
 SCHEMA = "vmm.train/1"
 # These networks are small. Measured on two cores that others used too: with a second thread, which
 # waits by spinning, an epoch took more than ten times as long.
 CPU_THREADS = 1
+LONGEST_MODEL_NAME = 64  # see `bundle.save`
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,6 @@ def train(inspection: Inspection, request: TrainRequest, listener: Listener) -> 
     """
     if request.device == "cpu":
         torch.set_num_threads(CPU_THREADS)
-    if request.folds:
-        _check_folds(inspection.dataset)
     if rank()[0] > 0:
         if not agreed(None):
             _work(inspection, request, Listener())
@@ -120,7 +121,7 @@ def _train_alone(
     inspection: Inspection, request: TrainRequest, listener: Listener
 ) -> dict[str, Any]:
     """Train while nobody else writes to the folder; or return what it says where it is done."""
-    asked = _asked(inspection.dataset, request)
+    asked = _asked(inspection, request)
     done = open_folder(request.folder, asked, request.resume)
     agreed(done is not None)
     metrics = done if done is not None else _work(inspection, request, listener, asked)
@@ -128,29 +129,11 @@ def _train_alone(
     return metrics
 
 
-def _check_folds(data: DataSet) -> None:
-    """Raise DataError where the data set cannot be divided by its folds."""
-    without = [sample.name for sample in data.samples if sample.fold is None]
-    if without:
-        raise DataError(f"{data.source}: {len(without)} samples have no fold, such as {without[0]}")
-    if len({sample.fold for sample in data.samples}) < 2:
-        raise DataError(f"{data.source}: there is one fold only, so nothing could be left out")
-    homes: dict[str, set[str | None]] = {}
-    for sample in data.samples:
-        homes.setdefault(group_of(sample), set()).add(sample.fold)
-    divided = [group for group, found in homes.items() if len(found) > 1]
-    if divided:
-        raise DataError(
-            f"{data.source}: {len(divided)} groups lie in several folds, such as {divided[0]!r}; "
-            "give all rows of a group one fold"
-        )
-
-
-def _asked(data: DataSet, request: TrainRequest) -> dict[str, Any]:
+def _asked(inspection: Inspection, request: TrainRequest) -> dict[str, Any]:
     """Return what a run must share with the one it goes on with, as JSON types."""
     samples = [
-        [s.name, s.labels, s.split, s.group, s.fold, s.start_s, s.end_s, s.text]
-        for s in data.samples
+        [inspection.contents.get(s.path), asdict(s) | {"path": s.name}]
+        for s in inspection.dataset.samples
     ]
     return {
         "version": __version__,
@@ -217,34 +200,39 @@ def _work(
     if request.folds:
         work, learnt, judged = _with_folds(work, metrics)
     else:
-        learnt, judged = _with_validation(work, metrics, _how_split(inspection.dataset))
+        work, learnt, judged = _with_validation(work, metrics)
     metrics["best_epoch"] = learnt.best_epoch
     metrics["seconds"] = {
         "encoding": round(encoded_after, 2),
         "training": round(time.monotonic() - began - encoded_after, 2),
     }
     metrics["asked"] = dict(asked or {})
-    _write(work, request.folder, learnt, metrics, judged)
+    _write(work, request.folder, request.name, learnt, metrics, judged)
     return metrics
 
 
-def _with_validation(
-    work: _Work, metrics: dict[str, Any], how_split: str
-) -> tuple[Learnt, _Judged]:
-    """Train once, or with several seeds, and measure on validation; add it to `metrics`."""
-    request = work.request
-    learnt = _learn(work, request.seed, "model")
-    judged = _judged(work, learnt, "val")
-    metrics["samples"] = _counts(work.data)
-    metrics["split"] = how_split
-    metrics["validation"] = judged.metrics
+def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, _Judged]:
+    """Train once, or with several seeds, and measure on validation; add it to `metrics`.
+
+    Each seed draws its own validation, unless the user gave one.
+    """
+    request, given = work.request, work.data
+    seeds = range(request.seed, request.seed + request.seeds)
+    works = []
+    for seed in seeds:
+        divided = with_validation(given, seed=seed, contents=work.prepared.contents)
+        check_for_training(divided)
+        works.append(work.on(divided))
+    learnt = _learn(works[0], request.seed, "model")
+    judged = [_judged(works[0], learnt, "val")]
+    for other, seed in zip(works[1:], seeds[1:], strict=True):
+        judged.append(_judged(other, _learn(other, seed, f"seed {seed}"), "val"))
+    metrics["samples"] = _counts(works[0].data)
+    metrics["split"] = _how_split(given, works[0].data)
+    metrics["validation"] = judged[0].metrics
     if request.seeds > 1:
-        others = [
-            _judged(work, _learn(work, seed, f"seed {seed}"), "val").metrics
-            for seed in range(request.seed + 1, request.seed + request.seeds)
-        ]
-        metrics["seeds"] = spread([judged.metrics, *others], request.seed)
-    return learnt, judged
+        metrics["seeds"] = spread([one.metrics for one in judged], request.seed)
+    return works[0], learnt, judged[0]
 
 
 def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, _Judged]:
@@ -262,31 +250,33 @@ def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, _J
 
 def _folds(work: _Work) -> tuple[dict[str, Any], int, _Judged]:
     """Leave out each fold in turn: what was reached, the median best epoch, and all judgements."""
-    request, data = work.request, work.data
-    names = sorted({sample.fold or "" for sample in data.samples})
-    by_seed: list[list[_Judged]] = [[] for _ in range(request.seeds)]
+    request, data, contents = work.request, work.data, work.prepared.contents
+    seeds = range(request.seed, request.seed + request.seeds)
+    # Divided before anything is trained: where one fold cannot be left out none is.
+    divided = [without_folds(data, seed=seed, contents=contents) for seed in seeds]
+    names = list(divided[0])
+    by_seed: list[list[_Judged]] = [[] for _ in seeds]
     best_epochs = []
     for name in names:
-        # What is left out is "test" here; when to stop is seen on a part of the others.
-        left_out = with_samples(
-            data, (replace(s, split="test" if s.fold == name else None) for s in data.samples)
-        )
-        divided = with_validation(left_out, seed=request.seed, contents=work.prepared.contents)
-        try:
-            check_for_training(divided)
-        except DataError as error:
-            raise DataError(f"without fold {name!r}: {error}") from error
-        fold = work.on(divided)
-        for i in range(request.seeds):
-            what = f"fold {name}" + (f" seed {request.seed + i}" if i else "")
-            learnt = _learn(fold, request.seed + i, what)
+        for i, seed in enumerate(seeds):
+            # What is left out is "test" here; when to stop is seen on a part of the others.
+            fold = work.on(divided[i][name])
+            learnt = _learn(fold, seed, f"fold {name}" + (f" seed {seed}" if i else ""))
             judged = _judged(fold, learnt, "test")
             by_seed[i].append(judged)
             if i == 0:
                 best_epochs.append(learnt.best_epoch)
+                counts = _counts(fold.data)
+                if apart := len(data.samples) - sum(counts.values()):
+                    work.listener.on_warning(
+                        f"fold {name}: {apart} rows of other folds share a file or content with "
+                        "it and are left out of its training"
+                    )
                 metrics: dict[str, Any] = {"schema": SCHEMA, "fold": name, "test": judged.metrics}
-                metrics |= {"best_epoch": learnt.best_epoch, "samples": _counts(divided)}
-                _write(fold, request.folder / "folds" / file_name(name), learnt, metrics, judged)
+                metrics |= {"best_epoch": learnt.best_epoch, "samples": counts}
+                folder = request.folder / FOLDS_FOLDER / file_name(name)
+                called = f"{request.name}-{folder.name}"[:LONGEST_MODEL_NAME]
+                _write(fold, folder, called, learnt, metrics, judged)
     whole = [_together(judged, data) for judged in by_seed]
     result: dict[str, Any] = {
         "names": names,
@@ -301,16 +291,17 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, _Judged]:
 
 
 def _counts(data: DataSet) -> dict[str, int]:
-    counts = {"train": 0, "val": 0, "test": 0}
-    for sample in data.samples:
-        counts[sample.split or "train"] += 1
-    return counts
+    counts = Counter(sample.split for sample in data.samples if sample.split)
+    return {split: counts[split] for split in SPLITS}
 
 
-def _how_split(data: DataSet) -> str:
-    if any(sample.split == "val" for sample in data.samples):
+def _how_split(given: DataSet, divided: DataSet) -> str:
+    """Say what validation is."""
+    if any(sample.split == "val" for sample in given.samples):
         return "as given"
-    return "20 % of the groups" if data.has_groups else "20 % of the files"
+    groups = {group_of(sample) for sample in divided.samples}
+    held_out = {group_of(sample) for sample in divided.samples if sample.split == "val"}
+    return f"{len(held_out)} of {len(groups)} {'groups' if given.has_groups else 'files'}"
 
 
 def spread(runs: Sequence[Mapping[str, Any]], first_seed: int) -> dict[str, Any]:
@@ -392,8 +383,13 @@ def _scored(
 
 
 def _write(
-    work: _Work, folder: Path, learnt: Learnt, metrics: Mapping[str, Any], judged: _Judged
+    work: _Work,
+    folder: Path,
+    name: str,
+    learnt: Learnt,
+    metrics: Mapping[str, Any],
+    judged: _Judged,
 ) -> None:
     if rank()[0] == 0:
-        model = RunFiles(work.request.name, work.data, work.recipe, work.prepared.plan, learnt)
+        model = RunFiles(name, work.data, work.recipe, work.prepared.plan, learnt)
         write_model(folder, model, metrics, (judged.chances, judged.truth))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def write_model(
     """
     make_folder(folder)
     write_text(folder / "recipe.yaml", to_yaml(run.recipe))
-    write_text(folder / "split.csv", _split_csv(run.data.samples))
+    write_text(folder / "split.csv", _split_csv(run.data.samples, folder))
     rows = (json.dumps(row) + "\n" for row in run.learnt.history)
     write_text(folder / "history.jsonl", "".join(rows))
     write_json(folder / "metrics.json", metrics)
@@ -103,13 +104,15 @@ def _fields(run: RunFiles, specs: Mapping[str, EncoderSpec]) -> dict[str, Any]:
     }
 
 
-def _split_csv(samples: Sequence[Sample]) -> str:
+def _split_csv(samples: Sequence[Sample], folder: Path) -> str:
+    """Return a manifest in `folder` of what was learnt from and what was held out."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split", "group", "fold", "start", "end"])
+    writer.writerow(["path", "label", "split", "group", "fold", "start", "end", "text"])
     for s in samples:
-        end = "" if s.end_s is None else s.end_s
-        writer.writerow([s.name, "|".join(s.labels), s.split, s.group, s.fold, s.start_s, end])
+        path = os.path.relpath(s.path.absolute(), folder.absolute())
+        times = (s.start_s, "" if s.end_s is None else s.end_s)
+        writer.writerow([path, "|".join(s.labels), s.split, s.group, s.fold, *times, s.text])
     return text.getvalue()
 
 

@@ -20,6 +20,7 @@ from vmm_cli.errors import OutputError, UsageError
 from vmm_cli.output.atomic_file import atomic_file
 
 WORK_FOLDER = ".training"
+FOLDS_FOLDER = "folds"
 LONGEST_NAME = 100  # characters; file systems take 255, with what is put before and behind
 
 
@@ -101,6 +102,7 @@ def tidy(folder: Path) -> None:
 def forget(folder: Path) -> None:
     """Remove what a run left that came to nothing; what else is in the folder stays."""
     tidy(folder)
+    shutil.rmtree(folder / FOLDS_FOLDER, ignore_errors=True)  # models, that no run stands behind
     with suppress(OSError):  # it holds something
         folder.rmdir()
 

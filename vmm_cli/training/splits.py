@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from vmm_cli.training.samples import (
     Split,
     group_of,
     label_counts,
+    with_samples,
     with_splits,
 )
 
@@ -54,7 +55,11 @@ def with_validation(
     splits: list[Split | None] = [sample.split for sample in dataset.samples]
     if "val" not in splits:
         free = [unit for unit in units if all(splits[i] in (None, "train") for i in unit.members)]
-        everything = label_counts(s for s in dataset.samples if s.split in (None, "train"))
+        # Without those who go to test with their unit: they leave nothing in train.
+        stays = {i for unit in free for i in unit.members}
+        everything = label_counts(
+            s for i, s in enumerate(dataset.samples) if i in stays or s.split == "train"
+        )
         for unit in _choose(_shuffled(free, seed), everything, fraction):
             for member in unit.members:
                 splits[member] = "val"
@@ -64,6 +69,72 @@ def with_validation(
         for member in unit.members:
             splits[member] = splits[member] or home
     return with_splits(dataset, [split or "train" for split in splits])
+
+
+def without_test(dataset: DataSet, contents: Mapping[Path, str]) -> DataSet:
+    """Return the data set without what is `test`, and without what belongs to it."""
+    at = with_validation(dataset, seed=0, contents=contents).samples  # `test` hangs on no seed
+    kept = (s for s, home in zip(dataset.samples, at, strict=True) if home.split != "test")
+    return with_samples(dataset, kept)
+
+
+def check_divisible(
+    dataset: DataSet, *, seed: int, folds: bool, contents: Mapping[Path, str]
+) -> None:
+    """Raise DataError where a data set cannot be divided and trained on; `folds`: by its folds."""
+    if folds:
+        without_folds(dataset, seed=seed, contents=contents)
+    else:
+        check_for_training(with_validation(dataset, seed=seed, contents=contents))
+
+
+def without_folds(
+    dataset: DataSet, *, seed: int, contents: Mapping[Path, str]
+) -> dict[str, DataSet]:
+    """Return, for each fold, the data set with that fold as `test` and a part of the rest as `val`.
+
+    The splits that rows have already count for nothing. A row of another fold that shares a file or
+    content with the fold is left without a split: it must be neither learnt from nor judged.
+
+    Raises:
+        DataError: rows have no fold, there is one fold only, a group lies in several, or what is
+            left without a fold cannot be trained on.
+    """
+    _check_folds(dataset)
+    divided = {}
+    for name in sorted({sample.fold or "" for sample in dataset.samples}):
+        marked = (replace(s, split="test" if s.fold == name else None) for s in dataset.samples)
+        found = with_validation(with_samples(dataset, marked), seed=seed, contents=contents)
+        try:
+            check_for_training(found)
+        except DataError as error:
+            raise DataError(f"without fold {name!r}: {error}") from error
+        apart = (
+            replace(s, split=None) if s.split == "test" and s.fold != name else s
+            for s in found.samples
+        )
+        divided[name] = with_samples(found, apart)
+    return divided
+
+
+def _check_folds(dataset: DataSet) -> None:
+    """Raise DataError where the data set cannot be divided by its folds."""
+    without = [sample.name for sample in dataset.samples if sample.fold is None]
+    if without:
+        raise DataError(
+            f"{dataset.source}: {len(without)} samples have no fold, such as {without[0]}"
+        )
+    if len({sample.fold for sample in dataset.samples}) < 2:
+        raise DataError(f"{dataset.source}: there is one fold only, so nothing could be left out")
+    homes: dict[str, set[str | None]] = {}
+    for sample in dataset.samples:
+        homes.setdefault(group_of(sample), set()).add(sample.fold)
+    split_up = [group for group, found in homes.items() if len(found) > 1]
+    if split_up:
+        raise DataError(
+            f"{dataset.source}: {len(split_up)} groups lie in several folds, such as "
+            f"{split_up[0]!r}; give all rows of a group one fold"
+        )
 
 
 def check_for_training(dataset: DataSet) -> None:
