@@ -15,7 +15,7 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
-from vmm_cli.training.dataset import SPLIT_NAMES as SPLIT_NAMES
+from vmm_cli.training.dataset import SPLIT_NAMES
 from vmm_cli.training.encoding import limit_s
 from vmm_cli.training.metrics import score
 from vmm_cli.training.rows import read_rows
