@@ -11,8 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import hypothesis
 import numpy as np
 import pytest
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+hypothesis.settings.register_profile("vmm", deadline=None)
+hypothesis.settings.load_profile("vmm")
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 

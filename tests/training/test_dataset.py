@@ -726,7 +726,7 @@ def data_sets(draw: st.DrawFn) -> DataSet:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data_sets(), st.integers(0, 1000))
 def test_validation_never_breaks_its_promises(dataset: DataSet, seed: int) -> None:
     divided = with_validation(dataset, seed=seed)
@@ -750,7 +750,7 @@ def test_validation_never_breaks_its_promises(dataset: DataSet, seed: int) -> No
     assert backwards.samples[::-1] == divided.samples
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(5, 80), min_size=2, max_size=5), st.integers(0, 1000))
 def test_without_groups_the_fraction_is_met(counts: list[int], seed: int) -> None:
     numbers = iter(range(1000))

@@ -141,6 +141,7 @@ def test_rows_that_were_left_out_count_as_not_judged(
     assert where == ["rows.csv:4", "rows.csv:7", "rows.csv:8"]
 
 
+@pytest.mark.slow
 def test_files_of_a_folder_that_have_no_label_count_as_not_judged(
     squares_model: Path, squares: Path, tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_files_of_a_folder_that_have_no_label_count_as_not_judged(
         assert found.document["failed"] == failed
 
 
+@pytest.mark.slow
 def test_splits_are_spelt_as_in_manifests(
     squares_model: Path, squares: Path, tmp_path: Path
 ) -> None:

@@ -339,7 +339,7 @@ RECIPES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(RECIPES)
 def test_what_is_written_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, recipe: Recipe
