@@ -39,6 +39,7 @@ from vmm_cli.networks.temporal import TEMPORAL
 from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.encoding import encode_samples
 from vmm_cli.training.learn import learn, probabilities
+from vmm_cli.training.metrics import interval
 from vmm_cli.training.recipe import Recipe, StreamRecipe, load_recipe
 from vmm_cli.training.samples import DataSet, Sample, Split, group_of, make_dataset, with_samples
 from vmm_cli.training.splits import with_validation
@@ -387,25 +388,14 @@ def accuracies(by_seed: Sequence[Sequence[Result]]) -> tuple[float, float, str]:
 def report(title: str, by_seed: Sequence[Sequence[Result]]) -> None:
     """Print the accuracy, and where it would lie with other recordings of the kind."""
     mean, spread, each = accuracies(by_seed)
-    low, high = interval(by_seed)
+    every = [result for results in by_seed for result in results]
+    groups = [str(group) for result in every for group in result.group]
+    drawn = interval(groups, np.concatenate([result.right for result in every]), 0, BOOTSTRAP)
+    assert drawn is not None  # there are tens of recordings
     print(
         f"{title}: accuracy {mean:.3f} ± {spread:.3f} over seeds ({each}); "
-        f"95 % interval over recordings {low:.3f} to {high:.3f}"
+        f"95 % interval over recordings {drawn['low']:.3f} to {drawn['high']:.3f}"
     )
-
-
-def interval(by_seed: Sequence[Sequence[Result]]) -> tuple[float, float]:
-    """Return the bootstrap interval of the mean accuracy, drawing whole recordings."""
-    every = [result for results in by_seed for result in results]
-    right, group = (
-        np.concatenate([getattr(r, name) for r in every]) for name in ("right", "group")
-    )
-    names, number = np.unique(group, return_inverse=True)
-    hits, counts = np.bincount(number, weights=right), np.bincount(number)
-    drawn = np.random.default_rng(0).integers(len(names), size=(BOOTSTRAP, len(names)))
-    means = hits[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
 
 
 TABLES = {"fights": fights, "random": random, "ablation": ablation, "metadata": metadata}

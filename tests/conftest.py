@@ -118,6 +118,23 @@ def render_clip(tmp_path: Path) -> Callable[..., Path]:
     return render
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in a worker; threads that wait for each other are slow where other tests run."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feature store of the test's own."""
+    monkeypatch.setenv("VMM_CACHE_DIR", os.fspath(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder per class with six clips of a second each: see tests/squares.py."""
@@ -129,7 +146,8 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of pictures and sound, trained on `squares`; its windows last a second."""
-    from vmm_cli.training.dataset import inspect, read_dataset
+    from vmm_cli.training.dataset import read_dataset
+    from vmm_cli.training.inspection import inspect
     from vmm_cli.training.recipe import load_recipe
     from vmm_cli.training.run import Listener, TrainRequest, train
 

@@ -7,7 +7,6 @@ it is used: a bundle may come from anywhere.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vmm_cli.errors import ModelError
+from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,9 +163,8 @@ def find(name: str) -> Path:
     if name in TORCHVISION:
         raise ModelError(f"model {name!r} is not on this machine yet; {how_to_get(name)}")
     known = [*(bundle.name for bundle in list_bundles()), *TORCHVISION]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? See" if near else "see"
-    raise ModelError(f"no model named {name!r}; {hint} `vmm models list`")
+    hint = did_you_mean(name, known) or "."
+    raise ModelError(f"no model named {name!r}{hint} See `vmm models list`")
 
 
 def list_bundles() -> tuple[Bundle | BrokenBundle, ...]:

@@ -6,7 +6,6 @@ disk. Nothing here runs unasked: `vmm models fetch` alone calls it.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
@@ -24,6 +23,7 @@ from vmm_cli.batch import journal
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.suggest import did_you_mean
 
 WORK_FOLDER = ".fetch"  # in the user's models: the same file system, so that a rename is enough
 MIRROR_VARIABLE = "VMM_MODELS_URL"
@@ -84,13 +84,13 @@ def _check_name(name: str) -> None:
     """Raise ModelError, with a near name, where there is nothing to fetch for `name`."""
     if name in TORCHVISION:
         return
-    near = [f"{PREFIX}{name}"] if f"{PREFIX}{name}" in TORCHVISION else None
-    near = near or difflib.get_close_matches(name, TORCHVISION, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     if any(bundle.name == name for bundle in bundles.list_bundles()):
         raise ModelError(f"model {name!r} is on this machine and is not one that can be fetched")
+    # Whoever leaves the prefix out is near by all the rest.
+    whole = name if name.startswith(PREFIX) else f"{PREFIX}{name}"
+    hint = did_you_mean(whole, TORCHVISION) or "."
     raise ModelError(
-        f"no model named {name!r} can be fetched; {hint}See `vmm models list --fetchable`"
+        f"no model named {name!r} can be fetched{hint} See `vmm models list --fetchable`"
     )
 
 

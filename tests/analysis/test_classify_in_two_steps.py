@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from vmm_cli import bundle, store
 from vmm_cli.analysis import classify
@@ -23,6 +22,8 @@ from vmm_cli.batch.execute import Work, execute
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
+
+pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
 LOADS_WITHOUT_TORCH = """
 import sys
@@ -37,20 +38,6 @@ area = memoryview(bytearray(classify.area_bytes(request)))
 assert len(classify.load(request, video, part, area).about.times) == 10
 assert "torch" not in sys.modules
 """
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VMM_CACHE_DIR", os.fspath(tmp_path / "cache"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As in a worker; threads that wait for each other are slow where other tests run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

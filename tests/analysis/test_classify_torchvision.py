@@ -30,6 +30,8 @@ from vmm_cli.media.sampling import at
 ensure_torchvision()
 from torchvision.models import get_weight  # noqa: E402  the cure comes first
 
+pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
+
 PICTURES, CLIPS = "torchvision/resnet18", "torchvision/mc3_18"
 SLOW = [name for name in TORCHVISION if name not in (PICTURES, CLIPS)]
 NAMES = [PICTURES, CLIPS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
@@ -49,20 +51,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
             return bundle.load(name)
 
         yield fetched
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VMM_CACHE_DIR", os.fspath(tmp_path / "cache"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As in a worker."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def an_input(path: Path) -> Input:

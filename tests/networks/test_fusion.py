@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.networks.masked import changes_nothing_behind_the_mask
 from vmm_cli.networks.fusion import FUSION, MessageRound
 
 WIDTH = 6
@@ -71,15 +72,7 @@ def test_an_absent_stream_is_as_if_it_had_never_been(name: str, stream: int) -> 
 @EVERY
 @pytest.mark.parametrize("garbage", [1e6, float("inf"), float("nan")])
 def test_what_lies_behind_the_mask_changes_nothing(name: str, garbage: float) -> None:
-    net = network(name)
-    x, mask = sample()
-    spoilt = x.masked_fill(~mask[..., None], garbage).requires_grad_()
-    y = net(spoilt, mask)
-    torch.testing.assert_close(y, net(x, mask), rtol=0, atol=0)
-    y.square().sum().backward()
-    assert spoilt.grad is not None
-    assert spoilt.grad.isfinite().all()
-    assert not spoilt.grad[~mask].any()
+    changes_nothing_behind_the_mask(network(name), *sample(), garbage)
 
 
 @EVERY

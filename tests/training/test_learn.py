@@ -20,11 +20,7 @@ from vmm_cli.training.recipe import Recipe, load_recipe
 from vmm_cli.training.samples import Sample
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def learnt(

@@ -36,11 +36,7 @@ from vmm_cli.training.loop import (
 from vmm_cli.training.recipe import Optimisation, Recipe
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def trained(recipe: Recipe | None = None, seed: int = 0, **more: Any) -> Learnt:

@@ -26,7 +26,8 @@ from vmm_cli.errors import (
     RecipeError,
     UsageError,
 )
-from vmm_cli.training.dataset import Inspection, inspect, read_dataset
+from vmm_cli.training.dataset import read_dataset
+from vmm_cli.training.inspection import Inspection, inspect
 from vmm_cli.training.loop import Progress
 from vmm_cli.training.recipe import Recipe, load_recipe
 from vmm_cli.training.run import Listener, TrainRequest, spread, train

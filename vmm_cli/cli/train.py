@@ -153,7 +153,8 @@ def train(
     or a CSV or JSONL file with the columns path and label, and maybe split, group, fold, start,
     end, text.
     """
-    from vmm_cli.training.dataset import inspect, read_dataset
+    from vmm_cli.training.dataset import read_dataset
+    from vmm_cli.training.inspection import inspect
     from vmm_cli.training.recipe import load_recipe
 
     if output is None and not check:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vmm_cli.training.dataset import DataSet
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.samples import label_counts
+from vmm_cli.training.samples import DataSet, label_counts
 
 
 def summary(data: DataSet, recipe: Recipe) -> str:

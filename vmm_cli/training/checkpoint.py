@@ -51,7 +51,7 @@ def load_checkpoint(path: Path, progress: Progress) -> None:
             if metadata.get("schema") != SCHEMA:
                 raise DataError(f"{path}: is no checkpoint of this version of vmm-cli")
             about = json.loads(metadata["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
         progress.network.load_state_dict(_part(tensors, "network."))
         if progress.average is not None:
             for name, value in _part(tensors, "average.").items():

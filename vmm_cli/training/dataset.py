@@ -12,22 +12,8 @@ from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_video
 from vmm_cli.errors import DataError
-from vmm_cli.training.inspection import Inspection, inspect, summary
 from vmm_cli.training.rows import OPTIONAL, REQUIRED, Row, read_rows, require_columns
 from vmm_cli.training.samples import DataSet, Problem, Sample, Split, make_dataset, nothing_left
-from vmm_cli.training.splits import check_for_training, with_validation
-
-__all__ = [
-    "DataSet",
-    "Inspection",
-    "Problem",
-    "Sample",
-    "check_for_training",
-    "inspect",
-    "read_dataset",
-    "summary",
-    "with_validation",
-]
 
 LABEL_SEPARATOR = "|"  # in manifests
 

@@ -80,7 +80,7 @@ def score(
     metrics["ece"] = calibration_error(probabilities, truth)
     if groups is not None:
         metrics["per_group"] = _per_group(groups, correct)
-        metrics["interval"] = _interval(groups, correct, seed)
+        metrics["interval"] = interval(groups, correct, seed)
     return metrics
 
 
@@ -232,21 +232,27 @@ def _per_group(groups: Sequence[str], correct: np.ndarray) -> dict[str, dict[str
     }
 
 
-def _interval(groups: Sequence[str], correct: np.ndarray, seed: int) -> dict[str, Any] | None:
+def interval(
+    groups: Sequence[str], correct: np.ndarray, seed: int, resamples: int = RESAMPLES
+) -> dict[str, Any] | None:
+    """Return where the accuracy would lie with other groups of the kind, by bootstrap over them.
+
+    `correct`: bool [N]. None below `LEAST_GROUPS` groups, and where all are alike.
+    """
     _, numbers, right = _group_counts(groups, correct)
     count = len(numbers)
     if count < LEAST_GROUPS:
         return None
     generator = np.random.default_rng(seed)
-    accuracies = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
+    accuracies = np.empty(resamples)
+    for i in range(resamples):
         drawn = generator.integers(count, size=count)
         accuracies[i] = right[drawn].sum() / numbers[drawn].sum()
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(accuracies, [tail, 1 - tail])
     if low == high:  # all groups alike: drawing from them says nothing about others
         return None
-    return {"level": LEVEL, "low": float(low), "high": float(high), "resamples": RESAMPLES}
+    return {"level": LEVEL, "low": float(low), "high": float(high), "resamples": resamples}
 
 
 def _group_counts(
