@@ -1,4 +1,4 @@
-"""A fusion network and what it is shown: windows in batches, and back to probabilities."""
+"""A fusion network and what it is shown: windows in batches, or a video step by step."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import torch
 from torch import nn
 
 from vmm_cli.encoders.grid import pad
-from vmm_cli.encoders.streams import Encoded
+from vmm_cli.encoders.streams import Encoded, WindowFeatures
 from vmm_cli.encoders.words import encode
 from vmm_cli.networks.model import FusionNetwork, StreamShape
+from vmm_cli.networks.pyramid import Places, Pyramid
 
 # Steps of windows that are judged at once; with the features of two streams 26 MB of values.
 JUDGED_STEPS = 1280
+# Steps of a long video that a head says something of at once, a multiple of all strides that a
+# recipe can ask for; what it depends on to either side comes on top.
+HEAD_STEPS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +99,8 @@ def network_from(about: Mapping[str, Any]) -> FusionNetwork:
         layers=about["layers"],
         dropout=about["dropout"],
         outputs=about["outputs"],
+        head=about.get("head", "classes"),
+        levels=about.get("levels", 1),
     )
 
 
@@ -122,3 +128,66 @@ def window_probabilities(
             parts.append(chances.cpu().numpy())
     whole: np.ndarray = np.concatenate(parts)
     return whole
+
+
+# --- a video step by step ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What a network says of a video of T steps.
+
+    Attributes:
+        step_chances: float32 [T, C], each label's probability at each step.
+        chances: float32 [P, C], at each place of a pyramid; P is 0 for another head.
+        spans: float32 [P, 2], begin and end of what happens there, in steps.
+    """
+
+    step_chances: np.ndarray
+    chances: np.ndarray
+    spans: np.ndarray
+
+
+def fused_steps(
+    network: FusionNetwork, shown: WindowFeatures, tokens: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the head is given of a stretch: float32 [T, H] and a mask bool [T]."""
+    values = {s: torch.from_numpy(v)[None] for s, v in shown.values.items()}
+    masks = {s: torch.from_numpy(m)[None] for s, m in shown.masks.items()}
+    if tokens is not None:
+        length = max(1, len(tokens))  # a recurrent network refuses no step at all
+        values["text"] = torch.from_numpy(pad([tokens], length))
+        masks["text"] = torch.arange(length)[None] < len(tokens)
+    grid = torch.ones(1, len(shown.times), dtype=torch.bool)
+    with torch.inference_mode():
+        x, mask = network.fused(values, masks, grid)
+    return x[0].numpy(), mask[0].numpy()
+
+
+def said_of_steps(network: FusionNetwork, x: np.ndarray, mask: np.ndarray) -> Said:
+    """Return what the head says of a whole video, in pieces: float32 [T, H], bool [T]; T >= 1."""
+    head = network.head
+    if not isinstance(head, Pyramid):
+        with torch.inference_mode():
+            logits = head(torch.from_numpy(x)[None], torch.from_numpy(mask)[None])[0]
+        chances = logits.sigmoid().numpy()
+        return Said(chances, chances[:0], np.zeros((0, 2), np.float32))
+    beside = -(-head.reach // head.coarsest) * head.coarsest
+    parts = [_piece(head, x, mask, first, beside) for first in range(0, len(x), HEAD_STEPS)]
+    return Said(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _piece(
+    head: Pyramid, x: np.ndarray, mask: np.ndarray, first: int, beside: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what is said of HEAD_STEPS steps and of the places in them: see `Said`."""
+    begin, end = max(0, first - beside), min(len(x), first + HEAD_STEPS + beside)
+    with torch.inference_mode():
+        shown, there = torch.from_numpy(x[begin:end])[None], torch.from_numpy(mask[begin:end])[None]
+        said: Places = head(shown, there)
+    at = said.steps + begin
+    mine = (at >= first) & (at < first + HEAD_STEPS) & said.mask[0]
+    reaches = said.reaches[0][mine]
+    spans = torch.stack([at[mine] - reaches[:, 0], at[mine] + reaches[:, 1]], dim=1)
+    steps = said.step_logits[0][first - begin : first - begin + HEAD_STEPS]
+    return steps.sigmoid().numpy(), said.logits[0][mine].sigmoid().numpy(), spans.numpy()

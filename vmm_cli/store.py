@@ -103,6 +103,11 @@ def limit_bytes() -> int:
     return int(limit * 1e9)
 
 
+def contains(entry_key: str) -> bool:
+    """Tell whether there is an entry, which may prove to be damaged when it is loaded."""
+    return _path(entry_key).is_file()
+
+
 def load(entry_key: str) -> Entry | None:
     """Return an entry and mark it as used; None where it is absent or damaged (then it goes)."""
     path = _path(entry_key)

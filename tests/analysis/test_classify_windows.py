@@ -23,6 +23,7 @@ from vmm_cli.analysis import classify_windows
 from vmm_cli.analysis.classify_windows import Part, WindowsRequest, finish, plan, run
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.trained import load_trained
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def test_the_same_comes_out_whole_in_parts_and_from_the_store(
     squares_model: Path, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classify_windows, "STRETCH_STEPS", 8)  # two windows a stretch
-    classify_windows._model.cache_clear()
+    load_trained.cache_clear()
     options = {"cells_s": 0.5, "explain": True}
     wanted = request(squares_model, use_store=False, **options)
     parts = plan(wanted, Input(long, "long", "long"), 2)
@@ -108,7 +109,7 @@ def test_the_same_comes_out_whole_in_parts_and_from_the_store(
     assert entries > 0
     assert classified(kept, long, [None]) == whole
     assert store.info().entries == entries, "parts and the whole share what is kept"
-    classify_windows._model.cache_clear()
+    load_trained.cache_clear()
 
 
 def test_parts_are_whole_stretches(squares_model: Path, squares: Path) -> None:
@@ -298,7 +299,7 @@ def test_a_video_of_nothing_that_it_looks_at_is_an_error(squares_model: Path) ->
 def test_scores_are_those_that_training_measured(squares_model: Path, squares: Path) -> None:
     """What `judge` computes of a clip does not depend on the others in its batch."""
     wanted = request(squares_model)
-    model = classify_windows._model(wanted.bundle, wanted.bundle_digest)
+    model = load_trained(wanted.bundle, wanted.bundle_digest)
     shown = []
     for name in ("moving/00", "still/03", "moving/04"):
         path = squares / f"{name}.mp4"

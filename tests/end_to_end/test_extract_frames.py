@@ -115,6 +115,28 @@ def test_which_pictures(
         assert line["keyframe"] == (number % 25 == 0)
 
 
+def test_a_frame_of_each_shot(run_vmm: Vmm, bikes: Path, tmp_path: Path) -> None:
+    asked = ("extract-frames", bikes, "-o", "out", "--shots")
+    record = record_of(run_vmm(*asked, "--contact-sheet"))
+    assert record["frames"] == 6
+    lines = checked_lines(tmp_path / "out" / "bikes.mp4")
+    assert [line["time_s"] for line in lines] == [0.6, 2.12, 4.24, 6.48, 8.56, 9.84]
+    before = tree(tmp_path / "out")
+    assert record_of(run_vmm(*asked, "--contact-sheet")) == record
+    assert tree(tmp_path / "out") == before
+    record_of(run_vmm(*asked, "--start", "2", "--end", "6"))
+    lines = checked_lines(tmp_path / "out" / "bikes.mp4")
+    assert [line["time_s"] for line in lines] == [2.52, 4.24, 5.72]
+    past = record_of(run_vmm(*asked, "--start", "99"))
+    assert past["error"]["code"] == "past_end"
+    assert "is shown from 99 s on" in past["error"]["message"]
+    planned = record_of(run_vmm(*asked, "--dry-run"))
+    assert planned["status"] == "planned"
+    contradiction = run_vmm(*asked, "--fps", "2")
+    assert contradiction.returncode == 2
+    assert "--fps and --shots contradict each other" in contradiction.stderr
+
+
 def test_a_late_start_and_uneven_times(run_vmm: Vmm, render_clip: Render, tmp_path: Path) -> None:
     pts = [5000, 5040, 5500, 5520, 6500, 6600, 7000]
     clip = render_clip("late.mkv", frames=7, pts=pts, time_base=Fraction(1, 1000), rate=1000)

@@ -92,7 +92,7 @@ def rows_of(inputs: Inputs, rows: list[int]) -> Inputs:
 
 def test_every_front_end_says_what_it_reads() -> None:
     assert set(READS) == set(FRONT_ENDS)
-    assert set(TEMPORAL) == {"mean", "lstm", "gru", "transformer", "tcn"}
+    assert set(TEMPORAL) == {"mean", "lstm", "gru", "transformer", "tcn", "none"}
     assert set(FUSION) == {"concat", "weighted", "gated", "attention", "graph"}
 
 
@@ -197,7 +197,7 @@ def test_eight_samples_are_learnt_by_heart(temporal: str) -> None:
     assert F.cross_entropy(logits, truth) < 0.1
 
 
-@pytest.mark.parametrize("temporal", sorted(set(TEMPORAL) - {"mean"}))
+@pytest.mark.parametrize("temporal", sorted(set(TEMPORAL) - {"mean", "none"}))
 def test_the_order_of_steps_can_be_learnt(temporal: str) -> None:
     """Up or down: the mean over time is the same, so only what reads over time can tell."""
     torch.manual_seed(0)

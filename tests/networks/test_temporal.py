@@ -90,7 +90,7 @@ def test_a_batch_without_any_step_is_zeros(name: str) -> None:
     assert y.isfinite().all()
 
 
-@pytest.mark.parametrize("name", sorted(set(TEMPORAL) - {"mean"}))
+@pytest.mark.parametrize("name", sorted(set(TEMPORAL) - {"mean", "none"}))
 def test_the_order_of_steps_is_seen(name: str) -> None:
     net = network(name)
     x, mask = sample()

@@ -115,6 +115,17 @@ def test_a_file_cut_short_gives_the_same_whole_or_in_parts(
         assert numbers(tmp_path / "parts" / clip.name) == numbers(tmp_path / "whole" / clip.name)
 
 
+def test_shots_are_not_split_and_may_be_of_a_file_cut_short(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    clip = render_clip("clip.mkv", frames=400, rate=5, gop=20, width=160, height=128)
+    os.truncate(clip, clip.stat().st_size * 3 // 5)
+    request = request_for(tmp_path / "out", sampling.shots(start=3))
+    assert len(frames_folder.plan(request, Input(clip, "clip", "clip.mkv"), 3)) == 1
+    fields = extract(request, clip)
+    assert fields["frames"] == len(numbers(tmp_path / "out" / "clip.mkv")) >= 1
+
+
 def test_short_clips_are_not_split(bikes: Path, tmp_path: Path) -> None:
     item = Input(bikes, "bikes", "bikes")
     for plan in (sampling.fps(1), sampling.all(), sampling.every(1, start=99)):
@@ -214,6 +225,7 @@ def test_nothing_in_the_wanted_range(bikes: Path, tmp_path: Path) -> None:
             r"no keyframe is shown from 0\.01 s to 0\.02 s; widen --start and --end, or",
         ),
         (sampling.keyframes(start=99), "no keyframe is shown from 99 s on; widen"),
+        (sampling.shots(start=99), "no picture of the video is shown from 99 s on"),
     ]:
         with pytest.raises(InputError, match=message) as caught:
             extract(request_for(tmp_path, plan), bikes)

@@ -18,9 +18,10 @@ from vmm_cli.batch.inputs import OTHER_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.errors import DataError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.training.dataset import SOUND_EXTENSIONS, read_dataset
-from vmm_cli.training.inspection import Inspection, inspect, summary
+from vmm_cli.training.inspection import Inspection, inspect
 from vmm_cli.training.samples import SPLITS, DataSet, Problem, Sample, make_dataset
 from vmm_cli.training.splits import check_for_training, with_validation
+from vmm_cli.training.summary import summary
 
 Render = Callable[..., Path]
 

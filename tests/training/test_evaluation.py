@@ -19,6 +19,7 @@ from vmm_cli.errors import DataError, ModelError
 from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.evaluation import Evaluation, evaluate
 from vmm_cli.training.run_files import write_evaluation
+from vmm_cli.training.scoring import Judged
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,13 +74,13 @@ def test_every_row_is_judged_unless_a_split_is_asked_for(
     with pytest.raises(DataError, match="'val'"):
         evaluated(squares_model, data, "val")
 
-    write_evaluation(tmp_path / "out", ("moving", "still"), found)
+    write_evaluation(tmp_path / "out", ("moving", "still"), found, multi_label=False)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"metrics.json", "scores.csv", "confusion.png", "calibration.png"}
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == document
     with (tmp_path / "out" / "scores.csv").open() as file:
         scores = list(csv.DictReader(file))
-    assert float(scores[0]["moving"]) == pytest.approx(found.chances[0, 0], abs=1e-6)
+    assert float(scores[0]["moving"]) == pytest.approx(found.judged.said[0][0], abs=1e-6)
 
 
 def test_labels_that_the_model_does_not_know_are_named(
@@ -187,7 +188,7 @@ def another_network(model: Path, folder: Path, **network: object) -> Path:
 def test_the_table_shows_the_worst_groups_first() -> None:
     groups = {f"g{i:02}": {"n": 10 - i % 10, "accuracy": i % 5 / 4} for i in range(30)}
     metrics = {"accuracy": 0.5, "per_class": {}, "per_group": groups}
-    found = Evaluation([], np.zeros(0), np.zeros(0), {}, [], {"n": 0, "metrics": metrics})
+    found = Evaluation(Judged([], [], [], metrics), {}, [], {"n": 0, "metrics": metrics})
     shown = [row for row in report_rows(found) if "group" in row[0]]
     assert shown[0] == ("group g00 (10)", "accuracy 0.000")
     assert [said for _, said in shown[:-1]] == sorted(said for _, said in shown[:-1])
@@ -203,5 +204,5 @@ def test_a_model_of_single_pictures_can_be_measured(squares: Path, tmp_path: Pat
     rows = [f"{squares / 'still' / '00.mp4'},{labels[i]},," for i in (0, 1)]
     found = evaluated("imagenet", manifest(tmp_path, rows))
     assert found.document["n"] == 2
-    assert found.chances.shape == (2, 1000)
+    assert np.shape(found.judged.said) == (2, 1000)
     assert found.document["metrics"]["top5"] in (0, 0.5, 1)

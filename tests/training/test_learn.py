@@ -15,7 +15,8 @@ from vmm_cli.encoders.streams import Encoded, WindowFeatures
 from vmm_cli.errors import DataError
 from vmm_cli.judge import examples, network_from, tokens_from
 from vmm_cli.networks.image_tail import NetworkWithTail
-from vmm_cli.training.learn import Learnt, learn, probabilities, targets_of
+from vmm_cli.training.classes import targets_of
+from vmm_cli.training.learn import Learnt, learn, probabilities
 from vmm_cli.training.recipe import Recipe, load_recipe
 from vmm_cli.training.samples import Sample
 

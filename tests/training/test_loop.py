@@ -23,16 +23,9 @@ from tests.training import fabricated
 from vmm_cli.errors import DataError
 from vmm_cli.judge import examples, tokens_from
 from vmm_cli.training.augment import drop_streams, mix
+from vmm_cli.training.classes import Targets, _held_out, _losses, _one_hot
 from vmm_cli.training.learn import Learnt, learn
-from vmm_cli.training.loop import (
-    TAIL_PART,
-    Targets,
-    _held_out,
-    _learning_rate,
-    _losses,
-    _one_hot,
-    _parameter_groups,
-)
+from vmm_cli.training.loop import TAIL_PART, _learning_rate, _parameter_groups
 from vmm_cli.training.recipe import Optimisation, Recipe
 
 CPU = torch.device("cpu")
@@ -153,7 +146,7 @@ def test_a_gradient_that_is_no_number_ends_it_even_in_the_last_batch(
         nothing = (logits * 0).sum(dim=1)
         return _losses(logits, *more) + nothing.sqrt()  # 0, and its slope is 0 times infinity
 
-    monkeypatch.setattr("vmm_cli.training.loop._losses", broken)
+    monkeypatch.setattr("vmm_cli.training.classes._losses", broken)
     samples, encoded = fabricated.data()
     samples = [replace(s, split="train") for s in samples]
     with pytest.raises(DataError, match="gradient is nan in epoch 1, batch 1 of 1") as caught:

@@ -20,6 +20,7 @@ from vmm_cli.training.recipe import (
     ENCODERS,
     FRONT_ENDS,
     FUSION,
+    HEADS,
     TEMPORAL,
     Optimisation,
     Recipe,
@@ -41,6 +42,8 @@ SHIPPED = {
     "image-audio-text",
     "graph",
     "motion",
+    "segments",
+    "steps",
 }
 
 
@@ -90,6 +93,7 @@ def test_the_classic_designs_are_what_people_know_them_by() -> None:
         ("temporal", "TEMPORAL", TEMPORAL),
         ("fusion", "FUSION", FUSION),
         ("frontends", "FRONT_ENDS", FRONT_ENDS),
+        ("heads", "HEADS", tuple(HEADS)),
     ],
 )
 def test_the_names_are_those_of_the_networks(
@@ -214,7 +218,7 @@ optimisation: {epoch: 5, batch: 0, class_weights: 1, learning_rate: .nan}
         "streams: 'smell' is none of image, motion, audio, text",
         "streams.audio.front_end: 'identity' cannot take what the encoder 'log-mel' gives; cnn can",
         "streams.text.front_end: 'ltsm' is none of lstm; did you mean 'lstm'?",
-        "temporal: 'lstmm' is none of mean, lstm, gru, transformer, tcn; did you mean 'lstm'?",
+        "temporal: 'lstmm' is none of mean, lstm, gru, transformer, tcn, none; did you mean 'lstm'?",
         "fusion: ['concat'] is none of concat, weighted",
         "rate_hz: 'fast' is not a number from 0.01 to 60",
         "layers: 1.5 is not a whole number from 1 to 16",

@@ -439,6 +439,18 @@ def classification(request: ClassifyRequest, features: Features, end_s: float) -
     )
 
 
+def curves(
+    request: ClassifyRequest, features: Features, columns: Sequence[int], least: float
+) -> tuple[list[int], np.ndarray]:
+    """Return which of some labels reach a probability in any picture, and how they run.
+
+    `columns`: places in the model's labels. The second is float32 [N, K], for the K that do.
+    """
+    bundle, head = _model(request.bundle, request.bundle_digest)
+    judge = _Judge(features, head, bundle.labels)
+    return judge.curves(columns, least)
+
+
 @dataclass(frozen=True, eq=False)
 class _Head:
     """Linear classes on features: weight float32 [L, D], bias float32 [L]."""
@@ -478,6 +490,13 @@ class _Judge:
             support = tuple(float(times[first + i]) for i in sorted(strongest))
             scores.append(LabelScore(self._names[label], float(mean[label]), support))
         return tuple(scores)
+
+    def curves(self, columns: Sequence[int], least: float) -> tuple[list[int], np.ndarray]:
+        """See the function `curves`."""
+        chunks = list(_chunks(0, len(self._features)))
+        highest = np.max([self._probabilities(rows).max(axis=0) for rows in chunks], axis=0)
+        chosen = [column for column in columns if highest[column] >= least]
+        return chosen, np.concatenate([self._probabilities(rows)[:, chosen] for rows in chunks])
 
     def _probabilities(self, rows: slice) -> np.ndarray:
         """Return softmax probabilities of some pictures: float32 [N, L]."""

@@ -6,19 +6,16 @@ overlap the next by half; a label's score is the mean of its probability over th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
 from vmm_cli.analysis.classify import (
     SCORE_DIGITS,
     SUPPORT_TIMES,
@@ -28,7 +25,7 @@ from vmm_cli.analysis.classify import (
 )
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import Window, windows
-from vmm_cli.encoders.plan import StreamPlan, plan_of
+from vmm_cli.encoders.plan import plan_of
 from vmm_cli.encoders.streams import (
     Encoded,
     WindowFeatures,
@@ -36,19 +33,16 @@ from vmm_cli.encoders.streams import (
     window_features,
 )
 from vmm_cli.encoders.words import text_of
-from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.errors import InputError, UsageError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.trained import Trained, check, load_trained
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
-    from vmm_cli.networks.model import FusionNetwork
 
 # Long videos are encoded in stretches of windows with so many steps in all, about one minute: the
 # features of a step, of the whole picture and of three crops, are 20 KB, and a stretch takes 10 MB.
 STRETCH_STEPS = 480
-# More would be no temporal network that a recipe can ask for.
-MAX_LAYERS = 16
-LONGEST_REASON = 300  # characters, of what torch says of a network that it cannot make
 # Seconds that are hidden at a time to see whether they mattered.
 OCCLUSION_S = 0.5
 
@@ -195,13 +189,13 @@ def plan(request: WindowsRequest, input: Input, workers: int) -> list[Part | Non
     Raises:
         InputError: the input cannot be read.
     """
-    model = _model(request.bundle, request.bundle_digest)
+    model = load_trained(request.bundle, request.bundle_digest)
     chosen, _ = _windows(request, input.path, model)
-    stretches = ceil(len(chosen) / model.stretch)
+    stretches = ceil(len(chosen) / _stretch(model))
     parts = min(workers, stretches)
     if parts < 2:
         return [None]
-    bounds = [i * stretches // parts * model.stretch for i in range(parts + 1)]
+    bounds = [i * stretches // parts * _stretch(model) for i in range(parts + 1)]
     return [Part(first, last) for first, last in pairwise(bounds)]
 
 
@@ -216,7 +210,7 @@ def run(
         InputError: the input cannot be read, or ends before the wanted time.
         ModelError: the model is damaged or was exchanged meanwhile.
     """
-    model = _model(request.bundle, request.bundle_digest)
+    model = load_trained(request.bundle, request.bundle_digest)
     chosen, end_s = _windows(request, input.path, model)
     if part is not None:
         chosen = chosen[part.first : part.last]
@@ -227,8 +221,8 @@ def run(
     chances: list[np.ndarray] = []
     streams: set[str] = set()
     shown: list[WindowFeatures] = []
-    for first in range(0, len(chosen), model.stretch):
-        shown = _seen(request, model, input, chosen[first : first + model.stretch], words)
+    for first in range(0, len(chosen), _stretch(model)):
+        shown = _seen(request, model, input, chosen[first : first + _stretch(model)], words)
         chances.append(judged(model, shown, words))
         streams |= {s for window in shown for s, mask in window.masks.items() if mask.any()}
     if words and model.tokens is not None:
@@ -245,7 +239,7 @@ def run(
 
 
 def _seen(
-    request: WindowsRequest, model: Model, input: Input, chosen: Sequence[Window], text: str
+    request: WindowsRequest, model: Trained, input: Input, chosen: Sequence[Window], text: str
 ) -> list[WindowFeatures]:
     return window_features(
         input.path,
@@ -263,7 +257,7 @@ def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores])
     Raises:
         InputError: `no_stream`: it has nothing that the model looks at.
     """
-    model = _model(request.bundle, request.bundle_digest)
+    model = load_trained(request.bundle, request.bundle_digest)
     bundle = model.bundle
     streams = frozenset().union(*(part.streams for part in parts))
     require_streams(bundle, streams)
@@ -284,7 +278,7 @@ def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores])
 
 def _explained(
     request: WindowsRequest,
-    model: Model,
+    model: Trained,
     input: Input,
     parts: Sequence[WindowScores],
     chances: np.ndarray,
@@ -298,8 +292,8 @@ def _explained(
     shown = parts[0].shown
     if not shown:
         whole = [window for part in parts for window in part.windows]
-        first = place // model.stretch * model.stretch
-        stretch = whole[first : first + model.stretch]
+        first = place // _stretch(model) * _stretch(model)
+        stretch = whole[first : first + _stretch(model)]
         shown = _seen(request, model, input, stretch, parts[0].text)
         place -= first
     return explain(model, shown[place], label, parts[0].text)
@@ -313,7 +307,7 @@ def require_streams(bundle: Bundle, streams: frozenset[str]) -> None:
         )
 
 
-def _windows(request: WindowsRequest, path: Path, model: Model) -> tuple[list[Window], Fraction]:
+def _windows(request: WindowsRequest, path: Path, model: Trained) -> tuple[list[Window], Fraction]:
     """Return the windows to judge, and where the video ends."""
     end_s = media_end_s(path, max_pixels=request.max_pixels)
     until = end_s if request.end is None else min(request.end, end_s)
@@ -345,28 +339,56 @@ def _labels(
 def _cells(
     request: WindowsRequest, bundle: Bundle, shown: Sequence[Window], chances: np.ndarray
 ) -> Iterator[dict[str, Any]]:
-    """Yield the timeline: each cell's score is the mean over windows by how far they cover it."""
+    """Yield the timeline."""
     assert request.cells_s is not None
+    for cell in cells(shown, request.cells_s):
+        near = chances[cell.first : cell.last]
+        yield {
+            "start_s": round(cell.start_s, TIME_DIGITS),
+            "end_s": round(cell.end_s, TIME_DIGITS),
+            "labels": _labels(
+                request, bundle, shown[cell.first : cell.last], near, cell.shares @ near
+            ),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """A part [start_s, end_s) of a timeline, and the windows [first, last) that cover it.
+
+    shares: float64 [last - first], by how much each covers it; they add up to 1.
+    """
+
+    start_s: float
+    end_s: float
+    first: int
+    last: int
+    shares: np.ndarray
+
+
+def cells(shown: Sequence[Window], length_s: float) -> Iterator[Cell]:
+    """Yield the cells of a timeline over windows that follow each other."""
     starts = np.array([float(window.start) for window in shown])
     ends = np.array([float(window.end) for window in shown])
-    number = max(1, ceil((ends[-1] - starts[0]) / request.cells_s - 1e-6))
+    number = max(1, ceil((ends[-1] - starts[0]) / length_s - 1e-6))
     for i in range(number):
-        begin = starts[0] + i * request.cells_s
-        end = min(begin + request.cells_s, ends[-1])
-        cover = np.clip(np.minimum(ends, end) - np.maximum(starts, begin), 0, None)
-        near = np.flatnonzero(cover).tolist()
-        scores = cover[near] @ chances[near] / cover.sum()
-        yield {
-            "start_s": round(float(begin), TIME_DIGITS),
-            "end_s": round(float(end), TIME_DIGITS),
-            "labels": _labels(request, bundle, [shown[k] for k in near], chances[near], scores),
-        }
+        begin = float(starts[0] + i * length_s)
+        end = float(min(begin + length_s, ends[-1]))
+        first = int(np.searchsorted(ends, begin, side="right"))
+        last = int(np.searchsorted(starts, end, side="left"))
+        cover = np.minimum(ends[first:last], end) - np.maximum(starts[first:last], begin)
+        yield Cell(begin, end, first, last, cover / cover.sum())
 
 
 # --- judging -----------------------------------------------------------------------------------
 
 
-def judged(model: Model, shown: Sequence[WindowFeatures], text: str) -> np.ndarray:
+def _stretch(model: Trained) -> int:
+    """Return how many windows are encoded at once."""
+    return max(1, STRETCH_STEPS // model.plan.steps)
+
+
+def judged(model: Trained, shown: Sequence[WindowFeatures], text: str) -> np.ndarray:
     """Return the probabilities of some windows: float64 [W, C]."""
     import torch
 
@@ -376,7 +398,7 @@ def judged(model: Model, shown: Sequence[WindowFeatures], text: str) -> np.ndarr
     return window_probabilities(model.network, batch, torch.device("cpu"), model.multi_label)
 
 
-def explain(model: Model, shown: WindowFeatures, label: int, text: str) -> Explanation:
+def explain(model: Trained, shown: WindowFeatures, label: int, text: str) -> Explanation:
     """Find out what a label's score rests on, by hiding streams and seconds in turn.
 
     What is written has no time: it stays when seconds are hidden. Occlusion, as of Zeiler and
@@ -416,89 +438,3 @@ def _hide(shown: WindowFeatures, streams: Sequence[str], steps: slice) -> Window
         masks[stream] = masks[stream].copy()
         masks[stream][steps] = False
     return replace(shown, masks=masks)
-
-
-# --- what a worker keeps between inputs --------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Model:
-    """A trained model, ready to judge. `stretch`: how many windows are encoded at once."""
-
-    bundle: Bundle
-    network: FusionNetwork
-    plan: StreamPlan
-    stretch: int
-    tokens: Callable[[str], np.ndarray] | None
-    multi_label: bool
-
-
-@lru_cache(maxsize=2)
-def _model(folder: Path, digest: str) -> Model:
-    import torch
-
-    from vmm_cli.judge import network_from, tokens_from
-
-    bundle = bundles.read(folder)
-    if bundle.digest != digest:
-        raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
-    about = bundle.network
-    plan = plan_of(bundle)
-    check(bundle)
-    tensors = bundles.load_tensors(bundle, "network.")
-    try:
-        with torch.device("meta"):  # what a bundle asks for takes memory only where it has weights
-            network = network_from(about)
-        described = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-        _refuse_other_tensors(described, {k: v.shape for k, v in tensors.items()})
-        state = {k: torch.from_numpy(v.copy()) for k, v in tensors.items()}
-        network.load_state_dict(state, assign=True)
-        tokens = tokens_from(about)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _cannot_run(bundle, error) from None
-    network.eval().requires_grad_(False)
-    stretch = max(1, STRETCH_STEPS // plan.steps)
-    return Model(bundle, network, plan, stretch, tokens, bool(about.get("multi_label")))
-
-
-def check(bundle: Bundle) -> None:
-    """Raise ModelError where a bundle's parts do not fit each other; needs no torch."""
-    try:
-        _refuse_misfits(bundle)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _cannot_run(bundle, error) from None
-
-
-def _cannot_run(bundle: Bundle, error: Exception) -> ModelError:
-    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-    said = shorten(reason, LONGEST_REASON, placeholder=" ...")
-    return ModelError(f"model {bundle.name!r} has a network this vmm cannot run: {said}")
-
-
-def _refuse_other_tensors(
-    described: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Raise ValueError where the weights are not those of the network that is described."""
-    names = sorted(described.keys() | there.keys())
-    wrong = [name for name in names if described.get(name) != there.get(name)]
-    if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise ValueError(
-            f"{bundles.BUNDLE_FILE} describes another network than {bundles.WEIGHTS_FILE} is of: "
-            f"they differ in {wrong[0]}{more}; fetch or train the model again"
-        )
-
-
-def _refuse_misfits(bundle: Bundle) -> None:
-    """Raise ValueError, KeyError or TypeError where a bundle's parts do not fit each other."""
-    about = bundle.network
-    names = [stream["name"] for stream in about["streams"]]
-    if names != list(bundle.streams):
-        raise ValueError(f"it reads {names}, and not {list(bundle.streams)}")
-    words = {"text"} if about.get("vocabulary") is not None else set()
-    if lacking := set(names) - bundle.encoders.keys() - words:
-        raise ValueError(f"it has no encoder for {', '.join(sorted(lacking))}")
-    if about["outputs"] != len(bundle.labels):
-        raise ValueError(f"it has {about['outputs']} outputs for {len(bundle.labels)} labels")
-    if not 0 < about["layers"] <= MAX_LAYERS:
-        raise ValueError(f"it has {about['layers']} layers")

@@ -17,6 +17,7 @@ from vmm_cli.cli import (
     classify,
     configuration,
     console,
+    detect_actions,
     doctor,
     evaluate,
     extract_frames,
@@ -66,6 +67,7 @@ def build() -> Any:
     app.callback(invoke_without_command=True)(_root)
     app.command("extract-frames")(extract_frames.extract_frames)
     app.command("classify")(classify.classify)
+    app.command("detect-actions")(detect_actions.detect_actions)
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
     app.command("info")(info.info)

@@ -61,15 +61,18 @@ def evaluate(
     """Measure a model on labelled videos.
 
     MODEL is a name from `vmm models list`, or a folder; DATA is a folder or a file as for
-    `vmm train`. With groups the accuracy of each, and an interval over them, is given too.
+    `vmm train`, of timed actions for a model that finds them. With groups the accuracy of each, and
+    an interval over them, is given too.
     """
     from vmm_cli import bundle as bundles
+    from vmm_cli.training.annotations import read_annotations
     from vmm_cli.training.dataset import read_dataset
 
     if output is not None:
         refuse_output(output)
     bundle = bundles.load(model)
-    dataset = read_dataset(data, group=group)
+    read = read_annotations if bundle.task == "segments" else read_dataset
+    dataset = read(data, group=group)
     for problem in dataset.problems:
         console.warning(str(problem))
     from vmm_cli.training import evaluation
@@ -89,7 +92,8 @@ def evaluate(
     if output is not None:
         from vmm_cli.training.run_files import write_evaluation
 
-        write_evaluation(output, bundle.labels, found)
+        several = bool(bundle.network.get("multi_label"))
+        write_evaluation(output, bundle.labels, found, multi_label=several)
     _report(found, format)
     return EXIT_SOME_FAILED if found.document["failed"] else 0
 
@@ -127,6 +131,9 @@ def report_rows(found: Evaluation) -> Iterator[tuple[str, str]]:
     yield "samples", str(found.document["n"])
     if found.document.get("failed"):
         yield "rows that could not be judged", str(found.document["failed"])
+    if "mAP" in metrics:
+        yield from _action_rows(metrics)
+        return
     for name in ("accuracy", "top5", "balanced_accuracy", "macro_f1", "ece"):
         if metrics.get(name) is not None:
             yield name.replace("_", " "), f"{metrics[name]:.3f}"
@@ -138,6 +145,30 @@ def report_rows(found: Evaluation) -> Iterator[tuple[str, str]]:
             said = f"precision {numbers['precision']:.3f}, recall {numbers['recall']:.3f}"
             yield f"{label} ({numbers['support']})", said
     yield from _group_rows(metrics.get("per_group") or {})
+
+
+def _action_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know of actions that were found: name and value."""
+    for iou, value in metrics["mAP"].items():
+        yield "mAP" if iou == "mean" else f"mAP at IoU {iou}", _shown(value)
+    if metrics.get("interval"):
+        low, high = metrics["interval"]["low"], metrics["interval"]["high"]
+        yield "95 % interval of the mAP over groups", f"{low:.3f} to {high:.3f}"
+    yield "told from a score of", f"{metrics['threshold']:.3f}"
+    yield "recall at IoU 0.5", _shown(metrics["recall_at"]["0.5"])
+    yield "false alarms an hour", f"{metrics['false_alarms_per_hour']['all']:.1f}"
+    for label, numbers in metrics["per_class"].items():
+        if numbers["n"]:
+            parts = (
+                f"AP at 0.3 {_shown(numbers['ap']['0.3'])}",
+                f"recall {_shown(numbers['recall'])}",
+                f"{numbers['false_alarms_per_hour']:.1f} false alarms an hour",
+            )
+            yield f"{label} ({numbers['n']})", ", ".join(parts)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _group_rows(groups: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

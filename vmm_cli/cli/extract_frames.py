@@ -105,6 +105,9 @@ def extract_frames(
     ] = None,
     keyframes: Annotated[bool, typer.Option("--keyframes", help="Every keyframe.")] = False,
     all: Annotated[bool, typer.Option("--all", help="Every frame.")] = False,
+    shots: Annotated[
+        bool, typer.Option("--shots", help="The frame in the middle of each shot, from cut to cut.")
+    ] = False,
     start: Start = None,
     end: End = None,
     size: Annotated[
@@ -145,7 +148,8 @@ def extract_frames(
 
     INPUT is a video file, or a folder that is searched for videos. Each input gets a folder of its
     own, named by its path, with the pictures and frames.jsonl, a line a picture. Wanted times
-    count from --start. Give at most one of --fps, --every, --count, --at, --keyframes, --all.
+    count from --start. Give at most one of --fps, --every, --count, --at, --keyframes, --all,
+    --shots.
     """
     from vmm_cli.batch.execute import Work
     from vmm_cli.cli.running import run_batch
@@ -161,7 +165,7 @@ def extract_frames(
             "--quality means nothing for png, which loses nothing; leave it out"
         )
     check_range(start, end)
-    sampling = _sampling(fps, every, count, at, keyframes, all, start, end)
+    sampling = _sampling(fps, every, count, at, keyframes, all, shots, start, end)
     request = frames_folder.ExtractRequest(
         output=shared.output,
         sampling=sampling,
@@ -213,6 +217,7 @@ def _sampling(
     at: tuple[Fraction, ...] | None,
     keyframes: bool,
     all: bool,
+    shots: bool,
     start: Fraction | None,
     end: Fraction | None,
 ) -> Sampling:
@@ -225,6 +230,7 @@ def _sampling(
         "--at": at is not None,
         "--keyframes": keyframes,
         "--all": all,
+        "--shots": shots,
     }
     names = [name for name, is_given in given.items() if is_given]
     if len(names) > 1:
@@ -246,6 +252,8 @@ def _sampling(
         return sampling.keyframes(start=begin, end=end)
     if all:
         return sampling.all(start=begin, end=end)
+    if shots:
+        return sampling.shots(start=begin, end=end)
     return sampling.fps(fps or DEFAULT_FPS, start=begin, end=end)
 
 

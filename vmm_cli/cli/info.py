@@ -19,6 +19,9 @@ COLUMNS = ("input", "duration", "size", "fps", "video", "sound", "captions", "no
 @takes_shared_options
 def info(
     shared: SharedOptions,
+    shots: Annotated[
+        bool, typer.Option("--shots", help="Also where cameras change; reads all pictures.")
+    ] = False,
     format: Annotated[
         Literal["table", "json", "jsonl"] | None,
         typer.Option(
@@ -41,10 +44,12 @@ def info(
     return run_batch(
         shared,
         schema=media_info.SCHEMA,
-        request=media_info.InfoRequest(max_pixels=shared.max_pixels),
-        options={"max_pixels": shared.max_pixels},
+        request=media_info.InfoRequest(max_pixels=shared.max_pixels, shots=shots),
+        options={"max_pixels": shared.max_pixels} | ({"shots": True} if shots else {}),
         work=Work(run=media_info.run, finish=media_info.finish),
-        work_memory_bytes=media_info.WORKER_MEMORY_BYTES,
+        work_memory_bytes=(
+            media_info.SHOTS_WORKER_MEMORY_BYTES if shots else media_info.WORKER_MEMORY_BYTES
+        ),
         formats={
             "table": _table,
             "json": JsonArray,
@@ -107,5 +112,8 @@ def _notes(record: Mapping[str, Any], video: Mapping[str, Any] | None) -> Iterat
             yield "uneven times"
         if not video["decodable"]:
             yield "no picture could be decoded"
+    if "shots" in record:
+        n = len(record["shots"])
+        yield f"{n} shot{'' if n == 1 else 's'}"
     if record["title"]:
         yield f"title {record['title']!r}"

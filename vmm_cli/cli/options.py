@@ -47,7 +47,7 @@ SHARED_NAMES = frozenset(
 
 # Of these a command obeys one: a flag takes the place of another one from the environment or a
 # file, as it would take the place of its own value from there.
-EITHER_OR = frozenset({"fps", "every", "count", "at", "keyframes", "all"})
+EITHER_OR = frozenset({"fps", "every", "count", "at", "keyframes", "all", "shots"})
 _SOURCES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")  # Typer's names, the strongest first
 
 _SECONDS = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)

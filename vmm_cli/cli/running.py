@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -11,6 +13,7 @@ from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import Work, execute
 from vmm_cli.batch.inputs import Discovery, discover, refuse_collisions, require_inputs
+from vmm_cli.batch.journal import Journal, journal_path
 from vmm_cli.cli import console
 from vmm_cli.output.atomic_file import atomic_file
 
@@ -21,7 +24,14 @@ EXIT_DONE = 0
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
 
-SUFFIX_FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+SUFFIX_FORMATS = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".srt": "srt",
+    ".vtt": "vtt",
+}
 
 Record = Mapping[str, Any]
 
@@ -37,6 +47,7 @@ class RecordWriter(Protocol):
 
 
 Formats = Mapping[str, Callable[[TextIO], RecordWriter]]
+NO_FORMATS: Formats = {}
 
 
 def run_batch(
@@ -49,6 +60,7 @@ def run_batch(
     work_memory_bytes: int,
     formats: Formats,
     wanted_format: str | None,
+    single_formats: Formats = NO_FORMATS,
     output_folder: bool = False,
     writes_files: bool = False,
     model_digest: str | None = None,
@@ -57,28 +69,37 @@ def run_batch(
 
     `options`: what a record depends on besides its file and its model, as JSON types; an earlier
     record counts only where they are the same. `work_memory_bytes`: what one worker takes.
-    `formats`: a writer for each format the command has. `output_folder`: -o is a folder that the
-    work itself fills, each input under its own name, and the records go to stdout; otherwise -o
-    is the file that the records go to. `writes_files`: the work writes files under the inputs'
-    names elsewhere.
+    `formats`: a writer for each format the command has; `single_formats`: and for each of which a
+    text holds one input alone. `output_folder`: -o is a folder that the work itself fills, each
+    input under its own name, and the records go to stdout; otherwise -o is the file that the
+    records go to, or a folder for a file of each input where the format is one of
+    `single_formats`. `writes_files`: the work writes files under the inputs' names elsewhere.
 
     Raises:
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
     """
     discovery = _find_inputs(shared)
-    file = None if output_folder else shared.output
-    if file is not None:
-        _check_output_file(file, discovery)
     if output_folder or writes_files:
         refuse_collisions(discovery.inputs)
-    format_name = choose_format(wanted_format, file, formats)
+    known = {**formats, **single_formats}
+    if output_folder:
+        place = _Destination(choose_format(wanted_format, None, known), folder=shared.output)
+    else:
+        place = _destination(shared, discovery, wanted_format, formats, single_formats)
+    to_stdout = output_folder or shared.output is None
     if shared.dry_run:
-        return _plan(discovery, schema, _to_stdout(formats, None if file else format_name))
-    if output_folder and shared.output is not None:
-        _make_folder(shared.output)
+        name = place.format if to_stdout and place.format in formats else None
+        return _plan(discovery, schema, _to_stdout(formats, name))
+    if place.folder is not None:
+        make_folder(place.folder)
 
-    streams = format_name != "table" and file is None
-    run = _Results(_to_stdout(formats, format_name) if streams else None)
+    streams = to_stdout and place.format != "table"
+    writer: RecordWriter | None = None
+    if place.files is not None:
+        writer = _FilePerInput(known[place.format], place.files)
+    elif streams:
+        writer = _to_stdout(known, place.format)
+    run = _Results(writer)
     _listen_to_logging()
     try:
         with console.progress(shown=not (streams and console.stdout_is_terminal())) as bar:
@@ -102,16 +123,16 @@ def run_batch(
                 on_traceback=console.details,
             )
     except KeyboardInterrupt:
-        if file is None:
-            _end_stdout(run, formats, format_name, discovery)
+        if place.file is None:
+            _end_run(run, known, place.format, discovery)
         hint = "; run the same again to go on" if shared.output is not None else ""
         console.error(f"interrupted{hint}")
         return EXIT_INTERRUPTED
-    if file is None:
-        _end_stdout(run, formats, format_name, discovery)
+    if place.file is None:
+        _end_run(run, known, place.format, discovery)
     else:
-        with atomic_file(file) as stream:
-            _write_all(formats[format_name](stream), _in_order(run.records, discovery))
+        with atomic_file(place.file) as stream:
+            _write_all(known[place.format](stream), _in_order(run.records, discovery))
     console.info(
         f"{summary.done} done ({summary.resumed} of them by an earlier run), {run.failed} failed"
     )
@@ -134,6 +155,116 @@ def choose_format(wanted: str | None, file: Path | None, formats: Iterable[str])
             f"{file}: its suffix names no format; give --format {'|'.join(formats)}"
         )
     return name
+
+
+@dataclass(frozen=True)
+class _Destination:
+    """Where the results go: with neither `file` nor `files`, to stdout.
+
+    Attributes:
+        format: the name of their format.
+        file: for the records of all inputs.
+        files: for the record of each input, by the input's name.
+        folder: what must be there before the work.
+    """
+
+    format: str
+    file: Path | None = None
+    files: Mapping[str, Path] | None = None
+    folder: Path | None = None
+
+
+def _destination(
+    shared: SharedOptions,
+    discovery: Discovery,
+    wanted: str | None,
+    formats: Formats,
+    single_formats: Formats,
+) -> _Destination:
+    """Return where the results go of a command whose work fills no folder.
+
+    In a format of which a text holds one input, -o is a file where one file is given as input or
+    where its suffix is the format's, and a folder otherwise.
+    """
+    output = shared.output
+    count = len(discovery.inputs) + len(discovery.missing) + len(discovery.unreadable)
+    is_folder = output is not None and output.is_dir()
+    if is_folder and wanted not in single_formats:
+        into = f", or give --format {'|'.join(single_formats)}" if single_formats else ""
+        raise errors.UsageError(f"{output}: is a folder; -o names the file for the results{into}")
+    if output is not None and not is_folder:
+        _check_output_file(output, discovery)
+    name = choose_format(wanted, output, (*formats, *single_formats))
+    if output is None:
+        if name in single_formats and count > 1:
+            raise errors.UsageError(
+                f"{name} is for one video, and there are {count}; give -o FOLDER for a file each"
+            )
+        return _Destination(name)
+    if name not in single_formats:
+        return _Destination(name, file=output)
+    given = shared.inputs or []
+    one_file = shared.files_from is None and len(given) == 1 and not Path(given[0]).is_dir()
+    if not is_folder and (one_file or SUFFIX_FORMATS.get(output.suffix.lower()) == name):
+        if count > 1:
+            raise errors.UsageError(
+                f"{output}: would hold one video, and there are {count}; name a folder, "
+                f"with --format {name}"
+            )
+        return _Destination(name, files={item.name: output for item in discovery.inputs})
+    return _Destination(name, files=_files_in(output, name, discovery), folder=output)
+
+
+def _files_in(folder: Path, format: str, discovery: Discovery) -> dict[str, Path]:
+    """Return each input's file in `folder`: its own name with the format's suffix.
+
+    UsageError where two would meet, or where one would take the place of a file that no earlier
+    run wrote: beside videos, their own subtitles have such names.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise errors.UsageError(f"{folder}: is no folder; -o names one, for a file of each input")
+    renamed = [
+        replace(item, output_name=str(Path(item.output_name).with_suffix(f".{format}")))
+        for item in discovery.inputs
+    ]
+    refuse_collisions(renamed)
+    files = {item.name: folder / item.output_name for item in renamed}
+    taken = [name for name, file in files.items() if os.path.lexists(file)]
+    recorded = _recorded(folder) if taken else ()
+    for name in taken:
+        if name not in recorded:
+            raise errors.UsageError(
+                f"{files[name]}: is there, and no earlier run wrote it; move it away, or choose "
+                "another -o"
+            )
+    return files
+
+
+def _recorded(folder: Path) -> Collection[str]:
+    """Return the inputs that an earlier run into `folder` has worked on."""
+    if not journal_path(folder).exists():
+        return ()
+    with Journal(folder) as journal:
+        return journal.names()
+
+
+class _FilePerInput:
+    """Writes the record of each input that was done to that input's own file."""
+
+    def __init__(self, begin: Callable[[TextIO], RecordWriter], files: Mapping[str, Path]) -> None:
+        self._begin = begin
+        self._files = files
+
+    def write(self, record: Record) -> None:
+        """Write one file, whole or not at all."""
+        if record["status"] == "ok":
+            file = self._files[record["input"]]
+            make_folder(file.parent)
+            with atomic_file(file) as stream:
+                _write_all(self._begin(stream), [record])
+
+    def close(self) -> None:
+        """Do nothing: every file is whole already."""
 
 
 class _Results:
@@ -172,8 +303,6 @@ def _find_inputs(shared: SharedOptions) -> Discovery:
 
 
 def _check_output_file(file: Path, discovery: Discovery) -> None:
-    if file.is_dir():
-        raise errors.UsageError(f"{file}: is a folder; -o names the file for the results")
     if file.exists() and not file.is_file():
         raise errors.UsageError(f"{file}: is not a regular file; without -o results go to stdout")
     for item in discovery.inputs:
@@ -181,11 +310,14 @@ def _check_output_file(file: Path, discovery: Discovery) -> None:
             raise errors.UsageError(f"{file}: is an input; the results would take its place")
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it. OutputError where that, or writing into it, cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
         raise errors.OutputError(f"{folder}: cannot be made: {cause.strerror}") from cause
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise errors.OutputError(f"{folder}: cannot be written to; choose another folder")
 
 
 def _to_stdout(formats: Formats, name: str | None) -> RecordWriter:
@@ -217,7 +349,7 @@ def _in_order(records: Mapping[str, Record], discovery: Discovery) -> Sequence[R
     return [records[name] for name in names if name in records]
 
 
-def _end_stdout(run: _Results, formats: Formats, name: str, discovery: Discovery) -> None:
+def _end_run(run: _Results, formats: Formats, name: str, discovery: Discovery) -> None:
     """Write what must come last; for a table that is all of it, in the order of the inputs."""
     if run.writer is not None:
         run.writer.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 # torch, the image network and the pictures of a window of 1080p video.
 WORKER_MEMORY_BYTES = 700 * 2**20
 
+DEFAULT_RECIPES = {"classes": "default", "segments": "segments"}
+PAIRS_SHOWN = 3  # of labels that overlap most often
 MAX_PROBLEMS = 20  # said before a training; with many thousand clips there can be thousands
 
 # What the names of bundles are made of: see `bundle.save`.
@@ -80,17 +82,23 @@ def train(
         ),
     ] = None,
     task: Annotated[
-        Literal["classes"], typer.Option("--task", metavar="classes", help="What to learn.")
+        Literal["classes", "segments"],
+        typer.Option(
+            "--task",
+            metavar="classes|segments",
+            help="What to learn: labels of whole videos, or actions and when they happen.",
+        ),
     ] = "classes",
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--recipe",
             "-r",
             metavar="R",
-            help="A name from `vmm models list --recipes`, or a YAML file.",
+            help="A name from `vmm models list --recipes`, or a YAML file "
+            "[default: default, or segments for that task].",
         ),
-    ] = "default",
+    ] = None,
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -151,8 +159,10 @@ def train(
 
     DATA is a folder with a folder of videos for each class (in train/, val/ and test/ if you like),
     or a CSV or JSONL file with the columns path and label, and maybe split, group, fold, start,
-    end, text.
+    end, text. With --task segments it is a JSON file as ActivityNet writes it, or a CSV or JSONL
+    file with the columns path, start, end and label, and maybe split, group, fold.
     """
+    from vmm_cli.training.annotations import read_annotations
     from vmm_cli.training.dataset import read_dataset
     from vmm_cli.training.inspection import inspect
     from vmm_cli.training.recipe import load_recipe
@@ -161,13 +171,19 @@ def train(
         raise errors.UsageError("say where the model goes with -o RUN, or only look with --check")
     # What can be refused is refused before all files are looked at.
     overrides = [*(set or ()), *([f"optimisation.epochs={epochs}"] if epochs else [])]
+    recipe = recipe or DEFAULT_RECIPES[task]
     chosen = load_recipe(recipe, overrides)
+    if chosen.task != task:
+        raise errors.UsageError(
+            f"recipe {recipe!r} is for {chosen.task}; give --task {chosen.task}, or another recipe"
+        )
     if output is not None and not check:
         from vmm_cli.training.run_folder import refuse_taken
 
         name = name or model_name(output)
         refuse_taken(output, resume)
-    dataset = read_dataset(data, group=group, fold=folds)
+    read = read_annotations if task == "segments" else read_dataset
+    dataset = read(data, group=group, fold=folds)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
     with console.progress() as bar:
         inspection = inspect(
@@ -257,7 +273,7 @@ def model_name(folder: Path) -> str:
 
 def _tell(inspection: Inspection, format: str | None, seed: int, folds: bool) -> int:
     """Print what a data set holds."""
-    from vmm_cli.training.inspection import summary
+    from vmm_cli.training.summary import summary
 
     said = summary(inspection)
     if not wants_table(format):
@@ -268,14 +284,9 @@ def _tell(inspection: Inspection, format: str | None, seed: int, folds: bool) ->
         return 0
     from vmm_cli.output.table import Column, Row, print_table
 
-    named = {split for counts in said["labels"].values() for split in counts} - {"n", "none"}
-    # Where no row has a split, "none" would say again how many there are.
-    splits = ["n", *sorted(named), *(["none"] if named and said["splits"].get("none") else [])]
-    columns = [Column("label"), *(Column(split, number=True) for split in splits)]
-    rows = [
-        Row((label, *(str(counts.get(split, 0)) for split in splits)))
-        for label, counts in said["labels"].items()
-    ]
+    heads, lines = segment_table(said) if said["segments"] else label_table(said)
+    columns = [Column("label"), *(Column(head, number=True) for head in heads)]
+    rows = [Row(line) for line in lines]
     print_table(console.stdout(data=False), columns, rows)
     console.stdout(data=False).write("\n")
     facts = [Row(cells) for cells in data_rows(said)]
@@ -286,12 +297,46 @@ def _tell(inspection: Inspection, format: str | None, seed: int, folds: bool) ->
     return 0
 
 
+def label_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return how many samples have each label: the columns after it, and the rows."""
+    counts = said["labels"]
+    splits = _splits_shown(said, counts.values())
+    return splits, [
+        (label, *(str(numbers.get(split, 0)) for split in splits))
+        for label, numbers in counts.items()
+    ]
+
+
+def segment_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return how many actions have each label, and how long they last: columns, and rows."""
+    found = said["segments"]["labels"]
+    splits = _splits_shown(said, [numbers["segments"] for numbers in found.values()])
+    rows = []
+    for label, numbers in found.items():
+        counts, lengths = numbers["segments"], numbers["durations_s"]
+        times = (f"{lengths[key]:.1f}" for key in ("min", "median", "max"))
+        share = "?" if numbers["share"] is None else f"{100 * numbers['share']:.1f}"
+        shown = (str(counts.get(split, 0)) for split in splits)
+        total = clock(lengths["total"])
+        rows.append((label, *shown, str(numbers["videos"]), *times, total, share))
+    return [*splits, "videos", "min s", "median s", "max s", "total", "% of time"], rows
+
+
+def _splits_shown(said: Mapping[str, Any], counts: Iterable[Mapping[str, int]]) -> list[str]:
+    named = {split for numbers in counts for split in numbers} - {"n", "none"}
+    # Where no row has a split, "none" would say again how many there are.
+    return ["n", *sorted(named), *(["none"] if named and said["splits"].get("none") else [])]
+
+
 def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know of a data set's `summary` as a whole: name and value."""
     balance, lengths = said["balance"], said["durations_s"]
     yield "samples", f"{said['n']} in {said['files']} files"
-    share, times = 100 * balance["majority_share"], balance["largest_to_smallest"]
-    yield "most frequent", f"{balance['majority']}: {share:.0f} %, {times:.1f} times the rarest"
+    if balance is not None:
+        share, times = 100 * balance["majority_share"], balance["largest_to_smallest"]
+        yield "most frequent", f"{balance['majority']}: {share:.0f} %, {times:.1f} times the rarest"
+    if said["segments"] is not None:
+        yield from _segment_rows(said["segments"])
     if lengths["min"] is None:
         yield "durations", "unknown"
     else:
@@ -303,6 +348,23 @@ def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "groups", f"{groups['n']}, of {groups['smallest']} to {groups['largest']} samples"
     if (folds := said["folds"]) is not None:
         yield "folds", ", ".join(f"{fold}: {n}" for fold, n in folds.items())
+
+
+def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "actions", str(segments["n"])
+    yield "samples without any", str(segments["videos_without"])
+    overlaps = segments["overlaps"]
+    own = f"{overlaps['with_their_own_label']} with one of their own label"
+    yield "overlaps", f"{overlaps['segments']} actions overlap another, {own}"
+    if overlaps["pairs"]:
+        yield "most often", ", ".join(map(_pair, overlaps["pairs"][:PAIRS_SHOWN]))
+    if segments["share"] is not None:
+        nothing = f"{clock(segments['unlabelled_s'])} without any action"
+        yield "time with an action", f"{100 * segments['share']:.0f} %; {nothing}"
+
+
+def _pair(pair: Mapping[str, Any]) -> str:
+    return f"{' and '.join(pair['labels'])}: {pair['n']} ({pair['shared_s']:.1f} s)"
 
 
 def _say_whether_trainable(inspection: Inspection, seed: int, folds: bool) -> None:
@@ -340,6 +402,8 @@ def _report(metrics: Mapping[str, Any], folder: Path, format: str | None) -> Non
 
 def report_rows(metrics: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know of a training: name and value."""
+    from vmm_cli.training.headline import headline
+
     scores = metrics["folds"]["test"] if "folds" in metrics else metrics["validation"]
     yield "model", str(folder)
     yield "samples", ", ".join(f"{n} {split}" for split, n in metrics["samples"].items() if n)
@@ -347,16 +411,17 @@ def report_rows(metrics: Mapping[str, Any], folder: Path) -> Iterator[tuple[str,
         yield "measured on", f"{len(metrics['folds']['names'])} folds, each left out in turn"
     else:
         yield "measured on", f"held-out samples ({metrics['split']})"
-    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
-        yield name.replace("_", " "), f"{scores[name]:.3f}"
+    numbers = headline(scores)
+    for name, value in numbers.items():
+        yield name.replace("_", " "), f"{value:.3f}"
     if scores.get("interval"):
         low, high = scores["interval"]["low"], scores["interval"]["high"]
         yield "95 % interval over groups", f"{low:.3f} to {high:.3f}"
     seeds = metrics.get("seeds") or metrics.get("folds", {}).get("seeds")
     if seeds:
-        accuracy = seeds["accuracy"]
+        first = next(iter(numbers))
         yield (
-            f"accuracy over {len(seeds['seeds'])} seeds",
-            f"{accuracy['mean']:.3f} ± {accuracy['sd']:.3f}",
+            f"{first} over {len(seeds['seeds'])} seeds",
+            f"{seeds[first]['mean']:.3f} ± {seeds[first]['sd']:.3f}",
         )
     yield "best epoch", str(metrics["best_epoch"])

@@ -26,7 +26,8 @@ from vmm_cli.encoders.motion import (
     place_box,
     resized,
 )
-from vmm_cli.encoders.plan import MOTION_BACKBONE, StreamPlan, carried
+from vmm_cli.encoders.motion_energy import HEIGHT, WIDTH, EnergyTrack, energy_sampling
+from vmm_cli.encoders.plan import MOTION_BACKBONE, MOTION_ENERGY, StreamPlan, carried
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
@@ -51,19 +52,18 @@ def from_pictures(
     Raises:
         InputError: as `iter_frames`; but a file that has sound may be without a usable picture.
     """
-    requests: list[FrameRequest] = []
-    runs: dict[str, _ImageRun | _MotionRun] = {}
+    runs: dict[str, _ImageRun | _MotionRun | _EnergyRun] = {}
     if "image" in plan.encoders:
         runs["image"] = _ImageRun(plan, windows)
     if "motion" in plan.encoders:
-        runs["motion"] = _MotionRun(plan, windows)
-    for run in runs.values():
-        requests += run.requests
+        is_energy = plan.encoders["motion"].name == MOTION_ENERGY
+        runs["motion"] = _EnergyRun(plan, windows) if is_energy else _MotionRun(plan, windows)
+    takers = {request.name: run for run in runs.values() for request in run.requests}
+    requests = [request for run in runs.values() for request in run.requests]
     report = DecodeReport()
     try:
         for frame in iter_frames(path, requests, max_pixels=max_pixels, report=report):
-            stream = "motion" if frame.request == "grey" else frame.request
-            runs[stream].take(frame.request, frame.time_s, frame.image)
+            takers[frame.request].take(frame.request, frame.time_s, frame.image)
     except InputError as error:
         is_heard = error.code == "unreadable" and probe(path, max_pixels=max_pixels).audio
         if error.code != "no_video" and not is_heard:
@@ -188,6 +188,24 @@ class _MotionRun:
         if len(self._done) == 1:
             return self._done
         return [join(self._done[0::2]), join(self._done[1::2])]
+
+
+class _EnergyRun:
+    """Measures how much moves where, in all windows together."""
+
+    def __init__(self, plan: StreamPlan, windows: Sequence[Window]) -> None:
+        whole = Window(windows[0].start, windows[-1].end)
+        self._track = EnergyTrack(whole, plan.rate_hz)
+        wanted = energy_sampling(whole.start, whole.end)
+        self.requests = [FrameRequest("motion", wanted, Size(WIDTH, HEIGHT))]
+
+    def take(self, request: str, time_s: float, image: np.ndarray) -> None:
+        """Take the next picture; times ascend."""
+        self._track.take(time_s, image)
+
+    def tracks(self, end_s: float | None) -> list[Features]:
+        """Return the features of all windows, as one track."""
+        return [self._track.features()]
 
 
 def _motion(small: Sequence[np.ndarray]) -> np.ndarray:

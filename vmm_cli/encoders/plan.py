@@ -13,6 +13,7 @@ from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.grid import MAX_STEPS, Window, grid_times
 from vmm_cli.encoders.log_mel import AUDIO_VERSION, SOUND
 from vmm_cli.encoders.motion import MOTION_VERSION
+from vmm_cli.encoders.motion_energy import ENERGY_VERSION
 from vmm_cli.errors import ModelError
 from vmm_cli.media.sampling import Sampling, every
 
@@ -20,6 +21,7 @@ MOTION_BACKBONE = "efficientnet-lite0"
 # Sides of the squares, of the picture's shorter side. One of .35 is as good as three and costs a
 # third: docs/results.md.
 MOTION_SIDES = {"motion-crop": (0.35,), "motion-crops": (0.25, 0.35, 0.5)}
+MOTION_ENERGY = "motion-energy"
 SENTENCES = "sentences"
 
 
@@ -73,6 +75,9 @@ def encoder_spec(stream: str, name: str, window_s: Fraction) -> EncoderSpec:
         numbers |= {f"side_{i}": side for i, side in enumerate(MOTION_SIDES[name])}
         made_of = f"{name} {MOTION_VERSION} {backbone.digest}"
         return EncoderSpec(name, bundles.encoder_digest(made_of, numbers, {}), numbers)
+    if stream == "motion" and name == MOTION_ENERGY:
+        digest = bundles.encoder_digest(f"{name} {ENERGY_VERSION}", {}, {})
+        return EncoderSpec(name, digest, {})
     if stream == "audio" and name in SOUND:
         return EncoderSpec(name, bundles.encoder_digest(f"{name} {AUDIO_VERSION}", {}, {}), {})
     if stream == "text" and name == SENTENCES:
@@ -104,6 +109,11 @@ def plan_of(bundle: Bundle) -> StreamPlan:
                 "it needs the version of vmm-cli it came with"
             )
     return plan
+
+
+def sees_windows_apart(spec: EncoderSpec) -> bool:
+    """Tell whether what an encoder gives for a step depends on the window that the step is in."""
+    return spec.name in MOTION_SIDES
 
 
 def carried(name: str) -> EncoderSpec:

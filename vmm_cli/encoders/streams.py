@@ -20,7 +20,7 @@ from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import Window, grid_times, on_grid
 from vmm_cli.encoders.log_mel import SOUND
 from vmm_cli.encoders.pictures import from_pictures
-from vmm_cli.encoders.plan import SENTENCES, StreamPlan
+from vmm_cli.encoders.plan import SENTENCES, StreamPlan, sees_windows_apart
 from vmm_cli.errors import InputError
 from vmm_cli.identity import FileIdentity, file_identity
 from vmm_cli.media.frames import video_end_s
@@ -89,6 +89,24 @@ def window_features(
     return _with_sentences(shown, text) if "text" in plan.encoders else shown
 
 
+def are_stored(path: Path, runs: Sequence[Sequence[Window]], plan: StreamPlan) -> bool:
+    """Tell whether the store holds all that is wanted of these runs of windows.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    timed = {stream: spec for stream, spec in plan.encoders.items() if stream != "text"}
+    if not all(_is_stored(stream, plan) for stream in timed):
+        return False
+    identity = file_identity(path)
+    return all(
+        store.contains(_key(identity, spec, track, plan))
+        for windows in runs
+        for spec in timed.values()
+        for track in _tracks(spec, windows)
+    )
+
+
 def media_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction:
     """Return where a file's pictures end, or its sound where it has none; seconds on its clock.
 
@@ -137,8 +155,8 @@ def _with_sentences(shown: Sequence[WindowFeatures], text: str) -> list[WindowFe
 # over the windows with even numbers, which abut, and one over the odd ones.
 
 
-def _tracks(stream: str, windows: Sequence[Window]) -> list[Sequence[Window]]:
-    if stream == "motion" and len(windows) > 1:
+def _tracks(spec: EncoderSpec, windows: Sequence[Window]) -> list[Sequence[Window]]:
+    if sees_windows_apart(spec) and len(windows) > 1:
         return [windows[0::2], windows[1::2]]
     return [windows]
 
@@ -162,7 +180,7 @@ def _stored(
     for stream, spec in plan.encoders.items():
         if not _is_stored(stream, plan):
             continue
-        keys = [_key(identity, spec, track, plan) for track in _tracks(stream, windows)]
+        keys = [_key(identity, spec, track, plan) for track in _tracks(spec, windows)]
         entries = [store.load(key) for key in keys]
         if all(entry is not None for entry in entries):
             found[stream] = [entry.features for entry in entries if entry is not None]
@@ -178,7 +196,8 @@ def _keep(
     for stream, features in computed.items():
         if not _is_stored(stream, plan):
             continue
-        for track, part in zip(_tracks(stream, windows), features, strict=True):
+        tracks = _tracks(plan.encoders[stream], windows)
+        for track, part in zip(tracks, features, strict=True):
             entry = store.Entry(part, float(track[-1].end))
             store.save(_key(identity, plan.encoders[stream], track, plan), entry)
 

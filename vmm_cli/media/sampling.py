@@ -48,10 +48,11 @@ class Sampling:
     """Which times are wanted, within [start, end) seconds; `end` None: to the end of the video.
 
     kind `every` uses step_s, `count` uses n, `at` uses offsets_s (counted from start);
-    `keyframes` and `all` take what the stream has. With `clip` each time begins a clip.
+    `keyframes` and `all` take what the stream has, `shots` the middle of each shot, which its
+    pictures say. With `clip` each time begins a clip.
     """
 
-    kind: Literal["every", "count", "at", "keyframes", "all"]
+    kind: Literal["every", "count", "at", "keyframes", "all", "shots"]
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     step_s: Fraction | None = None
@@ -115,6 +116,11 @@ def keyframes(*, start: Seconds = 0, end: Seconds | None = None) -> Sampling:
 def all(*, start: Seconds = 0, end: Seconds | None = None) -> Sampling:
     """Return every picture whose own time lies in the window."""
     return Sampling("all", *_window(start, end))
+
+
+def shots(*, start: Seconds = 0, end: Seconds | None = None) -> Sampling:
+    """Return the middle of every shot of what the window shows: see `vmm_cli.analysis.shots`."""
+    return Sampling("shots", *_window(start, end))
 
 
 def needs_duration(sampling: Sampling) -> bool:
@@ -182,8 +188,8 @@ def wanted_times(sampling: Sampling, duration: Fraction | None) -> Iterator[Frac
 
     `duration` is the time at which the last picture ends; None where it is unknown: `every` then
     goes on for ever and the reader stops at the last picture. `at` yields times past the end too,
-    so that the reader can say which were not there. ValueError for `keyframes` and `all`, whose
-    times only the stream knows, and for `count` without an end.
+    so that the reader can say which were not there. ValueError for `keyframes`, `all` and `shots`,
+    whose times only the stream knows, and for `count` without an end.
     """
     if sampling.clip is not None:
         firsts = wanted_times(replace(sampling, clip=None), duration)

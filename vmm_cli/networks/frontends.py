@@ -24,6 +24,7 @@ CNN_CHANNELS = (16, 32, 64)  # each layer halves height and width
 CNN_CELLS = (4, 2)  # rows and columns that are told apart in the end; rows of log-mel: pitch
 PADDING_TOKEN = 0
 UNKNOWN_TOKEN = 1
+CHANGE_REACH = 1  # steps to either side that `change` looks at where no step is missing
 
 
 class Standardise(nn.Module):

@@ -1,8 +1,9 @@
 """Fusion: what the streams show at a step becomes one vector.
 
-Each is built as `FUSION[name](streams, width, dropout=)` and maps x [B, S, T, H] with mask
-[B, S, T] (True: there) to [B, T, H], zero where no stream is there. An absent stream contributes
-exactly nothing: a row without it comes out as from a network that was built without it.
+Each is built as `FUSION[name](streams, width, dropout=)`, says with `reach` how many steps to
+either side a step depends on, and maps x [B, S, T, H] with mask [B, S, T] (True: there) to
+[B, T, H], zero where no stream is there. An absent stream contributes exactly nothing: a row
+without it comes out as from a network that was built without it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def _side_by_side(x: Tensor) -> Tensor:
 class Concat(nn.Module):
     """The streams side by side, zeros for absent ones, and a linear map of them."""
 
+    reach = 0
+
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
@@ -44,6 +47,8 @@ class Concat(nn.Module):
 
 class Weighted(nn.Module):
     """A mean with one learned weight a stream, the same at all steps; they start equal."""
+
+    reach = 0
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()
@@ -62,6 +67,8 @@ class Gated(nn.Module):
 
     The gated multimodal unit of Arevalo et al. 2017 (arXiv 1702.01992) for any number of streams.
     """
+
+    reach = 0
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()
@@ -85,6 +92,8 @@ class Attention(nn.Module):
     Hori et al. 2017, "Attention-based multimodal fusion for video description", without the
     decoder's state: there is none here.
     """
+
+    reach = 0
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()
@@ -130,6 +139,8 @@ class MessageRound(nn.Module):
 
 class Graph(nn.Module):
     """Streams and steps as nodes of a graph that pass messages; then their mean at each step."""
+
+    reach = GRAPH_ROUNDS
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,9 @@
-"""Heads: what a fused sequence says in the end."""
+"""Heads: what a fused sequence says in the end.
+
+Each is built as `HEADS[name](width, outputs, dropout=, levels=)`; what one has no use for it leaves
+aside. It maps x [B, T, H] with mask [B, T] (True: there) to logits: `classes` to [B, C], `steps` to
+[B, T, C], `segments` to `Places`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,14 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from vmm_cli.networks.pyramid import Pyramid
 from vmm_cli.networks.temporal import masked_mean
 
 
 class Classes(nn.Module):
     """One logit a class for the whole sample: the mean over time and a linear map of it."""
 
-    def __init__(self, width: int, outputs: int, *, dropout: float) -> None:
+    def __init__(self, width: int, outputs: int, *, dropout: float, levels: int = 1) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, outputs)
@@ -23,4 +29,22 @@ class Classes(nn.Module):
         return y
 
 
-HEADS: dict[str, Callable[..., nn.Module]] = {"classes": Classes}
+class Steps(nn.Module):
+    """One logit a class at each step: a linear map of it."""
+
+    def __init__(self, width: int, outputs: int, *, dropout: float, levels: int = 1) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, H], [B, T] -> [B, T, C]; the bias alone where nothing is there."""
+        y: Tensor = self.linear(self.dropout(x.masked_fill(~mask[..., None], 0.0)))
+        return y
+
+
+HEADS: dict[str, Callable[..., nn.Module]] = {
+    "classes": Classes,
+    "steps": Steps,
+    "segments": Pyramid,
+}

@@ -10,9 +10,16 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from vmm_cli.networks.frontends import FRONT_ENDS, FeatureFrontEnd, PatchCNN, TokenLSTM
+from vmm_cli.networks.frontends import (
+    CHANGE_REACH,
+    FRONT_ENDS,
+    FeatureFrontEnd,
+    PatchCNN,
+    TokenLSTM,
+)
 from vmm_cli.networks.fusion import FUSION
 from vmm_cli.networks.heads import HEADS
+from vmm_cli.networks.pyramid import Places
 from vmm_cli.networks.temporal import TEMPORAL
 
 T = TypeVar("T")
@@ -57,7 +64,7 @@ class StreamShape:
 
 
 class FusionNetwork(nn.Module):
-    """Streams on one grid of T steps -> C logits.
+    """Streams on one grid of T steps -> what the head makes of them: see `HEADS`.
 
     A stream may be absent from a row or from some of its steps; it then counts for nothing. A row
     in which every stream is absent gives the head's bias.
@@ -73,6 +80,8 @@ class FusionNetwork(nn.Module):
         layers: int,
         dropout: float,
         outputs: int,
+        head: str = "classes",
+        levels: int = 1,
     ) -> None:
         """Build it with fresh weights. ValueError for a name that is none of the choices."""
         super().__init__()
@@ -81,6 +90,7 @@ class FusionNetwork(nn.Module):
             raise ValueError(f"streams must be there and have names of their own: {names}")
         over_time = _chosen(TEMPORAL, temporal, "temporal network")
         fuse = _chosen(FUSION, fusion, "fusion")
+        say = _chosen(HEADS, head, "head")
         self.shapes = tuple(streams)
         self.front_ends = nn.ModuleDict(
             {
@@ -102,7 +112,7 @@ class FusionNetwork(nn.Module):
             }
         )
         self.fusion = fuse(len(streams), width, dropout=dropout)
-        self.head = HEADS["classes"](width, outputs, dropout=dropout)
+        self.head = say(width, outputs, dropout=dropout, levels=levels)
 
     def fit_statistics(self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
         """Tell the front ends mean and spread of the training data; once, before training."""
@@ -113,16 +123,35 @@ class FusionNetwork(nn.Module):
 
     def forward(
         self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor
-    ) -> Tensor:
-        """Return the logits: float [B, C].
+    ) -> Tensor | Places:
+        """Return what the head says.
 
         Args:
             values: by stream, as its `StreamShape` says.
             masks: by stream, bool [B, T] or for tokens [B, L]; True: there.
             grid: bool [B, T], which steps a row has.
         """
+        return cast(Tensor | Places, self.head(*self.fused(values, masks, grid)))
+
+    def fused(
+        self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the head is given: x [B, T, H] and mask [B, T]; see `forward`."""
         x, there = self._streams(values, masks, grid)
-        return cast(Tensor, self.head(self.fusion(x, there), there.any(dim=1)))
+        return self.fusion(x, there), there.any(dim=1)
+
+    @property
+    def reach(self) -> int | None:
+        """How many steps to either side `fused` depends on; None: on all of them.
+
+        Where a stream is absent for longer than that, the change at its return is another one.
+        """
+        over_time = [_reach(module) for module in self.temporal.values()]
+        if None in over_time:
+            return None
+        return (
+            CHANGE_REACH + max((r for r in over_time if r), default=0) + (_reach(self.fusion) or 0)
+        )
 
     def _streams(
         self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor
@@ -142,6 +171,10 @@ class FusionNetwork(nn.Module):
             shown.append(x)
             there.append(mask)
         return torch.stack(shown, dim=1), torch.stack(there, dim=1)
+
+
+def _reach(module: nn.Module) -> int | None:
+    return cast(int | None, module.reach)
 
 
 def _chosen(choices: Mapping[str, T], name: str, what: str) -> T:

@@ -1,11 +1,13 @@
 """Temporal networks: how what a stream shows at one time is read with what it shows at others.
 
-Each is built as `TEMPORAL[name](width, layers=, dropout=)` and maps x [B, T, H] with mask [B, T]
+Each is built as `TEMPORAL[name](width, layers=, dropout=)`, says with `reach` how many steps to
+either side a step depends on (None: on all of them), and maps x [B, T, H] with mask [B, T]
 (True: there) to [B, T, H], zero where nothing is there. What lies behind the mask changes nothing,
 whatever it is and wherever it lies: at the end, at the start, or between two steps that are there.
 
-All but `mean` add what they find to their input (He et al. 2016), so that they start near the mean
-over time and depart from it as far as the data tell them to; few clips are enough for that.
+All but `none` and `mean` add what they find to their input (He et al. 2016), so that they start
+near the mean over time and depart from it as far as the data tell them to; few clips are enough for
+that.
 """
 
 from __future__ import annotations
@@ -50,8 +52,23 @@ def _in_order(x: Tensor, order: Tensor) -> Tensor:
     return x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))
 
 
+class Alone(nn.Module):
+    """Each step as it is; `layers` and `dropout` are not used."""
+
+    reach = 0
+
+    def __init__(self, width: int, *, layers: int, dropout: float) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, H], [B, T] -> [B, T, H]."""
+        return x.masked_fill(~mask[..., None], 0.0)
+
+
 class Mean(nn.Module):
     """The mean over time, at each step; nothing is learned. `layers` and `dropout` are not used."""
+
+    reach = None
 
     def __init__(self, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
@@ -67,6 +84,8 @@ class Recurrent(nn.Module):
 
     Hochreiter and Schmidhuber 1997; Cho et al. 2014; in both directions Schuster and Paliwal 1997.
     """
+
+    reach = None
 
     def __init__(
         self, cell: type[nn.LSTM] | type[nn.GRU], width: int, *, layers: int, dropout: float
@@ -133,6 +152,8 @@ class AttentionLayer(nn.Module):
 class Transformer(nn.Module):
     """Layers of self-attention; positions are sine waves by the number of the step."""
 
+    reach = None
+
     def __init__(self, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.ModuleList(AttentionLayer(width, dropout) for _ in range(layers))
@@ -185,6 +206,7 @@ class TemporalConvolution(nn.Module):
 
     def __init__(self, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
+        self.reach = layers * sum(TCN_DILATIONS) * (TCN_KERNEL - 1) // 2
         self.blocks = nn.ModuleList(
             DilatedBlock(width, dilation, dropout)
             for _ in range(layers)
@@ -206,4 +228,5 @@ TEMPORAL: dict[str, Callable[..., nn.Module]] = {
     "gru": partial(Recurrent, nn.GRU),
     "transformer": Transformer,
     "tcn": TemporalConvolution,
+    "none": Alone,
 }

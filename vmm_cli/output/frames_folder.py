@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError
 from vmm_cli.media.geometry import Size
-from vmm_cli.media.sampling import Sampling, split
+from vmm_cli.media.sampling import Sampling, at, split
 
 # The shell imports this module for its request; only the workers load a decoder.
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
     from vmm_cli.media.frames import times_every_picture, video_end_s
 
     whole = [Part(_part_folder(request, input, 0), request.sampling)]
+    if request.sampling.kind == "shots":
+        return whole  # a cut is seen from both of its sides
     if request.sampling.kind == "all" and not times_every_picture(
         input.path, max_pixels=request.max_pixels
     ):
@@ -129,7 +131,10 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     part = part or Part(_part_folder(request, input, 0), request.sampling)
     encoder = StillEncoder(request.image_format, request.quality)
     report = DecodeReport()
-    wanted = FrameRequest("frames", part.sampling, request.size)
+    sampling = part.sampling
+    if sampling.kind == "shots":
+        sampling = _middles(request, input)
+    wanted = FrameRequest("frames", sampling, request.size)
     number = 0
     _fresh_folder(part.folder)
     pictures = iter_pictures(input.path, [wanted], max_pixels=request.max_pixels, report=report)
@@ -152,6 +157,19 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
         tuple(report.past_end.get("frames", ())),
         report.end_s if report.duration_s is None else report.duration_s,
     )
+
+
+def _middles(request: ExtractRequest, input: Input) -> Sampling:
+    """Return the plan that takes the middle of every shot."""
+    from vmm_cli.analysis.shots import find_shots
+
+    window = request.sampling
+    shots = find_shots(
+        input.path, start=window.start, end=window.end, max_pixels=request.max_pixels
+    )
+    if not shots:
+        raise _nothing_there(window, None)
+    return at((Fraction(shot.start_s) + Fraction(shot.end_s)) / 2 for shot in shots)
 
 
 def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> dict[str, Any]:
@@ -192,14 +210,15 @@ def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> 
 
 def _nothing_there(sampling: Sampling, duration_s: float | None) -> InputError:
     length = "" if duration_s is None else f", which ends at {duration_s:.3f} s"
-    if sampling.kind not in ("keyframes", "all"):
+    if sampling.kind not in ("keyframes", "all", "shots"):
         return InputError("past_end", f"every wanted time lies past the end of the video{length}")
     until = "on" if sampling.end is None else f"to {float(sampling.end):g} s"
     window = f"from {float(sampling.start):g} s {until}"
     if sampling.kind == "keyframes":
         advice = "widen --start and --end, or take frames by time with --fps or --every"
         return InputError("past_end", f"no keyframe is shown {window}; {advice}")
-    return InputError("past_end", f"no picture of the video{length}, is shown {window}")
+    whole = f"the video{length}," if length else "the video"
+    return InputError("past_end", f"no picture of {whole} is shown {window}")
 
 
 def _join(folders: list[Path], image_format: ImageFormat) -> int:

@@ -41,19 +41,22 @@ def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     """Draw loss and accuracy by epoch, and mark the epoch with the lowest loss on validation.
 
     history: a row for each epoch with `epoch`, `train_loss` and, where there was a validation,
-    `val_loss` and `val_accuracy`.
+    `val_loss` and, where there is one, `val_accuracy`.
     """
     epochs = [row["epoch"] for row in history]
     held_out = [row for row in history if "val_loss" in row]
+    shown = [key for key in ("val_loss", "val_accuracy") if held_out and key in held_out[0]]
     best = min(held_out, key=lambda row: row["val_loss"])["epoch"] if held_out else None
-    figure = _figure(9 if held_out else 5, 3.8)
-    panels = figure.subplots(1, 2 if held_out else 1, squeeze=False)[0]
+    panels_wide = max(1, len(shown))
+    figure = _figure(1 + 4 * panels_wide, 3.8)
+    panels = figure.subplots(1, panels_wide, squeeze=False)[0]
     _curve(panels[0], epochs, [row["train_loss"] for row in history], "training", TRAIN_COLOUR)
     if held_out:
         there = [row["epoch"] for row in held_out]
-        for axes, key in zip(panels, ("val_loss", "val_accuracy"), strict=True):
+        for axes, key in zip(panels, shown, strict=True):
             _curve(axes, there, [row[key] for row in held_out], "validation", HELD_OUT_COLOUR)
             axes.axvline(best, color=QUIET_COLOUR, lw=1, ls=":", label=f"best epoch: {best:g}")
+    if len(shown) > 1:
         panels[1].set_ylim(-0.02, 1.02)
         panels[1].set_ylabel("accuracy")
     panels[0].set_ylim(0, 1.06 * panels[0].dataLim.y1 or None)

@@ -31,6 +31,8 @@ SPLIT_NAMES: dict[str, Split] = {
     "valid": "val",
     "validation": "val",
     "test": "test",
+    "training": "train",
+    "testing": "test",
 }
 
 
@@ -60,8 +62,8 @@ def read_dataset(source: Path, *, group: str | None = None, fold: str | None = N
         dataset = _read_folder(source)
     else:
         try:
-            _require_file(source, str(source))
-        except _RowError as error:
+            require_file(source, str(source))
+        except RowError as error:
             raise DataError(f"the data set {error}; give a folder or a manifest") from None
         dataset = _read_manifest(source, columns)
     if not dataset.samples:
@@ -111,7 +113,7 @@ def _folder_samples(
                 samples += _class_samples(source, inner, split, is_wanted, raw_labels, problems)
         else:
             samples += _class_samples(source, top, None, is_wanted, raw_labels, problems)
-    problems += _spaced_labels(raw_labels)
+    problems += spaced_labels(raw_labels)
     return samples, problems
 
 
@@ -188,9 +190,9 @@ def _media(
             waiting += reversed(_entries(path, problems, source))
         elif is_wanted(path):
             try:
-                _require_file(path, path.name)
+                require_file(path, path.name)
                 yield path
-            except _RowError as error:
+            except RowError as error:
                 problems.append(Problem("error", error.kind, _name(source, path), f"{error}"))
 
 
@@ -242,8 +244,8 @@ def _read_manifest(source: Path, renamed: dict[str, str]) -> DataSet:
     raw_labels: set[str] = set()
     for row in table.rows:
         try:
-            sample = _sample(_Cells(row, columns), source.parent, raw_labels)
-        except _RowError as error:
+            sample = _sample(Cells(row, columns), source.parent, raw_labels)
+        except RowError as error:
             problems.append(Problem("error", error.kind, row.where, f"{error}; left out"))
             continue
         real = os.path.realpath(sample.path)
@@ -253,12 +255,12 @@ def _read_manifest(source: Path, renamed: dict[str, str]) -> DataSet:
         else:
             message = f"repeats {first}: {sample.name!r}; left out"
             problems.append(Problem("warning", "duplicate", row.where, message))
-    problems += _spaced_labels(raw_labels)
+    problems += spaced_labels(raw_labels)
     multi_label = any(len(sample.labels) > 1 for sample in samples)
     return make_dataset(source, samples, multi_label=multi_label, problems=problems)
 
 
-class _RowError(Exception):
+class RowError(Exception):
     """A row cannot be used."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -266,13 +268,14 @@ class _RowError(Exception):
         self.kind = kind
 
 
-class _Cells:
-    """A row's cells by what they mean."""
+class Cells:
+    """A row's cells by what they mean; RowError where one cannot mean that."""
 
     def __init__(self, row: Row, columns: dict[str, str]) -> None:
         self._cells = {name: row.cells.get(column) for name, column in columns.items()}
 
     def raw(self, name: str) -> object:
+        """Return a cell as it is; None where it is empty."""
         return self._cells[name]
 
     def text(self, name: str) -> str | None:
@@ -281,10 +284,11 @@ class _Cells:
         if cell is None:
             return None
         if isinstance(cell, bool) or not isinstance(cell, str | int):
-            raise _RowError(name, f"its {name} {cell!r} is not text")
+            raise RowError(name, f"its {name} {cell!r} is not text")
         return str(cell).strip()
 
     def seconds(self, name: str) -> float | None:
+        """Return a time from 0 on; None where the cell is empty."""
         cell = self._cells[name]
         if cell is None:
             return None
@@ -293,31 +297,35 @@ class _Cells:
                 raise ValueError
             seconds = float(cell)
         except (ValueError, OverflowError):
-            raise _RowError("times", f"its {name} {cell!r} is not a number of seconds") from None
+            raise RowError("times", f"its {name} {cell!r} is not a number of seconds") from None
         if not math.isfinite(seconds) or seconds < 0:
-            raise _RowError("times", f"its {name} {cell!r} is no time in the file")
+            raise RowError("times", f"its {name} {cell!r} is no time in the file")
         return seconds
 
+    def split(self) -> Split | None:
+        """Return the split, however it is spelt."""
+        name = self.text("split")
+        if name is not None and name.lower() not in SPLIT_NAMES:
+            raise RowError("split", f"its split {name!r} is none of {', '.join(SPLIT_NAMES)}")
+        return None if name is None else SPLIT_NAMES[name.lower()]
 
-def _sample(cells: _Cells, folder: Path, raw_labels: set[str]) -> Sample:
-    """Return the sample of a row; _RowError where it cannot be used."""
+
+def _sample(cells: Cells, folder: Path, raw_labels: set[str]) -> Sample:
+    """Return the sample of a row; RowError where it cannot be used."""
     name = cells.text("path")
     if name is None:
-        raise _RowError("missing", "names no path")
-    labels = _labels(cells, raw_labels)
+        raise RowError("missing", "names no path")
+    labels = read_labels(cells, raw_labels)
     start_s, end_s = cells.seconds("start") or 0.0, cells.seconds("end")
     if end_s is not None and end_s <= start_s:
-        raise _RowError("times", f"its end {end_s:g} is not after its start {start_s:g}")
-    split = cells.text("split")
-    if split is not None and split.lower() not in SPLIT_NAMES:
-        raise _RowError("split", f"its split {split!r} is none of {', '.join(SPLIT_NAMES)}")
+        raise RowError("times", f"its end {end_s:g} is not after its start {start_s:g}")
     path = folder / name
-    _require_file(path, name)
+    require_file(path, name)
     return Sample(
         path=path,
         name=name,
         labels=labels,
-        split=None if split is None else SPLIT_NAMES[split.lower()],
+        split=cells.split(),
         group=cells.text("group"),
         fold=cells.text("fold"),
         start_s=start_s,
@@ -326,21 +334,22 @@ def _sample(cells: _Cells, folder: Path, raw_labels: set[str]) -> Sample:
     )
 
 
-def _labels(cells: _Cells, raw_labels: set[str]) -> tuple[str, ...]:
+def read_labels(cells: Cells, raw_labels: set[str]) -> tuple[str, ...]:
+    """Return the labels of a row, sorted; how they are spelt goes to `raw_labels`."""
     cell = cells.raw("label")
     if isinstance(cell, list):
         if not all(isinstance(part, str) for part in cell):
-            raise _RowError("label", f"its labels {cell!r} are not texts")
+            raise RowError("label", f"its labels {cell!r} are not texts")
         parts = cell
     else:
         cells.text("label")  # refuses what is no text
         parts = [] if cell is None else str(cell).split(LABEL_SEPARATOR)
     labels = sorted({part.strip() for part in parts} - {""})
     if not labels:
-        raise _RowError("unlabelled", "has no label")
+        raise RowError("unlabelled", "has no label")
     for label in labels:
         if (wrong := _label_problem(label)) is not None:
-            raise _RowError("label_name", wrong)
+            raise RowError("label_name", wrong)
     raw_labels.update(part for part in parts if part.strip())
     return tuple(labels)
 
@@ -354,7 +363,7 @@ def _label_problem(label: str) -> str | None:
     return None
 
 
-def _spaced_labels(raw_labels: set[str]) -> Iterator[Problem]:
+def spaced_labels(raw_labels: set[str]) -> Iterator[Problem]:
     """Yield a warning for each label that is written with and without outer spaces."""
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for raw in sorted(raw_labels):
@@ -365,14 +374,15 @@ def _spaced_labels(raw_labels: set[str]) -> Iterator[Problem]:
             yield Problem("warning", "label_spaces", label, message)
 
 
-def _require_file(path: Path, name: str) -> None:
+def require_file(path: Path, name: str) -> None:
+    """Raise RowError where there is no regular file; `name` is what the user calls it."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
-        raise _RowError("missing", f"{name!r}: no such file") from None
+        raise RowError("missing", f"{name!r}: no such file") from None
     except OSError as error:
         message = f"{name!r}: cannot be looked at: {error.strerror}"
-        raise _RowError("unreadable", message) from None
+        raise RowError("unreadable", message) from None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise _RowError("unreadable", f"{name!r}: is {kind}")
+        raise RowError("unreadable", f"{name!r}: is {kind}")

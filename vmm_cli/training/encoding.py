@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from vmm_cli.batch.gather import gather
-from vmm_cli.encoders.grid import Window, windows
+from vmm_cli.encoders.grid import windows
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.encoders.streams import (
     Encoded,
@@ -16,6 +16,7 @@ from vmm_cli.encoders.streams import (
     media_end_s,
     window_features,
 )
+from vmm_cli.encoders.stretches import joined, stretches
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import InputError
 from vmm_cli.training.samples import Sample, span
@@ -65,14 +66,20 @@ def encode_sample(
 ) -> Encoded:
     """Encode one sample: what a worker does. Of a long one some windows, evenly spread.
 
+    One with timed actions is encoded whole, as one window.
+
     Raises:
         InputError: the file cannot be read, or its span lies behind its end.
     """
-    chosen = sample_windows(sample, media_end_s(sample.path, max_pixels=max_pixels), plan)
-    runs = [chosen]
-    if len(chosen) > MAX_WINDOWS:
-        picks = np.linspace(0, len(chosen) - 1, MAX_WINDOWS).round().astype(int)
-        runs = [[chosen[i]] for i in picks]
+    start, end = sample_span(sample, media_end_s(sample.path, max_pixels=max_pixels))
+    if sample.segments is not None:
+        runs = [[stretch] for stretch in stretches(start, end, plan.rate_hz)]
+    else:
+        chosen = windows(start, end, plan.window_s)
+        runs = [chosen]
+        if len(chosen) > MAX_WINDOWS:
+            picks = np.linspace(0, len(chosen) - 1, MAX_WINDOWS).round().astype(int)
+            runs = [[chosen[i]] for i in picks]
     text = ""
     if with_text:
         text = text_of(sample.text, sample.path, start_s=sample.start_s, end_s=sample.end_s)
@@ -81,11 +88,13 @@ def encode_sample(
         found += window_features(
             sample.path, run, plan, text=text, use_store=use_store, max_pixels=max_pixels
         )
+    if sample.segments is not None:
+        found = [joined(found)]
     return Encoded(tuple(found), text)
 
 
-def sample_windows(sample: Sample, end_s: Fraction, plan: StreamPlan) -> list[Window]:
-    """Return the windows of a sample in a file that ends at `end_s`.
+def sample_span(sample: Sample, end_s: Fraction) -> tuple[Fraction, Fraction]:
+    """Return begin and end of a sample in a file that ends at `end_s`, in seconds.
 
     Raises:
         InputError: `past_end`.
@@ -96,4 +105,4 @@ def sample_windows(sample: Sample, end_s: Fraction, plan: StreamPlan) -> list[Wi
         raise InputError(
             "past_end", f"nothing lies at {sample.start_s:g} s: it ends at {float(end_s):.3f} s"
         )
-    return windows(start, end, plan.window_s)
+    return start, end

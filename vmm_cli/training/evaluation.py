@@ -9,22 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from vmm_cli.analysis import classify, classify_windows
+from vmm_cli.analysis import classify, classify_windows, detect_steps
+from vmm_cli.analysis.segments import Detection
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.inputs import Input
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
+from vmm_cli.trained import check
 from vmm_cli.training.dataset import SPLIT_NAMES
 from vmm_cli.training.encoding import limit_s
-from vmm_cli.training.metrics import score
 from vmm_cli.training.rows import read_rows
-from vmm_cli.training.samples import DataSet, Problem, Sample, group_of, span
+from vmm_cli.training.samples import DataSet, Problem, Sample, span
+from vmm_cli.training.scoring import (
+    DEFAULT_THRESHOLD,
+    Judged,
+    actions_judged,
+    labels_judged,
+)
 
 SCHEMA = "vmm.evaluate/1"
 
 # Errors that tell of labels, groups or a folder without files: no row is left out for them.
 _OF_NO_ROW = {"unseen_in_train", "group_across_splits", "empty_class"}
+# Errors for which a whole video of timed annotations is left out, not one of its actions.
+_OF_A_VIDEO = {"missing", "unreadable", "no_video", "no_segment"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,16 +41,13 @@ class Evaluation:
     """What a model said of labelled samples.
 
     Attributes:
-        samples: those that could be judged.
-        chances: float64 [S, C], the probabilities of the model's labels.
+        judged: those that could be judged.
         failed: by name, why others could not be judged.
         left_out: rows that were no samples to begin with, such as one whose file is missing.
         document: the metrics, as JSON types.
     """
 
-    samples: Sequence[Sample]
-    chances: np.ndarray
-    truth: np.ndarray
+    judged: Judged
     failed: Mapping[str, str]
     left_out: Sequence[Problem]
     document: dict[str, Any]
@@ -57,7 +63,7 @@ def evaluate(
     max_pixels: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Judge every sample, or those of one split, and compare with its labels.
+    """Judge every sample, or those of one split, and compare with its labels or its actions.
 
     `split` is spelt as a manifest may spell it, such as "validation".
 
@@ -75,13 +81,16 @@ def evaluate(
         raise DataError(f"{data.source}: has no samples in the split {split!r}; {there}")
     _check_labels(bundle, data, samples)
     multi_label = bool(bundle.network.get("multi_label"))
-    if not multi_label and any(len(sample.labels) > 1 for sample in samples):
+    if not data.timed and not multi_label and any(len(sample.labels) > 1 for sample in samples):
         raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
-    if classify_windows.is_for(bundle):  # says now, not for each sample, what is wrong
+    if data.timed:  # says now, not for each sample, what is wrong with the model
+        detect_steps.check_model(bundle)
+    elif classify_windows.is_for(bundle):
         plan_of(bundle)
-        classify_windows.check(bundle)
+        check(bundle)
+    judge: Callable[..., Any] = find_in_sample if data.timed else judge_sample
     results = gather(
-        judge_sample,
+        judge,
         [(bundle, sample, use_store, max_pixels) for sample in samples],
         [limit_s(sample) for sample in samples],
         jobs=jobs,
@@ -90,43 +99,53 @@ def evaluate(
     for result in results:
         if isinstance(result, InputError) and result.code == ModelError.code:
             raise ModelError(result.message)  # it is the same for every sample
-    judged = [
+    kept = [
         (sample, result)
         for sample, result in zip(samples, results, strict=True)
-        if isinstance(result, np.ndarray)
+        if not isinstance(result, InputError)
     ]
     failed = {
         sample.name: f"{result.code}: {result.message}"
         for sample, result in zip(samples, results, strict=True)
         if isinstance(result, InputError)
     }
-    if not judged:
+    if not kept:
         raise DataError(f"{data.source}: no sample could be judged: {next(iter(failed.values()))}")
     left_out = _left_out(data, split)
-    kept = [sample for sample, _ in judged]
-    chances = np.stack([result for _, result in judged])
-    number = {label: i for i, label in enumerate(bundle.labels)}
-    truth = np.zeros((len(kept), len(number)), bool)
-    for row, sample in zip(truth, kept, strict=True):
-        row[[number[label] for label in sample.labels]] = True
-    target = truth if multi_label else truth.argmax(axis=1)
-    metrics = score(
-        bundle.labels,
-        chances,
-        target,
-        groups=[group_of(sample) for sample in kept] if data.has_groups else None,
-        multi_label=multi_label,
-    )
+    judged = _judged(bundle, data, [sample for sample, _ in kept], [said for _, said in kept])
     document = {
         "schema": SCHEMA,
         "model": {"name": bundle.name, "version": bundle.version},
         "data": str(data.source),
-        "n": len(kept),
+        "n": len(judged.samples),
         "failed": sum(isinstance(result, InputError) for result in results) + len(left_out),
         "split": split or "all",
-        "metrics": metrics,
+        "metrics": judged.metrics,
     }
-    return Evaluation(kept, chances, target, failed, left_out, document)
+    return Evaluation(judged, failed, left_out, document)
+
+
+def _judged(
+    bundle: Bundle, data: DataSet, samples: Sequence[Sample], said: Sequence[Any]
+) -> Judged:
+    """Compare what `find_in_sample` or `judge_sample` gave."""
+    if data.timed:
+        return actions_judged(
+            bundle.labels,
+            samples,
+            [detections for detections, _ in said],
+            [seconds for _, seconds in said],
+            has_groups=data.has_groups,
+            threshold=bundle.thresholds.get("score", DEFAULT_THRESHOLD),
+        )
+    return labels_judged(
+        bundle.labels,
+        samples,
+        said,
+        [0.0] * len(samples),
+        multi_label=bool(bundle.network.get("multi_label")),
+        has_groups=data.has_groups,
+    )
 
 
 def _left_out(data: DataSet, split: str | None) -> list[Problem]:
@@ -134,6 +153,8 @@ def _left_out(data: DataSet, split: str | None) -> list[Problem]:
     found = [p for p in data.problems if p.level == "error" and p.kind not in _OF_NO_ROW]
     if split is None or not found:
         return found
+    if data.timed:  # which split the others were meant for is not told
+        return [p for p in found if p.kind in _OF_A_VIDEO]
     if data.source.is_dir():
         return [p for p in found if SPLIT_NAMES.get(p.where.split("/")[0].strip().lower()) == split]
     cells = {row.where: row.cells.get("split", "") for row in read_rows(data.source).rows}
@@ -152,6 +173,26 @@ def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> N
             f"{', '.join(map(repr, unknown[:5]))}{', ...' if len(unknown) > 5 else ''}; "
             f"`vmm models show {bundle.folder}` lists those it knows"
         )
+
+
+def find_in_sample(
+    bundle: Bundle, sample: Sample, use_store: bool, max_pixels: int
+) -> tuple[list[Detection], float]:
+    """Return the actions in one sample, of any score, and how many seconds were looked at.
+
+    What a worker does.
+
+    Raises:
+        InputError: the file cannot be read, or has nothing the model looks at.
+    """
+    start, end = span(sample)
+    wanted = detect_steps.StepsRequest(
+        bundle.folder.resolve(), bundle.digest, start, end, use_store, max_pixels
+    )
+    seen = detect_steps.run(wanted, sample.path, None, text=sample.text)
+    classify_windows.require_streams(bundle, seen.streams)
+    until_s = seen.end_s if end is None else min(seen.end_s, float(end))
+    return detect_steps.found(wanted, [seen]).detections, until_s - float(start)
 
 
 def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: int) -> np.ndarray:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from vmm_cli.batch.gather import gather
 from vmm_cli.errors import DataError, InputError
@@ -18,18 +16,19 @@ from vmm_cli.training.samples import (
     DataSet,
     Problem,
     Sample,
-    Split,
-    group_of,
+    Segment,
     label_counts,
     nothing_left,
     with_samples,
+    with_segments,
 )
 
-SCHEMA = "vmm.dataset/1"
 # `probe` reads headers and one picture; minutes mean a demuxer that does not come back.
 LOOK_LIMIT_S = 120.0
 # Annotations round to tenths, and containers state durations a frame long or short.
 ROUNDING_S = 0.1
+# An action that ends after twice the duration is no slip of the hand.
+FAR_BEYOND = 2
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,13 @@ class Look:
         duration_s: seconds; None where the file does not tell.
         content: see `identity.FileIdentity`.
         remark: what the user should know though the file can be used.
+        frame_rate: pictures a second, on average; None where there are none or it is not told.
     """
 
     duration_s: float | None
     content: str
     remark: str | None = None
+    frame_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def inspect(
     """Open each file of a data set once, in `jobs` processes, and list what is wrong.
 
     Left out: files that cannot be read or have neither picture nor sound, spans that begin after
-    the file's end. An end after the file's is moved there. Equal content in two splits or under two
-    labels is listed and stays.
+    the file's end. An end after the file's is moved there. Timed actions are held against the file
+    likewise, and a video none of whose actions begins before its end is left out. Equal content in
+    two splits or under two labels is listed and stays.
 
     Args:
         on_progress: called with how many files are done, and of how many.
@@ -87,7 +89,7 @@ def inspect(
         look = looks[sample.path]
         if isinstance(look, Problem):
             problems.append(replace(look, where=sample.name))
-        elif (fitted := _fitted(sample, look.duration_s, problems)) is not None:
+        elif (fitted := _fitted(sample, look, problems)) is not None:
             samples.append(fitted)
     seen = {path: look for path, look in looks.items() if isinstance(look, Look)}
     names = {sample.path: sample.name for sample in samples}
@@ -119,7 +121,8 @@ def look_at(path: Path, max_pixels: int) -> Look:
         held = "no picture can be decoded" if info.video else "holds neither picture nor sound"
         raise InputError("unreadable" if info.video else "no_video", held)
     remark = "no picture can be decoded, only its sound is used" if info.video else None
-    return Look(info.duration_s, content, None if shown else remark)
+    rates = (stream.frame_rate for stream in info.video if stream.frame_rate)
+    return Look(info.duration_s, content, None if shown else remark, next(rates, None))
 
 
 def _look_at_all(
@@ -137,11 +140,14 @@ def _look_at_all(
     }
 
 
-def _fitted(sample: Sample, duration_s: float | None, problems: list[Problem]) -> Sample | None:
-    """Return the sample with its span inside the file; None where there is nothing of it."""
-    if duration_s is None:
+def _fitted(sample: Sample, look: Look, problems: list[Problem]) -> Sample | None:
+    """Return the sample with its times inside the file; None where there is nothing of it."""
+    duration_s = look.duration_s
+    if not duration_s:  # no file lasts no time
         return sample
-    if sample.start_s > 0 and sample.start_s >= duration_s - ROUNDING_S / 2:
+    if sample.segments:
+        return _fitted_segments(sample, sample.segments, duration_s, look.frame_rate, problems)
+    if _begins_late(sample.start_s, duration_s):
         message = f"starts at {sample.start_s:g} s, but the file ends at {duration_s:.2f} s"
         problems.append(Problem("error", "times", sample.name, f"{message}; left out"))
         return None
@@ -152,11 +158,62 @@ def _fitted(sample: Sample, duration_s: float | None, problems: list[Problem]) -
     return sample
 
 
+def _fitted_segments(
+    sample: Sample,
+    segments: Sequence[Segment],
+    duration_s: float,
+    frame_rate: float | None,
+    problems: list[Problem],
+) -> Sample | None:
+    """Return the sample with what of its segments is inside; None where all begin after the end."""
+    inside = [segment for segment in segments if not _begins_late(segment.start_s, duration_s)]
+    if not inside:
+        message = f"all of its actions begin after its end at {duration_s:.2f} s; left out"
+        hint = _frames_hint(segments, duration_s, frame_rate)
+        hint = hint or "are its times in seconds, and of this file?"
+        problems.append(Problem("error", "times", sample.name, f"{message}; {hint}"))
+        return None
+    for segment in sorted(set(segments) - set(inside)):
+        message = f"{_said(segment)} begins after the file's end at {duration_s:.2f} s; dropped"
+        problems.append(Problem("error", "times", sample.name, message))
+    kept = []
+    for segment in inside:
+        if segment.end_s > duration_s + ROUNDING_S:
+            message = f"{_said(segment)} ends after the file's end at {duration_s:.2f} s; cut there"
+            problems.append(Problem("warning", "times", sample.name, message))
+            segment = replace(segment, end_s=duration_s)
+        kept.append(segment)
+    if (hint := _frames_hint(segments, duration_s, frame_rate)) is not None:
+        problems.append(Problem("warning", "frame_numbers", sample.name, hint))
+    # Two that differed only beyond the end are one.
+    return with_segments(sample, dict.fromkeys(kept))
+
+
+def _begins_late(start_s: float, duration_s: float) -> bool:
+    return start_s > 0 and start_s >= duration_s - ROUNDING_S / 2
+
+
+def _said(segment: Segment) -> str:
+    return f"{segment.label!r} from {segment.start_s:g} to {segment.end_s:g} s"
+
+
+def _frames_hint(
+    segments: Sequence[Segment], duration_s: float, frame_rate: float | None
+) -> str | None:
+    """Say that times look like frame numbers: half of them or more lie far beyond the end."""
+    far = sum(segment.end_s > FAR_BEYOND * duration_s for segment in segments)
+    last = max(segment.end_s for segment in segments)
+    if not frame_rate or 2 * far < len(segments) or last / frame_rate > duration_s + ROUNDING_S:
+        return None
+    return f"its times look like frame numbers: divide them by {frame_rate:g} to get seconds"
+
+
 def _lost_labels(dataset: DataSet, samples: Sequence[Sample]) -> Iterator[Problem]:
     left = label_counts(samples)
     for label in dataset.labels:
         if label not in left:
-            message = "no sample with this label can be used; the label is left out"
+            what = "action" if dataset.timed else "sample"
+            message = f"no {what} with this label can be used; the label is left out"
             yield Problem("error", "label_lost", label, message)
 
 
@@ -196,79 +253,12 @@ def _equal_spans(same: Sequence[Sample]) -> Iterator[Problem]:
     for found in spans.values():
         names = " and ".join(dict.fromkeys(sample.name for sample in found))
         labels = sorted({"|".join(sample.labels) for sample in found})
-        if len(labels) > 1:
+        if len({sample.segments for sample in found}) > 1:
+            message = f"the same recording with other actions: {names}"
+            yield Problem("error", "other_actions", found[0].name, message)
+        elif len(labels) > 1:
             message = f"the same content under two labels, {' and '.join(labels)}: {names}"
             yield Problem("error", "two_labels", found[0].name, message)
         elif len(found) > 1:
             message = f"the same content {len(found)} times: {names}; it counts as often"
             yield Problem("warning", "duplicate", found[0].name, message)
-
-
-# --- summary ------------------------------------------------------------------------------------
-
-
-def summary(inspection: Inspection) -> dict[str, Any]:
-    """Return what an inspection found, as JSON types; durations are seconds."""
-    dataset = inspection.dataset
-    counts = label_counts(dataset.samples)
-    return {
-        "schema": SCHEMA,
-        "data": str(dataset.source),
-        "n": len(dataset.samples),
-        "files": len({sample.path for sample in dataset.samples}),
-        "multi_label": dataset.multi_label,
-        "labels": _labels_by_split(dataset),
-        "balance": {
-            "majority": max(sorted(counts), key=counts.__getitem__),
-            "majority_share": max(counts.values()) / len(dataset.samples),
-            "largest_to_smallest": max(counts.values()) / min(counts.values()),
-        },
-        "splits": dict(_in_order(sample.split for sample in dataset.samples)),
-        "durations_s": _durations(inspection),
-        "groups": _groups(dataset) if dataset.has_groups else None,
-        "folds": _folds(dataset) if dataset.has_folds else None,
-        "problems": [asdict(problem) for problem in dataset.problems],
-    }
-
-
-def _labels_by_split(dataset: DataSet) -> dict[str, dict[str, int]]:
-    splits: defaultdict[str, list[Split | None]] = defaultdict(list)
-    for sample in dataset.samples:
-        for label in sample.labels:
-            splits[label].append(sample.split)
-    return {label: dict(_in_order(splits[label])) for label in dataset.labels}
-
-
-def _in_order(splits: Iterable[Split | None]) -> Iterator[tuple[str, int]]:
-    """Yield the number of all samples, and of those in each split that there is."""
-    counts = Counter(splits)
-    yield "n", counts.total()
-    for split in (*SPLITS, None):
-        if counts[split]:
-            yield split or "none", counts[split]
-
-
-def _durations(inspection: Inspection) -> dict[str, float | int | None]:
-    """Return the durations of the samples: of their spans where they have some."""
-    lengths = []
-    for sample in inspection.dataset.samples:
-        end = sample.end_s if sample.end_s is not None else inspection.durations[sample.path]
-        if end is not None:
-            lengths.append(end - sample.start_s)
-    return {
-        "min": min(lengths, default=None),
-        "median": median(lengths) if lengths else None,
-        "max": max(lengths, default=None),
-        "total": sum(lengths),
-        "unknown": len(inspection.dataset.samples) - len(lengths),
-    }
-
-
-def _groups(dataset: DataSet) -> dict[str, int]:
-    sizes = Counter(map(group_of, dataset.samples))
-    return {"n": len(sizes), "smallest": min(sizes.values()), "largest": max(sizes.values())}
-
-
-def _folds(dataset: DataSet) -> dict[str, int]:
-    counts = Counter("none" if sample.fold is None else sample.fold for sample in dataset.samples)
-    return {fold: counts[fold] for fold in sorted(counts)}

@@ -5,29 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from vmm_cli.analysis.detect_steps import of_fused
+from vmm_cli.analysis.segments import Detection
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.streams import Encoded
 from vmm_cli.encoders.words import build_vocabulary
 from vmm_cli.errors import DataError
-from vmm_cli.judge import Examples, examples, network_from, tokens_from
+from vmm_cli.judge import Examples, examples, fused_steps, network_from, tokens_from
 from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
 from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from vmm_cli.training.loop import Progress, Targets, begin, fit, predict
+from vmm_cli.training.classes import classes_objective, predict, targets_of
+from vmm_cli.training.loop import Progress, begin, fit
 from vmm_cli.training.processes import rank
 from vmm_cli.training.recipe import Recipe
 from vmm_cli.training.samples import Sample
+from vmm_cli.training.timed import timed_examples, timed_objective
 
 # Statistics of the features are taken from so many windows; more change them by less than noise.
 STATISTICS_WINDOWS = 256
-# A rare label weighs at most so much more than it would without weights.
-MOST_WEIGHT = 10.0
 # A checkpoint costs a write to disk, which an epoch of some milliseconds should not wait for.
 CHECKPOINT_EACH_S = 2.0
 
@@ -98,8 +101,17 @@ def learn(
         judged = examples([encoded[i] for i in held_out], held_out, streams, tokens)
     _fit_statistics(network, learnt_from, seed)
     network.to(device)
-    weigh = train if recipe.optimisation.class_weights else []
-    targets = targets_of(samples, labels, multi_label, weigh)
+    if recipe.task == "segments":
+        rate_hz = recipe.rate_hz
+        seen = None
+        if judged is not None:
+            seen = timed_examples(judged, [samples[i] for i in held_out], labels, rate_hz)
+        shown = timed_examples(learnt_from, [samples[i] for i in train], labels, rate_hz)
+        objective = timed_objective(shown, seen, recipe)
+    else:
+        weigh = train if recipe.optimisation.class_weights else []
+        targets = targets_of(samples, labels, multi_label, weigh)
+        objective = classes_objective(learnt_from, judged, targets, recipe.optimisation)
     progress = begin(network, recipe.optimisation)
     if checkpoint is not None:
         if checkpoint.exists():
@@ -108,9 +120,7 @@ def learn(
             on_epoch = _with_checkpoints(checkpoint, on_epoch)
     fit(
         progress,
-        learnt_from,
-        judged,
-        targets,
+        objective,
         recipe.optimisation,
         seed=seed,
         device=device,
@@ -125,34 +135,31 @@ def learn(
 def probabilities(
     learnt: Learnt, encoded: Sequence[Encoded], *, multi_label: bool, device: torch.device
 ) -> np.ndarray:
-    """Return the probabilities of samples, the mean over their windows: float64 [S, C]."""
+    """Return the probabilities of samples, the mean over their windows: float64 [S, C].
+
+    Of a network for classes.
+    """
     streams = [stream["name"] for stream in learnt.about["streams"]]
     shown = examples(encoded, range(len(encoded)), streams, tokens_from(learnt.about))
     network = learnt.network.to(device)
     return predict(network, shown, len(encoded), device, multi_label)
 
 
-def targets_of(
-    samples: Sequence[Sample], labels: Sequence[str], multi_label: bool, weigh: Sequence[int] = ()
-) -> Targets:
-    """Return what is right for the samples.
-
-    `weigh`: the samples whose counts make rare labels weigh more; none: all labels weigh 1.
-    """
-    number = {label: i for i, label in enumerate(labels)}
-    several = np.zeros((len(samples), len(labels)), np.float32)
-    for row, sample in zip(several, samples, strict=True):
-        row[[number[label] for label in sample.labels if label in number]] = 1
-    weight = np.ones(len(labels), np.float32)
-    if weigh:
-        counts = np.maximum(1, several[list(weigh)].sum(axis=0))
-        if multi_label:
-            weight = (len(weigh) - counts).clip(1) / counts
-        else:
-            weight = len(weigh) / (len(labels) * counts)
-        weight = weight.clip(1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
-    truth = torch.from_numpy(several if multi_label else several.argmax(axis=1))
-    return Targets(truth, torch.from_numpy(weight))
+def found(learnt: Learnt, encoded: Encoded, labels: Sequence[str]) -> list[Detection]:
+    """Return the actions in a video, of any score. Of a network for segments."""
+    (whole,) = encoded.windows
+    tokens = tokens_from(learnt.about)
+    network = learnt.fusion.to("cpu")
+    x, mask = fused_steps(network, whole, None if tokens is None else tokens(encoded.text))
+    return of_fused(
+        network,
+        labels,
+        x,
+        mask,
+        rate_hz=Fraction(str(learnt.about["rate_hz"])),
+        start_s=float(whole.window.start),
+        until_s=float(whole.window.end),
+    ).detections
 
 
 def train_last(recipe: Recipe) -> int:
@@ -177,6 +184,8 @@ def _about(
         "rate_hz": recipe.rate_hz,
         "window_s": recipe.window_s,
     }
+    if recipe.head != "classes":  # what is not there is as it was before there were other heads
+        about |= {"head": recipe.head, "levels": recipe.levels}
     for name, stream in recipe.streams.items():
         shape: dict[str, Any] = {"name": name, "front_end": stream.front_end}
         if name == "text" and stream.encoder == "words":

@@ -1,4 +1,4 @@
-"""The training loop: one network, its examples, AdamW.
+"""The training loop: one network, what it is to learn, AdamW.
 
 Everything random follows from the seed and the number of the epoch, so a run that was stopped goes
 on as if it never had been. Several processes (`torchrun --nproc-per-node 2 -m vmm_cli train ...`)
@@ -17,12 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vmm_cli.errors import DataError
-from vmm_cli.judge import Examples, window_probabilities
-from vmm_cli.training.augment import drop_streams, mix
-from vmm_cli.training.processes import add_up_shares, rank, share
+from vmm_cli.training.processes import add_up_shares, rank
 from vmm_cli.training.recipe import Optimisation
 
 # Blocks of the image encoder that learn too were trained on a million pictures: they are to move
@@ -31,21 +28,21 @@ TAIL_PREFIX, TAIL_PART = "tail.", 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Targets:
-    """What is right.
+class Objective:
+    """What is to be learnt.
 
     Attributes:
-        truth: by sample, int64 [S] of one label each, or float32 [S, C] of several.
-        class_weight: float32 [C], how much a mistake on each label costs.
+        examples: how many there are to learn from.
+        loss: (network, rows, draw, device) -> the loss of this process's share of a batch of rows,
+            and how much the whole batch counts for. What is drawn at random is drawn from `draw`,
+            alike in all processes.
+        held_out: (network, device) -> numbers from what is not learnt from, `val_loss` among them;
+            None: there is nothing to see it by.
     """
 
-    truth: Tensor
-    class_weight: Tensor
-
-    @property
-    def multi_label(self) -> bool:
-        """Tell whether a sample can have several labels."""
-        return self.truth.ndim == 2
+    examples: int
+    loss: Callable[[nn.Module, np.ndarray, np.random.Generator, torch.device], tuple[Tensor, float]]
+    held_out: Callable[[nn.Module, torch.device], dict[str, float]] | None
 
 
 @dataclass(slots=True)
@@ -78,9 +75,7 @@ def begin(network: nn.Module, recipe: Optimisation) -> Progress:
 
 def fit(
     progress: Progress,
-    train: Examples,
-    held_out: Examples | None,
-    targets: Targets,
+    objective: Objective,
     recipe: Optimisation,
     *,
     seed: int,
@@ -88,35 +83,39 @@ def fit(
     until: int | None = None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
-    """Train until the recipe's last epoch, or until `held_out` has not got better for long.
+    """Train until the recipe's last epoch, or until what is held out has not got better for long.
 
     Or until the epoch `until`, with the learning rate still on its way down.
 
-    `progress.best` then holds the weights of the epoch with the lowest loss on `held_out`; without
-    `held_out` those of the last epoch. `on_epoch` is called after each.
+    `progress.best` then holds the weights of the epoch with the lowest loss on what is held out;
+    where nothing is, or the recipe's patience is 0, those of the last epoch. `on_epoch` is called
+    after each.
 
     Raises:
         DataError: the loss or the gradient is no number any more; the message names the epoch and
             the batch.
     """
-    steps = math.ceil(len(train) / recipe.batch)
+    steps = math.ceil(objective.examples / recipe.batch)
     last = recipe.epochs if until is None else min(until, recipe.epochs)
+    stops_early = objective.held_out is not None and recipe.patience > 0
     while progress.epoch < last:
         idle = progress.epoch - progress.best_epoch
-        if held_out is not None and progress.best_epoch and idle >= recipe.patience:
+        if stops_early and progress.best_epoch and idle >= recipe.patience:
             break
         began = time.monotonic()
-        loss = _epoch(progress, train, targets, recipe, steps, seed, device)
+        loss = _epoch(progress, objective, recipe, steps, seed, device)
         progress.epoch += 1
         row = {"epoch": progress.epoch, "train_loss": loss}
         judge = _averaged(progress)
-        if held_out is not None:
-            row |= _held_out(judge, held_out, targets, device)
+        if objective.held_out is not None:
+            row |= objective.held_out(judge, device)
         row["seconds"] = round(time.monotonic() - began, 4)
         progress.history.append(row)
-        watched = row.get("val_loss", -progress.epoch)
+        watched = row.get("val_loss", 0.0)
         if math.isnan(watched):
             raise _no_number("loss", watched, f"on the samples of val after epoch {progress.epoch}")
+        if not stops_early:
+            watched = -progress.epoch
         if watched < progress.best_loss:
             progress.best_loss, progress.best_epoch = watched, progress.epoch
             progress.best = {k: v.detach().cpu().clone() for k, v in judge.state_dict().items()}
@@ -125,8 +124,7 @@ def fit(
 
 def _epoch(
     progress: Progress,
-    train: Examples,
-    targets: Targets,
+    objective: Objective,
     recipe: Optimisation,
     steps: int,
     seed: int,
@@ -137,7 +135,7 @@ def _epoch(
     fresh = int(np.random.SeedSequence([seed, progress.epoch]).generate_state(1)[0])
     torch.manual_seed(fresh + rank()[0])  # dropout: the shares of a batch are not to be alike
     draw = np.random.default_rng(fresh)
-    order = draw.permutation(len(train))
+    order = draw.permutation(objective.examples)
     progress.network.train()
     total = weight = 0.0
     for step in range(steps):
@@ -146,7 +144,7 @@ def _epoch(
             group["lr"] = rate * group["part"]
         rows = order[step * recipe.batch : (step + 1) * recipe.batch]
         where = f"in epoch {progress.epoch + 1}, batch {step + 1} of {steps}"
-        loss, counted = _step(progress, train, targets, recipe, rows, draw, device, where)
+        loss, counted = _step(progress, objective, recipe, rows, draw, device, where)
         total += loss * counted
         weight += counted
     return total / weight
@@ -161,8 +159,7 @@ def _no_number(what: str, value: float, where: str) -> DataError:
 
 def _step(
     progress: Progress,
-    train: Examples,
-    targets: Targets,
+    objective: Objective,
     recipe: Optimisation,
     rows: np.ndarray,
     draw: np.random.Generator,
@@ -173,24 +170,9 @@ def _step(
 
     DataError where the loss or the gradient is no number; `where` is the batch, for the message.
     """
-    values, masks, grid = train.batch(rows, device)
-    drop_streams(masks, recipe.stream_dropout, draw)
-    wanted = _one_hot(targets, train.sample[rows]).to(device)  # [B, C]
-    counts = torch.from_numpy(train.weight[rows]).to(device)
-    if recipe.mixup > 0:
-        values, wanted = mix(values, masks, wanted, recipe.mixup, draw)
-    mine = share(len(rows))
-    counted = float(counts.sum())
-    loss = torch.zeros((), device=device)
     progress.optimiser.zero_grad(set_to_none=True)
-    if len(rows[mine]):  # a last, small batch may have nothing for some of many processes
-        logits = progress.network(
-            {s: v[mine] for s, v in values.items()},
-            {s: m[mine] for s, m in masks.items()},
-            grid[mine],
-        )
-        losses = _losses(logits, wanted[mine], targets, recipe.label_smoothing)
-        loss = (losses * counts[mine]).sum() / counted
+    loss, counted = objective.loss(progress.network, rows, draw, device)
+    if loss.requires_grad:  # a last, small batch may have nothing for some of many processes
         loss.backward()  # type: ignore[no-untyped-call]
     value = add_up_shares(progress.network, loss)
     if not math.isfinite(value):
@@ -205,23 +187,6 @@ def _step(
     return value, counted
 
 
-def predict(
-    network: nn.Module, examples: Examples, samples: int, device: torch.device, multi_label: bool
-) -> np.ndarray:
-    """Return each sample's probabilities, the mean over its windows: float64 [samples, C].
-
-    Rows of samples that `examples` has no window of are NaN.
-    """
-    chances = window_probabilities(network, examples, device, multi_label)  # [N, C]
-    total = np.zeros((samples, chances.shape[1]))
-    weight = np.zeros(samples)
-    np.add.at(total, examples.sample, chances * examples.weight[:, None])
-    np.add.at(weight, examples.sample, examples.weight)
-    with np.errstate(invalid="ignore"):
-        mean: np.ndarray = total / weight[:, None]
-    return mean
-
-
 def _averaged(progress: Progress) -> nn.Module:
     """Return the network with averaged weights where there are some."""
     if progress.average is None:
@@ -229,26 +194,6 @@ def _averaged(progress: Progress) -> nn.Module:
     network = copy.deepcopy(progress.network)
     network.load_state_dict(progress.average)
     return network
-
-
-def _held_out(
-    network: nn.Module, examples: Examples, targets: Targets, device: torch.device
-) -> dict[str, float]:
-    """Return loss and accuracy on samples that were not learnt from."""
-    chances = predict(network, examples, len(targets.truth), device, targets.multi_label)
-    there = np.unique(examples.sample)
-    likely = torch.from_numpy(chances[there]).clamp(1e-7, 1 - 1e-7)
-    truth = targets.truth[there]
-    if targets.multi_label:
-        # Weighted as in training: else it would rise while training does what it should.
-        weight = 1 + (targets.class_weight.double() - 1) * truth.double()
-        loss = functional.binary_cross_entropy(likely, truth.double(), weight=weight)
-        right = ((likely > 0.5) == (truth > 0.5)).all(dim=1)
-    else:
-        weight = targets.class_weight.double()[truth]
-        loss = -(likely.log()[torch.arange(len(truth)), truth] * weight).sum() / weight.sum()
-        right = likely.argmax(dim=1) == truth
-    return {"val_loss": float(loss), "val_accuracy": float(right.double().mean())}
 
 
 # --- the parts of a step -----------------------------------------------------------------------
@@ -282,26 +227,6 @@ def _learning_rate(step: int, steps: int, recipe: Optimisation) -> float:
         return recipe.learning_rate * (step + 1) / rising
     done = (step - rising) / max(1, steps - rising)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _one_hot(targets: Targets, samples: np.ndarray) -> Tensor:
-    truth = targets.truth[samples]
-    if targets.multi_label:
-        return truth
-    return functional.one_hot(truth, len(targets.class_weight)).float()
-
-
-def _losses(logits: Tensor, wanted: Tensor, targets: Targets, smoothing: float) -> Tensor:
-    """Return the loss of each row: cross-entropy, or its mean over labels if there are several."""
-    weight = targets.class_weight.to(logits.device)
-    if targets.multi_label:
-        wanted = wanted * (1 - smoothing) + smoothing / 2
-        losses = functional.binary_cross_entropy_with_logits(
-            logits, wanted, pos_weight=weight, reduction="none"
-        )
-        return losses.mean(dim=1)
-    wanted = wanted * (1 - smoothing) + smoothing / wanted.shape[1]
-    return -(wanted * weight * logits.log_softmax(dim=1)).sum(dim=1)
 
 
 def _move_average(average: dict[str, Tensor], network: nn.Module, keep: float) -> None:

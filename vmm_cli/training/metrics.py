@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -240,16 +240,36 @@ def interval(
     `correct`: bool [N]. None below `LEAST_GROUPS` groups, and where all are alike.
     """
     _, numbers, right = _group_counts(groups, correct)
-    count = len(numbers)
+    return bootstrap(
+        len(numbers),
+        lambda weights: float((weights * right).sum() / (weights * numbers).sum()),
+        seed,
+        resamples,
+    )
+
+
+def bootstrap(
+    count: int, statistic: Callable[[np.ndarray], float], seed: int, resamples: int = RESAMPLES
+) -> dict[str, Any] | None:
+    """Return the 95 % interval of a statistic of groups, with others of the kind drawn for them.
+
+    None below `LEAST_GROUPS` groups, and where all draws are alike.
+
+    Args:
+        count: how many groups there are, G.
+        statistic: from how often each group was drawn, int [G]; NaN where such a draw has none.
+    """
     if count < LEAST_GROUPS:
         return None
     generator = np.random.default_rng(seed)
-    accuracies = np.empty(resamples)
+    values = np.empty(resamples)
     for i in range(resamples):
         drawn = generator.integers(count, size=count)
-        accuracies[i] = right[drawn].sum() / numbers[drawn].sum()
+        values[i] = statistic(np.bincount(drawn, minlength=count))
+    if np.isnan(values).all():
+        return None
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(accuracies, [tail, 1 - tail])
+    low, high = np.nanquantile(values, [tail, 1 - tail])
     if low == high:  # all groups alike: drawing from them says nothing about others
         return None
     return {"level": LEVEL, "low": float(low), "high": float(high), "resamples": resamples}

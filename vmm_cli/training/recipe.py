@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
@@ -17,20 +17,25 @@ from typing import Any
 import yaml
 
 from vmm_cli.encoders.grid import MAX_STEPS
+from vmm_cli.encoders.plan import MOTION_SIDES
 from vmm_cli.errors import RecipeError
 from vmm_cli.suggest import did_you_mean
 
 RECIPES = Path(__file__).parent / "recipes"
 SUFFIXES = (".yaml", ".yml")
 
-TEMPORAL = ("mean", "lstm", "gru", "transformer", "tcn")
+# By head: what a model is for. Those that say when something happens go through long videos piece
+# by piece, so their temporal networks must not depend on the whole.
+HEADS = {"classes": "classes", "steps": "segments", "segments": "segments"}
+TEMPORAL = ("mean", "lstm", "gru", "transformer", "tcn", "none")
+LIMITED_TEMPORAL = ("none", "tcn")
 FUSION = ("concat", "weighted", "gated", "attention", "graph")
 FRONT_ENDS: tuple[str, ...] = ("identity", "change", "identity-change", "cnn", "lstm")
 
 # By stream; the first is the default. The catalogue adds those with weights of their own.
 ENCODERS = {
     "image": ("efficientnet-lite0",),
-    "motion": ("motion-crop", "motion-crops"),
+    "motion": ("motion-crop", "motion-crops", "motion-energy"),
     "audio": ("log-mel-statistics", "log-mel"),
     "text": ("words", "sentences"),
 }
@@ -63,6 +68,8 @@ class StreamRecipe:
 class Optimisation:
     """How the network is trained.
 
+    `label_smoothing`, `mixup` and `class_weights` are for classes.
+
     Attributes:
         epochs: at most.
         batch: windows a step; a sample no longer than a window is one.
@@ -73,7 +80,8 @@ class Optimisation:
         label_smoothing: the part of the target that is spread over all labels.
         mixup: alpha of the Beta distribution that features are mixed by; 0: off.
         ema: decay per step of the moving average of the weights; 0: off.
-        patience: epochs without improvement on validation after which training stops.
+        patience: epochs without improvement on validation after which training stops; 0: it runs
+            to the end, and the last epoch is kept.
         stream_dropout: how likely a stream is left out of a sample.
         class_weights: whether samples of rare labels count more.
     """
@@ -98,11 +106,12 @@ class Recipe:
 
     Attributes:
         rate_hz: steps a second of the grid on which the streams meet.
-        window_s: seconds of video that are judged at once.
+        window_s: seconds of video that are judged at once; of segments: learnt from at once.
         streams: by name, in the model's order.
-        temporal, fusion: one of `TEMPORAL` and of `FUSION`.
+        temporal, fusion, head: one of `TEMPORAL`, of `FUSION` and of `HEADS`.
         width: of the network inside; layers: of the temporal network.
         dropout: the part of the values that is dropped in training.
+        levels: scales of time of the head `segments`, each half as fine as the one before.
     """
 
     name: str
@@ -112,10 +121,17 @@ class Recipe:
     window_s: float = 5.0
     temporal: str = "mean"
     fusion: str = "concat"
+    head: str = "classes"
     width: int = 128
     layers: int = 1
     dropout: float = 0.5
+    levels: int = 7
     optimisation: Optimisation = field(default_factory=Optimisation)
+
+    @property
+    def task(self) -> str:
+        """What a model of this recipe is for: one of `bundle.TASKS`."""
+        return HEADS[self.head]
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,7 @@ _NUMBERS = {
     "width": _Range(8, 4096, whole=True),
     "layers": _Range(1, 16, whole=True),
     "dropout": _Range(0, 0.95),
+    "levels": _Range(1, 12, whole=True),
 }
 _OPTIMISATION_NUMBERS = {
     "epochs": _Range(1, 100_000, whole=True),
@@ -144,7 +161,7 @@ _OPTIMISATION_NUMBERS = {
     "label_smoothing": _Range(0, 0.9),
     "mixup": _Range(0, 10),
     "ema": _Range(0, 0.99999),
-    "patience": _Range(1, 100_000, whole=True),
+    "patience": _Range(0, 100_000, whole=True),
     "stream_dropout": _Range(0, 0.9),
 }
 _OPTIONS = {"image": {"train_last": _Range(0, 16, whole=True)}}  # so many blocks it has
@@ -306,9 +323,11 @@ def _numbered(mistakes: Sequence[str]) -> str:
 def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recipe | None:
     """Return the recipe; where something is wrong, None or one that must not be used."""
     _refuse_unknown(content, [f.name for f in fields(Recipe)], "", mistakes)
-    streams = _streams(content.get("streams"), mistakes)
     values: dict[str, Any] = _numbers(content, _NUMBERS, "", mistakes)
-    for key, choices in (("temporal", TEMPORAL), ("fusion", FUSION)):
+    head = values["head"] = _choice(content.get("head", "classes"), tuple(HEADS), "head", mistakes)
+    streams = _streams(content.get("streams"), head, mistakes)
+    temporal = TEMPORAL if head == "classes" else LIMITED_TEMPORAL
+    for key, choices in (("temporal", temporal), ("fusion", FUSION)):
         values[key] = _choice(content.get(key, choices[0]), choices, key, mistakes)
     mistakes += (
         f"{key}: {_SHORT.repr(content[key])} is not a line of text"
@@ -316,6 +335,8 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
         if not (isinstance(text := content.get(key, ""), str) and text.isprintable())
     )
     values["optimisation"] = _optimisation(content.get("optimisation"), mistakes)
+    if head != "classes":
+        mistakes += _only_for_classes(streams, values["optimisation"], head)
     if mistakes:
         return None
     recipe = Recipe(
@@ -338,7 +359,18 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
     return recipe
 
 
-def _streams(content: object, mistakes: list[str]) -> dict[str, StreamRecipe]:
+def _only_for_classes(
+    streams: Mapping[str, StreamRecipe], optimisation: Optimisation, head: str
+) -> Iterator[str]:
+    for key in ("mixup", "label_smoothing"):
+        if getattr(optimisation, key):
+            yield f"optimisation.{key}: the head {head!r} has no use for it; leave it out"
+    for stream, recipe in streams.items():
+        if recipe.options.get("train_last"):
+            yield f"streams.{stream}.train_last: not with the head {head!r}; leave it out"
+
+
+def _streams(content: object, head: str, mistakes: list[str]) -> dict[str, StreamRecipe]:
     if not isinstance(content, dict) or not content:
         shown = "" if content is None else f" {_SHORT.repr(content)}"
         mistakes.append(f"streams:{shown} names no stream; there are {', '.join(ENCODERS)}")
@@ -351,16 +383,18 @@ def _streams(content: object, mistakes: list[str]) -> dict[str, StreamRecipe]:
         elif inner is not None and not isinstance(inner, dict):
             mistakes.append(f"{where}: {_SHORT.repr(inner)} is not keys with values")
         else:
-            found[stream] = _stream(stream, inner or {}, where, mistakes)
+            found[stream] = _stream(stream, inner or {}, head, where, mistakes)
     return found
 
 
 def _stream(
-    stream: str, content: Mapping[Any, Any], where: str, mistakes: list[str]
+    stream: str, content: Mapping[Any, Any], head: str, where: str, mistakes: list[str]
 ) -> StreamRecipe:
     ranges = _OPTIONS.get(stream, {})
     _refuse_unknown(content, ["encoder", "front_end", *ranges], f"{where}.", mistakes)
     encoders, choices = encoder_choices(stream), FRONT_ENDS
+    if head != "classes":  # it has no windows, in each of which something else could be looked at
+        encoders = tuple(name for name in encoders if name not in MOTION_SIDES)
     encoder = content.get("encoder", encoders[0])
     if encoder not in encoders:
         mistakes.append(_no_choice(encoder, encoders, f"{where}.encoder"))

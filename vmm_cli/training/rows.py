@@ -48,13 +48,14 @@ def read_rows(path: Path) -> Table:
         DataError: it is neither .csv nor .jsonl, cannot be read, is not UTF-8, is separated by
             something else than commas, or has no columns `path` and `label`.
     """
-    reader = _READERS.get(path.suffix.lower())
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
+        timed = "; for annotated actions say --task segments" if path.suffix == ".json" else ""
         raise DataError(
-            f"{path}: is neither a folder nor a manifest; vmm reads {', '.join(_READERS)} "
-            f"with the columns {', '.join((*REQUIRED, *OPTIONAL))}"
+            f"{path}: is neither a folder nor a manifest; vmm reads {', '.join(READERS)} "
+            f"with the columns {', '.join((*REQUIRED, *OPTIONAL))}{timed}"
         )
-    text = _text(path)
+    text = read_text(path)
     if not text.strip():
         raise DataError(f"{path}: the manifest is empty")
     table = reader(path, text)
@@ -75,7 +76,8 @@ def require_columns(path: Path, table: Table, wanted: tuple[str, ...]) -> None:
     raise DataError(f"{path}: has no {listed}; found: {found}{hint}")
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return what a manifest says. DataError where it cannot be read or is not UTF-8."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -153,13 +155,14 @@ def _read_json_lines(path: Path, text: str) -> Table:
             continue
         cells = {name.strip().lower(): cell for name, cell in fields.items()}
         table.columns |= dict.fromkeys(cells)
-        named = {name: cell for name, cell in cells.items() if not _is_empty(cell)}
+        named = {name: cell for name, cell in cells.items() if not is_empty(cell)}
         if named:
             table.rows.append(Row(where, named))
     return table
 
 
-def _is_empty(cell: object) -> bool:
+def is_empty(cell: object) -> bool:
+    """Tell whether a cell of JSON says nothing."""
     return cell is None or cell == [] or (isinstance(cell, str) and not cell.strip())
 
 
@@ -168,7 +171,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= 40 else f"{name[:40]}..."
 
 
-_READERS: dict[str, Callable[[Path, str], Table]] = {
+READERS: dict[str, Callable[[Path, str], Table]] = {
     ".csv": _read_csv,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,

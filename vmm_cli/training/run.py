@@ -16,17 +16,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from vmm_cli import __version__
 from vmm_cli.batch.journal import lock
 from vmm_cli.errors import DataError, ModelError, OutputError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.training.headline import headline
 from vmm_cli.training.inspection import Inspection
-from vmm_cli.training.learn import Learnt, learn, probabilities, targets_of
+from vmm_cli.training.judging import judge, together
+from vmm_cli.training.learn import Learnt, learn
 from vmm_cli.training.loop import Progress
-from vmm_cli.training.metrics import score
 from vmm_cli.training.prepare import Prepared, prepare
 from vmm_cli.training.processes import agreed, rank
 from vmm_cli.training.recipe import Recipe, to_yaml
@@ -41,7 +41,8 @@ from vmm_cli.training.run_folder import (
     refuse_taken,
     tidy,
 )
-from vmm_cli.training.samples import SPLITS, DataSet, Sample, group_of, with_samples
+from vmm_cli.training.samples import SPLITS, DataSet, group_of, with_samples
+from vmm_cli.training.scoring import Judged
 from vmm_cli.training.splits import check_for_training, with_validation, without_folds
 
 SCHEMA = "vmm.train/1"
@@ -211,7 +212,7 @@ def _work(
     return metrics
 
 
-def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, _Judged]:
+def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Judged]:
     """Train once, or with several seeds, and measure on validation; add it to `metrics`.
 
     Each seed draws its own validation, unless the user gave one.
@@ -235,7 +236,7 @@ def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learn
     return works[0], learnt, judged[0]
 
 
-def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, _Judged]:
+def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Judged]:
     """Leave out each fold in turn, then train on all samples; add what was reached to `metrics`.
 
     The last training holds nothing out. It stops after the median of the folds' best epochs, on the
@@ -248,19 +249,20 @@ def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, _J
     return whole, _learn(whole, work.request.seed, "all", until=epochs), judged
 
 
-def _folds(work: _Work) -> tuple[dict[str, Any], int, _Judged]:
+def _folds(work: _Work) -> tuple[dict[str, Any], int, Judged]:
     """Leave out each fold in turn: what was reached, the median best epoch, and all judgements."""
     request, data, contents = work.request, work.data, work.prepared.contents
     seeds = range(request.seed, request.seed + request.seeds)
     # Divided before anything is trained: where one fold cannot be left out none is.
     divided = [without_folds(data, seed=seed, contents=contents) for seed in seeds]
     names = list(divided[0])
-    by_seed: list[list[_Judged]] = [[] for _ in seeds]
+    by_seed: list[list[Judged]] = [[] for _ in seeds]
     best_epochs = []
+    stops_early = work.recipe.optimisation.patience > 0
     for name in names:
         for i, seed in enumerate(seeds):
             # What is left out is "test" here; when to stop is seen on a part of the others.
-            fold = work.on(divided[i][name])
+            fold = work.on(divided[i][name] if stops_early else _without_val(divided[i][name]))
             learnt = _learn(fold, seed, f"fold {name}" + (f" seed {seed}" if i else ""))
             judged = _judged(fold, learnt, "test")
             by_seed[i].append(judged)
@@ -277,17 +279,26 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, _Judged]:
                 folder = request.folder / FOLDS_FOLDER / file_name(name)
                 called = f"{request.name}-{folder.name}"[:LONGEST_MODEL_NAME]
                 _write(fold, folder, called, learnt, metrics, judged)
-    whole = [_together(judged, data) for judged in by_seed]
+    whole = [together(judged, data) for judged in by_seed]
+    how = "when to stop chosen on a part of the others" if stops_early else "all epochs run"
+    numbers = [headline(judged.metrics) for judged in by_seed[0]]
+    first = next(iter(numbers[0]))  # what a model is known by first of all
     result: dict[str, Any] = {
         "names": names,
-        "split": "each fold left out in turn; when to stop chosen on a part of the others",
-        "accuracy": [judged.metrics["accuracy"] for judged in by_seed[0]],
+        "split": f"each fold left out in turn; {how}",
+        first: [each[first] for each in numbers],
         "best_epochs": best_epochs,
         "test": whole[0].metrics,
     }
     if request.seeds > 1:
         result["seeds"] = spread([judged.metrics for judged in whole], request.seed)
     return result, max(1, round(statistics.median(best_epochs))), whole[0]
+
+
+def _without_val(data: DataSet) -> DataSet:
+    """Return the data set with what would say when to stop as training data."""
+    moved = (replace(s, split="train") if s.split == "val" else s for s in data.samples)
+    return with_samples(data, moved)
 
 
 def _counts(data: DataSet) -> dict[str, int]:
@@ -306,31 +317,21 @@ def _how_split(given: DataSet, divided: DataSet) -> str:
 
 def spread(runs: Sequence[Mapping[str, Any]], first_seed: int) -> dict[str, Any]:
     """Return mean and standard deviation of what several seeds reached."""
-    names = ("accuracy", "balanced_accuracy", "macro_f1")
+    numbers = [headline(run) for run in runs]
     return {
         "seeds": [first_seed + i for i in range(len(runs))],
         **{
             name: {
-                "mean": statistics.fmean(run[name] for run in runs),
-                "sd": statistics.stdev(run[name] for run in runs),
-                "values": [run[name] for run in runs],
+                "mean": statistics.fmean(run[name] for run in numbers),
+                "sd": statistics.stdev(run[name] for run in numbers),
+                "values": [run[name] for run in numbers],
             }
-            for name in names
+            for name in numbers[0]
         },
     }
 
 
 # --- one training ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """What a network says of samples it did not learn from."""
-
-    samples: Sequence[Sample]
-    chances: np.ndarray
-    truth: np.ndarray
-    metrics: dict[str, Any]
 
 
 def _learn(work: _Work, seed: int, what: str, until: int | None = None) -> Learnt:
@@ -348,38 +349,9 @@ def _learn(work: _Work, seed: int, what: str, until: int | None = None) -> Learn
     )
 
 
-def _judged(work: _Work, learnt: Learnt, split: str) -> _Judged:
-    data = work.data
-    chosen = [i for i, sample in enumerate(data.samples) if sample.split == split]
-    samples = [data.samples[i] for i in chosen]
-    chances = probabilities(
-        learnt,
-        [work.prepared.encoded[i] for i in chosen],
-        multi_label=data.multi_label,
-        device=torch.device(work.request.device),
-    )
-    truth = targets_of(samples, data.labels, data.multi_label).truth.numpy()
-    return _Judged(samples, chances, truth, _scored(data, samples, chances, truth))
-
-
-def _together(folds: Sequence[_Judged], data: DataSet) -> _Judged:
-    """Judge what all folds' networks say of the samples that each did not see."""
-    samples = [sample for judged in folds for sample in judged.samples]
-    truth = np.concatenate([judged.truth for judged in folds])
-    chances = np.concatenate([judged.chances for judged in folds])
-    return _Judged(samples, chances, truth, _scored(data, samples, chances, truth))
-
-
-def _scored(
-    data: DataSet, samples: Sequence[Sample], chances: np.ndarray, truth: np.ndarray
-) -> dict[str, Any]:
-    return score(
-        data.labels,
-        chances,
-        truth.astype(bool) if data.multi_label else truth,
-        groups=[group_of(sample) for sample in samples] if data.has_groups else None,
-        multi_label=data.multi_label,
-    )
+def _judged(work: _Work, learnt: Learnt, split: str) -> Judged:
+    device = torch.device(work.request.device)
+    return judge(learnt, work.data, work.prepared.encoded, split, device)
 
 
 def _write(
@@ -388,8 +360,8 @@ def _write(
     name: str,
     learnt: Learnt,
     metrics: Mapping[str, Any],
-    judged: _Judged,
+    judged: Judged,
 ) -> None:
     if rank()[0] == 0:
         model = RunFiles(name, work.data, work.recipe, work.prepared.plan, learnt)
-        write_model(folder, model, metrics, (judged.chances, judged.truth))
+        write_model(folder, model, metrics, judged)

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from vmm_cli.training.metrics import calibration_bins, calibration_error
 from vmm_cli.training.recipe import Recipe, to_yaml
 from vmm_cli.training.run_folder import make_folder, write_json, write_text
 from vmm_cli.training.samples import DataSet, Sample
+from vmm_cli.training.scoring import Judged, truth_of
 
 if TYPE_CHECKING:
     from vmm_cli.training.evaluation import Evaluation
@@ -45,12 +47,11 @@ def write_model(
     folder: Path,
     run: RunFiles,
     metrics: Mapping[str, Any],
-    judged: tuple[np.ndarray, np.ndarray],
+    judged: Judged,
 ) -> None:
     """Write a bundle and what tells how it came about; `bundle.yaml` comes last.
 
-    `judged`: probabilities [N, C] of samples that were not learnt from, and what was right.
-    OutputError where the folder cannot be written.
+    `judged`: samples that were not learnt from. OutputError where the folder cannot be written.
     """
     make_folder(folder)
     write_text(folder / "recipe.yaml", to_yaml(run.recipe))
@@ -61,7 +62,7 @@ def write_model(
     write_text(folder / "CARD.md", card.text(run.name, run.data, run.recipe, metrics))
     plots.curves(run.learnt.history, folder / "curves.png")
     if not run.data.multi_label:
-        _draw(folder, run.data.labels, *judged)
+        _draw(folder, run.data.labels, judged)
     encoders = dict(run.plan.encoders)
     tensors = {f"network.{k}": v.cpu().numpy() for k, v in run.learnt.fusion.state_dict().items()}
     if run.learnt.tail is not None:
@@ -70,12 +71,14 @@ def write_model(
         encoders["image"], learnt = learnt_encoder(encoders["image"], run.learnt.tail)
         tensors |= {f"{tensor_prefix('image')}{k}": v for k, v in learnt.items()}
     try:
-        bundles.save(folder, _fields(run, encoders), tensors)
+        bundles.save(folder, _fields(run, encoders, judged.threshold), tensors)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
-def _draw(folder: Path, labels: Sequence[str], chances: np.ndarray, truth: np.ndarray) -> None:
+def _draw(folder: Path, labels: Sequence[str], judged: Judged) -> None:
+    """Draw what tells how good a model for one label a sample is."""
+    chances, truth = np.array(judged.said), truth_of(judged.samples, labels, multi_label=False)
     matrix = np.zeros((len(labels), len(labels)), int)
     np.add.at(matrix, (truth, chances.argmax(axis=1)), 1)
     plots.confusion_matrix(labels, matrix.tolist(), folder / "confusion.png")
@@ -83,7 +86,9 @@ def _draw(folder: Path, labels: Sequence[str], chances: np.ndarray, truth: np.nd
     plots.calibration(bins, calibration_error(chances, truth), folder / "calibration.png")
 
 
-def _fields(run: RunFiles, specs: Mapping[str, EncoderSpec]) -> dict[str, Any]:
+def _fields(
+    run: RunFiles, specs: Mapping[str, EncoderSpec], threshold: float | None
+) -> dict[str, Any]:
     """Return what `bundle.yaml` says."""
     encoders = {
         stream: {"name": spec.name, "sha256": spec.digest, "preprocess": dict(spec.preprocess)}
@@ -93,12 +98,13 @@ def _fields(run: RunFiles, specs: Mapping[str, EncoderSpec]) -> dict[str, Any]:
         "name": run.name,
         "version": 1,
         "summary": card.summary(run.data, run.recipe),
-        "task": "classes",
+        "task": run.recipe.task,
         "streams": list(run.recipe.streams),
         "encoders": encoders,
         "network": dict(run.learnt.about),
         "sampling": {"every_s": 1 / run.recipe.rate_hz, "free": False},
-        "thresholds": {},
+        # Rounded down: what has this very score is to be told.
+        "thresholds": {} if threshold is None else {"score": floor(threshold * 1e6) / 1e6},
         "licence": {"code": "Apache-2.0", "weights": "the user's own", "data": "the user's own"},
         "labels": list(run.data.labels),
     }
@@ -111,20 +117,53 @@ def _split_csv(samples: Sequence[Sample], folder: Path) -> str:
     writer.writerow(["path", "label", "split", "group", "fold", "start", "end", "text"])
     for s in samples:
         path = os.path.relpath(s.path.absolute(), folder.absolute())
-        times = (s.start_s, "" if s.end_s is None else s.end_s)
-        writer.writerow([path, "|".join(s.labels), s.split, s.group, s.fold, *times, s.text])
+        for label, start, end in _labelled_spans(s):
+            writer.writerow([path, label, s.split, s.group, s.fold, start, end, s.text])
     return text.getvalue()
 
 
-def write_evaluation(folder: Path, labels: Sequence[str], found: Evaluation) -> None:
-    """Write metrics, each sample's scores, and pictures. OutputError where that is not possible."""
+def _labelled_spans(sample: Sample) -> list[tuple[str, float | None, float | None]]:
+    """Return label, start and end of each row that a manifest has of a sample."""
+    if sample.segments is None:
+        return [("|".join(sample.labels), sample.start_s, sample.end_s)]
+    actions = [(one.label, one.start_s, one.end_s) for one in sample.segments]
+    return [*actions] or [("", None, None)]
+
+
+def write_evaluation(
+    folder: Path, labels: Sequence[str], found: Evaluation, *, multi_label: bool
+) -> None:
+    """Write metrics, what was said of each sample, and pictures.
+
+    OutputError where that is not possible.
+    """
     make_folder(folder)
+    judged = found.judged
+    if judged.threshold is not None:
+        write_text(folder / "detections.csv", _detections_csv(judged))
+    else:
+        write_text(folder / "scores.csv", _scores_csv(labels, judged))
+        if not multi_label:
+            _draw(folder, labels, judged)
+    write_json(folder / "metrics.json", found.document)
+
+
+def _scores_csv(labels: Sequence[str], judged: Judged) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", *labels])
-    for sample, chances in zip(found.samples, found.chances, strict=True):
+    for sample, chances in zip(judged.samples, judged.said, strict=True):
         writer.writerow([sample.name, "|".join(sample.labels), *(f"{p:.6f}" for p in chances)])
-    write_text(folder / "scores.csv", text.getvalue())
-    write_json(folder / "metrics.json", found.document)
-    if found.truth.ndim == 1:
-        _draw(folder, labels, found.chances, found.truth)
+    return text.getvalue()
+
+
+def _detections_csv(judged: Judged) -> str:
+    """Return every action found, of any score, the most certain ones of a video first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "start", "end", "label", "score"])
+    for sample, found in zip(judged.samples, judged.said, strict=True):
+        for one in sorted(found, key=lambda one: -one.score):
+            times = (f"{one.start_s:.3f}", f"{one.end_s:.3f}")
+            writer.writerow([sample.name, *times, one.label, f"{one.score:.6f}"])
+    return text.getvalue()

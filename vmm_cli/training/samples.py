@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,21 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MAX_LISTED = 3  # reasons in one error message; the others look alike
 
 
+@dataclass(frozen=True, order=True)
+class Segment:
+    """An action: [start_s, end_s) in seconds on the file's clock, and its label."""
+
+    start_s: float
+    end_s: float
+    label: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_s < self.end_s < math.inf:
+            raise ValueError(f"no span: [{self.start_s}, {self.end_s}) s")
+        if not self.label:
+            raise ValueError("a segment has a label")
+
+
 @dataclass(frozen=True)
 class Sample:
     """One row of a data set: a file, or the span [start_s, end_s) of it, with labels.
@@ -24,12 +40,15 @@ class Sample:
     Attributes:
         path: where the file is.
         name: what the user calls it: the manifest's text, or the path inside the data folder.
-        labels: sorted; more than one only where the data set is multi-label.
+        labels: sorted; more than one only where the data set is multi-label, none only where
+            `segments` says that nothing happens.
         split: None where the user gave none.
         group: what must not be divided between splits, such as the source recording.
         fold: which part of a cross-validation holds it out.
         start_s, end_s: seconds on the file's clock; None for its end.
         text: words that belong to it.
+        segments: None where the labels hold for the whole span; else the actions in it, sorted,
+            whose labels `labels` are. They may overlap.
     """
 
     path: Path
@@ -41,9 +60,15 @@ class Sample:
     start_s: float = 0.0
     end_s: float | None = None
     text: str | None = None
+    segments: tuple[Segment, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not self.labels or list(self.labels) != sorted(set(self.labels)):
+        if self.segments is not None:
+            if list(self.segments) != sorted(self.segments):
+                raise ValueError("segments must be sorted")
+            if self.labels != labels_of(self.segments):
+                raise ValueError(f"labels must be those of the segments, not {self.labels!r}")
+        elif not self.labels or list(self.labels) != sorted(set(self.labels)):
             raise ValueError(f"labels must be some, sorted, each once, not {self.labels!r}")
         if not 0 <= self.start_s < (float("inf") if self.end_s is None else self.end_s):
             raise ValueError(f"no span: [{self.start_s}, {self.end_s}) s")
@@ -77,6 +102,7 @@ class DataSet:
         labels: those that samples have, sorted.
         multi_label: whether a sample may have several labels.
         has_groups, has_folds: whether any sample names one.
+        timed: whether samples have timed actions, so that "nothing" can be told from one label.
     """
 
     source: Path
@@ -85,6 +111,7 @@ class DataSet:
     multi_label: bool
     has_groups: bool
     has_folds: bool
+    timed: bool
     problems: tuple[Problem, ...]
 
     def __repr__(self) -> str:
@@ -106,6 +133,7 @@ def make_dataset(
         multi_label=multi_label,
         has_groups=any(sample.group is not None for sample in samples),
         has_folds=any(sample.fold is not None for sample in samples),
+        timed=any(sample.segments is not None for sample in samples),
         problems=(*problems, *_problems_of_all(samples)),
     )
 
@@ -127,6 +155,17 @@ def with_splits(dataset: DataSet, splits: Sequence[Split]) -> DataSet:
     """Return the data set with these splits, one for each sample in order."""
     pairs = zip(dataset.samples, splits, strict=True)
     return replace(dataset, samples=tuple(replace(s, split=split) for s, split in pairs))
+
+
+def labels_of(segments: Iterable[Segment]) -> tuple[str, ...]:
+    """Return the labels of segments as a sample has them: sorted, each once."""
+    return tuple(sorted({segment.label for segment in segments}))
+
+
+def with_segments(sample: Sample, segments: Iterable[Segment]) -> Sample:
+    """Return the sample with these segments and their labels."""
+    found = tuple(sorted(segments))
+    return replace(sample, segments=found, labels=labels_of(found))
 
 
 def span(sample: Sample) -> tuple[Fraction, Fraction | None]:
@@ -155,19 +194,32 @@ def label_counts(samples: Iterable[Sample]) -> Counter[str]:
     return Counter(label for sample in samples for label in sample.labels)
 
 
+def segment_counts(samples: Iterable[Sample]) -> Counter[str]:
+    """Return how many timed actions have each label."""
+    return Counter(segment.label for sample in samples for segment in sample.segments or ())
+
+
 # --- what only shows when all samples are looked at ---------------------------------------------
 
-_KINDS_OF_ALL = {"label_case", "one_sample", "unseen_in_train", "group_across_splits", "no_group"}
+_KINDS_OF_ALL = {
+    *("label_case", "one_sample", "unseen_in_train", "group_across_splits", "no_group"),
+    "nothing_annotated",
+}
 
 
 def _problems_of_all(samples: Sequence[Sample]) -> Iterator[Problem]:
     counts = label_counts(samples)
     yield from _similar_labels(counts)
+    segments = segment_counts(samples)
     for label in sorted(label for label, count in counts.items() if count == 1):
-        message = "only one sample has this label; nothing can be measured on it"
+        what = "sample has"
+        if label in segments:
+            what = "segment has" if segments[label] == 1 else "video has segments with"
+        message = f"only one {what} this label; nothing can be measured on it"
         yield Problem("warning", "one_sample", label, message)
     yield from _unseen_labels(samples)
     yield from _groups_problems(samples)
+    yield from _nothing_annotated(samples)
 
 
 def _similar_labels(labels: Iterable[str]) -> Iterator[Problem]:
@@ -209,3 +261,16 @@ def _groups_problems(samples: Sequence[Sample]) -> Iterator[Problem]:
     if without and len(without) < len(samples):
         message = f"{len(without)} samples have no group; each file of them is one of its own"
         yield Problem("warning", "no_group", without[0].name, message)
+
+
+def _nothing_annotated(samples: Sequence[Sample]) -> Iterator[Problem]:
+    """Yield a warning for a split without any action: published test sets keep theirs back."""
+    if not any(sample.segments for sample in samples):
+        return  # it is so everywhere, and not likely to be forgotten
+    for split in SPLITS:
+        here = [s for s in samples if s.split == split and s.segments is not None]
+        if here and not any(sample.segments for sample in here):
+            message = (
+                f"none of its {len(here)} videos has an annotation: does nothing happen there?"
+            )
+            yield Problem("warning", "nothing_annotated", split, message)

@@ -141,11 +141,15 @@ def check_for_training(dataset: DataSet) -> None:
     """Check that a data set whose samples all have a split can be trained on.
 
     Raises:
-        DataError: it has one label only, no training or no validation samples, or labels that are
-            not in `train`; the message says all of it.
+        DataError: it has one label only (none, where actions have times: what is between them is
+            another), no training or no validation samples, none with an action for validation, or
+            labels that are not in `train` (all labels, where actions have times); the message says
+            all of it.
     """
     reasons = []
-    if len(dataset.labels) < 2:
+    if dataset.timed and not dataset.labels:
+        reasons.append("no action is annotated in any video")
+    elif not dataset.timed and len(dataset.labels) < 2:
         listed = ", ".join(map(repr, dataset.labels)) or "none"
         reasons.append(f"training needs two labels or more; there is {listed}")
     counts = Counter(sample.split for sample in dataset.samples)
@@ -158,9 +162,14 @@ def check_for_training(dataset: DataSet) -> None:
             f"{kind} is in test or the last one in train with some label; add samples, or give "
             "rows the split 'val'"
         )
+    elif dataset.labels and not any(s.labels for s in dataset.samples if s.split == "val"):
+        reasons.append(
+            "no sample for validation has an action; annotate more videos that have some"
+        )
     seen = label_counts(sample for sample in dataset.samples if sample.split == "train")
     unseen = [label for label in dataset.labels if label not in seen]
-    if unseen and counts["train"]:
+    # A timed action is told from what is not it: one that was never seen costs no other.
+    if unseen and counts["train"] and not (dataset.timed and seen):
         reasons.append(f"no sample in train has the label {', '.join(map(repr, unseen))}")
     if reasons:
         raise DataError(f"{dataset.source}: cannot be trained on: {'; '.join(reasons)}")

@@ -1,0 +1,36 @@
+"""The record of one file: its shots where they were asked for."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+from typing import Any
+
+from vmm_cli.analysis import media_info
+from vmm_cli.analysis.media_info import InfoRequest
+from vmm_cli.batch.inputs import Input
+
+
+def fields_of(path: Path, *, shots: bool) -> dict[str, Any]:
+    request = InfoRequest(max_pixels=10**7, shots=shots)
+    item = Input(path, path.name, path.name)
+    return media_info.finish(request, item, [media_info.run(request, item)])
+
+
+def test_shots_only_where_asked_for(bikes: Path) -> None:
+    plain, asked = (fields_of(bikes, shots=shots) for shots in (False, True))
+    assert "shots" not in plain
+    shots = asked.pop("shots")
+    assert asked == plain
+    assert shots[:2] == [{"start_s": 0.0, "end_s": 1.2}, {"start_s": 1.2, "end_s": 3.04}]
+    assert len(shots) == 6
+
+
+def test_sound_alone_has_no_shots(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(16000))
+    assert fields_of(path, shots=True)["shots"] == []

@@ -1,0 +1,192 @@
+"""From scores over time to actions that begin and end: numpy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+# Soft non-maximum suppression: what overlaps a better one by an IoU of 0.5 keeps 61 % of its score.
+NMS_SIGMA = 0.5
+# Of one label; more than so many nobody looks at, and each costs a pass over all of them.
+MOST_PLACES = 5000
+# Probabilities are cut at these levels, and every run above one is a candidate.
+CUTS = tuple(round(0.05 * i, 2) for i in range(1, 19))
+SMOOTHING_S = 2.0  # steps shorter than that are noise of a classifier that sees them one by one
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A detected action: [start_s, end_s) in seconds, its label, and how sure the model is.
+
+    ValueError where it has no length or its score is no number.
+    """
+
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.start_s < self.end_s < math.inf:
+            raise ValueError(f"no span: [{self.start_s}, {self.end_s}) s")
+        if not math.isfinite(self.score):
+            raise ValueError(f"{self.score} is no score")
+
+
+def of_places(
+    chances: np.ndarray, spans: np.ndarray, labels: Sequence[str], least: float
+) -> list[Detection]:
+    """Return the actions that places of a pyramid tell of, the same one told by many once.
+
+    Args:
+        chances: [P, C], each label's probability at each place.
+        spans: [P, 2], begin and end in seconds.
+        least: the score from which on an action counts.
+    """
+    found: list[Detection] = []
+    long = spans[:, 1] > spans[:, 0]
+    for column, label in enumerate(labels):
+        scores = chances[:, column]
+        best = np.flatnonzero(long & (scores >= least))
+        best = best[np.argsort(-scores[best], kind="stable")][:MOST_PLACES]
+        found += _apart(spans[best], scores[best], label, least)
+    return found
+
+
+def of_steps(
+    chances: np.ndarray, start_s: float, step_s: float, labels: Sequence[str], least: float
+) -> list[Detection]:
+    """Return the actions that the probabilities of single steps tell of: [T, C].
+
+    They are smoothed and cut at many levels; every stretch above a cut may be an action. Its score
+    is by how much the mean in it exceeds the mean beside it, half as long to either side: the ends
+    of an action are where that is largest.
+    """
+    smooth = moving_mean(chances, steps_to_smooth(step_s))
+    found: list[Detection] = []
+    for column, label in enumerate(labels):
+        curve = smooth[:, column]
+        runs = np.array(sorted({run for cut in CUTS for run in _runs(curve > cut)}))
+        if not len(runs):
+            continue
+        scores = _contrast(curve, runs)
+        chosen = scores >= least
+        spans = start_s + runs[chosen] * step_s
+        found += _apart(spans, scores[chosen], label, least)
+    return found
+
+
+def of_cells(
+    bounds: np.ndarray, chances: np.ndarray, labels: Sequence[str], least: float
+) -> list[Detection]:
+    """Return the stretches in which a label has at least a probability in every cell.
+
+    The score is the mean over the cells.
+
+    Args:
+        bounds: [T, 2], begin and end of each cell in seconds; they abut.
+        chances: [T, C].
+    """
+    chances = chances.astype(np.float64)  # float32 would round `least`, too
+    return [
+        Detection(
+            float(bounds[first, 0]),
+            float(bounds[last - 1, 1]),
+            label,
+            max(least, float(chances[first:last, column].mean())),  # less is rounding
+        )
+        for column, label in enumerate(labels)
+        for first, last in _runs(chances[:, column] >= least)
+    ]
+
+
+def tidied(
+    detections: Iterable[Detection],
+    *,
+    min_score: float,
+    min_duration_s: float = 0.0,
+    merge_gap_s: float | None = None,
+) -> list[Detection]:
+    """Return what counts, in the order of time.
+
+    Those of one label that lie no further apart than `merge_gap_s`, or overlap, become one with the
+    highest of their scores; only then what is shorter than `min_duration_s` is left out.
+    """
+    counted = [one for one in detections if one.score >= min_score]
+    if merge_gap_s is not None:
+        counted = list(_merged(counted, merge_gap_s))
+    kept = (one for one in counted if one.end_s - one.start_s >= min_duration_s)
+    return sorted(kept, key=lambda one: (one.start_s, one.end_s, one.label))
+
+
+def steps_to_smooth(step_s: float) -> int:
+    """Return over how many steps, an odd number, the probabilities of single steps are smoothed."""
+    return max(1, round(SMOOTHING_S / step_s)) | 1
+
+
+def moving_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """Return the mean over `width` (odd) steps around each: [T, C] -> [T, C]; less at the ends."""
+    half = width // 2
+    sums = np.concatenate([np.zeros((1, values.shape[1])), values.cumsum(axis=0, dtype=np.float64)])
+    steps = np.arange(len(values))
+    first, last = np.maximum(steps - half, 0), np.minimum(steps + half + 1, len(values))
+    mean: np.ndarray = (sums[last] - sums[first]) / (last - first)[:, None]
+    return mean
+
+
+def _merged(detections: Sequence[Detection], gap_s: float) -> Iterator[Detection]:
+    current: Detection | None = None
+    for one in sorted(detections, key=lambda one: (one.label, one.start_s)):
+        if current is None:
+            current = one
+        elif one.label == current.label and one.start_s - current.end_s <= gap_s:
+            end_s, score = max(current.end_s, one.end_s), max(current.score, one.score)
+            current = replace(current, end_s=end_s, score=score)
+        else:
+            yield current
+            current = one
+    if current is not None:
+        yield current
+
+
+def _runs(above: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield [first, last) of each run of True in bool [T]."""
+    edges = np.flatnonzero(np.diff(above, prepend=False, append=False)).tolist()
+    yield from zip(edges[::2], edges[1::2], strict=True)
+
+
+def _contrast(curve: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Return by how much the mean of a curve in each run exceeds the mean beside it: [N]."""
+    sums = np.concatenate([[0.0], curve.cumsum()])
+    first, last = runs.T
+    beside = np.maximum(1, (last - first) // 2)
+    before, after = np.maximum(first - beside, 0), np.minimum(last + beside, len(curve))
+    inside = (sums[last] - sums[first]) / (last - first)
+    outside = (sums[after] - sums[last] + sums[first] - sums[before]) / np.maximum(
+        1, (after - last) + (first - before)
+    )
+    contrast: np.ndarray = inside - outside
+    return contrast
+
+
+def _apart(spans: np.ndarray, scores: np.ndarray, label: str, least: float) -> Iterator[Detection]:
+    """Yield the best span, lower the scores of what overlaps it, and so on.
+
+    Soft non-maximum suppression with a Gaussian: Bodla, Singh, Chellappa, Davis 2017.
+    """
+    spans, scores = spans.astype(np.float64), scores.astype(np.float64)
+    while len(scores):
+        best = int(scores.argmax())
+        if scores[best] < least:
+            return
+        start_s, end_s = spans[best].tolist()
+        yield Detection(start_s, end_s, label, float(scores[best]))
+        shared = (np.minimum(spans[:, 1], end_s) - np.maximum(spans[:, 0], start_s)).clip(0)
+        iou = shared / (spans[:, 1] - spans[:, 0] + (end_s - start_s) - shared)
+        scores = scores * np.exp(-(iou**2) / NMS_SIGMA)
+        left = scores >= least
+        left[best] = False
+        spans, scores = spans[left], scores[left]

@@ -1,0 +1,72 @@
+"""How much moves where: the change from picture to picture in the cells of a coarse grid.
+
+It says what a network for objects does not see, a fall from a seat, and costs next to nothing: it
+looks at very small pictures. After the motion-energy images of Bobick and Davis 2001. numpy only.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from vmm_cli.encoders.features import Features
+from vmm_cli.encoders.grid import ROUNDING_S, Window, grid_times
+from vmm_cli.encoders.motion import GREY_HZ, grey
+from vmm_cli.media.sampling import Sampling, every
+
+ENERGY_VERSION = "1"  # part of what kept features are named by: changes when a value changes
+
+# Whatever its shape a picture is brought to these pixels, and they are averaged over 4 x 4.
+WIDTH, HEIGHT, CELL = 64, 48, 4
+CELLS = (HEIGHT // CELL) * (WIDTH // CELL)
+_STEP_S = 1 / Fraction(GREY_HZ)
+
+
+def energy_sampling(start: Fraction, end: Fraction) -> Sampling:
+    """Return which pictures are needed for [start, end) seconds: those in it and one before.
+
+    Always of the same raster, so that a part of a video has the values of the same part of the
+    whole.
+    """
+    first = max(Fraction(0), (start // _STEP_S - 1) * _STEP_S)
+    return every(_STEP_S, start=first, end=end + _STEP_S)
+
+
+class EnergyTrack:
+    """Adds up the change in each step of a window, picture by picture."""
+
+    def __init__(self, window: Window, rate_hz: Fraction) -> None:
+        self._times = grid_times(window, rate_hz)
+        # A picture a rounding before the end belongs to the step that begins there.
+        self._end_s = float(window.end - ROUNDING_S)
+        self._sums = np.zeros((len(self._times), CELLS))
+        self._counts = np.zeros(len(self._times))
+        self._before: np.ndarray | None = None
+
+    def take(self, time_s: float, image: np.ndarray) -> None:
+        """Take the next picture: uint8 [48, 64, 3] RGB; times ascend."""
+        shown = grey(image)
+        if self._before is not None:
+            step = int(np.searchsorted(self._times, time_s + float(ROUNDING_S), side="right")) - 1
+            if step >= 0 and time_s < self._end_s:
+                self._sums[step] += cell_means(np.abs(shown - self._before))
+                self._counts[step] += 1
+        self._before = shown
+
+    def features(self) -> Features:
+        """Return the square root of the mean change in each step: values float32 [T, 192].
+
+        0 where no new picture came; without any picture at all there are no steps.
+        """
+        if self._before is None:
+            return Features(np.empty(0), np.empty((0, CELLS), np.float32))
+        means = self._sums / np.maximum(self._counts, 1)[:, None]
+        return Features(self._times, np.sqrt(means).astype(np.float32))
+
+
+def cell_means(picture: np.ndarray) -> np.ndarray:
+    """Return the mean of each cell, row by row: [48, 64] -> [192]."""
+    cells = picture.reshape(HEIGHT // CELL, CELL, WIDTH // CELL, CELL)
+    means: np.ndarray = cells.mean(axis=(1, 3)).ravel()
+    return means

@@ -1,0 +1,45 @@
+"""Every picture of a video at 48x32 pixels: enough to tell one scene from another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from vmm_cli.media.frames import SCALING_THREADS, DecodeReport, FrameRequest, iter_pictures
+from vmm_cli.media.sampling import Sampling
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+
+WIDTH, HEIGHT = 48, 32  # pixels, whatever the picture's shape: one that changes midway fits too
+
+
+@dataclass(frozen=True, slots=True)
+class Miniature:
+    """One picture as it is coded, not turned. time_s: seconds; pixels: uint8 [3, 32, 48], YUV."""
+
+    time_s: float
+    pixels: np.ndarray
+
+
+def iter_miniatures(
+    path: Path,
+    sampling: Sampling,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    report: DecodeReport | None = None,
+) -> Iterator[Miniature]:
+    """Yield the pictures that `sampling` wants, in time order, each the mean of what it shows.
+
+    Raises:
+        InputError: as `iter_frames`.
+    """
+    reformatter = VideoReformatter()
+    wanted = FrameRequest("miniatures", sampling)
+    for picture in iter_pictures(path, [wanted], max_pixels=max_pixels, report=report):
+        small = reformatter.reformat(
+            picture.frame, WIDTH, HEIGHT, "yuv444p", interpolation="AREA", threads=SCALING_THREADS
+        )
+        yield Miniature(picture.time_s, small.to_ndarray())

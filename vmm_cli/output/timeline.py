@@ -1,0 +1,379 @@
+"""What happens when, as a picture: a lane for each label, with its segments as bars.
+
+Above the bars stands the label's score over time, below them what the video shows at the peaks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import cycle
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vmm_cli.analysis import detect_actions
+from vmm_cli.errors import InputError, OutputError
+from vmm_cli.media.frames import FrameRequest, iter_frames
+from vmm_cli.media.geometry import Size
+from vmm_cli.media.sampling import at
+from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.output.contact_sheet import clock_text
+from vmm_cli.output.explain_strip import draw_text, shortened, text_width
+from vmm_cli.output.plots import drawable, drawable_labels, font_files
+from vmm_cli.output.time_axis import TimeAxis, spread, tick_text
+
+if TYPE_CHECKING:
+    from vmm_cli.analysis.detect_actions import DetectRequest
+    from vmm_cli.batch.inputs import Input
+
+# Pixels. The width is the same for a second and for a day.
+WIDTH = 1600
+MARGIN = 12
+TEXT_HEIGHT = 22
+GUTTER_WIDTH = 230  # for the labels
+CURVE_HEIGHT = 34
+BAR_HEIGHT = 20
+LEADER_HEIGHT = 14  # from a bar down to its picture
+PICTURE_HEIGHT, PICTURE_WIDTH = 90, 160  # at most
+GAP = 6
+LANE_GAP = 16
+LEAST_BAR_WIDTH = 3  # of them one is the edge
+
+MAX_LANES = 50
+MAX_LANES_WITH_PICTURES = 8
+MAX_PICTURES = 6  # of a lane: so many fit beside each other
+LANES_WITHOUT_SEGMENTS = 3  # where nothing is found: the labels that came nearest
+
+BACKGROUND = (24, 24, 24)
+TRACK = (40, 40, 40)
+GRID = (64, 64, 64)
+LEADER = (150, 150, 150)
+# Dark enough for light letters on them, and apart from each other also for those who see fewer
+# colours, since neighbours differ in lightness.
+COLOURS = (
+    (52, 116, 186),
+    (176, 92, 34),
+    (58, 132, 84),
+    (162, 70, 122),
+    (118, 96, 190),
+    (140, 116, 30),
+    (36, 132, 138),
+    (178, 62, 62),
+)
+FAINT = 0.45  # of a curve, and of a bar at score 0
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class TimelineRequest:
+    """Detect actions, and draw them into `folder`; `detect` asks for the scores over time."""
+
+    detect: DetectRequest
+    folder: Path
+
+
+def plan(request: TimelineRequest, input: Input, workers: int) -> list[Any]:
+    """See `detect_actions.plan`."""
+    return list(detect_actions.plan(request.detect, input, workers))
+
+
+def run(request: TimelineRequest, input: Input, part: Any) -> Any:
+    """See `detect_actions.run`."""
+    return detect_actions.run(request.detect, input, part)
+
+
+def finish(request: TimelineRequest, input: Input, parts: Sequence[Any]) -> dict[str, Any]:
+    """Return the record's fields, and draw the picture that its field `timeline` names.
+
+    Raises:
+        InputError: as `detect_actions.finish`.
+        OutputError: the picture cannot be written.
+    """
+    record = detect_actions.finish(request.detect, input, parts)
+    target = _target(request, input)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{target.parent}: cannot be made: {error.strerror}") from error
+    draw_timeline(
+        input.path,
+        record,
+        target,
+        start_s=float(request.detect.start),
+        end_s=None if request.detect.end is None else float(request.detect.end),
+        max_pixels=request.detect.max_pixels,
+    )
+    del record["curves"]
+    record["timeline"] = str(target.relative_to(request.folder))
+    return record
+
+
+def kept(request: TimelineRequest, input: Input) -> bool:
+    """Tell whether the picture that an earlier run drew is still there."""
+    return _target(request, input).is_file()
+
+
+def _target(request: TimelineRequest, input: Input) -> Path:
+    return request.folder / f"{input.output_name}.timeline.png"
+
+
+def draw_timeline(
+    path: Path,
+    record: Mapping[str, Any],
+    target: Path,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    max_pixels: int,
+) -> None:
+    """Draw a record's `segments` and `curves` into a PNG, with pictures of the video at `path`.
+
+    There is a lane for each label that has segments, in the model's order; where none has, for
+    those with the highest scores. However many there are, the picture has at most 50 lanes, of
+    which the 8 with the best segments show pictures, at most 6 each.
+
+    Raises:
+        InputError: the video cannot be read.
+        OutputError: the picture cannot be written.
+    """
+    duration_s = record["duration_s"]
+    until_s = duration_s if end_s is None else min(end_s, duration_s)
+    left = MARGIN + GUTTER_WIDTH
+    axis = TimeAxis(start_s, until_s, left, WIDTH - MARGIN - left)
+    lanes, left_out = _lanes(record)
+    names = drawable_labels([lane.label for lane in lanes])
+    pictures = _pictures(path, [time for lane in lanes for time, _ in lane.peaks], max_pixels)
+    row = max((picture.height for picture in pictures.values()), default=0)
+    heights = [_height(lane, row) for lane in lanes]
+    top = MARGIN + 2 * TEXT_HEIGHT
+    bottom = top + sum(heights)
+    image = Image.new("RGB", (WIDTH, bottom + 2 * TEXT_HEIGHT + MARGIN), BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    draw_text(draw, (MARGIN, MARGIN + TEXT_HEIGHT // 2), _title(path, record, left_out))
+    _draw_ticks(draw, axis, top - TEXT_HEIGHT // 2, bottom + TEXT_HEIGHT // 2)
+    for lane, name, height, colour in zip(lanes, names, heights, cycle(COLOURS), strict=False):
+        _draw_lane(image, lane, name, colour, axis, top, pictures)
+        top += height
+    draw_text(draw, (MARGIN, bottom + TEXT_HEIGHT * 3 // 2), _key(pictures))
+    with atomic_file(target) as file:
+        image.save(file.buffer, "PNG")
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """What is drawn of one label.
+
+    Attributes:
+        segments: as in a record.
+        times, scores: float64 [T], its score over time; T is 0 where nothing is known of it.
+        peaks: the times to show pictures of, each with the score of its segment, in order of time.
+    """
+
+    label: str
+    segments: Sequence[Mapping[str, Any]]
+    times: np.ndarray
+    scores: np.ndarray
+    peaks: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def best(self) -> float:
+        """The best score of a segment."""
+        return max((float(segment["score"]) for segment in self.segments), default=0.0)
+
+
+def _lanes(record: Mapping[str, Any]) -> tuple[list[Lane], int]:
+    """Return the lanes to draw, and how many labels with segments have none."""
+    curves = record.get("curves", {"times_s": [], "labels": {}})
+    times = np.asarray(curves["times_s"], np.float64)
+    by_label: dict[str, list[Mapping[str, Any]]] = {label: [] for label in curves["labels"]}
+    for segment in record["segments"]:
+        by_label.setdefault(segment["label"], []).append(segment)
+    lanes = []
+    for label, segments in by_label.items():
+        scores = curves["labels"].get(label)
+        known = times if scores is not None else times[:0]
+        lanes.append(Lane(label, segments, known, np.asarray(scores or [], np.float64)))
+    found = [lane for lane in lanes if lane.segments]
+    if not found:
+        lanes.sort(key=lambda lane: -lane.scores.max(initial=0))
+        return lanes[:LANES_WITHOUT_SEGMENTS], 0
+    ranked = [lane.label for lane in sorted(found, key=lambda lane: -lane.best)]
+    shown, pictured = set(ranked[:MAX_LANES]), set(ranked[:MAX_LANES_WITH_PICTURES])
+    return [
+        replace(lane, peaks=_peaks(lane)) if lane.label in pictured else lane
+        for lane in found
+        if lane.label in shown
+    ], len(found) - len(shown)
+
+
+def _peaks(lane: Lane) -> tuple[tuple[float, float], ...]:
+    best = sorted(lane.segments, key=lambda segment: -float(segment["score"]))[:MAX_PICTURES]
+    return tuple(sorted((peak_s(lane, one), float(one["score"])) for one in best))
+
+
+def peak_s(lane: Lane, segment: Mapping[str, Any]) -> float:
+    """Return when in a segment its label scores highest; its middle where that is not known."""
+    begin, end = float(segment["start_s"]), float(segment["end_s"])
+    middle = (begin + end) / 2
+    inside = np.flatnonzero((lane.times >= begin) & (lane.times <= end))
+    if not len(inside):
+        return middle
+    scores = lane.scores[inside]
+    highest = lane.times[inside[scores == scores.max()]]
+    return float(highest[np.abs(highest - middle).argmin()])
+
+
+def _pictures(path: Path, times: Sequence[float], max_pixels: int) -> dict[float, Image.Image]:
+    """Return the picture shown at each time; none at all where the file has none."""
+    if not times:
+        return {}
+    request = FrameRequest("timeline", at(times), Size(short=PICTURE_HEIGHT))
+    shown: list[tuple[float, Image.Image]] = []
+    try:
+        for frame in iter_frames(path, [request], max_pixels=max_pixels):
+            picture = Image.fromarray(frame.image)
+            picture.thumbnail((PICTURE_WIDTH, PICTURE_HEIGHT))
+            shown.append((frame.time_s, picture))
+    except InputError as error:
+        if error.code not in ("no_video", "unreadable"):  # a file can be heard and not seen
+            raise
+    if not shown:
+        return {}
+    starts = [time for time, _ in shown]
+    return {time: shown[max(0, bisect_right(starts, time) - 1)][1] for time in times}
+
+
+def _title(path: Path, record: Mapping[str, Any], left_out: int) -> str:
+    segments = record["segments"]
+    number = len(segments)
+    found = "nothing found" if not number else "1 segment" if number == 1 else f"{number} segments"
+    if left_out:
+        found += f" ({left_out} more labels are not drawn)"
+    model = drawable(record["model"]["name"], _drawn())
+    rest = f"   {clock_text(record['duration_s'])}   {model}: {found}"
+    room = WIDTH - 2 * MARGIN - text_width(rest)
+    return shortened(drawable(path.name, _drawn()), room) + rest
+
+
+def _key(pictures: Mapping[float, Image.Image]) -> str:
+    below = "; below: what is seen where the best of them score highest" if pictures else ""
+    return f"bars: segments and their scores; above: the score over time, from 0 to 1{below}"
+
+
+# --- drawing ------------------------------------------------------------------------------------
+
+
+def _height(lane: Lane, picture_height: int) -> int:
+    below = LEADER_HEIGHT + picture_height + TEXT_HEIGHT if lane.peaks and picture_height else 0
+    return CURVE_HEIGHT + BAR_HEIGHT + below + LANE_GAP
+
+
+def _draw_ticks(draw: ImageDraw.ImageDraw, axis: TimeAxis, upper: int, lower: int) -> None:
+    """Draw a line down the picture for each tick, and its time at both ends."""
+    right = -1.0
+    for time in axis.ticks():
+        x = axis.x(time)
+        draw.line((x, upper + TEXT_HEIGHT // 2, x, lower - TEXT_HEIGHT // 2), fill=GRID)
+        text = tick_text(time)
+        left = min(x - text_width(text) / 2, WIDTH - MARGIN - text_width(text))
+        if left > right:
+            draw_text(draw, (left, upper), text)
+            draw_text(draw, (left, lower), text)
+            right = left + text_width(text) + GAP
+
+
+def _draw_lane(
+    image: Image.Image,
+    lane: Lane,
+    name: str,
+    colour: Colour,
+    axis: TimeAxis,
+    top: int,
+    pictures: Mapping[float, Image.Image],
+) -> None:
+    draw = ImageDraw.Draw(image)
+    bar = top + CURVE_HEIGHT
+    room = GUTTER_WIDTH - GAP
+    draw_text(draw, (MARGIN, top + CURVE_HEIGHT // 2), shortened(name, room))
+    draw_text(draw, (MARGIN, bar + BAR_HEIGHT // 2), _count(lane))
+    right = axis.left + axis.width - 1
+    draw.rectangle((axis.left, bar, right, bar + BAR_HEIGHT - 1), fill=TRACK)
+    if len(lane.times):
+        scores = axis.columns(lane.times, lane.scores).clip(0, 1)
+        heights = np.rint(scores * (CURVE_HEIGHT - 1))
+        for i, height in enumerate(heights.astype(int).tolist()):
+            x = axis.left + i
+            draw.line((x, bar - 1 - height, x, bar - 1), fill=_mixed(colour, FAINT))
+    # The best last, so that it lies on top where they overlap.
+    for segment in sorted(lane.segments, key=lambda segment: float(segment["score"])):
+        _draw_bar(draw, segment, colour, axis, bar)
+    if lane.peaks and pictures:
+        _draw_pictures(image, lane.peaks, axis, bar + BAR_HEIGHT, pictures)
+
+
+def _count(lane: Lane) -> str:
+    if not lane.segments:
+        return f"at most {lane.scores.max(initial=0):.2f}"
+    return "1 segment" if len(lane.segments) == 1 else f"{len(lane.segments)} segments"
+
+
+def _draw_bar(
+    draw: ImageDraw.ImageDraw, segment: Mapping[str, Any], colour: Colour, axis: TimeAxis, top: int
+) -> None:
+    score = float(segment["score"])
+    left, right = axis.x(float(segment["start_s"])), axis.x(float(segment["end_s"]))
+    right = max(right, left + LEAST_BAR_WIDTH)
+    fill = _mixed(colour, FAINT + (1 - FAINT) * score)
+    # An edge in the colour of the background parts bars that touch.
+    draw.rectangle((left, top, right - 2, top + BAR_HEIGHT - 1), fill=fill)
+    draw.line((right - 1, top, right - 1, top + BAR_HEIGHT - 1), fill=BACKGROUND)
+    text = f"{score:.2f}"
+    if text_width(text) + GAP <= right - left:
+        draw_text(draw, ((left + right - text_width(text)) / 2, top + BAR_HEIGHT // 2), text)
+
+
+def _draw_pictures(
+    image: Image.Image,
+    peaks: Sequence[tuple[float, float]],
+    axis: TimeAxis,
+    top: int,
+    pictures: Mapping[float, Image.Image],
+) -> None:
+    """Draw the pictures of a lane in the order of time, each with a line to its peak."""
+    draw = ImageDraw.Draw(image)
+    texts = [f"{clock_text(time)[:-2]}  {score:.2f}" for time, score in peaks]
+    widest = max(
+        *(pictures[time].width for time, _ in peaks), *(ceil(text_width(text)) for text in texts)
+    )
+    wanted = [axis.x(time) - widest / 2 for time, _ in peaks]
+    edges = spread(wanted, widest + GAP, axis.left, WIDTH - MARGIN + GAP)
+    height = max(pictures[time].height for time, _ in peaks)
+    for (time, _), text, edge in zip(peaks, texts, edges, strict=True):
+        picture = pictures[time]
+        middle = edge + widest / 2
+        draw.line((axis.x(time), top, middle, top + LEADER_HEIGHT), fill=LEADER)
+        image.paste(picture, (round(middle - picture.width / 2), top + LEADER_HEIGHT))
+        below = top + LEADER_HEIGHT + height + TEXT_HEIGHT // 2
+        draw_text(draw, (middle - text_width(text) / 2, below), text)
+
+
+def _mixed(colour: Colour, share: float) -> Colour:
+    """Return a colour over the background."""
+    pairs = zip(colour, BACKGROUND, strict=True)
+    red, green, blue = (round(share * c + (1 - share) * b) for c, b in pairs)
+    return red, green, blue
+
+
+@lru_cache(maxsize=1)
+def _drawn() -> set[int]:
+    return {code for characters in font_files().values() for code in characters}

@@ -1,0 +1,53 @@
+"""What a network says of samples that it did not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vmm_cli.encoders.streams import Encoded
+from vmm_cli.training.learn import Learnt, found, probabilities
+from vmm_cli.training.samples import DataSet, Sample
+from vmm_cli.training.scoring import Judged, actions_judged, labels_judged
+
+
+def judge(
+    learnt: Learnt, data: DataSet, encoded: Sequence[Encoded], split: str, device: torch.device
+) -> Judged:
+    """Judge the samples of a split, at least one; `encoded`: of all samples of the data set."""
+    chosen = [i for i, sample in enumerate(data.samples) if sample.split == split]
+    shown = [encoded[i] for i in chosen]
+    said: Sequence[Any]
+    if data.timed:
+        said = [found(learnt, one, data.labels) for one in shown]
+    else:
+        said = list(probabilities(learnt, shown, multi_label=data.multi_label, device=device))
+    seconds = [sum(float(w.window.end - w.window.start) for w in one.windows) for one in shown]
+    return _scored(data, [data.samples[i] for i in chosen], said, seconds)
+
+
+def together(parts: Sequence[Judged], data: DataSet) -> Judged:
+    """Judge what all folds' networks say of the samples that each did not see."""
+    return _scored(
+        data,
+        [sample for part in parts for sample in part.samples],
+        [one for part in parts for one in part.said],
+        [one for part in parts for one in part.seconds],
+    )
+
+
+def _scored(
+    data: DataSet, samples: Sequence[Sample], said: Sequence[Any], seconds: Sequence[float]
+) -> Judged:
+    if data.timed:
+        return actions_judged(data.labels, samples, said, seconds, has_groups=data.has_groups)
+    return labels_judged(
+        data.labels,
+        samples,
+        said,
+        seconds,
+        multi_label=data.multi_label,
+        has_groups=data.has_groups,
+    )
