@@ -131,21 +131,21 @@ CARD = """\
 `falling`, `walking`, `standing`, `sitting` and `other` (eating, drinking, reading, exercising) with
 begin and end.
 
-**Not for** watching over anybody. It saw {n} clips of three people in their rooms, a few minutes
-in all; it misses falls and finds falls where there are none. Nothing may hang on it.
+**Not for** watching over anybody. It saw {n} clips of three people in two rooms, two minutes in
+all; it misses falls and finds falls where there are none. Nothing may hang on it.
 
 ## What it is
 
 The recipe `segments`: EfficientNet-Lite0 features (of the bundle `imagenet`, unchanged) and how
-much moves where, four times a second; a network over seven scales of time, trained here.
-`recipe.yaml` says it all.
+much moves where, twice a second; a network over six scales of time, trained here. `recipe.yaml`
+says it all.
 
 ## What it was trained on
 
 {n} clips of 3 to 12 s of the data set GMDCSA24 (E. Alam et al., 2024; Zenodo 12921216,
 github.com/ekramalam/GMDCSA24-A-Dataset-for-Human-Fall-Detection-in-Videos), re-encoded to 480
-lines, with timed actions: {counts}. Falling backwards, forwards and sideways is one label here.
-Actions may overlap.
+lines. Their timed actions, which may overlap: {counts}.
+Falling backwards, forwards and sideways is one label here.
 
 ## How good it is
 
@@ -158,9 +158,9 @@ false alarm. On your own cameras measure it with `vmm evaluate falls ANNOTATIONS
 
 ## Limits
 
-Every clip shows one person, from a fixed camera at about the height of a table, in a lit room, and
-most show an action from the first second to the last: long recordings in which little happens are
-of another kind. In half the clips somebody falls, which is not so in life. The people act.
+Every clip shows one person, from a fixed camera across a lit room, and most show an action from the
+first second to the last: long recordings in which little happens are of another kind. In more than
+half of the clips somebody falls, which is not so in life. The people act.
 
 ## Licence and notices
 

@@ -59,6 +59,23 @@ class Examples:
         grid = torch.from_numpy(np.arange(steps.max()) < steps[:, None]).to(device)
         return values, masks, grid
 
+    def pieces(self, chosen: Sequence[tuple[int, int, int]]) -> Examples:
+        """Return parts of windows, each as one: (window, first step, last step)."""
+        # Tokens are of the whole window: a part of it has all of them.
+        whole = {stream for stream, parts in self.values.items() if parts[0].dtype == np.int64}
+
+        def cut(stream: str, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+            return [parts[row] if stream in whole else parts[row][a:b] for row, a, b in chosen]
+
+        rows = [row for row, _, _ in chosen]
+        return Examples(
+            {stream: cut(stream, parts) for stream, parts in self.values.items()},
+            {stream: cut(stream, parts) for stream, parts in self.masks.items()},
+            np.array([b - a for _, a, b in chosen]),
+            self.sample[rows],
+            self.weight[rows],
+        )
+
 
 def examples(
     encoded: Sequence[Encoded],

@@ -45,7 +45,7 @@ def test_a_model_is_fetched_shown_and_used(
     assert shown["source"]["file"] == weights.name
     assert len(shown["source"]["sha256"]) == 64
     listed = json.loads(run_vmm("models", "list").stdout)
-    assert [model["name"] for model in listed] == ["fights", "imagenet", NAME]
+    assert [model["name"] for model in listed] == ["falls", "fights", "imagenet", NAME]
 
     # Put where an administrator would, for everybody.
     shutil.move(folder.parents[1], tmp_path / "shared")

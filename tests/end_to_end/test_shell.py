@@ -18,7 +18,17 @@ import vmm_cli
 from vmm_cli.cli.app import run
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ("extract-frames", "classify", "info", "models", "doctor", "cache")
+COMMANDS = (
+    "extract-frames",
+    "classify",
+    "detect-actions",
+    "train",
+    "evaluate",
+    "info",
+    "models",
+    "doctor",
+    "cache",
+)
 
 
 def test_version(run_vmm: Vmm) -> None:

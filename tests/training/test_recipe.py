@@ -218,7 +218,8 @@ optimisation: {epoch: 5, batch: 0, class_weights: 1, learning_rate: .nan}
         "streams: 'smell' is none of image, motion, audio, text",
         "streams.audio.front_end: 'identity' cannot take what the encoder 'log-mel' gives; cnn can",
         "streams.text.front_end: 'ltsm' is none of lstm; did you mean 'lstm'?",
-        "temporal: 'lstmm' is none of mean, lstm, gru, transformer, tcn, none; did you mean 'lstm'?",
+        "temporal: 'lstmm' is none of mean, lstm, gru, transformer, tcn, none",
+        "did you mean 'lstm'?",
         "fusion: ['concat'] is none of concat, weighted",
         "rate_hz: 'fast' is not a number from 0.01 to 60",
         "layers: 1.5 is not a whole number from 1 to 16",
@@ -295,6 +296,78 @@ def test_a_value_that_is_no_yaml_is_told() -> None:
     assert "the value is not readable as YAML" in mistakes("frames", "fusion=[")
 
 
+# --- heads that say when ------------------------------------------------------------------------
+
+
+def test_what_a_recipe_is_for_follows_from_its_head(tmp_path: Path) -> None:
+    assert load_recipe("default").task == "classes"
+    for name in ("segments", "steps"):
+        shipped = load_recipe(name)
+        assert (shipped.head, shipped.task) == (name, "segments")
+        assert shipped.streams["motion"].encoder == "motion-energy"
+        assert shipped.optimisation.patience == 0
+    plain = load_recipe(written(tmp_path, "head: segments\nstreams: [image]\nlevels: 3\n"))
+    assert (plain.temporal, plain.levels, plain.task) == ("none", 3, "segments")
+    classes = load_recipe(written(tmp_path, "streams: [image]"))
+    assert (classes.temporal, classes.head) == ("mean", "classes")
+
+
+def test_motion_is_energy_where_there_are_no_windows(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, "head: steps\nstreams: [motion]\ntemporal: tcn\n"))
+    assert recipe.streams["motion"] == StreamRecipe("motion-energy", "identity")
+    # A model for classes can have it too.
+    text = "streams: {motion: {encoder: motion-energy}}"
+    assert load_recipe(written(tmp_path, text)).streams["motion"].encoder == "motion-energy"
+
+
+@pytest.mark.parametrize("head", ["segments", "steps"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("temporal: lstm", "temporal: 'lstm' is none of none, tcn"),
+        ("temporal: mean", "temporal: 'mean' is none of none, tcn"),
+        ("temporal: transformer", "temporal: 'transformer' is none of none, tcn"),
+        (
+            "streams: {motion: {encoder: motion-crop}}",
+            "streams.motion.encoder: 'motion-crop' is none of motion-energy",
+        ),
+        ("streams: {motion: {encoder: motion-crops}}", "'motion-crops' is none of motion-energy"),
+        ("streams: {image: {train_last: 1}}", "streams.image.train_last: not with the head"),
+        ("optimisation: {mixup: 0.2}", "optimisation.mixup: the head"),
+        ("optimisation: {label_smoothing: 0.1}", "optimisation.label_smoothing: the head"),
+        ("levels: 0", "levels: 0 is not a whole number from 1 to 12"),
+        ("levels: 13", "levels: 13 is not a whole number from 1 to 12"),
+        ("levels: 2.5", "levels: 2.5 is not a whole number from 1 to 12"),
+    ],
+)
+def test_what_a_head_that_says_when_cannot_have(
+    tmp_path: Path, head: str, text: str, said: str
+) -> None:
+    streams = "" if text.startswith("streams") else "streams: [image]\n"
+    refused = mistakes(written(tmp_path, f"head: {head}\n{streams}{text}\n"))
+    assert said in refused
+    assert "mistakes" not in refused, "and nothing else is wrong"
+
+
+def test_all_that_a_head_cannot_have_is_told_at_once() -> None:
+    said = mistakes(
+        "segments",
+        "temporal=gru",
+        "streams.image.train_last=2",
+        "streams.motion.encoder=motion-crop",
+        "optimisation.mixup=0.1",
+        "optimisation.label_smoothing=0.1",
+    )
+    assert "5 mistakes: (1)" in said
+    for part in ("'gru' is none of", "train_last: not with", "'motion-crop' is none of", "mixup"):
+        assert part in said, part
+
+
+def test_a_head_that_is_not_there_is_told() -> None:
+    said = mistakes("segments", "head=segment")
+    assert "head: 'segment' is none of classes, steps, segments; did you mean 'segments'?" in said
+
+
 # --- writing ------------------------------------------------------------------------------------
 
 
@@ -343,8 +416,24 @@ RECIPES = st.builds(
 )
 
 
+def with_head(recipe: Recipe, head: str) -> Recipe:
+    """Return the recipe with another head, without what that one cannot have."""
+    streams = {
+        name: StreamRecipe("motion-energy", "identity")
+        if name == "motion"
+        else replace(stream, options=dict.fromkeys(stream.options, 0))
+        for name, stream in recipe.streams.items()
+    }
+    learnt = replace(recipe.optimisation, mixup=0.0, label_smoothing=0.0)
+    changed = replace(recipe, head=head, streams=streams, optimisation=learnt)
+    return replace(changed, temporal="tcn" if recipe.temporal == "tcn" else "none")
+
+
+HEADED = st.one_of(RECIPES, st.builds(with_head, RECIPES, st.sampled_from(["steps", "segments"])))
+
+
 @settings(max_examples=60)
-@given(RECIPES)
+@given(HEADED)
 def test_what_is_written_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, recipe: Recipe
 ) -> None:

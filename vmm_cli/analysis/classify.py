@@ -205,7 +205,8 @@ def classify_request(
         ModelError: the model does not classify.
     """
     if bundle.task != "classes":
-        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes")
+        hint = "; `vmm detect-actions` runs it" if bundle.task == "segments" else ""
+        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes{hint}")
     if bundle.network.get("pool") != "mean-probability" or not bundle.labels:
         raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
     if every_s is not None and frames is not None:

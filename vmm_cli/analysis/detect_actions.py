@@ -244,7 +244,9 @@ class _Said:
 def _from_steps(request: DetectRequest, parts: Sequence[detect_steps.StepsSeen]) -> _Said:
     streams = frozenset().union(*(part.streams for part in parts))
     classify_windows.require_streams(request.bundle, streams)
-    found = detect_steps.found(_steps(request), parts)
+    # Never all of them: suppression goes through each pair of those that it is given.
+    least = max(request.min_score, detect_steps.LEAST_SCORE)
+    found = detect_steps.found(_steps(request), parts, least)
     return _Said(found.detections, streams, found.times_s, request.bundle.labels, found.curves)
 
 

@@ -86,8 +86,8 @@ class Found:
     """What happens in a video, and how each label's score runs over time.
 
     Attributes:
-        detections: of any score from `LEAST_SCORE` on.
-        times_s: float64 [T]; curves: float32 [T, C].
+        detections: of any score from the wanted one on, in no order.
+        times_s: float64 [T]; curves: float64 [T, C].
     """
 
     detections: list[Detection]
@@ -153,8 +153,8 @@ def run(
     return StepsSeen(np.concatenate(fused), np.concatenate(masks), frozenset(streams), float(end_s))
 
 
-def found(request: StepsRequest, parts: Sequence[StepsSeen]) -> Found:
-    """Return what happens in a video, from all its parts.
+def found(request: StepsRequest, parts: Sequence[StepsSeen], least: float = LEAST_SCORE) -> Found:
+    """Return what happens in a video, from all its parts: actions of a score from `least` on.
 
     Raises:
         ModelError: as `run`.
@@ -171,6 +171,7 @@ def found(request: StepsRequest, parts: Sequence[StepsSeen]) -> Found:
         rate_hz=model.plan.rate_hz,
         start_s=float(request.start),
         until_s=until_s,
+        least=least,
     )
 
 
@@ -183,6 +184,7 @@ def of_fused(
     rate_hz: Fraction,
     start_s: float,
     until_s: float,
+    least: float = LEAST_SCORE,
 ) -> Found:
     """Return what happens, from what the network's head is given: float32 [T, H], bool [T]."""
     from vmm_cli.judge import said_of_steps
@@ -192,9 +194,9 @@ def of_fused(
     step_s = float(1 / rate_hz)
     if isinstance(network.head, Pyramid):
         spans = start_s + said.spans.astype(np.float64) * step_s
-        detections = of_places(said.chances, spans.clip(start_s, until_s), labels, LEAST_SCORE)
+        detections = of_places(said.chances, spans.clip(start_s, until_s), labels, least)
     else:
-        detections = of_steps(said.step_chances, start_s, step_s, labels, LEAST_SCORE)
+        detections = of_steps(said.step_chances, start_s, step_s, labels, least)
     curves = moving_mean(said.step_chances, steps_to_smooth(step_s))
     times = start_s + np.arange(len(fused)) * step_s
     return Found(list(_ended(detections, until_s)), times, curves)

@@ -73,6 +73,17 @@ def evaluate(
     bundle = bundles.load(model)
     read = read_annotations if bundle.task == "segments" else read_dataset
     dataset = read(data, group=group)
+    workers = jobs or default_workers(WORKER_MEMORY_BYTES)
+    with console.progress() as bar:
+        if dataset.timed:  # actions are held against the files' ends, as before a training
+            from vmm_cli.training.inspection import inspect
+
+            dataset = inspect(
+                dataset,
+                jobs=workers,
+                max_pixels=max_pixels,
+                on_progress=lambda done, total: bar.update(done, total, "looking"),
+            ).dataset
     for problem in dataset.problems:
         console.warning(str(problem))
     from vmm_cli.training import evaluation
@@ -82,7 +93,7 @@ def evaluate(
             bundle,
             dataset,
             split=split,
-            jobs=jobs or default_workers(WORKER_MEMORY_BYTES),
+            jobs=workers,
             use_store=not no_store,
             max_pixels=max_pixels,
             on_progress=lambda done, total: bar.update(done, total, "judging"),

@@ -193,7 +193,8 @@ def train(
             on_progress=lambda done, total: bar.update(done, total, "looking"),
         )
     if check or output is None:
-        return _tell(inspection, format, seed, folds is not None)
+        stops_early = chosen.optimisation.patience > 0
+        return _tell(inspection, format, seed, folds is not None, stops_early)
     _say_problems(inspection)
     with _processes(device) as torch_device, console.progress() as bar:
         from vmm_cli.training.run import TrainRequest
@@ -271,7 +272,9 @@ def model_name(folder: Path) -> str:
     return name
 
 
-def _tell(inspection: Inspection, format: str | None, seed: int, folds: bool) -> int:
+def _tell(
+    inspection: Inspection, format: str | None, seed: int, folds: bool, stops_early: bool
+) -> int:
     """Print what a data set holds."""
     from vmm_cli.training.summary import summary
 
@@ -280,7 +283,7 @@ def _tell(inspection: Inspection, format: str | None, seed: int, folds: bool) ->
         from vmm_cli.output.json_document import write_document
 
         write_document(console.stdout(data=True), said)
-        _say_whether_trainable(inspection, seed, folds)
+        _say_whether_trainable(inspection, seed, folds, stops_early)
         return 0
     from vmm_cli.output.table import Column, Row, print_table
 
@@ -293,7 +296,7 @@ def _tell(inspection: Inspection, format: str | None, seed: int, folds: bool) ->
     print_table(console.stdout(data=False), (Column("what"), Column("value")), facts)
     for problem in inspection.dataset.problems:
         console.warning(str(problem))
-    _say_whether_trainable(inspection, seed, folds)
+    _say_whether_trainable(inspection, seed, folds, stops_early)
     return 0
 
 
@@ -367,14 +370,16 @@ def _pair(pair: Mapping[str, Any]) -> str:
     return f"{' and '.join(pair['labels'])}: {pair['n']} ({pair['shared_s']:.1f} s)"
 
 
-def _say_whether_trainable(inspection: Inspection, seed: int, folds: bool) -> None:
+def _say_whether_trainable(
+    inspection: Inspection, seed: int, folds: bool, stops_early: bool
+) -> None:
     """Warn of what `vmm train` would refuse."""
     from vmm_cli.training.splits import check_divisible, without_test
 
     contents = inspection.contents
     try:
         data = without_test(inspection.dataset, contents)
-        check_divisible(data, seed=seed, folds=folds, contents=contents)
+        check_divisible(data, seed=seed, folds=folds, contents=contents, stops_early=stops_early)
     except errors.DataError as error:
         console.warning(str(error))
 

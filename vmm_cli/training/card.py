@@ -42,7 +42,7 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
         "## What it was trained on",
         "\n".join(f"- {label}: {counts[label]} {unit}" for label in data.labels),
         "## How good it is",
-        _accuracy(metrics),
+        _accuracy(metrics, stops_early=recipe.optimisation.patience > 0),
         "## Limits",
         f"It knows nothing but these labels and {gives}. On recordings of "
         "another kind than those it was trained on it will do worse than the figures above say: "
@@ -55,7 +55,7 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
     return "\n\n".join(parts) + "\n"
 
 
-def _accuracy(metrics: Mapping[str, Any]) -> str:
+def _accuracy(metrics: Mapping[str, Any], *, stops_early: bool) -> str:
     if "folds" in metrics:
         folds = metrics["folds"]
         said = f"Over {len(folds['names'])} folds ({folds['split']}): {_line(folds['test'])}"
@@ -66,10 +66,11 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
             f"On the {counts['test']} samples of fold {metrics['fold']}, which were left out: "
             f"{_line(metrics['test'])}"
         )
-    said = (
-        f"On {counts['val']} samples that were held out ({metrics['split']}; when to stop was "
-        f"chosen on the same samples, so this is a little too good): {_line(metrics['validation'])}"
-    )
+    how = metrics["split"]
+    if stops_early:
+        how += "; when to stop was chosen on the same samples, so this is a little too good"
+    line = _line(metrics["validation"])
+    said = f"On {counts['val']} samples that were held out ({how}): {line}"
     return said + _seeds(metrics)
 
 

@@ -31,6 +31,7 @@ from vmm_cli.training.timed import timed_examples, timed_objective
 
 # Statistics of the features are taken from so many windows; more change them by less than noise.
 STATISTICS_WINDOWS = 256
+STATISTICS_STEPS = 8192  # of them in all; whole long videos would not fit
 # A checkpoint costs a write to disk, which an epoch of some milliseconds should not wait for.
 CHECKPOINT_EACH_S = 2.0
 
@@ -213,8 +214,15 @@ def _network(recipe: Recipe, about: Mapping[str, Any]) -> FusionNetwork | Networ
 
 def _fit_statistics(network: FusionNetwork | NetworkWithTail, train: Examples, seed: int) -> None:
     """Tell the front ends the mean and the spread of what they will see."""
-    rows = np.random.default_rng(seed).permutation(len(train))[:STATISTICS_WINDOWS]
-    values, masks, _ = train.batch(np.sort(rows), torch.device("cpu"))
+    draw = np.random.default_rng(seed)
+    rows = np.sort(draw.permutation(len(train))[:STATISTICS_WINDOWS])
+    most = max(1, STATISTICS_STEPS // len(rows))
+    pieces = []
+    for row in rows.tolist():
+        steps = int(train.steps[row])
+        begin = int(draw.integers(0, max(0, steps - most) + 1))
+        pieces.append((row, begin, min(steps, begin + most)))
+    values, masks, _ = train.pieces(pieces).batch(range(len(pieces)), torch.device("cpu"))
     network.fit_statistics(values, masks)
 
 

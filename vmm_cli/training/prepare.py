@@ -74,7 +74,8 @@ def prepare(
     """
     contents = inspection.contents
     data = without_test(inspection.dataset, contents)
-    check_divisible(data, seed=seed, folds=folds, contents=contents)
+    stops_early = recipe.optimisation.patience > 0
+    check_divisible(data, seed=seed, folds=folds, contents=contents, stops_early=stops_early)
     plan = plan_for(recipe)
     several = torch.distributed.is_initialized()
     if several and rank()[0] > 0:
@@ -109,7 +110,7 @@ def prepare(
     for stream in (stream for stream, count in streams.items() if not count):
         on_warning(f"no sample has {stream}: the model learns nothing from it")
     data = with_samples(data, samples)
-    check_divisible(data, seed=seed, folds=folds, contents=contents)
+    check_divisible(data, seed=seed, folds=folds, contents=contents, stops_early=stops_early)
     return Prepared(data, encoded, contents, plan, streams)
 
 

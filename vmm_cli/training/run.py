@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 import time
 from collections import Counter
@@ -254,15 +255,17 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Judged]:
     request, data, contents = work.request, work.data, work.prepared.contents
     seeds = range(request.seed, request.seed + request.seeds)
     # Divided before anything is trained: where one fold cannot be left out none is.
-    divided = [without_folds(data, seed=seed, contents=contents) for seed in seeds]
+    stops_early = work.recipe.optimisation.patience > 0
+    divided = [
+        without_folds(data, seed=seed, contents=contents, stops_early=stops_early) for seed in seeds
+    ]
     names = list(divided[0])
     by_seed: list[list[Judged]] = [[] for _ in seeds]
     best_epochs = []
-    stops_early = work.recipe.optimisation.patience > 0
     for name in names:
         for i, seed in enumerate(seeds):
             # What is left out is "test" here; when to stop is seen on a part of the others.
-            fold = work.on(divided[i][name] if stops_early else _without_val(divided[i][name]))
+            fold = work.on(divided[i][name])
             learnt = _learn(fold, seed, f"fold {name}" + (f" seed {seed}" if i else ""))
             judged = _judged(fold, learnt, "test")
             by_seed[i].append(judged)
@@ -286,19 +289,14 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Judged]:
     result: dict[str, Any] = {
         "names": names,
         "split": f"each fold left out in turn; {how}",
-        first: [each[first] for each in numbers],
+        # A fold may have no action that could be found; JSON has no NaN.
+        first: [None if math.isnan(each[first]) else each[first] for each in numbers],
         "best_epochs": best_epochs,
         "test": whole[0].metrics,
     }
     if request.seeds > 1:
         result["seeds"] = spread([judged.metrics for judged in whole], request.seed)
     return result, max(1, round(statistics.median(best_epochs))), whole[0]
-
-
-def _without_val(data: DataSet) -> DataSet:
-    """Return the data set with what would say when to stop as training data."""
-    moved = (replace(s, split="train") if s.split == "val" else s for s in data.samples)
-    return with_samples(data, moved)
 
 
 def _counts(data: DataSet) -> dict[str, int]:

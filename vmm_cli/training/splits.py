@@ -79,21 +79,27 @@ def without_test(dataset: DataSet, contents: Mapping[Path, str]) -> DataSet:
 
 
 def check_divisible(
-    dataset: DataSet, *, seed: int, folds: bool, contents: Mapping[Path, str]
+    dataset: DataSet,
+    *,
+    seed: int,
+    folds: bool,
+    contents: Mapping[Path, str],
+    stops_early: bool = True,
 ) -> None:
     """Raise DataError where a data set cannot be divided and trained on; `folds`: by its folds."""
     if folds:
-        without_folds(dataset, seed=seed, contents=contents)
+        without_folds(dataset, seed=seed, contents=contents, stops_early=stops_early)
     else:
         check_for_training(with_validation(dataset, seed=seed, contents=contents))
 
 
 def without_folds(
-    dataset: DataSet, *, seed: int, contents: Mapping[Path, str]
+    dataset: DataSet, *, seed: int, contents: Mapping[Path, str], stops_early: bool = True
 ) -> dict[str, DataSet]:
     """Return, for each fold, the data set with that fold as `test` and a part of the rest as `val`.
 
-    The splits that rows have already count for nothing. A row of another fold that shares a file or
+    Unless a training `stops_early` nothing has to say when: then all of the rest is `train`. The
+    splits that rows have already count for nothing. A row of another fold that shares a file or
     content with the fold is left without a split: it must be neither learnt from nor judged.
 
     Raises:
@@ -105,8 +111,11 @@ def without_folds(
     for name in sorted({sample.fold or "" for sample in dataset.samples}):
         marked = (replace(s, split="test" if s.fold == name else None) for s in dataset.samples)
         found = with_validation(with_samples(dataset, marked), seed=seed, contents=contents)
+        if not stops_early:
+            moved = (replace(s, split="train") if s.split == "val" else s for s in found.samples)
+            found = with_samples(found, moved)
         try:
-            check_for_training(found)
+            check_for_training(found, validated=stops_early)
         except DataError as error:
             raise DataError(f"without fold {name!r}: {error}") from error
         apart = (
@@ -137,8 +146,10 @@ def _check_folds(dataset: DataSet) -> None:
         )
 
 
-def check_for_training(dataset: DataSet) -> None:
+def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
     """Check that a data set whose samples all have a split can be trained on.
+
+    `validated`: whether it needs samples for validation.
 
     Raises:
         DataError: it has one label only (none, where actions have times: what is between them is
@@ -155,14 +166,18 @@ def check_for_training(dataset: DataSet) -> None:
     counts = Counter(sample.split for sample in dataset.samples)
     if not counts["train"]:
         reasons.append("no sample is in train")
-    if not counts["val"]:
+    if validated and not counts["val"]:
         kind = "group" if dataset.has_groups else "file"
         reasons.append(
             "no sample is left for validation: every "
             f"{kind} is in test or the last one in train with some label; add samples, or give "
             "rows the split 'val'"
         )
-    elif dataset.labels and not any(s.labels for s in dataset.samples if s.split == "val"):
+    elif (
+        validated
+        and dataset.labels
+        and not any(s.labels for s in dataset.samples if s.split == "val")
+    ):
         reasons.append(
             "no sample for validation has an action; annotate more videos that have some"
         )

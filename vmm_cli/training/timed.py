@@ -60,9 +60,17 @@ def timed_examples(
     for sample in samples:
         known = [one for one in sample.segments or () if one.label in number]
         seconds = np.array([[one.start_s, one.end_s] for one in known]).reshape(-1, 2)
-        spans.append((seconds - sample.start_s) * rate_hz)
+        spans.append(_of_a_step((seconds - sample.start_s) * rate_hz))
         found.append(np.array([number[one.label] for one in known], np.int64))
     return TimedExamples(videos, spans, found, len(labels))
+
+
+def _of_a_step(spans: np.ndarray) -> np.ndarray:
+    """Widen what is shorter than a step, which could lie between two and never be seen: [N, 2]."""
+    middle = spans.mean(axis=1, keepdims=True)
+    half = np.maximum(spans[:, 1:] - spans[:, :1], 1) / 2
+    widened: np.ndarray = np.concatenate([middle - half, middle + half], axis=1)
+    return widened
 
 
 def timed_objective(
@@ -85,7 +93,7 @@ def timed_objective(
             steps = int(train.videos.steps[video])
             begin = int(draw.integers(0, max(0, steps - length) + 1))
             pieces.append((int(video), begin, min(steps, begin + length)))
-        values, masks, grid = _batch(train, pieces, device)
+        values, masks, grid = train.videos.pieces(pieces).batch(range(len(pieces)), device)
         drop_streams(masks, recipe.optimisation.stream_dropout, draw)
         mine = share(len(rows))
         if not len(rows[mine]):
@@ -117,7 +125,7 @@ def _held_out(
     with torch.inference_mode():
         for video, last in enumerate(steps.tolist()):
             piece = [(video, 0, last)]
-            values, masks, grid = _batch(data, piece, device)
+            values, masks, grid = data.videos.pieces(piece).batch([0], device)
             total += float(_loss(network(values, masks, grid), data, piece, grid, recipe, counts))
     return {"val_loss": total}
 
@@ -128,27 +136,6 @@ class _Counts:
 
     places: float
     steps: float
-
-
-def _batch(
-    data: TimedExamples, pieces: Sequence[tuple[int, int, int]], device: torch.device
-) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Return pieces (video, first step, last step) as `Examples.batch` does."""
-    videos = data.videos
-    # Tokens are of the whole video: a piece of it has all of them.
-    whole = {stream for stream, parts in videos.values.items() if parts[0].dtype == np.int64}
-
-    def cut(stream: str, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [parts[v] if stream in whole else parts[v][a:b] for v, a, b in pieces]
-
-    chosen = Examples(
-        {stream: cut(stream, parts) for stream, parts in videos.values.items()},
-        {stream: cut(stream, parts) for stream, parts in videos.masks.items()},
-        np.array([b - a for _, a, b in pieces]),
-        np.arange(len(pieces)),
-        np.ones(len(pieces), np.float32),
-    )
-    return chosen.batch(np.arange(len(pieces)), device)
 
 
 def _loss(
