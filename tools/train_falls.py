@@ -80,7 +80,7 @@ def main() -> None:
         shutil.copyfile(run / "recipe.yaml", arguments.out / "recipe.yaml")
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     notice = (folder / NOTICE).read_text().strip()
-    (arguments.out / "CARD.md").write_text(card(metrics, notice))
+    (arguments.out / "CARD.md").write_text(card(metrics, fields["network"], notice))
     print(f"{arguments.out}: {saved.weights_digest}")
 
 
@@ -102,7 +102,7 @@ def activitynet(data: DataSet) -> dict[str, Any]:
     }
 
 
-def card(metrics: dict[str, Any], notice: str) -> str:
+def card(metrics: dict[str, Any], network: dict[str, Any], notice: str) -> str:
     """Return the card as Markdown. `notice`: the data set's licence."""
     folds = metrics["folds"]
     test, seeds = folds["test"], folds["seeds"]
@@ -112,6 +112,8 @@ def card(metrics: dict[str, Any], notice: str) -> str:
     )
     return CARD.format(
         n=metrics["samples"]["train"],
+        rate_hz=network["rate_hz"],
+        levels=network["levels"],
         counts=counts,
         mean=seeds["mAP@0.3"]["mean"],
         sd=seeds["mAP@0.3"]["sd"],
@@ -137,8 +139,8 @@ all; it misses falls and finds falls where there are none. Nothing may hang on i
 ## What it is
 
 The recipe `segments`: EfficientNet-Lite0 features (of the bundle `imagenet`, unchanged) and how
-much moves where, twice a second; a network over six scales of time, trained here. `recipe.yaml`
-says it all.
+much moves where, {rate_hz:g} times a second; a network over {levels} scales of time, trained here.
+`recipe.yaml` says it all.
 
 ## What it was trained on
 

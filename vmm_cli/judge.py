@@ -155,9 +155,9 @@ class Said:
     """What a network says of a video of T steps.
 
     Attributes:
-        step_chances: float32 [T, C], each label's probability at each step.
+        step_chances: float32 [T, C], each label's probability at each step; 0 where no stream is.
         chances: float32 [P, C], at each place of a pyramid; P is 0 for another head.
-        spans: float32 [P, 2], begin and end of what happens there, in steps.
+        spans: float64 [P, 2], begin and end of what happens there, in steps.
     """
 
     step_chances: np.ndarray
@@ -187,11 +187,18 @@ def said_of_steps(network: FusionNetwork, x: np.ndarray, mask: np.ndarray) -> Sa
     if not isinstance(head, Pyramid):
         with torch.inference_mode():
             logits = head(torch.from_numpy(x)[None], torch.from_numpy(mask)[None])[0]
-        chances = logits.sigmoid().numpy()
-        return Said(chances, chances[:0], np.zeros((0, 2), np.float32))
+        chances = _where_there(logits.sigmoid().numpy(), mask)
+        return Said(chances, chances[:0], np.zeros((0, 2)))
     beside = -(-head.reach // head.coarsest) * head.coarsest
     parts = [_piece(head, x, mask, first, beside) for first in range(0, len(x), HEAD_STEPS)]
-    return Said(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    steps, chances, spans = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Said(_where_there(steps, mask), chances, spans)
+
+
+def _where_there(chances: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return probabilities, 0 at steps at which nothing is there to judge: [T, C], [T]."""
+    chances[~mask] = 0
+    return chances
 
 
 def _piece(
@@ -202,7 +209,7 @@ def _piece(
     with torch.inference_mode():
         shown, there = torch.from_numpy(x[begin:end])[None], torch.from_numpy(mask[begin:end])[None]
         said: Places = head(shown, there)
-    at = said.steps + begin
+    at = said.steps.double() + begin  # of hours, float32 would round to thousandths of a step
     mine = (at >= first) & (at < first + HEAD_STEPS) & said.mask[0]
     reaches = said.reaches[0][mine]
     spans = torch.stack([at[mine] - reaches[:, 0], at[mine] + reaches[:, 1]], dim=1)

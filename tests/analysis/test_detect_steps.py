@@ -22,7 +22,6 @@ from vmm_cli.analysis.detect_steps import (
     Part,
     StepsRequest,
     found,
-    is_for,
     plan,
     run,
 )
@@ -310,7 +309,6 @@ def test_a_network_that_sees_the_whole_is_refused(long: Path, tmp_path: Path) ->
 def test_a_model_of_another_kind_is_refused(make: Make) -> None:
     good = bundles.load(str(make()))
     detect_steps.check_model(good)
-    assert is_for(good) and not is_for(bundles.load("fights"))
     for head in ("classes", None):
         other = replace(good, network={**good.network, "head": head})
         with pytest.raises(ModelError, match="finds no segments"):

@@ -81,11 +81,16 @@ def test_places_of_no_length_and_of_low_scores_tell_nothing() -> None:
     assert of_places(np.zeros((0, 2)), np.zeros((0, 2)), AB, 0.1) == []
 
 
-def test_of_very_many_places_the_best_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmm_cli.analysis.segments.MOST_PLACES", 2)
-    spans = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
-    found = of_places(np.array([[0.5], [0.7], [0.6]]), spans, ("a",), 0.1)
-    assert [one.start_s for one in found] == [2, 4]
+def test_of_very_many_places_none_is_lost_to_others_far_away() -> None:
+    draw = np.random.default_rng(0)
+    begins = np.sort(draw.uniform(0, 4000, 20_000))
+    spans = np.stack([begins, begins + draw.uniform(1, 20, len(begins))], axis=1)
+    scores = draw.uniform(0.3, 0.9, (len(begins), 1))
+    first = spans[:, 1] < 1000
+    apart = spans[:, 0] > 1100  # what lies between could suppress a part of both
+    alone = of_places(scores[first], spans[first], ("a",), 0.3)
+    together = of_places(scores[first | apart], spans[first | apart], ("a",), 0.3)
+    assert [one for one in together if one.end_s < 1000] == alone and len(alone) > 100
 
 
 SPANS = st.lists(
@@ -131,7 +136,7 @@ def test_a_moving_mean_is_over_what_is_there() -> None:
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60), st.integers(0, 20))
 def test_a_moving_mean_stays_between_what_it_is_of(values: list[float], half: int) -> None:
-    curve = np.array(values, np.float32)[:, None]
+    curve = np.array(values, np.float32)[:, None].astype(np.float64)
     mean = moving_mean(curve, 2 * half + 1)
     assert mean.shape == curve.shape
     assert mean.min() >= curve.min() - 1e-9 and mean.max() <= curve.max() + 1e-9

@@ -121,7 +121,7 @@ def test_several_videos_have_a_file_each(
     assert (done.returncode, done.stdout) == (3, "")
     assert "broken.mp4" in done.stderr
     written = {str(p.relative_to(output)) for p in output.rglob("*") if p.is_file()}
-    assert written == {"a.srt", "inner/b.srt", "vmm.journal.jsonl"}
+    assert written == {"a.srt", "inner/b.srt", "vmm.journal.jsonl", "vmm.files.jsonl"}
     first = (output / "a.srt").read_text(encoding="utf-8")
     assert "moving" in first
 
@@ -129,6 +129,11 @@ def test_several_videos_have_a_file_each(
     again = run_vmm(*command, "-v")
     assert "2 done (2 of them by an earlier run), 1 failed" in again.stderr
     assert (output / "a.srt").read_text(encoding="utf-8") == first, "rendered from the journal"
+    (output / "inner" / "b.vtt").write_text("the user's own", encoding="utf-8")
+    refused = run_vmm(*command[:-1], "vtt")
+    assert refused.returncode == 2 and "no earlier run wrote it" in refused.stderr
+    assert (output / "inner" / "b.vtt").read_text(encoding="utf-8") == "the user's own"
+    (output / "inner" / "b.vtt").unlink()
     other = run_vmm(*command[:-1], "vtt", "-v")
     assert "2 done (2 of them by an earlier run), 1 failed" in other.stderr
     assert (output / "a.vtt").read_text(encoding="utf-8").startswith("WEBVTT\n")

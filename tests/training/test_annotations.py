@@ -314,11 +314,11 @@ def test_a_file_of_another_kind_says_which_are_read(tmp_path: Path) -> None:
         assert str(source) in message and wanted in message
     message = refusal(table(tmp_path, "path,label\na.mp4,x\n"))
     assert "has no columns 'start' and 'end'; found: path, label" in message
-    assert "--task classes" in message
+    assert "labels without times are for classes" in message
     assert "no sample can be used: annotations.csv:2: " in refusal(
         table(tmp_path, "path,start,end,label\na.mp4,2,1,x\n")
     )
-    with pytest.raises(DataError, match="say --task segments"):
+    with pytest.raises(DataError, match="annotated actions are for segments"):
         read_dataset(table(tmp_path, "{}", "a.json"))
 
 

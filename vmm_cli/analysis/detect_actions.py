@@ -276,7 +276,7 @@ def _from_pictures(
         until_s = min(until_s, float(request.end))
     labels = request.bundle.labels
     columns = [i for i, label in enumerate(labels) if label in (request.labels or labels)]
-    least = min(request.min_score, LEAST_DRAWN)
+    least = min(request.min_score, LEAST_DRAWN) if request.scores else request.min_score
     chosen, chances = classify.curves(_pictures(request), features, columns, least)
     ends = np.append(features.times[1:], max(until_s, np.nextafter(features.times[-1], np.inf)))
     # The first picture that is shown can have come before what was asked for.

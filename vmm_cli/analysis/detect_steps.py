@@ -95,11 +95,6 @@ class Found:
     curves: np.ndarray
 
 
-def is_for(bundle: Bundle) -> bool:
-    """Tell whether a bundle is of the kind that this module runs."""
-    return bundle.task == "segments" and bundle.network.get("kind") == "fusion"
-
-
 def check_model(bundle: Bundle) -> None:
     """Raise ModelError where a model cannot be run; needs no torch."""
     plan_of(bundle)
@@ -193,7 +188,7 @@ def of_fused(
     said = said_of_steps(network, fused, mask)
     step_s = float(1 / rate_hz)
     if isinstance(network.head, Pyramid):
-        spans = start_s + said.spans.astype(np.float64) * step_s
+        spans = start_s + said.spans * step_s
         detections = of_places(said.chances, spans.clip(start_s, until_s), labels, least)
     else:
         detections = of_steps(said.step_chances, start_s, step_s, labels, least)

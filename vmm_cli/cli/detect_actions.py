@@ -112,7 +112,7 @@ def detect_actions(
             metavar="S",
             show_default=False,
             parser=parse_length,
-            help="Join two of one label that are no further apart.",
+            help="Join two of one label that overlap or are no further apart; 0: none.",
         ),
     ] = 0.0,
     start: Start = None,

@@ -176,6 +176,11 @@ def _action_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"{numbers['false_alarms_per_hour']:.1f} false alarms an hour",
             )
             yield f"{label} ({numbers['n']})", ", ".join(parts)
+    groups = metrics.get("per_group") or {}
+    worst = sorted(groups.items(), key=lambda item: (item[1]["recall"] or 0.0, item[0]))
+    for name, numbers in worst[:GROUPS_SHOWN]:
+        said = f"recall {_shown(numbers['recall'])}, {numbers['false_alarms']} false alarms"
+        yield f"group {name} ({numbers['n']})", said
 
 
 def _shown(value: float | None) -> str:

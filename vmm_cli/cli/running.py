@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -13,7 +15,6 @@ from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import Work, execute
 from vmm_cli.batch.inputs import Discovery, discover, refuse_collisions, require_inputs
-from vmm_cli.batch.journal import Journal, journal_path
 from vmm_cli.cli import console
 from vmm_cli.output.atomic_file import atomic_file
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
+
+# Which files a run wrote into the folder that -o named, where each input has one of its own.
+WRITTEN_FILE = "vmm.files.jsonl"
 
 SUFFIX_FORMATS = {
     ".json": "json",
@@ -96,7 +100,7 @@ def run_batch(
     streams = to_stdout and place.format != "table"
     writer: RecordWriter | None = None
     if place.files is not None:
-        writer = _FilePerInput(known[place.format], place.files)
+        writer = _FilePerInput(known[place.format], place.files, place.folder)
     elif streams:
         writer = _to_stdout(known, place.format)
     run = _Results(writer)
@@ -229,39 +233,67 @@ def _files_in(folder: Path, format: str, discovery: Discovery) -> dict[str, Path
     ]
     refuse_collisions(renamed)
     files = {item.name: folder / item.output_name for item in renamed}
-    taken = [name for name, file in files.items() if os.path.lexists(file)]
-    recorded = _recorded(folder) if taken else ()
-    for name in taken:
-        if name not in recorded:
+    written = _written(folder)
+    for item in renamed:
+        if item.output_name not in written and os.path.lexists(folder / item.output_name):
             raise errors.UsageError(
-                f"{files[name]}: is there, and no earlier run wrote it; move it away, or choose "
-                "another -o"
+                f"{folder / item.output_name}: is there, and no earlier run wrote it; move it "
+                "away, or choose another -o"
             )
     return files
 
 
-def _recorded(folder: Path) -> Collection[str]:
-    """Return the inputs that an earlier run into `folder` has worked on."""
-    if not journal_path(folder).exists():
-        return ()
-    with Journal(folder) as journal:
-        return journal.names()
+def _written(folder: Path) -> set[str]:
+    """Return the files that earlier runs wrote into `folder`, as `_FilePerInput` noted them."""
+    try:
+        lines = (folder / WRITTEN_FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return set()
+    names = set()
+    for line in lines:
+        with suppress(ValueError):  # the last one of a run that was killed
+            names.add(str(json.loads(line)))
+    return names
+
+
+def _note(path: Path, name: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as notes:
+            notes.write(json.dumps(name) + "\n")
+    except OSError as error:
+        raise errors.OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 class _FilePerInput:
-    """Writes the record of each input that was done to that input's own file."""
+    """Writes the record of each input that was done to that input's own file.
 
-    def __init__(self, begin: Callable[[TextIO], RecordWriter], files: Mapping[str, Path]) -> None:
+    What is written into a folder is noted there, so that another run knows what it may replace.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[TextIO], RecordWriter],
+        files: Mapping[str, Path],
+        folder: Path | None,
+    ) -> None:
         self._begin = begin
         self._files = files
+        self._folder = folder
 
     def write(self, record: Record) -> None:
-        """Write one file, whole or not at all."""
-        if record["status"] == "ok":
-            file = self._files[record["input"]]
-            make_folder(file.parent)
-            with atomic_file(file) as stream:
-                _write_all(self._begin(stream), [record])
+        """Write one file, whole or not at all; of a failed input none is left."""
+        file = self._files.get(record["input"])
+        if file is None:  # a name that leads nowhere
+            return
+        if record["status"] != "ok":
+            if record["status"] == "failed":
+                file.unlink(missing_ok=True)
+            return
+        make_folder(file.parent)
+        if self._folder is not None:
+            _note(self._folder / WRITTEN_FILE, file.relative_to(self._folder).as_posix())
+        with atomic_file(file) as stream:
+            _write_all(self._begin(stream), [record])
 
     def close(self) -> None:
         """Do nothing: every file is whole already."""

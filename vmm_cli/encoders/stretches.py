@@ -17,7 +17,7 @@ from vmm_cli.encoders.grid import Window, grid_times
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.encoders.streams import WindowFeatures, are_stored
 
-# Two minutes at four steps a second; the features of a step are 6 KB, those of a stretch 3 MB.
+# Four minutes at two steps a second; the features of a step are 6 KB, those of a stretch 3 MB.
 STRETCH_STEPS = 480
 
 

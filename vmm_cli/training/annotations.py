@@ -251,7 +251,9 @@ def _table(source: Path) -> Table:
     try:
         require_columns(source, table, COLUMNS)
     except DataError as error:
-        raise DataError(f"{error}; labels without times are learnt with --task classes") from None
+        raise DataError(
+            f"{error}; labels without times are for classes, and not for segments"
+        ) from None
     return table
 
 

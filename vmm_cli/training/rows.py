@@ -50,10 +50,11 @@ def read_rows(path: Path) -> Table:
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        timed = "; for annotated actions say --task segments" if path.suffix == ".json" else ""
+        timed = "; annotated actions are for segments, and not for classes"
         raise DataError(
             f"{path}: is neither a folder nor a manifest; vmm reads {', '.join(READERS)} "
-            f"with the columns {', '.join((*REQUIRED, *OPTIONAL))}{timed}"
+            f"with the columns {', '.join((*REQUIRED, *OPTIONAL))}"
+            + (timed if path.suffix == ".json" else "")
         )
     text = read_text(path)
     if not text.strip():
