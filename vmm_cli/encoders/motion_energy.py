@@ -7,12 +7,13 @@ looks at very small pictures. After the motion-energy images of Bobick and Davis
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import ROUNDING_S, Window, grid_times
-from vmm_cli.encoders.motion import GREY_HZ, grey
+from vmm_cli.encoders.motion import grey
 from vmm_cli.media.sampling import Sampling, every
 
 ENERGY_VERSION = "1"  # part of what kept features are named by: changes when a value changes
@@ -20,17 +21,24 @@ ENERGY_VERSION = "1"  # part of what kept features are named by: changes when a 
 # Whatever its shape a picture is brought to these pixels, and they are averaged over 4 x 4.
 WIDTH, HEIGHT, CELL = 64, 48, 4
 CELLS = (HEIGHT // CELL) * (WIDTH // CELL)
-_STEP_S = 1 / Fraction(GREY_HZ)
+# Between pictures, at most; as good as 0.08 s, and half of the decoding.
+LONGEST_STEP_S = Fraction(1, 4)
 
 
-def energy_sampling(start: Fraction, end: Fraction) -> Sampling:
+def energy_sampling(start: Fraction, end: Fraction, rate_hz: Fraction) -> Sampling:
     """Return which pictures are needed for [start, end) seconds: those in it and one before.
 
     Always of the same raster, so that a part of a video has the values of the same part of the
     whole.
     """
-    first = max(Fraction(0), (start // _STEP_S - 1) * _STEP_S)
-    return every(_STEP_S, start=first, end=end + _STEP_S)
+    step = _between(rate_hz)
+    first = max(Fraction(0), (start // step - 1) * step)
+    return every(step, start=first, end=end + step)
+
+
+def _between(rate_hz: Fraction) -> Fraction:
+    """Return how far apart the wanted pictures are, in seconds."""
+    return min(LONGEST_STEP_S, 1 / rate_hz)
 
 
 class EnergyTrack:
@@ -43,11 +51,14 @@ class EnergyTrack:
         self._sums = np.zeros((len(self._times), CELLS))
         self._counts = np.zeros(len(self._times))
         self._before: np.ndarray | None = None
+        self._between = _between(rate_hz)
 
     def take(self, time_s: float, image: np.ndarray) -> None:
         """Take the next picture: uint8 [48, 64, 3] RGB; times ascend."""
         shown = grey(image)
         if self._before is not None:
+            # It came before the time that it was wanted at, which can be in another step.
+            time_s = float(ceil((Fraction(time_s) - ROUNDING_S) / self._between) * self._between)
             step = int(np.searchsorted(self._times, time_s + float(ROUNDING_S), side="right")) - 1
             if step >= 0 and time_s < self._end_s:
                 self._sums[step] += cell_means(np.abs(shown - self._before))

@@ -196,7 +196,7 @@ class _EnergyRun:
     def __init__(self, plan: StreamPlan, windows: Sequence[Window]) -> None:
         whole = Window(windows[0].start, windows[-1].end)
         self._track = EnergyTrack(whole, plan.rate_hz)
-        wanted = energy_sampling(whole.start, whole.end)
+        wanted = energy_sampling(whole.start, whole.end, plan.rate_hz)
         self.requests = [FrameRequest("motion", wanted, Size(WIDTH, HEIGHT))]
 
     def take(self, request: str, time_s: float, image: np.ndarray) -> None:

@@ -17,12 +17,12 @@ from vmm_cli.encoders.grid import Window, grid_times
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.encoders.streams import WindowFeatures, are_stored
 
-# Four minutes at two steps a second; the features of a step are 6 KB, those of a stretch 3 MB.
-STRETCH_STEPS = 480
+# A minute at two steps a second; few enough that videos of minutes can be divided over workers.
+STRETCH_STEPS = 120
 
 
 def stretches(start: Fraction, end: Fraction, rate_hz: Fraction) -> list[Window]:
-    """Return the stretches that cover [start, end) seconds; all but the last have 480 steps."""
+    """Return the stretches that cover [start, end) seconds; all but the last have 120 steps."""
     steps = len(grid_times(Window(start, end), rate_hz))
     length = STRETCH_STEPS / rate_hz
     begins = [start + i * length for i in range(-(-steps // STRETCH_STEPS))]
