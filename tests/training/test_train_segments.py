@@ -197,7 +197,8 @@ def test_the_model_of_single_steps_is_trained_too(looked_at: Inspection, tmp_pat
     assert metrics["validation"]["mAP"]["0.3"] > 0.6
     clip = event_clip(tmp_path / "a.mkv", [EVENT], seconds=9, seed=50, late_s=3.0)
     best = max(said_of(tmp_path / "steps", clip), key=lambda one: one.score)
-    assert (best.start_s, best.end_s) == pytest.approx(EVENT, abs=0.75)
+    # Smoothed over two seconds: its ends are softer than those of the other head.
+    assert (best.start_s, best.end_s) == pytest.approx(EVENT, abs=1)
 
 
 # --- folds --------------------------------------------------------------------------------------
