@@ -262,8 +262,7 @@ def times_every_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> 
 class _Orientations:
     """Which way up a stream's pictures are, asked anew only where their angle changes.
 
-    PyAV ties a frame whose side data is looked at into a reference cycle: looking at each would
-    keep hundreds of pictures until the garbage collector comes round.
+    Looking at a frame's side data takes a copy of it: see `frame_orientation`.
     """
 
     _by_angle: dict[int, Orientation] = field(default_factory=dict)

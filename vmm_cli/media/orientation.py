@@ -1,4 +1,4 @@
-"""How a coded picture must be turned, mirrored and stretched to be shown: pure arithmetic.
+"""How a coded picture must be turned, mirrored and stretched to be shown.
 
 >>> quarter_turn = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 >>> display_matrix(quarter_turn)
@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
+import av.error
+
 if TYPE_CHECKING:
     from av.buffer import Buffer
     from av.video.frame import VideoFrame
 
 # A pixel more oblong than this is a damaged number, and obeying it would ask for huge pictures.
 MAX_SAMPLE_ASPECT = 16
+SMALL = 8  # pixels to a side of a picture that only its side data is wanted of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def frame_orientation(frame: VideoFrame) -> Orientation:
     """Return how a decoded picture must be turned, from its display matrix or EXIF data."""
     try:
         # PyAV's stub knows of motion vectors alone; each kind of side data is a buffer
-        matrix = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+        matrix = cast("Buffer | None", _small_copy(frame).side_data.get("DISPLAYMATRIX"))
     except ValueError:
         # PyAV 18.1 cannot list the side data of a frame that has a kind it does not know (EXIF);
         # the angle is then all there is. libav counts it counterclockwise.
@@ -74,6 +77,18 @@ def frame_orientation(frame: VideoFrame) -> Orientation:
         return UPRIGHT
     numbers = memoryview(matrix).cast("B").cast("i")
     return display_matrix(numbers.tolist()) if len(numbers) == 9 else UPRIGHT
+
+
+def _small_copy(frame: VideoFrame) -> VideoFrame:
+    """Return a tiny picture with the same side data, or the frame itself where that fails.
+
+    PyAV ties a frame whose side data is looked at into a reference cycle. It would hold the
+    decoder's pictures until the garbage collector comes round: megabytes for each opened file.
+    """
+    try:
+        return frame.reformat(width=SMALL, height=SMALL, format="gray")
+    except (av.error.FFmpegError, ValueError):  # a format that libswscale cannot read
+        return frame
 
 
 def sensible_aspect(sample_aspect: Fraction | None) -> Fraction:
