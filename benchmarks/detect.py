@@ -13,12 +13,11 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import clips, memory
 from benchmarks.plan import FULL, Plan, length
-from benchmarks.timing import fresh, read_ahead, run, spread, vmm_command
+from benchmarks.timing import fresh, print_row, read_ahead, run, vmm_command
 
 MINUTES_10 = 60  # shots
 REPEATS = (1, 24)  # of five minutes
@@ -50,8 +49,8 @@ def speed(plan: Plan, rounds: int) -> None:
         fresh(store)
         for walls in (cold, warm):
             walls.append(seconds / run(detect(whole), env=env)[0])
-    say(f"{length(whole)} of 720p, store empty", cold, "times real time")
-    say("the same, store full", warm, "times real time")
+    print_row(f"{length(whole)} of 720p, store empty", cold, "times real time", digits=2)
+    print_row("the same, store full", warm, "times real time", digits=2)
 
 
 def peak_memory(plan: Plan, rounds: int) -> None:
@@ -62,8 +61,8 @@ def peak_memory(plan: Plan, rounds: int) -> None:
         seconds = repeats * MINUTES_10 // 2 * clips.SHOT_S
         path = clips.joined(plan.clips / f"hd_00_{seconds}s.mp4", [part] * repeats)
         peaks.append(memory.peak_pss([*detect(path), "--no-store"], env=plan.environment()))
-        say(f"peak memory, {length(path)} of 720p", [peaks[-1] / MEGABYTE], "MB")
-    say("the longer over the shorter", [peaks[1] / peaks[0]], "")
+        print_row(f"peak memory, {length(path)} of 720p", [peaks[-1] / MEGABYTE], "MB", digits=2)
+    print_row("the longer over the shorter", [peaks[1] / peaks[0]], "", digits=2)
 
 
 def train(plan: Plan, rounds: int) -> None:
@@ -80,18 +79,12 @@ def train(plan: Plan, rounds: int) -> None:
         for _ in range(rounds):
             fresh(work)
             walls.append(run(command, env=env)[0])
-    say("training on overhead, store full", walls, "s")
+    print_row("training on overhead, store full", walls, "s", digits=2)
 
 
 def detect(clip: Path) -> list[str | Path]:
     """Return the command that is measured."""
     return [*vmm_command(), "detect-actions", clip, "--model", "falls"]
-
-
-def say(what: str, values: Sequence[float], unit: str) -> None:
-    middle, low, high = spread(values)
-    span = f" ({low:.2f} to {high:.2f})" if len(values) > 1 else ""
-    print(f"| {what} | {middle:.2f} {unit}{span} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,13 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(median(values), min(values), max(values))
 
 
+def print_row(what: str, values: Sequence[float], unit: str, *, digits: int = 1) -> None:
+    """Print the median of some measurements, and their range, as a row of a Markdown table."""
+    middle, low, high = (f"{value:.{digits}f}" for value in spread(values))
+    span = f" ({low} to {high})" if len(values) > 1 else ""
+    print(f"| {what} | {middle} {unit}{span} |", flush=True)
+
+
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
     """Return the quotient of each pair of measurements."""
     return [a / b for a, b in zip(above, below, strict=True)]

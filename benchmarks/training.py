@@ -14,11 +14,10 @@ import csv
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import memory
-from benchmarks.timing import environment, fresh, read_ahead, run, spread, vmm_command
+from benchmarks.timing import environment, fresh, print_row, read_ahead, run, vmm_command
 from vmm_cli.media.probe import probe
 
 TRAINED_CLIPS = 200
@@ -49,13 +48,13 @@ def main() -> None:
             for times in (cold, warm):
                 fresh(work / "run")
                 times.append(run(train, env=env)[0])
-        say(f"training on {TRAINED_CLIPS} clips, store empty", cold, "s")
-        say("the same, store full", warm, "s")
+        print_row(f"training on {TRAINED_CLIPS} clips, store empty", cold, "s")
+        print_row("the same, store full", warm, "s")
         if memory.is_measurable():
             fresh(store)
             fresh(work / "run")
             peak = memory.peak_pss(train, env=env)
-            say("its peak memory, store empty", [peak / MEGABYTE], "MB")
+            print_row("its peak memory, store empty", [peak / MEGABYTE], "MB")
         low, high = JUDGED_SECONDS
         short = [path for path in paths if low <= (probe(path).duration_s or 0) <= high]
         rates = []
@@ -63,7 +62,9 @@ def main() -> None:
             fresh(store)
             judge: list[str | Path] = [*vmm_command(), "classify", *short, "--model", "fights"]
             rates.append(len(short) / run(judge, env=env)[0])
-        say(f"classify with `fights`, {len(short)} clips of 2 s, store empty", rates, "clips/s")
+        print_row(
+            f"classify with `fights`, {len(short)} clips of 2 s, store empty", rates, "clips/s"
+        )
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -80,12 +81,6 @@ def manifest(folder: Path, path: Path) -> Path:
         for row in rows(folder)[:TRAINED_CLIPS]:
             writer.writerow([folder / row["path"], row["label"], row["group"]])
     return path
-
-
-def say(what: str, values: Sequence[float], unit: str) -> None:
-    middle, low, high = spread(values)
-    span = f" ({low:.1f} to {high:.1f})" if len(values) > 1 else ""
-    print(f"| {what} | {middle:.1f} {unit}{span} |", flush=True)
 
 
 if __name__ == "__main__":

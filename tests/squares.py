@@ -23,9 +23,13 @@ def squares_clip(
     rate: int = 8,
     picture: bool = True,
     sound: bool = False,
+    sound_seconds: float | None = None,
     title: str | None = None,
 ) -> Path:
-    """Render a clip; a moving one has a tone of 440 Hz, the other of 2 kHz."""
+    """Render a clip; a moving one has a tone of 440 Hz, the other of 2 kHz.
+
+    sound_seconds: how long it is heard, where that is not as long as it is seen.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
     with av.open(os.fspath(path), "w") as container:
@@ -46,7 +50,7 @@ def squares_clip(
             container.mux(video.encode())
         if audio is not None:
             hertz = 440 if kind == "moving" else 2000
-            times = np.arange(round(seconds * SOUND_HZ)) / SOUND_HZ
+            times = np.arange(round((sound_seconds or seconds) * SOUND_HZ)) / SOUND_HZ
             tone = 0.3 * np.sin(2 * np.pi * hertz * times + draw.uniform(0, 6))
             for first in range(0, len(times) - 1023, 1024):
                 samples = tone[None, first : first + 1024].astype(np.float32)

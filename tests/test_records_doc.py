@@ -22,10 +22,15 @@ Vmm = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
 
-SAMPLE = re.compile(r"```sh\nvmm ([^\n]+)\n```\n\n```json\n(.+?)```", re.DOTALL)
-SAMPLES = [(match[1].split(), json.loads(match[2])) for match in SAMPLE.finditer(DOCUMENT)]
+# A sample is what the last of its commands prints.
+SAMPLE = re.compile(r"```sh\n((?:vmm [^\n]+\n)*)vmm ([^\n]+)\n```\n\n```json\n(.+?)```", re.DOTALL)
+SAMPLES = [(match[2].split(), json.loads(match[3])) for match in SAMPLE.finditer(DOCUMENT)]
+COMMANDS_BEFORE = {
+    match[2]: [line.split()[1:] for line in match[1].splitlines()]
+    for match in SAMPLE.finditer(DOCUMENT)
+}
 LEFT_OUT = "..."  # the key that says how many entries of one kind a sample does not show
-TRAINED = "model"  # the model that the samples train, then use
+TRAINED = {"model", "rated"}  # the models that the samples train, then use
 # A code where an error or a failed record is made, whichever way it is written.
 CODE = re.compile(r"(?:InputError\(|Report\(None,|_failed\(schema, name,)\s*\"(\w+)\"")
 
@@ -76,22 +81,32 @@ def counts_left_out(value: Any) -> list[str]:
 
 
 def render_data(folder: Path) -> None:
-    """Make a `clips.csv` as the document describes it, of tiny clips."""
+    """Make a `clips.csv` and a `rated.csv` as the document describes them, of tiny clips."""
     lines = ["path,label,group,fold"]
+    ratings = ["path,valence,emotion,group"]
     for label, kind, count in (("street", "still", 6), ("cartoon", "moving", 4)):
         for i in range(count):
             squares_clip(folder / "clips" / label / f"{i}.mp4", kind, seed=i)
             lines.append(f"clips/{label}/{i}.mp4,{label},{label}-{i},{'ab'[i // 2 % 2]}")
+            said = f"{i / 10 - 0.4},neutral" if label == "street" else f"{i / 10 + 0.3},happiness"
+            ratings.append(f"clips/{label}/{i}.mp4,{said},{label}-{i}")
     lines.append("clips/street/9.mp4,street,street-9,a")
+    ratings.append("clips/street/9.mp4,0.1,neutral,street-9")
     (folder / "clips.csv").write_text("\n".join(lines) + "\n")
+    (folder / "rated.csv").write_text("\n".join(ratings) + "\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "sample"),
     [
-        pytest.param(arguments, sample, id=" ".join(arguments))
+        pytest.param(
+            arguments,
+            sample,
+            id=" ".join(arguments),
+            marks=pytest.mark.slow if "--timeline" in arguments else (),
+        )
         for arguments, sample in SAMPLES
-        if "status" in sample and TRAINED not in arguments
+        if "status" in sample and TRAINED.isdisjoint(arguments)
     ],
 )
 def test_records_are_what_comes_out(
@@ -128,10 +143,12 @@ def test_what_training_says_is_what_comes_out(run_vmm: Vmm, bikes: Path, tmp_pat
     render_data(tmp_path)
     shutil.copy(bikes, tmp_path)
     trainings = [pair for pair in SAMPLES if pair[0][0] == "train" and "--check" not in pair[0]]
-    users = [pair for pair in SAMPLES if TRAINED in pair[0] and pair[0][0] != "train"]
+    users = [pair for pair in SAMPLES if not TRAINED.isdisjoint(pair[0]) and pair[0][0] != "train"]
     assert len(trainings) == 2
-    assert len(users) == 2
+    assert len(users) == 3
     for arguments, sample in (*trainings, *users):
+        for before in COMMANDS_BEFORE[" ".join(arguments)]:
+            assert run_vmm(*before).returncode == 0
         made = json.loads(run_vmm(*arguments).stdout)
         hold_against(made, sample)
         if arguments[0] == "train":
@@ -149,6 +166,8 @@ def test_every_schema_has_a_sample() -> None:
     made -= {"vmm.doctor/1"}
     # In a run's hidden work folder while it is trained, for the same version of vmm alone.
     made -= {"vmm.checkpoint/1"}
+    # How experts are joined: beside the models, not written by a command.
+    made -= {"vmm.fusion/1"}
     documented = {sample["schema"] for _, sample in SAMPLES}
     assert documented == made
     assert made >= {"vmm.info/1", "vmm.extract-frames/1", "vmm.classify/1", "vmm.train/1"}

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,14 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli import bundle
+from tools.bundle_of_run import keep, write_about
 from vmm_cli.training.annotations import read_annotations
 from vmm_cli.training.samples import DataSet, Sample, with_samples, with_segments
 
+KEPT = ("recipe.yaml",)
 SUMMARY = "falling, walking, standing, sitting, other; indoors, from 19 clips: a demonstration"
 LICENCE = {"code": "Apache-2.0", "weights": "Apache-2.0", "data": "MIT"}
 NOTICE = "LICENSE"  # of the data set, beside annotations.json
@@ -69,19 +67,10 @@ def main() -> None:
         command = [sys.executable, "-m", "vmm_cli", "train", str(annotations), "-o", str(run)]
         command += ["--task", "segments", "--folds", "group", "--seeds", "3", "--device", "cpu"]
         subprocess.run(command, check=True)
-        metrics = json.loads((run / "metrics.json").read_text())
-        metrics.pop("asked")  # what a training that goes on must share with this one
-        trained = bundle.load(str(run))
-        fields = yaml.safe_load((run / bundle.BUNDLE_FILE).read_text())
-        for added in ("schema", "weights"):
-            fields.pop(added)
-        fields |= {"summary": SUMMARY, "licence": LICENCE}
-        saved = bundle.save(arguments.out, fields, bundle.load_tensors(trained, ""))
-        shutil.copyfile(run / "recipe.yaml", arguments.out / "recipe.yaml")
-    (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+        kept = keep(run, arguments.out, summary=SUMMARY, licence=LICENCE, files=KEPT)
     notice = (folder / NOTICE).read_text().strip()
-    (arguments.out / "CARD.md").write_text(card(metrics, fields["network"], notice))
-    print(f"{arguments.out}: {saved.weights_digest}")
+    write_about(arguments.out, kept.metrics, card(kept.metrics, kept.network, notice))
+    print(f"{arguments.out}: {kept.weights_digest}")
 
 
 def activitynet(data: DataSet) -> dict[str, Any]:

@@ -11,20 +11,16 @@ recipe is the one that inner splits chose: see docs/results.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli import bundle
+from tools.bundle_of_run import keep, write_about
 
 KEPT = ("recipe.yaml", "confusion.png", "calibration.png")
 SUMMARY = "fight or no_fight, in recordings of surveillance cameras"
@@ -49,21 +45,11 @@ def main() -> None:
         command += ["-o", str(run), "--recipe", "motion", "--folds", "fold", "--seeds", "3"]
         command += ["--device", "cpu"]
         subprocess.run(command, check=True)
-        metrics = json.loads((run / "metrics.json").read_text())
-        metrics.pop("asked")  # what a training that goes on must share with this one
-        metrics["folds"]["test"].pop("per_group")  # of a few clips each
-        trained = bundle.load(str(run))
-        fields = yaml.safe_load((run / bundle.BUNDLE_FILE).read_text())
-        for added in ("schema", "weights"):
-            fields.pop(added)
-        fields |= {"summary": SUMMARY, "licence": LICENCE}
-        saved = bundle.save(arguments.out, fields, bundle.load_tensors(trained, ""))
-        for name in KEPT:
-            shutil.copyfile(run / name, arguments.out / name)
-    (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+        kept = keep(run, arguments.out, summary=SUMMARY, licence=LICENCE, files=KEPT)
+    kept.metrics["folds"]["test"].pop("per_group")  # of a few clips each
     notice = (folder / NOTICE).read_text().strip()
-    (arguments.out / "CARD.md").write_text(card(metrics, notice))
-    print(f"{arguments.out}: {saved.weights_digest}")
+    write_about(arguments.out, kept.metrics, card(kept.metrics, notice))
+    print(f"{arguments.out}: {kept.weights_digest}")
 
 
 def card(metrics: dict[str, Any], notice: str) -> str:

@@ -134,17 +134,29 @@ def window_probabilities(
     network: nn.Module, examples: Examples, device: torch.device, multi_label: bool
 ) -> np.ndarray:
     """Return each window's probabilities: float64 [N, C]; N >= 1. Leaves it in evaluation mode."""
+    logits = _window_logits(network, examples, device)
+    return (logits.sigmoid() if multi_label else logits.softmax(dim=1)).numpy()
+
+
+def window_ratings(network: nn.Module, examples: Examples, device: torch.device) -> np.ndarray:
+    """Return each window's valence and the probabilities of the emotions: float64 [N, 1 + C].
+
+    Of a network with the head `valence`; N >= 1. Leaves it in evaluation mode.
+    """
+    said = _window_logits(network, examples, device)
+    return torch.cat([said[:, :1], said[:, 1:].softmax(dim=1)], dim=1).numpy()
+
+
+def _window_logits(network: nn.Module, examples: Examples, device: torch.device) -> torch.Tensor:
+    """Return what the head says of each window, some windows at once: float64 [N, ...]."""
     network.eval()
     at_once = max(1, JUDGED_STEPS // int(examples.steps.max()))
     parts = []
     with torch.inference_mode():
         for first in range(0, len(examples), at_once):
             rows = np.arange(first, min(first + at_once, len(examples)))
-            logits = network(*examples.batch(rows, device)).double()
-            chances = logits.sigmoid() if multi_label else logits.softmax(dim=1)
-            parts.append(chances.cpu().numpy())
-    whole: np.ndarray = np.concatenate(parts)
-    return whole
+            parts.append(network(*examples.batch(rows, device)).double().cpu())
+    return torch.cat(parts)
 
 
 # --- a video step by step ----------------------------------------------------------------------

@@ -211,7 +211,7 @@ def test_parts_want_together_what_the_whole_wants(
 def test_split_and_whole_agree_and_the_whole_is_stored(
     imagenet: bundle.Bundle, render_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip = render_clip(frames=24, rate=4)  # 6 s; the border's picture answers both parts
+    clip = render_clip(frames=12, rate=4)  # 3 s; the border's picture answers both parts
     monkeypatch.setattr(classify, "MIN_FRAMES_PER_PART", 4)
     request = classify_request(imagenet, every_s=0.2, device="cpu")
     video = an_input(clip)
@@ -223,7 +223,7 @@ def test_split_and_whole_agree_and_the_whole_is_stored(
     assert store.info().entries == 1
     assert classify.plan(request, video, 3) == [None]
     whole = record(replace(request, use_store=False), clip)
-    assert split["frames"] == whole["frames"] == 24
+    assert split["frames"] == whole["frames"] == 12
     for one, other in zip(split["labels"], whole["labels"], strict=True):
         assert one["label"] == other["label"]
         assert one["score"] == pytest.approx(other["score"], abs=1e-4)

@@ -78,6 +78,7 @@ def stored(request: ClassifyRequest, path: Path) -> Features:
     return result.features
 
 
+@pytest.mark.slow
 def test_features_and_records_are_those_of_one_step(
     imagenet: bundle.Bundle,
     bikes: Path,

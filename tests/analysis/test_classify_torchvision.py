@@ -33,8 +33,8 @@ from torchvision.models import get_weight  # noqa: E402  the cure comes first
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
 PICTURES, CLIPS = "torchvision/resnet18", "torchvision/mc3_18"
-SLOW = [name for name in TORCHVISION if name not in (PICTURES, CLIPS)]
-NAMES = [PICTURES, CLIPS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+SLOW = [name for name in TORCHVISION if name != PICTURES]
+NAMES = [PICTURES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +130,8 @@ def in_two_steps(
     return results
 
 
-@pytest.mark.parametrize(
-    "sampling", [{"every_s": 0.75}, pytest.param({"frames": 2}, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", [{"every_s": 0.75}, {"frames": 2}])
 def test_parts_on_a_cpu_or_a_device_make_the_whole(
     models: Callable[[str], bundle.Bundle],
     render_clip: Callable[..., Path],

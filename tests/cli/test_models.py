@@ -16,6 +16,8 @@ from file_server import serving
 from random_weights import random_weights
 
 NAME = "torchvision/mobilenet_v3_large"
+EXPERTS = ["sentiment/face", "sentiment/text", "sentiment/voice"]
+PACKAGED = ["falls", "fights", "imagenet", *EXPERTS]
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -45,7 +47,7 @@ def test_a_model_is_fetched_shown_and_used(
     assert shown["source"]["file"] == weights.name
     assert len(shown["source"]["sha256"]) == 64
     listed = json.loads(run_vmm("models", "list").stdout)
-    assert [model["name"] for model in listed] == ["falls", "fights", "imagenet", NAME]
+    assert [model["name"] for model in listed] == [*PACKAGED, NAME]
 
     # Put where an administrator would, for everybody.
     shutil.move(folder.parents[1], tmp_path / "shared")
@@ -95,6 +97,7 @@ def test_classify_never_fetches_and_says_how_to(run_vmm: Vmm, bikes: Path) -> No
     )
 
 
+@pytest.mark.slow
 def test_without_a_network_it_is_said_what_to_do(run_vmm: Vmm) -> None:
     mirror = {"VMM_MODELS_URL": "http://nowhere.invalid/models", "no_proxy": "nowhere.invalid"}
     done = run_vmm("models", "fetch", "torchvision/r3d_18", env=mirror)

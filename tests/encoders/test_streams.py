@@ -20,6 +20,7 @@ from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import (
     WindowFeatures,
     media_end_s,
+    wanted_until,
     window_features,
 )
 from vmm_cli.errors import InputError, ModelError
@@ -178,6 +179,17 @@ def test_pictures_may_change_their_size_on_the_way(tmp_path: Path, render_clip: 
 
 
 # --- the plan -----------------------------------------------------------------------------------
+
+
+def test_what_is_wanted_ends_with_the_file_at_the_latest() -> None:
+    end_s = Fraction(10)
+    assert wanted_until(Fraction(2), None, end_s) == 10
+    assert wanted_until(Fraction(2), Fraction(3), end_s) == 3
+    assert wanted_until(Fraction(2), Fraction(30), end_s) == 10
+    for start, end in ((10, None), (12, 13)):
+        with pytest.raises(InputError, match=f"at {start} s: the video ends at 10.000 s") as caught:
+            wanted_until(Fraction(start), end, end_s)
+        assert caught.value.code == "past_end"
 
 
 @pytest.mark.parametrize(("rate_hz", "window_s"), [(0, 4), (4, 0), (-1, 4), (60, 3600)])

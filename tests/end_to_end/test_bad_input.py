@@ -132,7 +132,7 @@ def test_each_costs_itself_alone(
         ]
 
 
-@pytest.mark.parametrize("clip", ["bikes", "bunny"])
+@pytest.mark.parametrize("clip", ["bikes", pytest.param("bunny", marks=pytest.mark.slow)])
 def test_damaged_files_give_pictures_or_a_clear_record(
     run_vmm: Vmm, request: pytest.FixtureRequest, tmp_path: Path, clip: str
 ) -> None:
@@ -169,10 +169,13 @@ def test_damaged_files_give_pictures_or_a_clear_record(
 @pytest.mark.parametrize(
     "bait",
     [
-        "ffconcat version 1.0\nfile secret.mp4\n",
-        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+        pytest.param("ffconcat version 1.0\nfile secret.mp4\n", id="concat"),
+        pytest.param(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+            id="hls",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["concat", "hls"],
 )
 def test_no_other_file_is_read(run_vmm: Vmm, bikes: Path, tmp_path: Path, bait: str) -> None:
     lure, secret = tmp_path / "lure.mp4", tmp_path / "secret.mp4"

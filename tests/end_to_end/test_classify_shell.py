@@ -60,6 +60,7 @@ def test_what_cannot_be_run(run_vmm: Vmm, bikes: Path) -> None:
     assert "is an input" in itself.stderr
 
 
+@pytest.mark.slow
 def test_interrupted_run_leaves_whole_records_and_no_process(tmp_path: Path, bikes: Path) -> None:
     for i in range(12):
         (tmp_path / f"{i}.mp4").write_bytes(bikes.read_bytes())

@@ -172,8 +172,8 @@ def test_pictures_stand_upright(
         ("png", "", (427, 240)),
         ("webp", "--size 101x83", (101, 83)),
         ("jpg", "--size 100x80", (100, 80)),
-        ("jpg", "--size 120", (214, 120)),
-        ("png", "--size 481", (856, 480)),
+        pytest.param("jpg", "--size 120", (214, 120), marks=pytest.mark.slow),
+        pytest.param("png", "--size 481", (856, 480), marks=pytest.mark.slow),
     ],
 )
 def test_sizes_and_formats(
@@ -278,8 +278,8 @@ def tree(folder: Path) -> dict[str, bytes]:
         "--fps 30",
         pytest.param("--count 37", marks=pytest.mark.slow),
         pytest.param("--keyframes", marks=pytest.mark.slow),
-        "--all --start 0.5",
-        "--at 0.05,15.99,16,16.01,31,99",
+        pytest.param("--all --start 0.5", marks=pytest.mark.slow),
+        pytest.param("--at 0.05,15.99,16,16.01,31,99", marks=pytest.mark.slow),
     ],
 )
 def test_split_over_workers_changes_no_byte(

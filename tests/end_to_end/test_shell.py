@@ -22,6 +22,7 @@ COMMANDS = (
     "extract-frames",
     "classify",
     "detect-actions",
+    "sentiment",
     "train",
     "evaluate",
     "info",
@@ -233,6 +234,7 @@ def test_names_from_a_list(run_vmm: Vmm, mixed: Path) -> None:
     assert len(records(done)) == 2
 
 
+@pytest.mark.slow
 def test_hostile_names(run_vmm: Vmm, tmp_path: Path, bikes: Path) -> None:
     names = ["new\nline.mp4", "esc\x1b[31m.mp4", os.fsdecode(b"latin\xe9.mp4"), "-dash.mp4"]
     folder = tmp_path / "hostile"
@@ -291,19 +293,19 @@ def test_output_that_cannot_be_written(run_vmm: Vmm, bikes: Path, tmp_path: Path
     ("arguments", "unbuffered"),
     [
         ("--help", ""),
-        ("--help", "1"),
+        pytest.param("--help", "1", marks=pytest.mark.slow),
         ("--version", ""),
         ("--show-completion", ""),
-        ("info --help", ""),
+        pytest.param("info --help", "", marks=pytest.mark.slow),
         ("info BIKES", ""),
         ("info BIKES", "1"),
-        ("info BIKES --format table", ""),
+        pytest.param("info BIKES --format table", "", marks=pytest.mark.slow),
         ("info BIKES --dry-run", ""),
         ("extract-frames BIKES -o OUT", ""),
         ("classify none.mp4", ""),
         ("models list", ""),
-        ("models show imagenet", ""),
-        ("models path imagenet", ""),
+        pytest.param("models show imagenet", "", marks=pytest.mark.slow),
+        pytest.param("models path imagenet", "", marks=pytest.mark.slow),
         ("cache info", ""),
         pytest.param("doctor", "", marks=pytest.mark.slow),
     ],

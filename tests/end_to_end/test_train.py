@@ -77,6 +77,7 @@ def test_the_bundled_fights_judges_a_recording(run_vmm: Vmm, bikes: Path) -> Non
     assert set(record["explain"]["without"]) == {"image", "motion"}
 
 
+@pytest.mark.slow
 def test_a_strip_is_drawn_and_drawn_again_when_it_is_gone(
     run_vmm: Vmm, squares: Path, squares_model: Path, tmp_path: Path
 ) -> None:

@@ -270,6 +270,7 @@ print("left 200 times")
 """
 
 
+@pytest.mark.slow
 def test_leaving_early_200_times_never_hangs(bikes):
     done = subprocess.run(
         [sys.executable, "-c", LEAVE_EARLY, str(bikes)], capture_output=True, text=True, timeout=120
@@ -381,6 +382,7 @@ ODD_PLANS = [sampling.fps(7), sampling.at([Fraction(1, 10), 1, Fraction(11, 3)])
 NO_ORDER = {"no_timescale.mp4", "h264-mjpeg.mkv", "h264-png.mkv", "test.mkv", "testsrc.mkv"}
 
 
+@pytest.mark.slow
 def test_odd_files_give_the_shown_pictures(vmm_data):
     """Sampling decodes less than everything, and gives of everything what is shown."""
     checked = 0

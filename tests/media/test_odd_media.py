@@ -23,7 +23,7 @@ TRUTH_FILE = Path(__file__).parents[1] / "data" / "odd_media_ffprobe.json"
 TRUTH: dict[str, dict[str, Any]] = json.loads(TRUTH_FILE.read_text(encoding="utf-8"))["files"]
 
 TOLERANCE_S = 0.002
-LIMIT_S = 20  # for any one file, on any machine; most take some 0.1 s
+LIMIT_S = 120  # only what hangs takes this long, on the busiest machine; most take some 0.1 s
 SLOW_PIXELS = 1.9e8  # decoded pixels from which a file is left to `make test-all`
 
 

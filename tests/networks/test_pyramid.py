@@ -200,6 +200,7 @@ def test_the_head_of_single_steps_sees_each_alone(garbage: float) -> None:
     torch.testing.assert_close(said[:, :1], head(x[:, :1], mask[:, :1]))
 
 
+@pytest.mark.slow
 def test_it_learns_when_a_plain_signal_is_there() -> None:
     """A stretch of the first dimension is raised: begin and end are learnt to a step or two."""
     torch.manual_seed(0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vmm_cli.errors import OutputError
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.output.atomic_file import atomic_file, make_folder
 
 
 def test_the_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -27,6 +27,16 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_folder_is_made_unless_a_file_is_in_its_way(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "b"):
+        with pytest.raises(OutputError, match="cannot be made"):
+            make_folder(folder)
 
 
 def test_links_are_followed_and_the_umask_kept(tmp_path: Path) -> None:

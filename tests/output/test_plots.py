@@ -26,9 +26,9 @@ def history(epochs: int, held_out: bool = True) -> list[dict[str, float]]:
 
 BINS = [(0.55, 0.5, 4), (0.71, 0.75, 16), (0.97, 0.9, 40)]
 DRAWINGS: dict[str, Callable[[Path], None]] = {
-    "curves": lambda path: plots.curves(history(6), path),
-    "curves of one epoch": lambda path: plots.curves(history(1), path),
-    "curves without validation": lambda path: plots.curves(history(6, held_out=False), path),
+    "curves": lambda path: plots.curves(history(6), 3, path),
+    "curves of one epoch": lambda path: plots.curves(history(1), 1, path),
+    "curves without validation": lambda path: plots.curves(history(6, held_out=False), 6, path),
     "confusion": lambda path: plots.confusion_matrix(["a", "b"], [[9, 1], [0, 0]], path),
     "calibration": lambda path: plots.calibration(BINS, 0.06, path),
     "calibration of nothing": lambda path: plots.calibration([], 0.0, path),
@@ -49,15 +49,27 @@ def test_a_picture_is_drawn_and_none_is_cut(draw: Callable[[Path], None], tmp_pa
     assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]
 
 
+def test_the_epoch_that_is_kept_is_marked(tmp_path: Path) -> None:
+    """Without patience the last one is kept, though the third has the lowest loss."""
+    marked = {}
+    for kept in (3, 6):
+        plots.curves(history(6), kept, tmp_path / "curves.png")
+        pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("L"), float)
+        loss = pixels[:, : pixels.shape[1] // 2]  # beside it is the accuracy
+        dark = (loss < 128).mean(axis=0)  # of a column; those of the frame are dark all along
+        marked[kept] = np.flatnonzero((dark > 0.18) & (dark < 0.6))
+    assert marked[3].max() < marked[6].min()
+
+
 def test_the_same_numbers_give_the_same_file(tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
-        plots.curves(history(4), tmp_path / name)
+        plots.curves(history(4), 3, tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
 def test_what_cannot_be_written_leaves_the_old_picture(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
-        plots.curves(history(2), tmp_path / "none" / "curves.png")
+        plots.curves(history(2), 2, tmp_path / "none" / "curves.png")
     path = tmp_path / "curves.png"
     path.write_bytes(b"old")
     with pytest.raises(TypeError):

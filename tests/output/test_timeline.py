@@ -12,22 +12,24 @@ from PIL import Image
 
 from tests.squares import squares_clip
 from vmm_cli.errors import OutputError
-from vmm_cli.output.timeline import (
+from vmm_cli.output.time_picture import (
     BACKGROUND,
-    BAR_HEIGHT,
-    COLOURS,
-    CURVE_HEIGHT,
-    FAINT,
     GUTTER_WIDTH,
-    LANE_GAP,
     LEADER_HEIGHT,
     MARGIN,
-    MAX_LANES,
     MAX_PICTURES,
     PICTURE_HEIGHT,
     TEXT_HEIGHT,
     TRACK,
     WIDTH,
+)
+from vmm_cli.output.timeline import (
+    BAR_HEIGHT,
+    COLOURS,
+    CURVE_HEIGHT,
+    FAINT,
+    LANE_GAP,
+    MAX_LANES,
     Lane,
     draw_timeline,
     peak_s,

@@ -130,14 +130,17 @@ def test_an_entry_that_cannot_be_used_costs_itself_alone(tmp_path: Path) -> None
         surrogate=entry("\ud800.mp4"),
         number={**entry(None), "file": 1.5},
         elsewhere=entry("good.mp4", (7, 8, "x"), subset="holdout"),
+        timeless={"file": "late.mp4", "annotations": [{"label": "x"}]},
     )
     dataset = read_annotations(source)
     assert found(dataset) == {"good.mp4": [(0, 1, "x")]}
     name = source.name
     assert wrong(dataset) == [
         ("error", "missing", f"{name}[nameless]"),
-        ("error", "unlabelled", f"{name}[silent]"),
+        ("error", "no_segment", f"{name}[silent]"),
         ("error", "json", f"{name}[odd]"),
+        ("error", "times", f"{name}[timeless] annotation 1"),
+        ("error", "no_segment", f"{name}[timeless]"),
         ("error", "times", f"{name}[good] annotation 2"),
         ("error", "times", f"{name}[good] annotation 3"),
         ("error", "times", f"{name}[good] annotation 4"),
@@ -152,8 +155,8 @@ def test_an_entry_that_cannot_be_used_costs_itself_alone(tmp_path: Path) -> None
     ]
     said = messages(dataset)
     assert f'names no file; add "file": its path from {tmp_path}/; left out' in said[0]
-    assert "its end 2 is not after its start 3; left out" in said[3]
-    assert "'gone.mp4': no such file; left out" in said[7]
+    assert "its end 2 is not after its start 3; left out" in said[5]
+    assert "'gone.mp4': no such file; left out" in said[9]
     assert "of 'late.mp4' no action can be used; the video is left out" in said[-1]
 
 
@@ -387,6 +390,8 @@ def test_times_are_held_against_the_duration(tmp_path: Path, render_clip: Render
     }
     assert [sample.labels for sample in dataset.samples] == [("x",), ("x",)]
     assert dataset.labels == ("x",)
+    lost = [p.where for p in dataset.problems if p.kind == "no_segment"]
+    assert lost == ["frames.mp4", "far.mp4"]
     assert messages(dataset) == [
         "a.mp4: 'x' from 2 to 3 s begins after the file's end at 2.00 s; dropped",
         "a.mp4: 'y' from 7 to 8 s begins after the file's end at 2.00 s; dropped",

@@ -13,11 +13,14 @@ import pytest
 import torch
 import yaml
 
+from tests.events import event_clip
 from vmm_cli import bundle as bundles
 from vmm_cli.cli.evaluate import report_rows
 from vmm_cli.errors import DataError, ModelError
+from vmm_cli.training.annotations import read_annotations
 from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.evaluation import Evaluation, evaluate
+from vmm_cli.training.evaluation import Evaluation, evaluate, samples_left_out
+from vmm_cli.training.inspection import inspect
 from vmm_cli.training.run_files import write_evaluation
 from vmm_cli.training.scoring import Judged
 
@@ -142,6 +145,61 @@ def test_rows_that_were_left_out_count_as_not_judged(
     assert where == ["rows.csv:4", "rows.csv:7", "rows.csv:8"]
 
 
+def left_out(data: Path, split: str | None = None) -> list[str]:
+    """Return where the samples were that `vmm evaluate` finds left out of timed annotations."""
+    looked_at = inspect(read_annotations(data), jobs=1, max_pixels=10**7)
+    return [problem.where for problem in samples_left_out(looked_at.dataset, split)]
+
+
+def test_of_timed_actions_each_video_that_is_left_out_counts_once(tmp_path: Path) -> None:
+    for name in ("0.mp4", "1.mp4"):
+        event_clip(tmp_path / name, seconds=3)
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all" * 100)
+    rows = [
+        "0.mp4,1,2,moves,val",
+        "0.mp4,2,1,moves,",  # an action: its video is judged
+        "0.mp4,7,8,rests,val",  # so, and no other has its label
+        "broken.mp4,1,2,moves,val",
+        "broken.mp4,2,3,moves,val",
+        "gone.mp4,1,2,moves,val",
+        "gone.mp4,2,3,moves,val",
+        "1.mp4,8,9,moves,train",  # none of its actions can be used
+        "1.mp4,9,8,moves,train",
+        "1.mp4,60,90,moves,",
+        "lost.mp4,1,2,moves,train",
+        "free.mp4,1,2,moves,",
+        "1.mp4,1,2,moves,train,,many",  # which video is meant cannot be told
+    ]
+    data = manifest(tmp_path, rows, "path,start,end,label,split")
+    of_val = ["rows.csv:14", "rows.csv:7", "broken.mp4"]
+    others = ["rows.csv:12", "rows.csv:13", "1.mp4"]
+    assert sorted(left_out(data)) == sorted(of_val + others)
+    assert left_out(data, "val") == of_val
+
+
+def test_of_activitynet_each_video_that_is_left_out_counts_once(tmp_path: Path) -> None:
+    def entry(file: str, *annotations: object) -> dict[str, object]:
+        return {"file": file, "subset": "validation", "annotations": annotations}
+
+    for name in ("0.mp4", "1.mp4"):
+        event_clip(tmp_path / name, seconds=3)
+    good = {"label": "moves", "segment": [1, 2]}
+    late = {"label": "moves", "segment": [60, 90]}
+    database = {
+        "good": entry("0.mp4", good, late, {"label": "moves"}),
+        "late": entry("1.mp4", late, {"label": "moves"}),
+        "timeless": entry("2.mp4", {"label": "moves"}, {"label": "moves"}),
+        "gone": entry("gone.mp4", good, good) | {"subset": "training"},
+        "silent": {"file": "3.mp4", "subset": "validation"},
+        "nameless": {"annotations": [good]},
+    }
+    data = tmp_path / "a.json"
+    data.write_text(json.dumps({"database": database}))
+    of_val = ["1.mp4", "a.json[nameless]", "a.json[silent]", "a.json[timeless]"]
+    assert sorted(left_out(data, "val")) == of_val
+    assert sorted(left_out(data)) == sorted([*of_val, "a.json[gone] annotation 1"])
+
+
 @pytest.mark.slow
 def test_files_of_a_folder_that_have_no_label_count_as_not_judged(
     squares_model: Path, squares: Path, tmp_path: Path
@@ -188,7 +246,8 @@ def another_network(model: Path, folder: Path, **network: object) -> Path:
 def test_the_table_shows_the_worst_groups_first() -> None:
     groups = {f"g{i:02}": {"n": 10 - i % 10, "accuracy": i % 5 / 4} for i in range(30)}
     metrics = {"accuracy": 0.5, "per_class": {}, "per_group": groups}
-    found = Evaluation(Judged([], [], [], metrics), {}, [], {"n": 0, "metrics": metrics})
+    found = Evaluation(Judged([], [], metrics), {}, [], {"n": 0, "failed": 2, "metrics": metrics})
+    assert ("rows that could not be judged", "2") in list(report_rows(found))
     shown = [row for row in report_rows(found) if "group" in row[0]]
     assert shown[0] == ("group g00 (10)", "accuracy 0.000")
     assert [said for _, said in shown[:-1]] == sorted(said for _, said in shown[:-1])

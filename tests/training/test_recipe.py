@@ -43,6 +43,8 @@ SHIPPED = {
     "graph",
     "motion",
     "segments",
+    "sentiment",
+    "sentiment-text",
     "steps",
 }
 
@@ -365,7 +367,8 @@ def test_all_that_a_head_cannot_have_is_told_at_once() -> None:
 
 def test_a_head_that_is_not_there_is_told() -> None:
     said = mistakes("segments", "head=segment")
-    assert "head: 'segment' is none of classes, steps, segments; did you mean 'segments'?" in said
+    listed = "classes, valence, steps, segments; did you mean 'segments'?"
+    assert f"head: 'segment' is none of {listed}" in said
 
 
 # --- writing ------------------------------------------------------------------------------------

@@ -190,6 +190,7 @@ def test_what_is_test_is_left_out_of_folds_too(looked_at: Inspection, tmp_path: 
     assert metrics["samples"] == {"train": 11, "val": 0, "test": 0}
 
 
+@pytest.mark.slow
 def test_seeds_draw_their_own_validation(looked_at: Inspection, tmp_path: Path) -> None:
     seen = set()
     for seed in range(3):

@@ -41,12 +41,12 @@ def test_labels_are_compared() -> None:
         sample("3", "b", group="y"),
     ]
     said = [np.array([0.9, 0.1]), np.array([0.2, 0.8]), np.array([0.6, 0.4])]
-    judged = labels_judged(LABELS, samples, said, [1, 1, 1], multi_label=False, has_groups=True)
+    judged = labels_judged(LABELS, samples, said, multi_label=False, has_groups=True)
     assert judged.metrics["accuracy"] == pytest.approx(2 / 3)
     assert judged.metrics["per_group"]["y"]["accuracy"] == 0.5
-    assert judged.threshold is None
+    assert judged.threshold is None and judged.seconds is None
     assert list(headline(judged.metrics)) == ["accuracy", "balanced_accuracy", "macro_f1"]
-    alone = labels_judged(LABELS, samples, said, [1, 1, 1], multi_label=False, has_groups=False)
+    alone = labels_judged(LABELS, samples, said, multi_label=False, has_groups=False)
     assert not alone.metrics.get("per_group")
 
 
@@ -78,7 +78,7 @@ def test_the_threshold_is_the_best_one_and_told_on() -> None:
 
 def test_a_threshold_that_is_given_is_kept() -> None:
     judged = actions_judged(LABELS, VIDEOS, SAID, SECONDS, has_groups=False, threshold=0.1)
-    assert judged.threshold == 0.1
+    assert judged.threshold == 0.1 and judged.seconds == SECONDS
     # Two detections meet nothing, in three minutes.
     assert judged.metrics["false_alarms_per_hour"]["all"] == pytest.approx(2 * 20)
     assert "interval" not in judged.metrics

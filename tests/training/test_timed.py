@@ -303,8 +303,15 @@ def test_the_weights_are_those_of_the_seed() -> None:
         assert torch.equal(value, other.network.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("patience", [0, 4])
-@pytest.mark.parametrize("head", ["segments", "steps"])
+@pytest.mark.parametrize(
+    ("head", "patience"),
+    [
+        ("segments", 4),
+        ("steps", 0),
+        pytest.param("segments", 0, marks=pytest.mark.slow),
+        pytest.param("steps", 4, marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_that_was_stopped_goes_on_as_if_it_never_had_been(
     tmp_path: Path, head: str, patience: int
 ) -> None:

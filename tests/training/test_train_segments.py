@@ -225,6 +225,7 @@ def test_in_folds_nothing_is_held_out_for_stopping_where_nothing_stops(
         assert "val_loss" not in history
 
 
+@pytest.mark.slow
 def test_in_folds_patience_holds_some_out(looked_at: Inspection, tmp_path: Path) -> None:
     recipe = tiny("optimisation.epochs=3")
     recipe = replace(recipe, optimisation=replace(recipe.optimisation, patience=2))

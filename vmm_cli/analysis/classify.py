@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from vmm_cli.encoders.image import ImageEncoder
 
 SCHEMA = "vmm.classify/1"
+# What to do with a model that is not for classes.
+RUN_BY = {
+    "segments": "; `vmm detect-actions` runs it",
+    "valence": "; `vmm sentiment --model` runs one that `vmm train` made",
+}
 SUPPORT_TIMES = 3  # how many times of supporting pictures a label is given
 SCORE_DIGITS = 5
 TIME_DIGITS = 3
@@ -205,7 +210,7 @@ def classify_request(
         ModelError: the model does not classify.
     """
     if bundle.task != "classes":
-        hint = "; `vmm detect-actions` runs it" if bundle.task == "segments" else ""
+        hint = RUN_BY.get(bundle.task, "")
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes{hint}")
     if bundle.network.get("pool") != "mean-probability" or not bundle.labels:
         raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
@@ -302,10 +307,32 @@ def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) 
     Raises:
         InputError: `past_end` or `no_video`: there was no picture at any wanted time.
     """
+    features, end_s = joined(request, input, parts)
+    return classification(request, features, end_s).to_record()
+
+
+def joined(
+    request: ClassifyRequest, input: Input, parts: Sequence[PartResult]
+) -> tuple[Features, float]:
+    """Join an input's parts and keep its features: what `finish` begins with.
+
+    The second is where the video ends, in seconds on its clock.
+
+    Raises:
+        InputError: as `finish`.
+    """
     features = join([part.features for part in parts])
+    end_s = max(part.end_s for part in parts)
+    start_s = float(request.sampling.start)
+    if not len(features):
+        if start_s >= end_s > 0:
+            raise InputError(
+                "past_end", f"nothing lies at {start_s:g} s: the video ends at {end_s:.3f} s"
+            )
+        raise InputError("no_video", "there is no picture at any of the wanted times")
     if not any(part.stored for part in parts):
-        _keep(request, input.path, parts, features)
-    return classification(request, features, max(part.end_s for part in parts)).to_record()
+        _keep(request, input.path, parts, features, end_s)
+    return features, end_s
 
 
 # --- the same in two steps, for a GPU that one process owns: decode, encode -------------------
@@ -410,18 +437,10 @@ def _pictures_in(area: memoryview, numbers: Preprocess) -> np.ndarray:
 
 
 def classification(request: ClassifyRequest, features: Features, end_s: float) -> Classification:
-    """Apply the model's head to features of a video that ends at `end_s`, and sum it up.
+    """Apply the model's head to a video's features, at least one, and sum it up.
 
-    Raises:
-        InputError: see `finish`.
+    `end_s`: where the video ends, in seconds on its clock.
     """
-    start_s = float(request.sampling.start)
-    if not len(features):
-        if start_s >= end_s > 0:
-            raise InputError(
-                "past_end", f"nothing lies at {start_s:g} s: the video ends at {end_s:.3f} s"
-            )
-        raise InputError("no_video", "there is no picture at any of the wanted times")
     bundle, head = _model(request.bundle, request.bundle_digest)
     judge = _Judge(features, head, bundle.labels)
     windows = None
@@ -599,17 +618,20 @@ def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry | N
 
 
 def _keep(
-    request: ClassifyRequest, path: Path, parts: Sequence[PartResult], features: Features
+    request: ClassifyRequest,
+    path: Path,
+    parts: Sequence[PartResult],
+    features: Features,
+    end_s: float,
 ) -> None:
     """Store the features, unless the file changed while it was read."""
     identity = parts[0].identity
-    if identity is None or any(part.identity != identity for part in parts) or not len(features):
+    if identity is None or any(part.identity != identity for part in parts):
         return
     if file_identity(path) != identity:
         return
     bundle, _ = _model(request.bundle, request.bundle_digest)
-    whole = store.Entry(features, max(part.end_s for part in parts))
-    store.save(_key(request, bundle, identity), whole)
+    store.save(_key(request, bundle, identity), store.Entry(features, end_s))
 
 
 def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> str:

@@ -30,6 +30,7 @@ from vmm_cli.encoders.streams import (
     Encoded,
     WindowFeatures,
     media_end_s,
+    wanted_until,
     window_features,
 )
 from vmm_cli.encoders.words import text_of
@@ -310,12 +311,7 @@ def require_streams(bundle: Bundle, streams: frozenset[str]) -> None:
 def _windows(request: WindowsRequest, path: Path, model: Trained) -> tuple[list[Window], Fraction]:
     """Return the windows to judge, and where the video ends."""
     end_s = media_end_s(path, max_pixels=request.max_pixels)
-    until = end_s if request.end is None else min(request.end, end_s)
-    if request.start >= until:
-        raise InputError(
-            "past_end",
-            f"nothing lies at {float(request.start):g} s: the video ends at {float(end_s):.3f} s",
-        )
+    until = wanted_until(request.start, request.end, end_s)
     return windows(request.start, until, model.plan.window_s), end_s
 
 

@@ -18,7 +18,6 @@ from vmm_cli.analysis import classify, classify_windows, detect_steps
 from vmm_cli.analysis.classify import SCORE_DIGITS, TIME_DIGITS
 from vmm_cli.analysis.segments import Detection, of_cells, tidied
 from vmm_cli.bundle import Bundle
-from vmm_cli.encoders.features import join
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError, UsageError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
@@ -86,7 +85,8 @@ def detect_request(
             not fit.
     """
     if bundle.task not in ("segments", "classes") or not bundle.labels:
-        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions")
+        hint = classify.RUN_BY["valence"] if bundle.task == "valence" else ""
+        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions{hint}")
     for label in labels or ():
         if label not in bundle.labels:
             raise UsageError(_unknown(bundle, label))
@@ -269,9 +269,7 @@ def _from_pictures(
     request: DetectRequest, input: Input, parts: Sequence[classify.PartResult]
 ) -> _Said:
     """Each picture counts until the next one."""
-    classify.finish(_pictures(request), input, parts)  # keeps the features; says what is missing
-    features = join([part.features for part in parts])
-    until_s = max(part.end_s for part in parts)
+    features, until_s = classify.joined(_pictures(request), input, parts)
     if request.end is not None:
         until_s = min(until_s, float(request.end))
     labels = request.bundle.labels

@@ -26,10 +26,10 @@ from vmm_cli.analysis.segments import (
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.plan import StreamPlan, plan_of
-from vmm_cli.encoders.streams import WindowFeatures, media_end_s, window_features
+from vmm_cli.encoders.streams import WindowFeatures, media_end_s, wanted_until, window_features
 from vmm_cli.encoders.stretches import cut, joined, stretches, stretches_are_stored
 from vmm_cli.encoders.words import text_of
-from vmm_cli.errors import InputError, ModelError
+from vmm_cli.errors import ModelError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.trained import Trained, check, load_trained
 
@@ -207,12 +207,7 @@ def _ended(detections: Sequence[Detection], until_s: float) -> Iterator[Detectio
 def _layout(request: StepsRequest, path: Path, wanted: StreamPlan) -> tuple[list[Window], Fraction]:
     """Return the stretches to look at, and where the video ends."""
     end_s = media_end_s(path, max_pixels=request.max_pixels)
-    until = end_s if request.end is None else min(request.end, end_s)
-    if request.start >= until:
-        raise InputError(
-            "past_end",
-            f"nothing lies at {float(request.start):g} s: the video ends at {float(end_s):.3f} s",
-        )
+    until = wanted_until(request.start, request.end, end_s)
     return stretches(request.start, until, wanted.rate_hz), end_s
 
 

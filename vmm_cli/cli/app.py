@@ -23,6 +23,7 @@ from vmm_cli.cli import (
     extract_frames,
     info,
     models,
+    sentiment,
     train,
 )
 from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
@@ -68,6 +69,7 @@ def build() -> Any:
     app.command("extract-frames")(extract_frames.extract_frames)
     app.command("classify")(classify.classify)
     app.command("detect-actions")(detect_actions.detect_actions)
+    app.command("sentiment")(sentiment.sentiment)
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
     app.command("info")(info.info)

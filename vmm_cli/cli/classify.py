@@ -13,6 +13,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.cli import console
 from vmm_cli.cli.clock import clock
+from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.options import (
     Device,
     End,
@@ -251,9 +252,7 @@ def csv_rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     """Return one row for each label, of each window where there are some: see CSV_HEADER."""
     name, status = record["input"], record["status"]
     if status != "ok":
-        error = record.get("error")
-        said = f"{error['code']}: {error['message']}" if error else ""
-        yield name, status, None, None, None, None, None, None, said
+        yield name, status, None, None, None, None, None, None, failure_text(record)
         return
     for start_s, end_s, labels in _spans(record):
         for rank, label in enumerate(labels, start=1):
@@ -268,9 +267,9 @@ def table_rows(record: Mapping[str, Any], *, timeline: bool) -> Iterator[Row]:
     name = record["input"]
     blank = ("",) if timeline else ()
     if record["status"] != "ok":
-        error = record.get("error")
-        reason = f"{error['code']}: {error['message']}" if error else record["status"]
-        yield Row((name, *blank, reason, "", ""), failed=error is not None, rule=True)
+        reason = failure_text(record)
+        said = reason or record["status"]
+        yield Row((name, *blank, said, "", ""), failed=bool(reason), rule=True)
         return
     rows: list[list[str]] = []
     for start_s, end_s, labels in _spans(record):

@@ -14,6 +14,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.cli import console
 from vmm_cli.cli.clock import clock
+from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.options import (
     Device,
     End,
@@ -150,7 +151,8 @@ def detect_actions(
     from vmm_cli import bundle
     from vmm_cli.analysis import detect_actions as analysis
     from vmm_cli.batch.execute import Work
-    from vmm_cli.cli.running import make_folder, run_batch
+    from vmm_cli.cli.running import run_batch
+    from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines
@@ -224,9 +226,7 @@ def csv_rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     """Yield one row for each segment; one without any where there is none: see CSV_HEADER."""
     name, status = record["input"], record["status"]
     if status != "ok":
-        error = record.get("error")
-        said = f"{error['code']}: {error['message']}" if error else ""
-        yield name, status, None, None, None, None, said
+        yield name, status, None, None, None, None, failure_text(record)
         return
     for segment in record["segments"]:
         span = segment["start_s"], segment["end_s"]
@@ -241,9 +241,8 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
 
     name = record["input"]
     if record["status"] != "ok":
-        error = record.get("error")
-        reason = f"{error['code']}: {error['message']}" if error else record["status"]
-        yield Row((name, "", reason, ""), failed=error is not None, rule=True)
+        reason = failure_text(record)
+        yield Row((name, "", reason or record["status"], ""), failed=bool(reason), rule=True)
         return
     segments = record["segments"]
     for i, segment in enumerate(segments, start=1):

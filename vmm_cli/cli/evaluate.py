@@ -24,7 +24,7 @@ from vmm_cli.cli.options import (
     complete_model,
     wants_table,
 )
-from vmm_cli.cli.train import WORKER_MEMORY_BYTES, Data, Group
+from vmm_cli.cli.train import WORKER_MEMORY_BYTES, Data, Group, KeepFeatures, refuse_contradiction
 
 if TYPE_CHECKING:
     from vmm_cli.training.evaluation import Evaluation
@@ -51,6 +51,7 @@ def evaluate(
         ),
     ] = None,
     no_store: NoStore = False,
+    keep_features: KeepFeatures = False,
     jobs: Jobs = None,
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     quiet: Quiet = False,
@@ -61,18 +62,17 @@ def evaluate(
     """Measure a model on labelled videos.
 
     MODEL is a name from `vmm models list`, or a folder; DATA is a folder or a file as for
-    `vmm train`, of timed actions for a model that finds them. With groups the accuracy of each, and
-    an interval over them, is given too.
+    `vmm train`, of timed actions for a model that finds them, of valences and emotions for a model
+    that tells those. With groups the accuracy of each, and an interval over them, is given too.
     """
     from vmm_cli import bundle as bundles
-    from vmm_cli.training.annotations import read_annotations
-    from vmm_cli.training.dataset import read_dataset
+    from vmm_cli.training.readers import READERS
 
+    refuse_contradiction(keep_features, no_store)
     if output is not None:
         refuse_output(output)
     bundle = bundles.load(model)
-    read = read_annotations if bundle.task == "segments" else read_dataset
-    dataset = read(data, group=group)
+    dataset = READERS[bundle.task](data, group=group)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
     with console.progress() as bar:
         if dataset.timed:  # actions are held against the files' ends, as before a training
@@ -95,6 +95,7 @@ def evaluate(
             split=split,
             jobs=workers,
             use_store=not no_store,
+            keep_features=keep_features,
             max_pixels=max_pixels,
             on_progress=lambda done, total: bar.update(done, total, "judging"),
         )
@@ -104,7 +105,8 @@ def evaluate(
         from vmm_cli.training.run_files import write_evaluation
 
         several = bool(bundle.network.get("multi_label"))
-        write_evaluation(output, bundle.labels, found, multi_label=several)
+        rated = bundle.task == "valence"
+        write_evaluation(output, bundle.labels, found, multi_label=several, rated=rated)
     _report(found, format)
     return EXIT_SOME_FAILED if found.document["failed"] else 0
 
@@ -141,9 +143,14 @@ def report_rows(found: Evaluation) -> Iterator[tuple[str, str]]:
     metrics = found.document["metrics"]
     yield "samples", str(found.document["n"])
     if found.document.get("failed"):
-        yield "rows that could not be judged", str(found.document["failed"])
+        what = "videos" if "mAP" in metrics else "rows"
+        yield f"{what} that could not be judged", str(found.document["failed"])
     if "mAP" in metrics:
         yield from _action_rows(metrics)
+        return
+    if "emotions" in metrics:
+        yield from _valence_rows(metrics["valence"])
+        yield from _emotion_rows(metrics["emotions"])
         return
     for name in ("accuracy", "top5", "balanced_accuracy", "macro_f1", "ece"):
         if metrics.get(name) is not None:
@@ -151,10 +158,43 @@ def report_rows(found: Evaluation) -> Iterator[tuple[str, str]]:
     if metrics.get("interval"):
         low, high = metrics["interval"]["low"], metrics["interval"]["high"]
         yield "95 % interval of the accuracy over groups", f"{low:.3f} to {high:.3f}"
-    for label, numbers in metrics["per_class"].items():
+    yield from _label_rows(metrics["per_class"])
+    yield from _group_rows(metrics.get("per_group") or {})
+
+
+def _label_rows(labels: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for label, numbers in labels.items():
         if numbers["support"]:
             said = f"precision {numbers['precision']:.3f}, recall {numbers['recall']:.3f}"
             yield f"{label} ({numbers['support']})", said
+
+
+def _valence_rows(metrics: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know of valences: name and value."""
+    if metrics is None:
+        return
+    yield "samples with a valence", str(metrics["n"])
+    yield "mean absolute error", f"{metrics['mae']:.3f}"
+    if (ends := metrics.get("interval")) is not None:
+        yield "95 % interval of it over groups", f"{ends['low']:.3f} to {ends['high']:.3f}"
+    yield "Pearson r", _shown(metrics["pearson"])
+    for name, value in metrics["acc2"].items():
+        f1 = _shown(metrics["f1"][name])
+        yield f"Acc-2 {name} ({metrics['acc2_n'][name]})", f"{_shown(value)}, F1 {f1}"
+    for name, reason in metrics["undefined"].items():
+        yield f"no {name}", reason
+
+
+def _emotion_rows(metrics: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know of emotions: name and value."""
+    if metrics is None:
+        return
+    yield "samples with an emotion", str(metrics["n"])
+    yield "unweighted average recall", f"{metrics['uar']:.3f}"
+    yield "accuracy of the emotions", f"{metrics['accuracy']:.3f}"
+    if (ends := metrics.get("interval")) is not None:
+        yield "95 % interval of it over groups", f"{ends['low']:.3f} to {ends['high']:.3f}"
+    yield from _label_rows(metrics["per_class"])
     yield from _group_rows(metrics.get("per_group") or {})
 
 

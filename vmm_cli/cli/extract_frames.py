@@ -11,6 +11,7 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli.clock import clock
+from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.options import (
     End,
     SharedOptions,
@@ -268,13 +269,10 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
     """Return the table's row for one record."""
     from vmm_cli.output.table import Row
 
-    if record["status"] == "failed":
-        error = record["error"]
-        yield Row(
-            (record["input"], "", "", "", f"{error['code']}: {error['message']}"), failed=True
-        )
-    elif record["status"] != "ok":
-        yield Row((record["input"], "", "", "", record["status"]))
+    if record["status"] != "ok":
+        reason = failure_text(record)
+        cells = (record["input"], "", "", "", reason or record["status"])
+        yield Row(cells, failed=bool(reason))
     else:
         notes = []
         if record["skipped_packets"]:

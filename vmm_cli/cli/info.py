@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 
 from vmm_cli.cli.clock import clock
+from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.options import SharedOptions, takes_shared_options
 
 if TYPE_CHECKING:
@@ -71,11 +72,9 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
     from vmm_cli.output.table import Row
 
     blank = ("",) * (len(COLUMNS) - 2)
-    if record["status"] == "failed":
-        error = record["error"]
-        yield Row((record["input"], *blank, f"{error['code']}: {error['message']}"), failed=True)
-    elif record["status"] != "ok":
-        yield Row((record["input"], *blank, record["status"]))
+    if record["status"] != "ok":
+        reason = failure_text(record)
+        yield Row((record["input"], *blank, reason or record["status"]), failed=bool(reason))
     else:
         video = record["video"][0] if record["video"] else None
         yield Row(

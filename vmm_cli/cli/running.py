@@ -16,7 +16,8 @@ from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import Work, execute
 from vmm_cli.batch.inputs import Discovery, discover, refuse_collisions, require_inputs
 from vmm_cli.cli import console
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.cli.failure import failure_text
+from vmm_cli.output.atomic_file import atomic_file, make_folder
 
 if TYPE_CHECKING:
     from vmm_cli.cli.options import SharedOptions
@@ -68,6 +69,7 @@ def run_batch(
     output_folder: bool = False,
     writes_files: bool = False,
     model_digest: str | None = None,
+    on_record: Callable[[Record], None] = lambda record: None,
 ) -> int:
     """Do `work` for every input and write the records; return the exit code.
 
@@ -78,6 +80,7 @@ def run_batch(
     input under its own name, and the records go to stdout; otherwise -o is the file that the
     records go to, or a folder for a file of each input where the format is one of
     `single_formats`. `writes_files`: the work writes files under the inputs' names elsewhere.
+    `on_record` hears of each record before it is written.
 
     Raises:
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
@@ -103,7 +106,7 @@ def run_batch(
         writer = _FilePerInput(known[place.format], place.files, place.folder)
     elif streams:
         writer = _to_stdout(known, place.format)
-    run = _Results(writer)
+    run = _Results(writer, on_record)
     _listen_to_logging()
     try:
         with console.progress(shown=not (streams and console.stdout_is_terminal())) as bar:
@@ -302,8 +305,13 @@ class _FilePerInput:
 class _Results:
     """Takes records as they come: says which failed, and writes or keeps them."""
 
-    def __init__(self, writer: RecordWriter | None) -> None:
+    def __init__(
+        self,
+        writer: RecordWriter | None,
+        on_record: Callable[[Record], None] = lambda record: None,
+    ) -> None:
         self.writer = writer
+        self.on_record = on_record
         self.records: dict[str, Record] = {}  # by input; kept only where there is no writer
         self.failed = 0
 
@@ -311,10 +319,10 @@ class _Results:
         """Take one record."""
         if record["status"] == "failed":
             self.failed += 1
-            error = record["error"]
-            console.failure(f"{record['input']}: {error['code']}: {error['message']}")
+            console.failure(f"{record['input']}: {failure_text(record)}")
         else:
             console.info(f"{record['input']}: {record['status']}")
+        self.on_record(record)
         if self.writer is None:
             self.records[record["input"]] = record
         else:
@@ -340,16 +348,6 @@ def _check_output_file(file: Path, discovery: Discovery) -> None:
     for item in discovery.inputs:
         if file.exists() and item.path.exists() and file.samefile(item.path):
             raise errors.UsageError(f"{file}: is an input; the results would take its place")
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, with those above it. OutputError where that, or writing into it, cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise errors.OutputError(f"{folder}: cannot be made: {cause.strerror}") from cause
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise errors.OutputError(f"{folder}: cannot be written to; choose another folder")
 
 
 def _to_stdout(formats: Formats, name: str | None) -> RecordWriter:

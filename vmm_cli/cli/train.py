@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 # torch, the image network and the pictures of a window of 1080p video.
 WORKER_MEMORY_BYTES = 700 * 2**20
 
-DEFAULT_RECIPES = {"classes": "default", "segments": "segments"}
+DEFAULT_RECIPES = {"classes": "default", "segments": "segments", "valence": "sentiment"}
+LONGEST_BAR = 30  # characters
 PAIRS_SHOWN = 3  # of labels that overlap most often
 MAX_PROBLEMS = 20  # said before a training; with many thousand clips there can be thousands
 
@@ -63,6 +64,13 @@ def parse_seed(text: object) -> int:
 
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", hidden=True)]
+KeepFeatures = Annotated[
+    bool,
+    typer.Option(
+        "--keep-features",
+        help="Store what was computed of faces and voices.",
+    ),
+]
 Group = Annotated[
     str | None,
     typer.Option(
@@ -82,11 +90,12 @@ def train(
         ),
     ] = None,
     task: Annotated[
-        Literal["classes", "segments"],
+        Literal["classes", "segments", "valence"],
         typer.Option(
             "--task",
-            metavar="classes|segments",
-            help="What to learn: labels of whole videos, or actions and when they happen.",
+            metavar="classes|segments|valence",
+            help="What to learn: labels of whole videos, actions and when they happen, or how "
+            "pleasant videos are and which emotion they show.",
         ),
     ] = "classes",
     recipe: Annotated[
@@ -96,7 +105,7 @@ def train(
             "-r",
             metavar="R",
             help="A name from `vmm models list --recipes`, or a YAML file "
-            "[default: default, or segments for that task].",
+            "[default: default, segments or sentiment, by task].",
         ),
     ] = None,
     set: Annotated[
@@ -147,6 +156,7 @@ def train(
     ] = False,
     device: Device = "auto",
     no_store: NoStore = False,
+    keep_features: KeepFeatures = False,
     format: DocumentFormat = None,
     jobs: Jobs = None,
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
@@ -160,13 +170,15 @@ def train(
     DATA is a folder with a folder of videos for each class (in train/, val/ and test/ if you like),
     or a CSV or JSONL file with the columns path and label, and maybe split, group, fold, start,
     end, text. With --task segments it is a JSON file as ActivityNet writes it, or a CSV or JSONL
-    file with the columns path, start, end and label, and maybe split, group, fold.
+    file with the columns path, start, end and label, and maybe split, group, fold. With --task
+    valence it is a CSV or JSONL file with the column path, and valence (from -1 to 1) or emotion or
+    both in place of label.
     """
-    from vmm_cli.training.annotations import read_annotations
-    from vmm_cli.training.dataset import read_dataset
     from vmm_cli.training.inspection import inspect
+    from vmm_cli.training.readers import READERS
     from vmm_cli.training.recipe import load_recipe
 
+    refuse_contradiction(keep_features, no_store)
     if output is None and not check:
         raise errors.UsageError("say where the model goes with -o RUN, or only look with --check")
     # What can be refused is refused before all files are looked at.
@@ -182,8 +194,7 @@ def train(
 
         name = name or model_name(output)
         refuse_taken(output, resume)
-    read = read_annotations if task == "segments" else read_dataset
-    dataset = read(data, group=group, fold=folds)
+    dataset = READERS[task](data, group=group, fold=folds)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
     with console.progress() as bar:
         inspection = inspect(
@@ -211,6 +222,7 @@ def train(
             device=torch_device,
             jobs=workers,
             use_store=not no_store,
+            keep_features=keep_features,
             max_pixels=max_pixels,
         )
         try:
@@ -223,12 +235,20 @@ def train(
     return 0
 
 
+def refuse_contradiction(keep_features: bool, no_store: bool) -> None:
+    """Raise UsageError where features are to be kept and the store is not to be used."""
+    if keep_features and no_store:
+        raise errors.UsageError(
+            "--keep-features writes to the feature store and --no-store does not; leave one out"
+        )
+
+
 def _listener(bar: console.Progress, epochs: int) -> Listener:
     from vmm_cli.training.run import Listener
 
     def on_epoch(what: str, progress: Progress) -> None:
         row = progress.history[-1]
-        numbers = ("train_loss", "val_loss", "val_accuracy")
+        numbers = ("train_loss", "val_loss", "val_mae", "val_accuracy")
         said = ", ".join(f"{key} {row[key]:.3f}" for key in numbers if key in row)
         bar.update(progress.epoch, epochs, what)
         console.info(f"{what}: epoch {progress.epoch}: {said}")
@@ -288,10 +308,16 @@ def _tell(
     from vmm_cli.output.table import Column, Row, print_table
 
     heads, lines = segment_table(said) if said["segments"] else label_table(said)
-    columns = [Column("label"), *(Column(head, number=True) for head in heads)]
-    rows = [Row(line) for line in lines]
-    print_table(console.stdout(data=False), columns, rows)
-    console.stdout(data=False).write("\n")
+    called = "emotion" if said["valence"] else "label"
+    columns = [Column(called), *(Column(head, number=True) for head in heads)]
+    if lines:
+        print_table(console.stdout(data=False), columns, [Row(line) for line in lines])
+        console.stdout(data=False).write("\n")
+    if said["valence"] and said["valence"]["n"]:
+        valences = [Row(cells) for cells in valence_rows(said["valence"])]
+        spans = (Column("valence"), Column("n", number=True), Column(""))
+        print_table(console.stdout(data=False), spans, valences)
+        console.stdout(data=False).write("\n")
     facts = [Row(cells) for cells in data_rows(said)]
     print_table(console.stdout(data=False), (Column("what"), Column("value")), facts)
     for problem in inspection.dataset.problems:
@@ -340,6 +366,8 @@ def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "most frequent", f"{balance['majority']}: {share:.0f} %, {times:.1f} times the rarest"
     if said["segments"] is not None:
         yield from _segment_rows(said["segments"])
+    if said["valence"] is not None:
+        yield from _valence_facts(said["valence"])
     if lengths["min"] is None:
         yield "durations", "unknown"
     else:
@@ -351,6 +379,22 @@ def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "groups", f"{groups['n']}, of {groups['smallest']} to {groups['largest']} samples"
     if (folds := said["folds"]) is not None:
         yield "folds", ", ".join(f"{fold}: {n}" for fold, n in folds.items())
+
+
+def valence_rows(valence: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the histogram of the valences: a span of them, how many there are, and a bar."""
+    most = max(part["n"] for part in valence["histogram"])
+    for part in valence["histogram"]:
+        bar = "█" * round(LONGEST_BAR * part["n"] / most)
+        yield f"{part['from']:+.2f} to {part['to']:+.2f}", str(part["n"]), bar
+
+
+def _valence_facts(valence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if valence["n"]:
+        least, middle, most = (f"{valence[key]:+.2f}" for key in ("min", "mean", "max"))
+        yield "valences", f"{least} to {most}, mean {middle}"
+    yield "without a valence", str(valence["missing"])
+    yield "without an emotion", str(valence["without_emotion"])
 
 
 def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -407,7 +451,7 @@ def _report(metrics: Mapping[str, Any], folder: Path, format: str | None) -> Non
 
 def report_rows(metrics: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know of a training: name and value."""
-    from vmm_cli.training.headline import headline
+    from vmm_cli.training.headline import headline, intervals
 
     scores = metrics["folds"]["test"] if "folds" in metrics else metrics["validation"]
     yield "model", str(folder)
@@ -419,14 +463,15 @@ def report_rows(metrics: Mapping[str, Any], folder: Path) -> Iterator[tuple[str,
     numbers = headline(scores)
     for name, value in numbers.items():
         yield name.replace("_", " "), f"{value:.3f}"
-    if scores.get("interval"):
-        low, high = scores["interval"]["low"], scores["interval"]["high"]
-        yield "95 % interval over groups", f"{low:.3f} to {high:.3f}"
+    for name, ends in intervals(scores).items():
+        what = f" of the {name}" if "emotions" in scores else ""
+        yield f"95 % interval{what} over groups", f"{ends['low']:.3f} to {ends['high']:.3f}"
     seeds = metrics.get("seeds") or metrics.get("folds", {}).get("seeds")
     if seeds:
-        first = next(iter(numbers))
-        yield (
-            f"{first} over {len(seeds['seeds'])} seeds",
-            f"{seeds[first]['mean']:.3f} ± {seeds[first]['sd']:.3f}",
-        )
+        # Ratings are known by several numbers, of which none stands for the others.
+        shown = list(numbers) if "emotions" in scores else list(numbers)[:1]
+        for name in shown:
+            if name in seeds:
+                spread = f"{seeds[name]['mean']:.3f} ± {seeds[name]['sd']:.3f}"
+                yield f"{name} over {len(seeds['seeds'])} seeds", spread
     yield "best epoch", str(metrics["best_epoch"])

@@ -27,14 +27,23 @@ from vmm_cli.encoders.motion import (
     resized,
 )
 from vmm_cli.encoders.motion_energy import HEIGHT, WIDTH, EnergyTrack, energy_sampling
-from vmm_cli.encoders.plan import MOTION_BACKBONE, MOTION_ENERGY, StreamPlan, carried
+from vmm_cli.encoders.plan import (
+    FACES_CARRIER,
+    MOTION_BACKBONE,
+    MOTION_ENERGY,
+    StreamPlan,
+    carried,
+)
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.probe import probe
 
 if TYPE_CHECKING:
+    from vmm_cli.encoders.faces import FaceEncoder
     from vmm_cli.encoders.image import ImageEncoder
+
+OF_PICTURES = {"image", "motion", "face"}  # the streams
 
 # The pictures of a window wait until it is known where it moves, so many bytes of them.
 WAITING_BYTES = 256 * 2**20
@@ -43,7 +52,7 @@ WAITING_BYTES = 256 * 2**20
 def from_pictures(
     path: Path, windows: Sequence[Window], plan: StreamPlan, max_pixels: int
 ) -> dict[str, list[Features]]:
-    """Return the tracks of `image` and `motion`, as far as the plan has them.
+    """Return the tracks of `OF_PICTURES`, as far as the plan has them.
 
     A stream has one track over all windows, or, where what it sees depends on the window, two: one
     over the windows with even numbers, which abut, and one over the odd ones. They are empty where
@@ -52,12 +61,14 @@ def from_pictures(
     Raises:
         InputError: as `iter_frames`; but a file that has sound may be without a usable picture.
     """
-    runs: dict[str, _ImageRun | _MotionRun | _EnergyRun] = {}
+    runs: dict[str, _ImageRun | _MotionRun | _EnergyRun | _FaceRun] = {}
     if "image" in plan.encoders:
         runs["image"] = _ImageRun(plan, windows)
     if "motion" in plan.encoders:
         is_energy = plan.encoders["motion"].name == MOTION_ENERGY
         runs["motion"] = _EnergyRun(plan, windows) if is_energy else _MotionRun(plan, windows)
+    if "face" in plan.encoders:
+        runs["face"] = _FaceRun(plan, windows)
     takers = {request.name: run for run in runs.values() for request in run.requests}
     requests = [request for run in runs.values() for request in run.requests]
     report = DecodeReport()
@@ -208,6 +219,45 @@ class _EnergyRun:
         return [self._track.features()]
 
 
+class _FaceRun:
+    """Reads the faces of pictures as they come."""
+
+    def __init__(self, plan: StreamPlan, windows: Sequence[Window]) -> None:
+        from vmm_cli.encoders.faces import FEATURE_WIDTH, PICTURE_SIZE
+
+        self._encoder = _face_encoder()
+        self._width = FEATURE_WIDTH
+        self._steps = grid_times(Window(windows[0].start, windows[-1].end), plan.rate_hz)
+        self._times: list[float] = []
+        self._values: list[np.ndarray | None] = []  # by picture; None where it has no face
+        self.requests = [FrameRequest("face", plan.times(windows), PICTURE_SIZE)]
+
+    def take(self, request: str, time_s: float, image: np.ndarray) -> None:
+        """Take the next picture; times ascend."""
+        from vmm_cli.encoders.faces import face_features
+
+        values, there = face_features(self._encoder, [image])
+        self._times.append(time_s)
+        self._values.append(values[0] if there[0] else None)
+
+    def tracks(self, end_s: float | None) -> list[Features]:
+        """Return the features of the steps at which a picture with a face is shown, as one track.
+
+        By step: else a face would seem to last through pictures that have none.
+        """
+        number = np.arange(len(self._times), dtype=np.float32)[:, None]
+        shown, there = on_grid(Features(np.array(self._times, np.float64), number), self._steps)
+        found = [
+            (step, value)
+            for step, place, is_there in zip(self._steps, shown[:, 0], there, strict=True)
+            if is_there and (value := self._values[int(place)]) is not None
+        ]
+        if not found:
+            return [Features(np.empty(0), np.empty((0, self._width), np.float32))]
+        times, values = zip(*found, strict=True)
+        return [Features(np.array(times), np.stack(values))]
+
+
 def _motion(small: Sequence[np.ndarray]) -> np.ndarray:
     """Return `motion_map` of one or more grey pictures; of those of the first one's size."""
     return motion_map(np.stack([image for image in small if image.shape == small[0].shape]))
@@ -258,3 +308,10 @@ def _image_encoder(
 @lru_cache(maxsize=1)
 def _motion_encoder() -> ImageEncoder:
     return _image_encoder(MOTION_BACKBONE, carried(MOTION_BACKBONE).digest)
+
+
+@lru_cache(maxsize=1)
+def _face_encoder() -> FaceEncoder:
+    from vmm_cli.encoders.faces import load_face_encoder
+
+    return load_face_encoder(bundles.read(bundles.find(FACES_CARRIER)))

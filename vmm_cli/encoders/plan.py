@@ -23,6 +23,8 @@ MOTION_BACKBONE = "efficientnet-lite0"
 MOTION_SIDES = {"motion-crop": (0.35,), "motion-crops": (0.25, 0.35, 0.5)}
 MOTION_ENERGY = "motion-energy"
 SENTENCES = "sentences"
+FACES, SPEECH = "faces", "speech"
+FACES_CARRIER = "sentiment/face"  # the bundle that carries the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class StreamPlan:
     """What is to be computed of a video.
 
     Attributes:
-        encoders: by stream: image, motion, audio, text.
+        encoders: by stream: image, motion, audio, text, face, voice.
         rate_hz: steps a second of the grid.
         window_s: length of a window in seconds.
         bundle: folder of a model whose image encoder is its own.
@@ -85,6 +87,17 @@ def encoder_spec(stream: str, name: str, window_s: Fraction) -> EncoderSpec:
 
         sentence_embeddings([])  # says now, not for each video, where the packages are missing
         return EncoderSpec(name, bundles.encoder_digest(f"{name} {SENTENCES_VERSION}", {}, {}), {})
+    if stream == "face" and name == FACES:
+        from vmm_cli.encoders.faces import FACES_VERSION
+
+        weights = bundles.read(bundles.find(FACES_CARRIER)).weights_digest
+        return EncoderSpec(
+            name, bundles.encoder_digest(f"{name} {FACES_VERSION} {weights}", {}, {}), {}
+        )
+    if stream == "voice" and name == SPEECH:
+        from vmm_cli.encoders.speech import CARRIER, speech_digest
+
+        return EncoderSpec(name, speech_digest(bundles.read(bundles.find(CARRIER))), {})
     raise ModelError(f"there is no encoder named {name!r} for the stream {stream!r}")
 
 

@@ -6,7 +6,7 @@ the feature store, by the run of windows it was computed for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -19,8 +19,8 @@ from vmm_cli.bundle import EncoderSpec
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import Window, grid_times, on_grid
 from vmm_cli.encoders.log_mel import SOUND
-from vmm_cli.encoders.pictures import from_pictures
-from vmm_cli.encoders.plan import SENTENCES, StreamPlan, sees_windows_apart
+from vmm_cli.encoders.pictures import OF_PICTURES, from_pictures
+from vmm_cli.encoders.plan import FACES, SENTENCES, SPEECH, StreamPlan, sees_windows_apart
 from vmm_cli.errors import InputError
 from vmm_cli.identity import FileIdentity, file_identity
 from vmm_cli.media.frames import video_end_s
@@ -29,6 +29,8 @@ from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 
 # From a fine spectrogram, and from what a text means, what was said could be told again.
 NEVER_STORED = ("log-mel", SENTENCES)
+# By these somebody could be known again: kept only where the user asks for it.
+PERSONAL = (FACES, SPEECH)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,13 +65,15 @@ def window_features(
     *,
     text: str = "",
     use_store: bool = True,
+    keep_features: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> list[WindowFeatures]:
     """Return what each of a run of windows shows, from the store or computed.
 
     `windows`: as `grid.windows` gives them, or a stretch of those. Memory grows with their number:
-    long videos come in stretches. `text`: for a text stream whose encoder reads the whole. What
-    the video does not have is masked out.
+    long videos come in stretches. `text`: for a text stream whose encoder reads the whole.
+    `keep_features`: whether the store may hold what is of faces and voices too. What the video
+    does not have is masked out.
 
     Raises:
         InputError: the file cannot be read.
@@ -77,13 +81,13 @@ def window_features(
     """
     timed = replace(plan, encoders={s: e for s, e in plan.encoders.items() if s != "text"})
     identity = file_identity(path) if use_store else None
-    found = {} if identity is None else _stored(identity, windows, timed)
+    kept = [stream for stream in timed.encoders if _is_stored(stream, plan, keep_features)]
+    found = {} if identity is None else _stored(identity, windows, timed, kept)
     missing = {s: spec for s, spec in timed.encoders.items() if s not in found}
     if missing:
-        todo = replace(plan, encoders=missing)
-        computed = _computed(path, windows, todo, max_pixels)
+        computed = _computed(path, windows, replace(plan, encoders=missing), max_pixels)
         if identity is not None and file_identity(path) == identity:
-            _keep(identity, windows, todo, computed)
+            _keep(identity, windows, timed, {s: f for s, f in computed.items() if s in kept})
         found |= computed
     shown = [_on_grid(i, window, found, timed) for i, window in enumerate(windows)]
     return _with_sentences(shown, text) if "text" in plan.encoders else shown
@@ -122,6 +126,23 @@ def media_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction
         if not info.audio or not info.duration_s:
             raise
         return Fraction(info.duration_s)
+
+
+def wanted_until(start: Fraction, end: Fraction | None, end_s: Fraction) -> Fraction:
+    """Return where the part from `start` to `end` ends of a file that ends at `end_s`; seconds.
+
+    `end` None: it goes on to the file's end.
+
+    Raises:
+        InputError: `past_end`: nothing of it lies in the file.
+    """
+    until = end_s if end is None else min(end, end_s)
+    if start >= until:
+        raise InputError(
+            "past_end",
+            f"nothing lies at {float(start):g} s: the video ends at {float(end_s):.3f} s",
+        )
+    return until
 
 
 def _on_grid(
@@ -167,19 +188,20 @@ def _key(
     return store.key(identity, spec.digest, plan.times(track))
 
 
-def _is_stored(stream: str, plan: StreamPlan) -> bool:
+def _is_stored(stream: str, plan: StreamPlan, keep_features: bool = False) -> bool:
     # Without its last blocks the encoder gives far more than it does with them.
     unfinished = stream == "image" and plan.train_last > 0
-    return plan.encoders[stream].name not in NEVER_STORED and not unfinished
+    name = plan.encoders[stream].name
+    allowed = keep_features or name not in PERSONAL
+    return allowed and name not in NEVER_STORED and not unfinished
 
 
 def _stored(
-    identity: FileIdentity, windows: Sequence[Window], plan: StreamPlan
+    identity: FileIdentity, windows: Sequence[Window], plan: StreamPlan, kept: Sequence[str]
 ) -> dict[str, list[Features]]:
     found = {}
-    for stream, spec in plan.encoders.items():
-        if not _is_stored(stream, plan):
-            continue
+    for stream in kept:
+        spec = plan.encoders[stream]
         keys = [_key(identity, spec, track, plan) for track in _tracks(spec, windows)]
         entries = [store.load(key) for key in keys]
         if all(entry is not None for entry in entries):
@@ -194,8 +216,6 @@ def _keep(
     computed: Mapping[str, Sequence[Features]],
 ) -> None:
     for stream, features in computed.items():
-        if not _is_stored(stream, plan):
-            continue
         tracks = _tracks(plan.encoders[stream], windows)
         for track, part in zip(tracks, features, strict=True):
             entry = store.Entry(part, float(track[-1].end))
@@ -210,17 +230,24 @@ def _computed(
 ) -> dict[str, list[Features]]:
     """Return each stream's tracks."""
     found: dict[str, list[Features]] = {}
-    if not {"image", "motion"}.isdisjoint(plan.encoders):
+    if not OF_PICTURES.isdisjoint(plan.encoders):
         found |= from_pictures(path, windows, plan, max_pixels)
-    if "audio" in plan.encoders:
-        step = 1 / plan.rate_hz
-        whole = Window(windows[0].start, windows[-1].end)
-        encode = SOUND[plan.encoders["audio"].name]
-        times = grid_times(whole, plan.rate_hz)
-        found["audio"] = [
-            encode(path, times, float(step), start_s=float(whole.start), end_s=float(whole.end))
-        ]
+    whole = Window(windows[0].start, windows[-1].end)
+    for stream in ("audio", "voice"):
+        if stream in plan.encoders:
+            encode = _of_sound(plan.encoders[stream].name)
+            times, step_s = grid_times(whole, plan.rate_hz), float(1 / plan.rate_hz)
+            span = {"start_s": float(whole.start), "end_s": float(whole.end)}
+            found[stream] = [encode(path, times, step_s, **span)]
     return found
+
+
+def _of_sound(encoder: str) -> Callable[..., Features]:
+    if encoder == SPEECH:
+        from vmm_cli.encoders.speech import voice_features
+
+        return voice_features
+    return SOUND[encoder]
 
 
 @lru_cache(maxsize=4)

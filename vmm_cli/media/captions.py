@@ -41,7 +41,7 @@ class Caption:
     start_s: float | None
     end_s: float | None
     text: str  # plain, without markup; lines parted by "\\n"
-    source: Literal["sidecar", "stream", "title", "description"]
+    source: Literal["sidecar", "stream", "title", "description", "speech"]
     language: str | None = None
 
 

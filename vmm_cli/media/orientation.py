@@ -86,7 +86,7 @@ def _small_copy(frame: VideoFrame) -> VideoFrame:
     decoder's pictures until the garbage collector comes round: megabytes for each opened file.
     """
     try:
-        return frame.reformat(width=SMALL, height=SMALL, format="gray")
+        return frame.reformat(width=SMALL, height=SMALL, format="gray", threads=1)
     except (av.error.FFmpegError, ValueError):  # a format that libswscale cannot read
         return frame
 

@@ -1,4 +1,4 @@
-"""A result file appears whole or not at all."""
+"""A result file appears whole or not at all; the folder it goes to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from pathlib import Path
 from typing import TextIO
 
 from vmm_cli import errors
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it. OutputError where that, or writing into it, cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise errors.OutputError(f"{folder}: cannot be made: {cause.strerror}") from cause
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise errors.OutputError(f"{folder}: cannot be written to; choose another folder")
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vmm_cli.analysis import classify_windows
 from vmm_cli.analysis.classify_windows import Part, WindowScores, WindowsRequest
-from vmm_cli.errors import InputError, OutputError
+from vmm_cli.errors import InputError
 from vmm_cli.media.frames import Frame, FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import at
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.output.atomic_file import atomic_file, make_folder
 from vmm_cli.output.contact_sheet import clock_text
 from vmm_cli.output.plots import drawable, font_files
 
@@ -71,10 +71,7 @@ def finish(request: StripRequest, input: Input, parts: Sequence[WindowScores]) -
     """
     record = classify_windows.finish(request.classify, input, parts)
     target = _target(request, input)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{target.parent}: cannot be made: {error.strerror}") from error
+    make_folder(target.parent)
     draw_strip(input.path, record["explain"], target, request.classify.max_pixels)
     record["strip"] = str(target.relative_to(request.folder))
     return record

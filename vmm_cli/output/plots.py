@@ -37,16 +37,15 @@ MOST_COUNTED_LABELS = 60  # one of more has colours only: there would be too man
 COLOUR_GAMMA = 0.6  # below 1: a few mistakes among many labels are still seen
 
 
-def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw loss and accuracy by epoch, and mark the epoch with the lowest loss on validation.
+def curves(history: Sequence[Mapping[str, float]], kept: int, path: Path) -> None:
+    """Draw loss and accuracy by epoch, and mark on validation the epoch whose weights are kept.
 
     history: a row for each epoch with `epoch`, `train_loss` and, where there was a validation,
-    `val_loss` and, where there is one, `val_accuracy`.
+    `val_loss` and, where there is one, `val_accuracy`. kept: that epoch, counted from 1.
     """
     epochs = [row["epoch"] for row in history]
     held_out = [row for row in history if "val_loss" in row]
     shown = [key for key in ("val_loss", "val_accuracy") if held_out and key in held_out[0]]
-    best = min(held_out, key=lambda row: row["val_loss"])["epoch"] if held_out else None
     panels_wide = max(1, len(shown))
     figure = _figure(1 + 4 * panels_wide, 3.8)
     panels = figure.subplots(1, panels_wide, squeeze=False)[0]
@@ -55,7 +54,7 @@ def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
         there = [row["epoch"] for row in held_out]
         for axes, key in zip(panels, shown, strict=True):
             _curve(axes, there, [row[key] for row in held_out], "validation", HELD_OUT_COLOUR)
-            axes.axvline(best, color=QUIET_COLOUR, lw=1, ls=":", label=f"best epoch: {best:g}")
+            axes.axvline(kept, color=QUIET_COLOUR, lw=1, ls=":", label=f"kept epoch: {kept}")
     if len(shown) > 1:
         panels[1].set_ylim(-0.02, 1.02)
         panels[1].set_ylabel("accuracy")
@@ -149,6 +148,24 @@ def calibration(bins: Sequence[tuple[float, float, int]], ece: float, path: Path
     lower.yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     for axes in (upper, lower):
         axes.grid(alpha=0.25)
+    _save(figure, path)
+
+
+def valences(true: Sequence[float], said: Sequence[float], path: Path) -> None:
+    """Draw the valence that was said of each sample against the true one; both from -1 to 1."""
+    figure = _figure(4.6, 4.6)
+    axes = figure.subplots()
+    axes.plot([-1, 1], [-1, 1], color=TRAIN_COLOUR, ls="--", lw=1)
+    axes.axhline(0, color=TRAIN_COLOUR, lw=0.6)
+    axes.axvline(0, color=TRAIN_COLOUR, lw=0.6)
+    # Ratings are often alike: what lies on top of each other is darker.
+    axes.plot(true, said, ls="", marker="o", ms=5, alpha=0.4, mew=0, color=HELD_OUT_COLOUR)
+    axes.set_xlim(-1.05, 1.05)
+    axes.set_ylim(-1.05, 1.05)
+    axes.set_aspect("equal")
+    axes.set_xlabel("true valence")
+    axes.set_ylabel("predicted valence")
+    axes.grid(alpha=0.25)
     _save(figure, path)
 
 

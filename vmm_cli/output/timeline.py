@@ -5,12 +5,9 @@ Above the bars stands the label's score over time, below them what the video sho
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import cycle
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,42 +15,43 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vmm_cli.analysis import detect_actions
-from vmm_cli.errors import InputError, OutputError
-from vmm_cli.media.frames import FrameRequest, iter_frames
-from vmm_cli.media.geometry import Size
-from vmm_cli.media.sampling import at
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.output.atomic_file import atomic_file, make_folder
 from vmm_cli.output.contact_sheet import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
-from vmm_cli.output.plots import drawable, drawable_labels, font_files
-from vmm_cli.output.time_axis import TimeAxis, spread, tick_text
+from vmm_cli.output.plots import drawable, drawable_labels
+from vmm_cli.output.time_axis import TimeAxis
+from vmm_cli.output.time_picture import (
+    BACKGROUND,
+    GAP,
+    GUTTER_WIDTH,
+    MARGIN,
+    MAX_PICTURES,
+    TEXT_HEIGHT,
+    TRACK,
+    WIDTH,
+    Colour,
+    draw_row,
+    draw_ticks,
+    letters,
+    mixed,
+    pictures_at,
+    row_height,
+)
 
 if TYPE_CHECKING:
     from vmm_cli.analysis.detect_actions import DetectRequest
     from vmm_cli.batch.inputs import Input
 
-# Pixels. The width is the same for a second and for a day.
-WIDTH = 1600
-MARGIN = 12
-TEXT_HEIGHT = 22
-GUTTER_WIDTH = 230  # for the labels
+# Pixels
 CURVE_HEIGHT = 34
 BAR_HEIGHT = 20
-LEADER_HEIGHT = 14  # from a bar down to its picture
-PICTURE_HEIGHT, PICTURE_WIDTH = 90, 160  # at most
-GAP = 6
 LANE_GAP = 16
 LEAST_BAR_WIDTH = 3  # of them one is the edge
 
 MAX_LANES = 50
 MAX_LANES_WITH_PICTURES = 8
-MAX_PICTURES = 6  # of a lane: so many fit beside each other
 LANES_WITHOUT_SEGMENTS = 3  # where nothing is found: the labels that came nearest
 
-BACKGROUND = (24, 24, 24)
-TRACK = (40, 40, 40)
-GRID = (64, 64, 64)
-LEADER = (150, 150, 150)
 # Dark enough for light letters on them, and apart from each other also for those who see fewer
 # colours, since neighbours differ in lightness.
 COLOURS = (
@@ -67,8 +65,6 @@ COLOURS = (
     (178, 62, 62),
 )
 FAINT = 0.45  # of a curve, and of a bar at score 0
-
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -98,10 +94,7 @@ def finish(request: TimelineRequest, input: Input, parts: Sequence[Any]) -> dict
     """
     record = detect_actions.finish(request.detect, input, parts)
     target = _target(request, input)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{target.parent}: cannot be made: {error.strerror}") from error
+    make_folder(target.parent)
     draw_timeline(
         input.path,
         record,
@@ -149,15 +142,15 @@ def draw_timeline(
     axis = TimeAxis(start_s, until_s, left, WIDTH - MARGIN - left)
     lanes, left_out = _lanes(record)
     names = drawable_labels([lane.label for lane in lanes])
-    pictures = _pictures(path, [time for lane in lanes for time, _ in lane.peaks], max_pixels)
-    row = max((picture.height for picture in pictures.values()), default=0)
+    pictures = pictures_at(path, [time for lane in lanes for time, _ in lane.peaks], max_pixels)
+    row = row_height(pictures) if pictures else 0
     heights = [_height(lane, row) for lane in lanes]
     top = MARGIN + 2 * TEXT_HEIGHT
     bottom = top + sum(heights)
     image = Image.new("RGB", (WIDTH, bottom + 2 * TEXT_HEIGHT + MARGIN), BACKGROUND)
     draw = ImageDraw.Draw(image)
     draw_text(draw, (MARGIN, MARGIN + TEXT_HEIGHT // 2), _title(path, record, left_out))
-    _draw_ticks(draw, axis, top - TEXT_HEIGHT // 2, bottom + TEXT_HEIGHT // 2)
+    draw_ticks(draw, axis, top - TEXT_HEIGHT // 2, bottom + TEXT_HEIGHT // 2)
     for lane, name, height, colour in zip(lanes, names, heights, cycle(COLOURS), strict=False):
         _draw_lane(image, lane, name, colour, axis, top, pictures)
         top += height
@@ -233,36 +226,16 @@ def peak_s(lane: Lane, segment: Mapping[str, Any]) -> float:
     return float(highest[np.abs(highest - middle).argmin()])
 
 
-def _pictures(path: Path, times: Sequence[float], max_pixels: int) -> dict[float, Image.Image]:
-    """Return the picture shown at each time; none at all where the file has none."""
-    if not times:
-        return {}
-    request = FrameRequest("timeline", at(times), Size(short=PICTURE_HEIGHT))
-    shown: list[tuple[float, Image.Image]] = []
-    try:
-        for frame in iter_frames(path, [request], max_pixels=max_pixels):
-            picture = Image.fromarray(frame.image)
-            picture.thumbnail((PICTURE_WIDTH, PICTURE_HEIGHT))
-            shown.append((frame.time_s, picture))
-    except InputError as error:
-        if error.code not in ("no_video", "unreadable"):  # a file can be heard and not seen
-            raise
-    if not shown:
-        return {}
-    starts = [time for time, _ in shown]
-    return {time: shown[max(0, bisect_right(starts, time) - 1)][1] for time in times}
-
-
 def _title(path: Path, record: Mapping[str, Any], left_out: int) -> str:
     segments = record["segments"]
     number = len(segments)
     found = "nothing found" if not number else "1 segment" if number == 1 else f"{number} segments"
     if left_out:
         found += f" ({left_out} more labels are not drawn)"
-    model = drawable(record["model"]["name"], _drawn())
+    model = drawable(record["model"]["name"], letters())
     rest = f"   {clock_text(record['duration_s'])}   {model}: {found}"
     room = WIDTH - 2 * MARGIN - text_width(rest)
-    return shortened(drawable(path.name, _drawn()), room) + rest
+    return shortened(drawable(path.name, letters()), room) + rest
 
 
 def _key(pictures: Mapping[float, Image.Image]) -> str:
@@ -273,23 +246,8 @@ def _key(pictures: Mapping[float, Image.Image]) -> str:
 # --- drawing ------------------------------------------------------------------------------------
 
 
-def _height(lane: Lane, picture_height: int) -> int:
-    below = LEADER_HEIGHT + picture_height + TEXT_HEIGHT if lane.peaks and picture_height else 0
-    return CURVE_HEIGHT + BAR_HEIGHT + below + LANE_GAP
-
-
-def _draw_ticks(draw: ImageDraw.ImageDraw, axis: TimeAxis, upper: int, lower: int) -> None:
-    """Draw a line down the picture for each tick, and its time at both ends."""
-    right = -1.0
-    for time in axis.ticks():
-        x = axis.x(time)
-        draw.line((x, upper + TEXT_HEIGHT // 2, x, lower - TEXT_HEIGHT // 2), fill=GRID)
-        text = tick_text(time)
-        left = min(x - text_width(text) / 2, WIDTH - MARGIN - text_width(text))
-        if left > right:
-            draw_text(draw, (left, upper), text)
-            draw_text(draw, (left, lower), text)
-            right = left + text_width(text) + GAP
+def _height(lane: Lane, row: int) -> int:
+    return CURVE_HEIGHT + BAR_HEIGHT + (row if lane.peaks else 0) + LANE_GAP
 
 
 def _draw_lane(
@@ -313,12 +271,13 @@ def _draw_lane(
         heights = np.rint(scores * (CURVE_HEIGHT - 1))
         for i, height in enumerate(heights.astype(int).tolist()):
             x = axis.left + i
-            draw.line((x, bar - 1 - height, x, bar - 1), fill=_mixed(colour, FAINT))
+            draw.line((x, bar - 1 - height, x, bar - 1), fill=mixed(colour, FAINT))
     # The best last, so that it lies on top where they overlap.
     for segment in sorted(lane.segments, key=lambda segment: float(segment["score"])):
         _draw_bar(draw, segment, colour, axis, bar)
     if lane.peaks and pictures:
-        _draw_pictures(image, lane.peaks, axis, bar + BAR_HEIGHT, pictures)
+        marks = [(time, f"{clock_text(time)[:-2]}  {score:.2f}") for time, score in lane.peaks]
+        draw_row(image, marks, axis, bar + BAR_HEIGHT, pictures)
 
 
 def _count(lane: Lane) -> str:
@@ -333,47 +292,10 @@ def _draw_bar(
     score = float(segment["score"])
     left, right = axis.x(float(segment["start_s"])), axis.x(float(segment["end_s"]))
     right = max(right, left + LEAST_BAR_WIDTH)
-    fill = _mixed(colour, FAINT + (1 - FAINT) * score)
+    fill = mixed(colour, FAINT + (1 - FAINT) * score)
     # An edge in the colour of the background parts bars that touch.
     draw.rectangle((left, top, right - 2, top + BAR_HEIGHT - 1), fill=fill)
     draw.line((right - 1, top, right - 1, top + BAR_HEIGHT - 1), fill=BACKGROUND)
     text = f"{score:.2f}"
     if text_width(text) + GAP <= right - left:
         draw_text(draw, ((left + right - text_width(text)) / 2, top + BAR_HEIGHT // 2), text)
-
-
-def _draw_pictures(
-    image: Image.Image,
-    peaks: Sequence[tuple[float, float]],
-    axis: TimeAxis,
-    top: int,
-    pictures: Mapping[float, Image.Image],
-) -> None:
-    """Draw the pictures of a lane in the order of time, each with a line to its peak."""
-    draw = ImageDraw.Draw(image)
-    texts = [f"{clock_text(time)[:-2]}  {score:.2f}" for time, score in peaks]
-    widest = max(
-        *(pictures[time].width for time, _ in peaks), *(ceil(text_width(text)) for text in texts)
-    )
-    wanted = [axis.x(time) - widest / 2 for time, _ in peaks]
-    edges = spread(wanted, widest + GAP, axis.left, WIDTH - MARGIN + GAP)
-    height = max(pictures[time].height for time, _ in peaks)
-    for (time, _), text, edge in zip(peaks, texts, edges, strict=True):
-        picture = pictures[time]
-        middle = edge + widest / 2
-        draw.line((axis.x(time), top, middle, top + LEADER_HEIGHT), fill=LEADER)
-        image.paste(picture, (round(middle - picture.width / 2), top + LEADER_HEIGHT))
-        below = top + LEADER_HEIGHT + height + TEXT_HEIGHT // 2
-        draw_text(draw, (middle - text_width(text) / 2, below), text)
-
-
-def _mixed(colour: Colour, share: float) -> Colour:
-    """Return a colour over the background."""
-    pairs = zip(colour, BACKGROUND, strict=True)
-    red, green, blue = (round(share * c + (1 - share) * b) for c, b in pairs)
-    return red, green, blue
-
-
-@lru_cache(maxsize=1)
-def _drawn() -> set[int]:
-    return {code for characters in font_files().values() for code in characters}

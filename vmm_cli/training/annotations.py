@@ -77,7 +77,7 @@ def read_annotations(source: Path, *, group: str | None = None, fold: str | None
         require_file(source, str(source))
     except RowError as error:
         raise DataError(f"the annotations {error}; give a file: {FORMS}") from None
-    table = _table(source)
+    table = read_table(source)
     given = {"group": group, "fold": fold}
     renamed = {name: column.strip().lower() for name, column in given.items() if column}
     require_columns(source, table, tuple(renamed.values()))
@@ -241,7 +241,12 @@ def _not_annotated(joined: _Joined) -> Iterator[Problem]:
 # --- tables from files --------------------------------------------------------------------------
 
 
-def _table(source: Path) -> Table:
+def read_table(source: Path) -> Table:
+    """Return annotations as rows, one for each action and for each video without any.
+
+    Raises:
+        DataError: it cannot be read, or does not have one of the forms.
+    """
     suffix = source.suffix.lower()
     if suffix == ".json":
         return _read_activitynet(source)
@@ -296,7 +301,7 @@ def _rows_of_entry(source: Path, where: str, entry: object, table: Table) -> lis
     annotations = cells.pop("annotations", None)
     if not isinstance(annotations, list):
         hint = "[] says that nothing happens in the video"
-        raise RowError("unlabelled", f'has no list "annotations"; {hint}')
+        raise RowError("no_segment", f'has no list "annotations"; {hint}')
     file = cells.pop("file", None)
     if is_empty(file):
         raise RowError("missing", f'names no file; add "file": its path from {source.parent}/')
@@ -316,4 +321,6 @@ def _rows_of_entry(source: Path, where: str, entry: object, table: Table) -> lis
             case _:
                 message = 'has no "segment": [start, end] in seconds; left out'
                 table.problems.append(Problem("error", "times", place, message))
+    if not rows:
+        raise RowError("no_segment", "has no annotation that can be used")
     return rows

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vmm_cli.training.headline import headline
+from vmm_cli.analysis.judge_valence import EMOTIONS, RATINGS, valence_from
+from vmm_cli.training.headline import headline, intervals
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.samples import DataSet, label_counts, segment_counts
+from vmm_cli.training.samples import DataSet, Sample, label_counts, segment_counts
 
 
 def summary(data: DataSet, recipe: Recipe) -> str:
     """Return one line for a list of models."""
-    shown = ", ".join(data.labels[:6]) + (", ..." if len(data.labels) > 6 else "")
+    named = ["valence", *data.labels] if data.rated else data.labels
+    shown = ", ".join(named[:6]) + (", ..." if len(named) > 6 else "")
     learnt = sum(sample.split == "train" for sample in data.samples)
     return f"{shown}; from {' and '.join(recipe.streams)}, trained on {learnt} samples"
 
@@ -22,15 +24,13 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
     learnt = [sample for sample in data.samples if sample.split == "train"]
     counts = segment_counts(learnt) if data.timed else label_counts(learnt)
     unit = "actions" if data.timed else "samples"
-    if data.timed:
-        kind = "It says from when to when something happens of"
-    else:
-        kind = "Each video can have several of" if data.multi_label else "Each video gets one of"
     windows = "" if data.timed else f" in windows of {recipe.window_s:g} s"
-    gives = "finds no others" if data.timed else "gives one of them to any video"
+    seen = [f"- {label}: {counts[label]} {unit}" for label in data.labels]
+    if data.rated:
+        seen.insert(0, f"- valence: {sum(s.valence is not None for s in learnt)} {unit}")
     parts = [
         f"# {name}",
-        f"{kind} {len(data.labels)} labels: " + ", ".join(data.labels) + ".",
+        _kind(data, learnt),
         "## What it looks at",
         f"Recipe `{recipe.name}`: {recipe.rate_hz:g} steps a second{windows}; temporal network "
         f"`{recipe.temporal}`, fusion `{recipe.fusion}`, head `{recipe.head}`. `recipe.yaml` says "
@@ -40,12 +40,12 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
             for stream, made in recipe.streams.items()
         ),
         "## What it was trained on",
-        "\n".join(f"- {label}: {counts[label]} {unit}" for label in data.labels),
+        "\n".join(seen),
         "## How good it is",
         _accuracy(metrics, stops_early=recipe.optimisation.patience > 0),
         "## Limits",
-        f"It knows nothing but these labels and {gives}. On recordings of "
-        "another kind than those it was trained on it will do worse than the figures above say: "
+        f"{_limits(data)} On recordings of another"
+        " kind than those it was trained on it will do worse than the figures above say: "
         "measure with `vmm evaluate`.",
         "## Licence",
         "The videos and what was learnt from them are the user's own. Code of the networks: "
@@ -53,6 +53,37 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
         "from (`vmm models list`).",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _kind(data: DataSet, learnt: Sequence[Sample]) -> str:
+    """Say what a model of this data set says of a video."""
+    listed = f"{len(data.labels)} labels: {', '.join(data.labels)}."
+    if data.timed:
+        return f"It says from when to when something happens of {listed}"
+    if not data.rated:
+        return f"Each video {'can have several' if data.multi_label else 'gets one'} of {listed}"
+    source = valence_from(data.labels, any(sample.valence is not None for sample in learnt))
+    said = []
+    if source == RATINGS:
+        said.append("It says how pleasant a video is, from -1 (unpleasant) to 1 (pleasant).")
+    if data.labels:
+        said.append(f"It says how likely each emotion is of {listed}")
+    if source == EMOTIONS:
+        said.append(
+            "How pleasant that is, from -1 to 1, follows from the emotions by the table of Russell "
+            "and Mehrabian 1977."
+        )
+    return " ".join(said)
+
+
+def _limits(data: DataSet) -> str:
+    if data.rated:
+        return (
+            "It tells what is expressed in the way of those it was trained on, not what somebody "
+            "feels."
+        )
+    gives = "finds no others" if data.timed else "gives one of them to any video"
+    return f"It knows nothing but these labels and {gives}."
 
 
 def _accuracy(metrics: Mapping[str, Any], *, stops_early: bool) -> str:
@@ -76,10 +107,9 @@ def _accuracy(metrics: Mapping[str, Any], *, stops_early: bool) -> str:
 
 def _line(scores: Mapping[str, Any]) -> str:
     said = ", ".join(f"{_named(name)} {value:.3f}" for name, value in headline(scores).items())
-    if scores.get("interval"):
-        first = _named(next(iter(headline(scores))))
-        low, high = scores["interval"]["low"], scores["interval"]["high"]
-        said += f"; 95 % interval of the {first} over groups {low:.3f} to {high:.3f}"
+    for name, ends in intervals(scores).items():
+        low, high = ends["low"], ends["high"]
+        said += f"; 95 % interval of the {_named(name)} over groups {low:.3f} to {high:.3f}"
     if "threshold" in scores:
         said += (
             f". From a score of {scores['threshold']:.2f} on, where F1 is highest on these very "
@@ -93,8 +123,16 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
+NAMES = {
+    "macro_f1": "macro F1",
+    "mae": "mean absolute error of the valence",
+    "pearson": "Pearson r of the valence",
+    "uar": "unweighted average recall of the emotions",
+}
+
+
 def _named(name: str) -> str:
-    return name.replace("_", " ").replace("macro f1", "macro F1")
+    return NAMES.get(name, name.replace("_", " ").replace("acc2", "Acc-2"))
 
 
 def _seeds(metrics: Mapping[str, Any]) -> str:

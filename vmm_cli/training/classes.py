@@ -88,11 +88,20 @@ def targets_of(
         counts = np.maximum(1, several[list(weigh)].sum(axis=0))
         if multi_label:
             weight = (len(weigh) - counts).clip(1) / counts
+            weight = weight.clip(1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
         else:
-            weight = len(weigh) / (len(labels) * counts)
-        weight = weight.clip(1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
+            weight = weights_of(counts, len(weigh))
     truth = torch.from_numpy(several if multi_label else several.argmax(axis=1))
     return Targets(truth, torch.from_numpy(weight))
+
+
+def weights_of(counts: np.ndarray, samples: int) -> np.ndarray:
+    """Return how much a mistake on each label costs, the more the rarer it is: float32 [C].
+
+    `counts`: [C], how many of the samples have each.
+    """
+    weight: np.ndarray = samples / (len(counts) * np.maximum(1, counts))
+    return weight.clip(1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
 
 
 def predict(
@@ -103,9 +112,14 @@ def predict(
     Rows of samples that `examples` has no window of are NaN.
     """
     chances = window_probabilities(network, examples, device, multi_label)  # [N, C]
-    total = np.zeros((samples, chances.shape[1]))
+    return mean_of_windows(chances, examples, samples)
+
+
+def mean_of_windows(said: np.ndarray, examples: Examples, samples: int) -> np.ndarray:
+    """Return the mean over each sample's windows: [N, C] -> float64 [samples, C]; NaN without."""
+    total = np.zeros((samples, said.shape[1]))
     weight = np.zeros(samples)
-    np.add.at(total, examples.sample, chances * examples.weight[:, None])
+    np.add.at(total, examples.sample, said * examples.weight[:, None])
     np.add.at(weight, examples.sample, examples.weight)
     with np.errstate(invalid="ignore"):
         mean: np.ndarray = total / weight[:, None]

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_video
 from vmm_cli.errors import DataError
-from vmm_cli.training.rows import OPTIONAL, REQUIRED, Row, read_rows, require_columns
+from vmm_cli.training.rows import (
+    OPTIONAL,
+    RATINGS,
+    REQUIRED,
+    Row,
+    Table,
+    read_rows,
+    require_columns,
+)
 from vmm_cli.training.samples import DataSet, Problem, Sample, Split, make_dataset, nothing_left
 
 LABEL_SEPARATOR = "|"  # in manifests
@@ -141,7 +149,7 @@ def _class_samples(
         problems += _unclaimed(source, folder, is_wanted, "unlabelled", message)
         return
     label = folder.name.strip()
-    if (wrong := _label_problem(label)) is not None:
+    if (wrong := label_problem(label)) is not None:
         problems.append(Problem("error", "label_name", _name(source, folder), wrong))
         return
     found = False
@@ -238,15 +246,34 @@ def _read_manifest(source: Path, renamed: dict[str, str]) -> DataSet:
     table = read_rows(source)
     require_columns(source, table, tuple(renamed.values()))
     columns = {name: name for name in (*REQUIRED, *OPTIONAL)} | renamed
-    problems = table.problems
+    raw_labels: set[str] = set()
+    if rated := [name for name in RATINGS if name in table.columns]:
+        message = f"what {' and '.join(rated)} say is for --task valence; not looked at"
+        table.problems.append(Problem("warning", "other_task", source.name, message))
+
+    def labelled(cells: Cells) -> Sample:
+        return located(cells, source.parent, read_labels(cells, raw_labels))
+
+    samples = samples_of(table, columns, labelled)
+    problems = [*table.problems, *spaced_labels(raw_labels)]
+    multi_label = any(len(sample.labels) > 1 for sample in samples)
+    return make_dataset(source, samples, multi_label=multi_label, problems=problems)
+
+
+def samples_of(
+    table: Table, columns: dict[str, str], sample_of: Callable[[Cells], Sample]
+) -> list[Sample]:
+    """Return the samples of a manifest's rows, each once; rows left out go to its `problems`.
+
+    columns: by what they mean. sample_of: raises RowError for a row that cannot be used.
+    """
     samples: list[Sample] = []
     first_rows: dict[tuple[str, Sample], str] = {}
-    raw_labels: set[str] = set()
     for row in table.rows:
         try:
-            sample = _sample(Cells(row, columns), source.parent, raw_labels)
+            sample = sample_of(Cells(row, columns))
         except RowError as error:
-            problems.append(Problem("error", error.kind, row.where, f"{error}; left out"))
+            table.problems.append(Problem("error", error.kind, row.where, f"{error}; left out"))
             continue
         real = os.path.realpath(sample.path)
         first = first_rows.setdefault((real, replace(sample, path=Path(), name="")), row.where)
@@ -254,10 +281,8 @@ def _read_manifest(source: Path, renamed: dict[str, str]) -> DataSet:
             samples.append(sample)
         else:
             message = f"repeats {first}: {sample.name!r}; left out"
-            problems.append(Problem("warning", "duplicate", row.where, message))
-    problems += spaced_labels(raw_labels)
-    multi_label = any(len(sample.labels) > 1 for sample in samples)
-    return make_dataset(source, samples, multi_label=multi_label, problems=problems)
+            table.problems.append(Problem("warning", "duplicate", row.where, message))
+    return samples
 
 
 class RowError(Exception):
@@ -310,12 +335,13 @@ class Cells:
         return None if name is None else SPLIT_NAMES[name.lower()]
 
 
-def _sample(cells: Cells, folder: Path, raw_labels: set[str]) -> Sample:
-    """Return the sample of a row; RowError where it cannot be used."""
+def located(
+    cells: Cells, folder: Path, labels: tuple[str, ...], valence: float | None = None
+) -> Sample:
+    """Return the sample that a row names; RowError where it cannot be used."""
     name = cells.text("path")
     if name is None:
         raise RowError("missing", "names no path")
-    labels = read_labels(cells, raw_labels)
     start_s, end_s = cells.seconds("start") or 0.0, cells.seconds("end")
     if end_s is not None and end_s <= start_s:
         raise RowError("times", f"its end {end_s:g} is not after its start {start_s:g}")
@@ -331,6 +357,7 @@ def _sample(cells: Cells, folder: Path, raw_labels: set[str]) -> Sample:
         start_s=start_s,
         end_s=end_s,
         text=cells.text("text"),
+        valence=valence,
     )
 
 
@@ -348,13 +375,13 @@ def read_labels(cells: Cells, raw_labels: set[str]) -> tuple[str, ...]:
     if not labels:
         raise RowError("unlabelled", "has no label")
     for label in labels:
-        if (wrong := _label_problem(label)) is not None:
+        if (wrong := label_problem(label)) is not None:
             raise RowError("label_name", wrong)
     raw_labels.update(part for part in parts if part.strip())
     return tuple(labels)
 
 
-def _label_problem(label: str) -> str | None:
+def label_problem(label: str) -> str | None:
     """Say why a label cannot be one: labels become names in files and pictures."""
     if "/" in label or "\\" in label or label in (".", ".."):
         return f"its label {label!r} reads as a path; a label has no '/' or '\\' and is no '..'"

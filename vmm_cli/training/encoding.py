@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from vmm_cli.encoders.streams import (
     Encoded,
     WindowFeatures,
     media_end_s,
+    wanted_until,
     window_features,
 )
 from vmm_cli.encoders.stretches import joined, stretches
@@ -35,13 +35,17 @@ def encode_samples(
     with_text: bool,
     jobs: int,
     use_store: bool,
+    keep_features: bool = False,
     max_pixels: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Encoded | InputError]:
-    """Encode samples in workers; one that cannot be read gives its error instead."""
+    """Encode samples in workers; one that cannot be read gives its error instead.
+
+    `keep_features`: whether the store may hold what is of faces and voices, too.
+    """
     return gather(
         encode_sample,
-        [(sample, plan, with_text, use_store, max_pixels) for sample in samples],
+        [(sample, plan, with_text, use_store, max_pixels, keep_features) for sample in samples],
         [limit_s(sample) for sample in samples],
         jobs=jobs,
         on_progress=on_progress,
@@ -63,6 +67,7 @@ def encode_sample(
     with_text: bool,
     use_store: bool,
     max_pixels: int,
+    keep_features: bool = False,
 ) -> Encoded:
     """Encode one sample: what a worker does. Of a long one some windows, evenly spread.
 
@@ -71,11 +76,12 @@ def encode_sample(
     Raises:
         InputError: the file cannot be read, or its span lies behind its end.
     """
-    start, end = sample_span(sample, media_end_s(sample.path, max_pixels=max_pixels))
+    start, end = span(sample)
+    until = wanted_until(start, end, media_end_s(sample.path, max_pixels=max_pixels))
     if sample.segments is not None:
-        runs = [[stretch] for stretch in stretches(start, end, plan.rate_hz)]
+        runs = [[stretch] for stretch in stretches(start, until, plan.rate_hz)]
     else:
-        chosen = windows(start, end, plan.window_s)
+        chosen = windows(start, until, plan.window_s)
         runs = [chosen]
         if len(chosen) > MAX_WINDOWS:
             picks = np.linspace(0, len(chosen) - 1, MAX_WINDOWS).round().astype(int)
@@ -86,23 +92,14 @@ def encode_sample(
     found: list[WindowFeatures] = []
     for run in runs:
         found += window_features(
-            sample.path, run, plan, text=text, use_store=use_store, max_pixels=max_pixels
+            sample.path,
+            run,
+            plan,
+            text=text,
+            use_store=use_store,
+            keep_features=keep_features,
+            max_pixels=max_pixels,
         )
     if sample.segments is not None:
         found = [joined(found)]
     return Encoded(tuple(found), text)
-
-
-def sample_span(sample: Sample, end_s: Fraction) -> tuple[Fraction, Fraction]:
-    """Return begin and end of a sample in a file that ends at `end_s`, in seconds.
-
-    Raises:
-        InputError: `past_end`.
-    """
-    start, end = span(sample)
-    end = end_s if end is None else min(end_s, end)
-    if start >= end:
-        raise InputError(
-            "past_end", f"nothing lies at {sample.start_s:g} s: it ends at {float(end_s):.3f} s"
-        )
-    return start, end

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vmm_cli.analysis import classify, classify_windows, detect_steps
+from vmm_cli.analysis import classify, classify_windows, detect_steps, judge_valence
 from vmm_cli.analysis.segments import Detection
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.inputs import Input
@@ -17,23 +19,29 @@ from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
 from vmm_cli.trained import check
+from vmm_cli.training.annotations import read_table
 from vmm_cli.training.dataset import SPLIT_NAMES
 from vmm_cli.training.encoding import limit_s
-from vmm_cli.training.rows import read_rows
+from vmm_cli.training.rows import Row, read_rows
 from vmm_cli.training.samples import DataSet, Problem, Sample, span
 from vmm_cli.training.scoring import (
     DEFAULT_THRESHOLD,
     Judged,
     actions_judged,
     labels_judged,
+    ratings_judged,
 )
 
 SCHEMA = "vmm.evaluate/1"
 
-# Errors that tell of labels, groups or a folder without files: no row is left out for them.
-_OF_NO_ROW = {"unseen_in_train", "group_across_splits", "empty_class"}
-# Errors for which a whole video of timed annotations is left out, not one of its actions.
-_OF_A_VIDEO = {"missing", "unreadable", "no_video", "no_segment"}
+# Errors that tell of labels, groups, equal content or a folder without files: no sample is left out
+# for them.
+_OF_NO_SAMPLE = {
+    *("unseen_in_train", "group_across_splits", "empty_class", "label_lost"),
+    *("across_splits", "two_labels", "two_valences", "other_actions", "duplicate"),
+}
+# Errors for which one timed action is left out. Its video is not, or that is told besides.
+_OF_AN_ACTION = {"times", "label", "label_name", "unlabelled", "split", "group", "fold"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +51,7 @@ class Evaluation:
     Attributes:
         judged: those that could be judged.
         failed: by name, why others could not be judged.
-        left_out: rows that were no samples to begin with, such as one whose file is missing.
+        left_out: what was no sample to begin with, such as a row whose file is missing.
         document: the metrics, as JSON types.
     """
 
@@ -60,12 +68,14 @@ def evaluate(
     split: str | None,
     jobs: int,
     use_store: bool,
+    keep_features: bool = False,
     max_pixels: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Judge every sample, or those of one split, and compare with its labels or its actions.
+    """Judge every sample, or those of one split, and compare with its labels, actions or ratings.
 
-    `split` is spelt as a manifest may spell it, such as "validation".
+    `split` is spelt as a manifest may spell it, such as "validation". `keep_features`: whether the
+    store may hold what is of faces and voices, too.
 
     Raises:
         DataError: the split has no samples, the data set has labels that the model does not know,
@@ -79,9 +89,15 @@ def evaluate(
         splits = sorted({sample.split for sample in data.samples if sample.split})
         there = f"it has {', '.join(splits)}" if splits else "it has no splits"
         raise DataError(f"{data.source}: has no samples in the split {split!r}; {there}")
+    if data.rated:
+        judge_valence.check_model(bundle)
     _check_labels(bundle, data, samples)
     multi_label = bool(bundle.network.get("multi_label"))
-    if not data.timed and not multi_label and any(len(sample.labels) > 1 for sample in samples):
+    if (
+        data.task == "classes"
+        and not multi_label
+        and any(len(sample.labels) > 1 for sample in samples)
+    ):
         raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
     if data.timed:  # says now, not for each sample, what is wrong with the model
         detect_steps.check_model(bundle)
@@ -89,6 +105,8 @@ def evaluate(
         plan_of(bundle)
         check(bundle)
     judge: Callable[..., Any] = find_in_sample if data.timed else judge_sample
+    if data.rated:
+        judge = partial(rate_sample, keep_features)
     results = gather(
         judge,
         [(bundle, sample, use_store, max_pixels) for sample in samples],
@@ -111,7 +129,7 @@ def evaluate(
     }
     if not kept:
         raise DataError(f"{data.source}: no sample could be judged: {next(iter(failed.values()))}")
-    left_out = _left_out(data, split)
+    left_out = samples_left_out(data, split)
     judged = _judged(bundle, data, [sample for sample, _ in kept], [said for _, said in kept])
     document = {
         "schema": SCHEMA,
@@ -128,7 +146,7 @@ def evaluate(
 def _judged(
     bundle: Bundle, data: DataSet, samples: Sequence[Sample], said: Sequence[Any]
 ) -> Judged:
-    """Compare what `find_in_sample` or `judge_sample` gave."""
+    """Compare what `find_in_sample`, `rate_sample` or `judge_sample` gave."""
     if data.timed:
         return actions_judged(
             bundle.labels,
@@ -138,41 +156,79 @@ def _judged(
             has_groups=data.has_groups,
             threshold=bundle.thresholds.get("score", DEFAULT_THRESHOLD),
         )
+    if data.rated:
+        return ratings_judged(bundle.labels, samples, said, has_groups=data.has_groups)
     return labels_judged(
         bundle.labels,
         samples,
         said,
-        [0.0] * len(samples),
         multi_label=bool(bundle.network.get("multi_label")),
         has_groups=data.has_groups,
     )
 
 
-def _left_out(data: DataSet, split: str | None) -> list[Problem]:
-    """Return the problems for which a row was left out; those of one split, where that is known."""
-    found = [p for p in data.problems if p.level == "error" and p.kind not in _OF_NO_ROW]
+def samples_left_out(data: DataSet, split: str | None) -> list[Problem]:
+    """Return the problems for which a sample was left out, one each.
+
+    Those of one split, and those of which the split cannot be told.
+    """
+    of_none = _OF_NO_SAMPLE | _OF_AN_ACTION if data.timed else _OF_NO_SAMPLE
+    found = [p for p in data.problems if p.level == "error" and p.kind not in of_none]
     if split is None or not found:
         return found
-    if data.timed:  # which split the others were meant for is not told
-        return [p for p in found if p.kind in _OF_A_VIDEO]
     if data.source.is_dir():
         return [p for p in found if SPLIT_NAMES.get(p.where.split("/")[0].strip().lower()) == split]
-    cells = {row.where: row.cells.get("split", "") for row in read_rows(data.source).rows}
-    named = {where: str(cell).strip().lower() for where, cell in cells.items()}
+    named = _named_splits(data)
     # A row that cannot be read, or has no split that there is, may have been meant for this one.
-    others = {where for where, name in named.items() if SPLIT_NAMES.get(name, "") != split}
-    unclear = {where for where, name in named.items() if name and name not in SPLIT_NAMES}
-    return [p for p in found if p.where not in others or p.where in unclear]
+    return [
+        p
+        for p in found
+        if p.where not in named
+        or any(SPLIT_NAMES.get(name, split) == split for name in named[p.where])
+    ]
+
+
+def _named_splits(data: DataSet) -> dict[str, set[str]]:
+    """Return by row which splits are named, lower case; of a timed video in any of its rows.
+
+    A video is also found by its name.
+    """
+    if not data.timed:
+        return {row.where: _split_names(row) for row in read_rows(data.source, ("path",)).rows}
+    rows = read_table(data.source).rows
+    videos: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        videos[_video_name(row)] |= _split_names(row)
+    return {row.where: videos[_video_name(row)] for row in rows} | videos
+
+
+def _video_name(row: Row) -> str:
+    return str(row.cells.get("path", "")).strip()
+
+
+def _split_names(row: Row) -> set[str]:
+    return {str(row.cells["split"]).strip().lower()} if "split" in row.cells else set()
 
 
 def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
     unknown = sorted({label for s in samples for label in s.labels} - set(bundle.labels))
+    if data.rated and not bundle.labels:
+        unknown = []  # it tells no emotion: the valences can be measured all the same
     if unknown:
         raise DataError(
             f"{data.source}: model {bundle.name!r} does not know the labels "
             f"{', '.join(map(repr, unknown[:5]))}{', ...' if len(unknown) > 5 else ''}; "
             f"`vmm models show {bundle.folder}` lists those it knows"
         )
+    if data.rated:
+        tells = bundle.network.get("valence_from") != judge_valence.NOTHING
+        is_rated = any(sample.valence is not None for sample in samples)
+        if not (tells and is_rated) and not any(s.labels for s in samples if bundle.labels):
+            told = "emotion" if bundle.labels else "valence"
+            raise DataError(
+                f"{data.source}: no row has {'an' if bundle.labels else 'a'} {told}, which is all "
+                f"that model {bundle.name!r} tells"
+            )
 
 
 def find_in_sample(
@@ -193,6 +249,32 @@ def find_in_sample(
     classify_windows.require_streams(bundle, seen.streams)
     until_s = seen.end_s if end is None else min(seen.end_s, float(end))
     return detect_steps.found(wanted, [seen]).detections, until_s - float(start)
+
+
+def rate_sample(
+    keep_features: bool, bundle: Bundle, sample: Sample, use_store: bool, max_pixels: int
+) -> np.ndarray:
+    """Return one sample's valence and the probabilities of a model's emotions: float64 [1 + E].
+
+    What a worker does.
+
+    Raises:
+        InputError: the file cannot be read, or has nothing the model looks at.
+    """
+    start, end = span(sample)
+    rated = judge_valence.valence_of_windows(
+        bundle,
+        sample.path,
+        start=start,
+        end=end,
+        text=sample.text,
+        use_store=use_store,
+        keep_features=keep_features,
+        max_pixels=max_pixels,
+    )
+    there = frozenset(stream for stream, share in rated.streams.items() if share.any())
+    classify_windows.require_streams(bundle, there)
+    return rated.mean
 
 
 def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: int) -> np.ndarray:
@@ -222,7 +304,7 @@ def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: in
         max_pixels=max_pixels,
         top_k=len(bundle.labels),
     )
-    found = classify.run(request, input, None)
-    shown = classify.classification(request, found.features, found.end_s)
+    features, end_s = classify.joined(request, input, [classify.run(request, input, None)])
+    shown = classify.classification(request, features, end_s)
     by_label = {label.label: label.score for label in shown.labels}
     return np.array([by_label[label] for label in bundle.labels])

@@ -171,7 +171,7 @@ def _fitted_segments(
         message = f"all of its actions begin after its end at {duration_s:.2f} s; left out"
         hint = _frames_hint(segments, duration_s, frame_rate)
         hint = hint or "are its times in seconds, and of this file?"
-        problems.append(Problem("error", "times", sample.name, f"{message}; {hint}"))
+        problems.append(Problem("error", "no_segment", sample.name, f"{message}; {hint}"))
         return None
     for segment in sorted(set(segments) - set(inside)):
         message = f"{_said(segment)} begins after the file's end at {duration_s:.2f} s; dropped"
@@ -252,13 +252,16 @@ def _equal_spans(same: Sequence[Sample]) -> Iterator[Problem]:
         spans[sample.start_s, sample.end_s].append(sample)
     for found in spans.values():
         names = " and ".join(dict.fromkeys(sample.name for sample in found))
-        labels = sorted({"|".join(sample.labels) for sample in found})
+        labels = sorted({"|".join(sample.labels) for sample in found if sample.labels})
         if len({sample.segments for sample in found}) > 1:
             message = f"the same recording with other actions: {names}"
             yield Problem("error", "other_actions", found[0].name, message)
         elif len(labels) > 1:
             message = f"the same content under two labels, {' and '.join(labels)}: {names}"
             yield Problem("error", "two_labels", found[0].name, message)
+        elif len({sample.valence for sample in found} - {None}) > 1:
+            message = f"the same content with other valences: {names}"
+            yield Problem("error", "two_valences", found[0].name, message)
         elif len(found) > 1:
             message = f"the same content {len(found)} times: {names}; it counts as often"
             yield Problem("warning", "duplicate", found[0].name, message)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vmm_cli.analysis.detect_steps import of_fused
+from vmm_cli.analysis.judge_valence import valence_from, with_valence
 from vmm_cli.analysis.segments import Detection
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.streams import Encoded
@@ -28,6 +29,8 @@ from vmm_cli.training.processes import rank
 from vmm_cli.training.recipe import Recipe
 from vmm_cli.training.samples import Sample
 from vmm_cli.training.timed import timed_examples, timed_objective
+from vmm_cli.training.valence import predict as predict_ratings
+from vmm_cli.training.valence import ratings_of, valence_objective
 
 # Statistics of the features are taken from so many windows; more change them by less than noise.
 STATISTICS_WINDOWS = 256
@@ -92,6 +95,9 @@ def learn(
     if not train:
         raise DataError("no sample is left to train on")
     about = _about(recipe, [encoded[i] for i in train], len(labels), multi_label)
+    if recipe.task == "valence":
+        rated = any(samples[i].valence is not None for i in train)
+        about["valence_from"] = valence_from(labels, rated)
     torch.manual_seed(seed)
     network = _network(recipe, about)
     tokens = tokens_from(about)
@@ -102,6 +108,7 @@ def learn(
         judged = examples([encoded[i] for i in held_out], held_out, streams, tokens)
     _fit_statistics(network, learnt_from, seed)
     network.to(device)
+    weigh = train if recipe.optimisation.class_weights else []
     if recipe.task == "segments":
         rate_hz = recipe.rate_hz
         seen = None
@@ -109,8 +116,10 @@ def learn(
             seen = timed_examples(judged, [samples[i] for i in held_out], labels, rate_hz)
         shown = timed_examples(learnt_from, [samples[i] for i in train], labels, rate_hz)
         objective = timed_objective(shown, seen, recipe)
+    elif recipe.task == "valence":
+        ratings = ratings_of(samples, labels, weigh)
+        objective = valence_objective(learnt_from, judged, ratings, recipe.optimisation)
     else:
-        weigh = train if recipe.optimisation.class_weights else []
         targets = targets_of(samples, labels, multi_label, weigh)
         objective = classes_objective(learnt_from, judged, targets, recipe.optimisation)
     progress = begin(network, recipe.optimisation)
@@ -144,6 +153,19 @@ def probabilities(
     shown = examples(encoded, range(len(encoded)), streams, tokens_from(learnt.about))
     network = learnt.network.to(device)
     return predict(network, shown, len(encoded), device, multi_label)
+
+
+def ratings(
+    learnt: Learnt, encoded: Sequence[Encoded], labels: Sequence[str], device: torch.device
+) -> np.ndarray:
+    """Return valence and probabilities of samples: float64 [S, 1 + E]. Of a network for valence.
+
+    The mean over their windows; no valence is NaN.
+    """
+    streams = [stream["name"] for stream in learnt.about["streams"]]
+    shown = examples(encoded, range(len(encoded)), streams, tokens_from(learnt.about))
+    said = predict_ratings(learnt.network.to(device), shown, len(encoded), device)
+    return with_valence(said, labels, learnt.about["valence_from"])
 
 
 def found(learnt: Learnt, encoded: Encoded, labels: Sequence[str]) -> list[Detection]:
@@ -186,7 +208,9 @@ def _about(
         "window_s": recipe.window_s,
     }
     if recipe.head != "classes":  # what is not there is as it was before there were other heads
-        about |= {"head": recipe.head, "levels": recipe.levels}
+        about["head"] = recipe.head
+    if recipe.task == "segments":
+        about["levels"] = recipe.levels
     for name, stream in recipe.streams.items():
         shape: dict[str, Any] = {"name": name, "front_end": stream.front_end}
         if name == "text" and stream.encoder == "words":

@@ -60,6 +60,7 @@ def prepare(
     folds: bool,
     jobs: int,
     use_store: bool,
+    keep_features: bool = False,
     max_pixels: int,
     on_encoded: Callable[[int, int], None],
     on_warning: Callable[[str], None],
@@ -86,6 +87,7 @@ def prepare(
         with_text="text" in recipe.streams,
         jobs=jobs,
         use_store=use_store,
+        keep_features=keep_features,
         max_pixels=max_pixels,
         on_progress=on_encoded,
     )
@@ -97,7 +99,7 @@ def prepare(
         there = present(one) & recipe.streams.keys() if isinstance(one, Encoded) else set()
         if there and isinstance(one, Encoded):
             samples.append(sample)
-            encoded.append(one)
+            encoded.append(without_empty(one) if data.rated else one)
             streams.update(there)
             continue
         reason = f"has no {', '.join(recipe.streams)}"
@@ -118,3 +120,14 @@ def present(one: Encoded) -> set[str]:
     """Return the streams that a sample has."""
     streams = {s for window in one.windows for s, mask in window.masks.items() if mask.any()}
     return streams | {"text"} if one.text.strip() else streams
+
+
+def without_empty(one: Encoded) -> Encoded:
+    """Leave out windows in which nothing is there, unless its text holds in all of them.
+
+    A clip is judged by the others: see `analysis.judge_valence`.
+    """
+    if one.text.strip():
+        return one
+    kept = (w for w in one.windows if any(mask.any() for mask in w.masks.values()))
+    return Encoded(tuple(kept), one.text)

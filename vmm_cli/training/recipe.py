@@ -26,7 +26,12 @@ SUFFIXES = (".yaml", ".yml")
 
 # By head: what a model is for. Those that say when something happens go through long videos piece
 # by piece, so their temporal networks must not depend on the whole.
-HEADS = {"classes": "classes", "steps": "segments", "segments": "segments"}
+HEADS = {
+    "classes": "classes",
+    "valence": "valence",
+    "steps": "segments",
+    "segments": "segments",
+}
 TEMPORAL = ("mean", "lstm", "gru", "transformer", "tcn", "none")
 LIMITED_TEMPORAL = ("none", "tcn")
 FUSION = ("concat", "weighted", "gated", "attention", "graph")
@@ -38,6 +43,8 @@ ENCODERS = {
     "motion": ("motion-crop", "motion-crops", "motion-energy"),
     "audio": ("log-mel-statistics", "log-mel"),
     "text": ("words", "sentences"),
+    "face": ("faces",),
+    "voice": ("speech",),
 }
 # What an encoder gives says which front ends can take it; the first is the default. Those that are
 # not named here give features.
@@ -68,7 +75,8 @@ class StreamRecipe:
 class Optimisation:
     """How the network is trained.
 
-    `label_smoothing`, `mixup` and `class_weights` are for classes.
+    `mixup` is for classes, `label_smoothing` and `class_weights` for classes and emotions,
+    `valence_weight` for valence.
 
     Attributes:
         epochs: at most.
@@ -84,6 +92,7 @@ class Optimisation:
             to the end, and the last epoch is kept.
         stream_dropout: how likely a stream is left out of a sample.
         class_weights: whether samples of rare labels count more.
+        valence_weight: how much the loss of the valence counts beside that of the emotions.
     """
 
     epochs: int = 40
@@ -98,6 +107,7 @@ class Optimisation:
     patience: int = 10
     stream_dropout: float = 0.2
     class_weights: bool = True
+    valence_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -163,6 +173,7 @@ _OPTIMISATION_NUMBERS = {
     "ema": _Range(0, 0.99999),
     "patience": _Range(0, 100_000, whole=True),
     "stream_dropout": _Range(0, 0.9),
+    "valence_weight": _Range(0, 1000),
 }
 _OPTIONS = {"image": {"train_last": _Range(0, 16, whole=True)}}  # so many blocks it has
 _CAN_LEARN = "efficientnet-lite0"
@@ -326,7 +337,7 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
     values: dict[str, Any] = _numbers(content, _NUMBERS, "", mistakes)
     head = values["head"] = _choice(content.get("head", "classes"), tuple(HEADS), "head", mistakes)
     streams = _streams(content.get("streams"), head, mistakes)
-    temporal = TEMPORAL if head == "classes" else LIMITED_TEMPORAL
+    temporal = LIMITED_TEMPORAL if HEADS[head] == "segments" else TEMPORAL
     for key, choices in (("temporal", temporal), ("fusion", FUSION)):
         values[key] = _choice(content.get(key, choices[0]), choices, key, mistakes)
     mistakes += (
@@ -336,7 +347,7 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
     )
     values["optimisation"] = _optimisation(content.get("optimisation"), mistakes)
     if head != "classes":
-        mistakes += _only_for_classes(streams, values["optimisation"], head)
+        mistakes += _only_for_others(streams, values["optimisation"], head)
     if mistakes:
         return None
     recipe = Recipe(
@@ -359,12 +370,15 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
     return recipe
 
 
-def _only_for_classes(
+def _only_for_others(
     streams: Mapping[str, StreamRecipe], optimisation: Optimisation, head: str
 ) -> Iterator[str]:
-    for key in ("mixup", "label_smoothing"):
+    timed = HEADS[head] == "segments"
+    for key in ("mixup", "label_smoothing") if timed else ("mixup",):
         if getattr(optimisation, key):
             yield f"optimisation.{key}: the head {head!r} has no use for it; leave it out"
+    if not timed:
+        return
     for stream, recipe in streams.items():
         if recipe.options.get("train_last"):
             yield f"streams.{stream}.train_last: not with the head {head!r}; leave it out"
@@ -393,7 +407,7 @@ def _stream(
     ranges = _OPTIONS.get(stream, {})
     _refuse_unknown(content, ["encoder", "front_end", *ranges], f"{where}.", mistakes)
     encoders, choices = encoder_choices(stream), FRONT_ENDS
-    if head != "classes":  # it has no windows, in each of which something else could be looked at
+    if HEADS[head] == "segments":  # without windows, in each of which it could look elsewhere
         encoders = tuple(name for name in encoders if name not in MOTION_SIDES)
     encoder = content.get("encoder", encoders[0])
     if encoder not in encoders:

@@ -15,6 +15,8 @@ from vmm_cli.training.samples import Problem
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group", "fold", "start", "end", "text")
+# What a row for --task valence says instead of a label: one of them or both.
+RATINGS = ("valence", "emotion")
 
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -39,14 +41,14 @@ class Table:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read_rows(path: Path) -> Table:
+def read_rows(path: Path, required: tuple[str, ...] = REQUIRED) -> Table:
     """Read a manifest.
 
     Names of columns are read without regard to case and outer spaces; blank rows are skipped.
 
     Raises:
         DataError: it is neither .csv nor .jsonl, cannot be read, is not UTF-8, is separated by
-            something else than commas, or has no columns `path` and `label`.
+            something else than commas, or lacks a column of those required.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -60,7 +62,7 @@ def read_rows(path: Path) -> Table:
     if not text.strip():
         raise DataError(f"{path}: the manifest is empty")
     table = reader(path, text)
-    require_columns(path, table, REQUIRED)
+    require_columns(path, table, required)
     return table
 
 
@@ -74,6 +76,8 @@ def require_columns(path: Path, table: Table, wanted: tuple[str, ...]) -> None:
     hint = "".join(did_you_mean(name, table.columns) for name in lacking)
     if not table.columns and table.problems:
         hint = f" ({table.problems[0]})"
+    if "label" in lacking and (rated := [name for name in RATINGS if name in table.columns]):
+        hint = f"; what {' and '.join(rated)} say is for --task valence"
     raise DataError(f"{path}: has no {listed}; found: {found}{hint}")
 
 

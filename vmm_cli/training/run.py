@@ -23,6 +23,7 @@ from vmm_cli import __version__
 from vmm_cli.batch.journal import lock
 from vmm_cli.errors import DataError, ModelError, OutputError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.training.headline import headline
 from vmm_cli.training.inspection import Inspection
 from vmm_cli.training.judging import judge, together
@@ -37,7 +38,6 @@ from vmm_cli.training.run_folder import (
     checkpoint_path,
     file_name,
     forget,
-    make_folder,
     open_folder,
     refuse_taken,
     tidy,
@@ -63,6 +63,7 @@ class TrainRequest:
         seeds: how many seeds, from `seed` on, the accuracy is measured with; the model that is
             kept is of the first.
         folds: leave out each of the data set's folds in turn, then train on everything.
+        keep_features: let the store hold what is of faces and voices, too.
     """
 
     folder: Path
@@ -75,6 +76,7 @@ class TrainRequest:
     device: str = "cpu"
     jobs: int = 1
     use_store: bool = True
+    keep_features: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
 
 
@@ -184,6 +186,7 @@ def _work(
         folds=request.folds,
         jobs=request.jobs,
         use_store=request.use_store,
+        keep_features=request.keep_features,
         max_pixels=request.max_pixels,
         on_encoded=listener.on_encoded,
         on_warning=listener.on_warning,
@@ -285,18 +288,23 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Judged]:
     whole = [together(judged, data) for judged in by_seed]
     how = "when to stop chosen on a part of the others" if stops_early else "all epochs run"
     numbers = [headline(judged.metrics) for judged in by_seed[0]]
-    first = next(iter(numbers[0]))  # what a model is known by first of all
+    # What a model is known by first of all.
+    first = next(iter(headline(whole[0].metrics)))
     result: dict[str, Any] = {
         "names": names,
         "split": f"each fold left out in turn; {how}",
-        # A fold may have no action that could be found; JSON has no NaN.
-        first: [None if math.isnan(each[first]) else each[first] for each in numbers],
+        # A fold may have nothing that it could be measured on; JSON has no NaN.
+        first: [_number(each.get(first)) for each in numbers],
         "best_epochs": best_epochs,
         "test": whole[0].metrics,
     }
     if request.seeds > 1:
         result["seeds"] = spread([judged.metrics for judged in whole], request.seed)
     return result, max(1, round(statistics.median(best_epochs))), whole[0]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 def _counts(data: DataSet) -> dict[str, int]:
@@ -316,6 +324,8 @@ def _how_split(given: DataSet, divided: DataSet) -> str:
 def spread(runs: Sequence[Mapping[str, Any]], first_seed: int) -> dict[str, Any]:
     """Return mean and standard deviation of what several seeds reached."""
     numbers = [headline(run) for run in runs]
+    # What one seed's validation has nothing to measure on has no mean over seeds.
+    shared = [name for name in numbers[0] if all(name in run for run in numbers)]
     return {
         "seeds": [first_seed + i for i in range(len(runs))],
         **{
@@ -324,7 +334,7 @@ def spread(runs: Sequence[Mapping[str, Any]], first_seed: int) -> dict[str, Any]
                 "sd": statistics.stdev(run[name] for run in numbers),
                 "values": [run[name] for run in numbers],
             }
-            for name in numbers[0]
+            for name in shared
         },
     }
 

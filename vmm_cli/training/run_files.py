@@ -20,12 +20,13 @@ from vmm_cli.encoders.catalogue import tensor_prefix
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
 from vmm_cli.output import plots
+from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.training import card
 from vmm_cli.training.metrics import calibration_bins, calibration_error
 from vmm_cli.training.recipe import Recipe, to_yaml
-from vmm_cli.training.run_folder import make_folder, write_json, write_text
+from vmm_cli.training.run_folder import write_json, write_text
 from vmm_cli.training.samples import DataSet, Sample
-from vmm_cli.training.scoring import Judged, truth_of
+from vmm_cli.training.scoring import Judged, ratings_truth, truth_of
 
 if TYPE_CHECKING:
     from vmm_cli.training.evaluation import Evaluation
@@ -55,14 +56,16 @@ def write_model(
     """
     make_folder(folder)
     write_text(folder / "recipe.yaml", to_yaml(run.recipe))
-    write_text(folder / "split.csv", _split_csv(run.data.samples, folder))
+    write_text(folder / "split.csv", _split_csv(run.data.samples, folder, run.data.rated))
     rows = (json.dumps(row) + "\n" for row in run.learnt.history)
     write_text(folder / "history.jsonl", "".join(rows))
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "CARD.md", card.text(run.name, run.data, run.recipe, metrics))
-    plots.curves(run.learnt.history, folder / "curves.png")
-    if not run.data.multi_label:
-        _draw(folder, run.data.labels, judged)
+    plots.curves(run.learnt.history, run.learnt.best_epoch, folder / "curves.png")
+    if run.data.rated:
+        _draw_ratings(folder, run.data.labels, judged)
+    elif not run.data.multi_label:
+        _draw(folder, run.data.labels, np.array(judged.said), _places(judged, run.data.labels))
     encoders = dict(run.plan.encoders)
     tensors = {f"network.{k}": v.cpu().numpy() for k, v in run.learnt.fusion.state_dict().items()}
     if run.learnt.tail is not None:
@@ -76,9 +79,23 @@ def write_model(
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
-def _draw(folder: Path, labels: Sequence[str], judged: Judged) -> None:
-    """Draw what tells how good a model for one label a sample is."""
-    chances, truth = np.array(judged.said), truth_of(judged.samples, labels, multi_label=False)
+def _places(judged: Judged, labels: Sequence[str]) -> np.ndarray:
+    return truth_of(judged.samples, labels, multi_label=False)
+
+
+def _draw_ratings(folder: Path, labels: Sequence[str], judged: Judged) -> None:
+    """Draw what tells how good a model for valence is, as far as the samples tell."""
+    said = np.array(judged.said)
+    valence, emotion = ratings_truth(judged.samples, labels)
+    there, named = ~np.isnan(valence) & ~np.isnan(said[:, 0]), emotion >= 0
+    if there.any():
+        plots.valences(valence[there].tolist(), said[there, 0].tolist(), folder / "valence.png")
+    if named.any():
+        _draw(folder, labels, said[named, 1:], emotion[named])
+
+
+def _draw(folder: Path, labels: Sequence[str], chances: np.ndarray, truth: np.ndarray) -> None:
+    """Draw what tells how good a model for one label a sample is: [N, C], places int [N]."""
     matrix = np.zeros((len(labels), len(labels)), int)
     np.add.at(matrix, (truth, chances.argmax(axis=1)), 1)
     plots.confusion_matrix(labels, matrix.tolist(), folder / "confusion.png")
@@ -110,15 +127,17 @@ def _fields(
     }
 
 
-def _split_csv(samples: Sequence[Sample], folder: Path) -> str:
+def _split_csv(samples: Sequence[Sample], folder: Path, rated: bool) -> str:
     """Return a manifest in `folder` of what was learnt from and what was held out."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split", "group", "fold", "start", "end", "text"])
+    others = ["split", "group", "fold", "start", "end", "text"]
+    writer.writerow(["path", *(["valence", "emotion"] if rated else ["label"]), *others])
     for s in samples:
         path = os.path.relpath(s.path.absolute(), folder.absolute())
         for label, start, end in _labelled_spans(s):
-            writer.writerow([path, label, s.split, s.group, s.fold, start, end, s.text])
+            said = [s.valence, label] if rated else [label]
+            writer.writerow([path, *said, s.split, s.group, s.fold, start, end, s.text])
     return text.getvalue()
 
 
@@ -131,7 +150,12 @@ def _labelled_spans(sample: Sample) -> list[tuple[str, float | None, float | Non
 
 
 def write_evaluation(
-    folder: Path, labels: Sequence[str], found: Evaluation, *, multi_label: bool
+    folder: Path,
+    labels: Sequence[str],
+    found: Evaluation,
+    *,
+    multi_label: bool,
+    rated: bool = False,
 ) -> None:
     """Write metrics, what was said of each sample, and pictures.
 
@@ -141,10 +165,13 @@ def write_evaluation(
     judged = found.judged
     if judged.threshold is not None:
         write_text(folder / "detections.csv", _detections_csv(judged))
+    elif rated:
+        write_text(folder / "scores.csv", _ratings_csv(labels, judged))
+        _draw_ratings(folder, labels, judged)
     else:
         write_text(folder / "scores.csv", _scores_csv(labels, judged))
         if not multi_label:
-            _draw(folder, labels, judged)
+            _draw(folder, labels, np.array(judged.said), _places(judged, labels))
     write_json(folder / "metrics.json", found.document)
 
 
@@ -154,6 +181,16 @@ def _scores_csv(labels: Sequence[str], judged: Judged) -> str:
     writer.writerow(["path", "label", *labels])
     for sample, chances in zip(judged.samples, judged.said, strict=True):
         writer.writerow([sample.name, "|".join(sample.labels), *(f"{p:.6f}" for p in chances)])
+    return text.getvalue()
+
+
+def _ratings_csv(labels: Sequence[str], judged: Judged) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "valence", "emotion", "predicted valence", *labels])
+    for sample, said in zip(judged.samples, judged.said, strict=True):
+        numbers = ("" if np.isnan(number) else f"{number:.6f}" for number in said)
+        writer.writerow([sample.name, sample.valence, "|".join(sample.labels), *numbers])
     return text.getvalue()
 
 

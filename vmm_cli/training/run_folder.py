@@ -16,8 +16,8 @@ from typing import Any
 
 from vmm_cli import bundle as bundles
 from vmm_cli.batch.journal import lock_path
-from vmm_cli.errors import OutputError, UsageError
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.errors import UsageError
+from vmm_cli.output.atomic_file import atomic_file, make_folder
 
 WORK_FOLDER = ".training"
 FOLDS_FOLDER = "folds"
@@ -32,14 +32,6 @@ def refuse_taken(folder: Path, resume: bool) -> None:
         raise UsageError(
             f"{folder}: is there already; give another -o, or --resume to go on with it"
         )
-
-
-def make_folder(folder: Path) -> None:
-    """Make a run's folder, or what is lacking of it. OutputError where that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
 def open_folder(folder: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:

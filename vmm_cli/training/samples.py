@@ -35,13 +35,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of a data set: a file, or the span [start_s, end_s) of it, with labels.
+    """One row of a data set: a file, or the span [start_s, end_s) of it, with labels or a valence.
 
     Attributes:
         path: where the file is.
         name: what the user calls it: the manifest's text, or the path inside the data folder.
         labels: sorted; more than one only where the data set is multi-label, none only where
-            `segments` says that nothing happens.
+            `segments` says that nothing happens, or where there is a valence. Of a data set for
+            valence its emotion.
         split: None where the user gave none.
         group: what must not be divided between splits, such as the source recording.
         fold: which part of a cross-validation holds it out.
@@ -49,6 +50,7 @@ class Sample:
         text: words that belong to it.
         segments: None where the labels hold for the whole span; else the actions in it, sorted,
             whose labels `labels` are. They may overlap.
+        valence: how pleasant it is, from -1 to 1; None where that is not known.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Sample:
     end_s: float | None = None
     text: str | None = None
     segments: tuple[Segment, ...] | None = None
+    valence: float | None = None
 
     def __post_init__(self) -> None:
         if self.segments is not None:
@@ -68,8 +71,12 @@ class Sample:
                 raise ValueError("segments must be sorted")
             if self.labels != labels_of(self.segments):
                 raise ValueError(f"labels must be those of the segments, not {self.labels!r}")
-        elif not self.labels or list(self.labels) != sorted(set(self.labels)):
-            raise ValueError(f"labels must be some, sorted, each once, not {self.labels!r}")
+        elif list(self.labels) != sorted(set(self.labels)):
+            raise ValueError(f"labels must be sorted, each once, not {self.labels!r}")
+        elif not self.labels and self.valence is None:
+            raise ValueError("a sample has labels or a valence")
+        if self.valence is not None and not -1 <= self.valence <= 1:
+            raise ValueError(f"a valence is from -1 to 1, not {self.valence}")
         if not 0 <= self.start_s < (float("inf") if self.end_s is None else self.end_s):
             raise ValueError(f"no span: [{self.start_s}, {self.end_s}) s")
 
@@ -103,6 +110,7 @@ class DataSet:
         multi_label: whether a sample may have several labels.
         has_groups, has_folds: whether any sample names one.
         timed: whether samples have timed actions, so that "nothing" can be told from one label.
+        rated: whether it is for valence: samples have one, or an emotion as their label, or both.
     """
 
     source: Path
@@ -112,7 +120,13 @@ class DataSet:
     has_groups: bool
     has_folds: bool
     timed: bool
+    rated: bool
     problems: tuple[Problem, ...]
+
+    @property
+    def task(self) -> str:
+        """What it is for: one of `bundle.TASKS`."""
+        return "segments" if self.timed else "valence" if self.rated else "classes"
 
     def __repr__(self) -> str:
         return (
@@ -122,7 +136,12 @@ class DataSet:
 
 
 def make_dataset(
-    source: Path, samples: Iterable[Sample], *, multi_label: bool, problems: Iterable[Problem]
+    source: Path,
+    samples: Iterable[Sample],
+    *,
+    multi_label: bool,
+    problems: Iterable[Problem],
+    rated: bool = False,
 ) -> DataSet:
     """Return the data set of these samples; the problems with its labels and groups are added."""
     samples = tuple(samples)
@@ -134,6 +153,7 @@ def make_dataset(
         has_groups=any(sample.group is not None for sample in samples),
         has_folds=any(sample.fold is not None for sample in samples),
         timed=any(sample.segments is not None for sample in samples),
+        rated=rated,
         problems=(*problems, *_problems_of_all(samples)),
     )
 
@@ -148,6 +168,7 @@ def with_samples(
         samples,
         multi_label=dataset.multi_label,
         problems=(*kept, *problems),
+        rated=dataset.rated,
     )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+
+import numpy as np
 
 from vmm_cli.errors import DataError
 from vmm_cli.training.samples import (
@@ -38,7 +40,8 @@ def with_validation(
     """Return the data set with a split for every sample; what the user split stays as it is.
 
     Where there is no `val`, whole groups with about `fraction` of the samples of each label are
-    taken from what is `train` or has no split; every label keeps samples in `train`. A sample
+    taken from what is `train` or has no split; every label keeps samples in `train`. Samples with a
+    valence and no label count by the third of the valences that theirs is in. A sample
     without a split, where others have one, goes where its group is, else to `train`. With groups
     few or large the fraction is missed rather than a group divided. The same samples and seed give
     the same split, in whatever order they come.
@@ -51,14 +54,18 @@ def with_validation(
     """
     if not 0 < fraction < 1:
         raise ValueError(f"a fraction lies between 0 and 1, not at {fraction}")
-    units = _units(dataset.samples, contents or {})
+    strata = _strata(dataset)
+    units = _units(dataset.samples, strata, contents or {})
     splits: list[Split | None] = [sample.split for sample in dataset.samples]
     if "val" not in splits:
         free = [unit for unit in units if all(splits[i] in (None, "train") for i in unit.members)]
         # Without those who go to test with their unit: they leave nothing in train.
         stays = {i for unit in free for i in unit.members}
-        everything = label_counts(
-            s for i, s in enumerate(dataset.samples) if i in stays or s.split == "train"
+        everything = Counter(
+            label
+            for i, sample in enumerate(dataset.samples)
+            if i in stays or sample.split == "train"
+            for label in strata[i]
         )
         for unit in _choose(_shuffled(free, seed), everything, fraction):
             for member in unit.members:
@@ -153,13 +160,15 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
 
     Raises:
         DataError: it has one label only (none, where actions have times: what is between them is
-            another), no training or no validation samples, none with an action for validation, or
-            labels that are not in `train` (all labels, where actions have times); the message says
-            all of it.
+            another; of ratings, one emotion and one valence), no training or no validation samples,
+            none with an action for validation, or labels that are not in `train` (all labels, where
+            actions have times); the message says all of it.
     """
     reasons = []
     if dataset.timed and not dataset.labels:
         reasons.append("no action is annotated in any video")
+    elif dataset.rated:
+        reasons += _rating_problems(dataset, validated)
     elif not dataset.timed and len(dataset.labels) < 2:
         listed = ", ".join(map(repr, dataset.labels)) or "none"
         reasons.append(f"training needs two labels or more; there is {listed}")
@@ -176,6 +185,7 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
     elif (
         validated
         and dataset.labels
+        and not dataset.rated
         and not any(s.labels for s in dataset.samples if s.split == "val")
     ):
         reasons.append(
@@ -190,19 +200,50 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
         raise DataError(f"{dataset.source}: cannot be trained on: {'; '.join(reasons)}")
 
 
+def _rating_problems(dataset: DataSet, validated: bool) -> Iterator[str]:
+    train = [sample for sample in dataset.samples if sample.split == "train"]
+    valences = {sample.valence for sample in train} - {None}
+    emotions = {label for sample in train for label in sample.labels}
+    if len(valences) < 2 and len(emotions) < 2:
+        yield "training needs two emotions or more, or valences that are not all alike"
+    held_out = [sample for sample in dataset.samples if sample.split == "val"]
+    if validated and held_out:
+        rated = valences and any(sample.valence is not None for sample in held_out)
+        named = emotions and any(sample.labels for sample in held_out)
+        if not (rated or named):
+            yield "no sample for validation has what those in train have: a valence, or an emotion"
+
+
 # --- units --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """Samples that stay together: their places in the data set, and how many have each label."""
+    """Samples that stay together: their places in the data set, and how many of each stratum."""
 
     name: str
     members: tuple[int, ...]
     labels: Counter[str]
 
 
-def _units(samples: Sequence[Sample], contents: Mapping[Path, str]) -> list[_Unit]:
+def _strata(dataset: DataSet) -> list[tuple[str, ...]]:
+    """Return what each sample is to be represented by on both sides: its labels.
+
+    Those with a valence alone are of its lower, middle or upper third.
+    """
+    alone = [s.valence for s in dataset.samples if not s.labels and s.valence is not None]
+    bounds = np.quantile(alone or [0.0], [1 / 3, 2 / 3])
+    return [
+        s.labels
+        if s.labels or s.valence is None
+        else (f"valence {np.searchsorted(bounds, s.valence)}",)
+        for s in dataset.samples
+    ]
+
+
+def _units(
+    samples: Sequence[Sample], strata: Sequence[tuple[str, ...]], contents: Mapping[Path, str]
+) -> list[_Unit]:
     """Join the samples that share a group, a file or content (disjoint sets, union by path)."""
     parents: dict[tuple[str, object], tuple[str, object]] = {}
 
@@ -225,7 +266,7 @@ def _units(samples: Sequence[Sample], contents: Mapping[Path, str]) -> list[_Uni
         _Unit(
             name=min(group_of(samples[i]) for i in places),
             members=tuple(places),
-            labels=label_counts(samples[i] for i in places),
+            labels=Counter(label for i in places for label in strata[i]),
         )
         for places in members.values()
     ]

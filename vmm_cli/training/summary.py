@@ -6,8 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
+
+import numpy as np
 
 from vmm_cli.training.inspection import Inspection
 from vmm_cli.training.samples import (
@@ -22,16 +24,19 @@ from vmm_cli.training.samples import (
 )
 
 SCHEMA = "vmm.dataset/1"
+VALENCE_BINS = 8  # from -1 to 1: each a quarter wide
 PAIRS_LISTED = 10  # of labels that overlap; more would be no summary
 
 
 def summary(inspection: Inspection) -> dict[str, Any]:
     """Return what an inspection found, as JSON types; durations are seconds.
 
-    `balance` is that of the labels among samples, or among timed actions where those are given.
+    `balance` is that of the labels among samples that have some, or among timed actions where those
+    are given. `labels` of a data set for valence are its emotions.
     """
     dataset = inspection.dataset
     counts = (segment_counts if dataset.timed else label_counts)(dataset.samples)
+    labelled = sum(bool(sample.labels) for sample in dataset.samples)
     return {
         "schema": SCHEMA,
         "data": str(dataset.source),
@@ -39,12 +44,13 @@ def summary(inspection: Inspection) -> dict[str, Any]:
         "files": len({sample.path for sample in dataset.samples}),
         "multi_label": dataset.multi_label,
         "labels": _labels_by_split(dataset),
-        "balance": _balance(counts, counts.total() if dataset.timed else len(dataset.samples)),
+        "balance": _balance(counts, counts.total() if dataset.timed else labelled),
         "splits": dict(_in_order(sample.split for sample in dataset.samples)),
         "durations_s": _durations(inspection),
         "groups": _groups(dataset) if dataset.has_groups else None,
         "folds": _folds(dataset) if dataset.has_folds else None,
         "segments": _segments(dataset, inspection.durations) if dataset.timed else None,
+        "valence": _valence(dataset) if dataset.rated else None,
         "problems": [asdict(problem) for problem in dataset.problems],
     }
 
@@ -101,6 +107,24 @@ def _groups(dataset: DataSet) -> dict[str, int]:
 def _folds(dataset: DataSet) -> dict[str, int]:
     counts = Counter("none" if sample.fold is None else sample.fold for sample in dataset.samples)
     return {fold: counts[fold] for fold in sorted(counts)}
+
+
+def _valence(dataset: DataSet) -> dict[str, Any]:
+    """Return how many samples have a valence and an emotion, and how the valences are spread."""
+    found = [sample.valence for sample in dataset.samples if sample.valence is not None]
+    counts, edges = np.histogram(found, bins=VALENCE_BINS, range=(-1, 1))
+    return {
+        "n": len(found),
+        "missing": len(dataset.samples) - len(found),
+        "min": min(found, default=None),
+        "mean": mean(found) if found else None,
+        "max": max(found, default=None),
+        "histogram": [
+            {"from": float(low), "to": float(high), "n": int(n)}
+            for low, high, n in zip(edges, edges[1:], counts, strict=False)
+        ],
+        "without_emotion": sum(not sample.labels for sample in dataset.samples),
+    }
 
 
 # --- timed actions ------------------------------------------------------------------------------

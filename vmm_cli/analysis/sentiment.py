@@ -1,0 +1,474 @@
+"""How a video feels over time, from its faces, voices and words.
+
+Three experts say what they see, hear and read, each at its own times; `opinion_pool` joins them on
+one grid. A trained network can take their place: see `judge_valence`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from vmm_cli import bundle as bundles
+from vmm_cli.analysis import judge_valence
+from vmm_cli.analysis.classify import TIME_DIGITS
+from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS, Evidence, Missing
+from vmm_cli.analysis.opinion_pool import opinion_at, pooled
+from vmm_cli.analysis.sentiment_curve import (
+    Curve,
+    Steps,
+    mean_emotions,
+    points,
+    steps_between,
+    summary,
+)
+from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.streams import media_end_s
+from vmm_cli.errors import InputError, ModelError
+from vmm_cli.media.probe import probe
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+
+if TYPE_CHECKING:
+    from vmm_cli.analysis.face_evidence import FacesSeen
+    from vmm_cli.analysis.judge_valence import RatedWindows
+    from vmm_cli.analysis.text_evidence import TextRead
+    from vmm_cli.analysis.voice_evidence import VoiceHeard
+    from vmm_cli.batch.inputs import Input
+
+SCHEMA = "vmm.sentiment/1"
+FUSION_SCHEMA = "vmm.fusion/1"
+FUSION_FILE = "fusion.yaml"
+FAMILY = "sentiment"
+# Expressions last half a second to four (Ekman 2003): at least one look at each; the smoothing of a
+# second would blur what more looks add.
+FACES_HZ = Fraction(2)
+LONGEST_KERNEL_S = 3600.0
+# A moment about which less is known has no point on the curve.
+LEAST_WEIGHT = 0.05
+TOO_WEAK = Missing("too_weak", "what there is of it is too little, or too unclear, to count")
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How the experts are joined: what `fusion.yaml` says.
+
+    Attributes:
+        kernel_s: standard deviation of the smoothing over time, at least half a step of the curve.
+        reliability: by expert, what its confidence is multiplied by.
+        digest: SHA-256 of the file, hex.
+    """
+
+    kernel_s: float
+    reliability: Mapping[str, float]
+    digest: str
+
+
+@dataclass(frozen=True)
+class SentimentRequest:
+    """What is wanted of every input; see `sentiment_request`.
+
+    Attributes:
+        experts: the bundle of each that is asked; empty for a trained network.
+        fusion: how they are joined; None for a trained network.
+        model: the trained network, in their place.
+        every: step of the curve in seconds.
+        faces: of how many people the curves are wanted apart.
+        start, end: the part of the video to look at, seconds; end None: to its end.
+        asr_model: folder of a speech recogniser; None: the one that is installed.
+    """
+
+    experts: Mapping[str, Bundle]
+    fusion: Fusion | None
+    model: Bundle | None = None
+    every: Fraction = Fraction(1)
+    faces: int = 0
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+    asr_model: str | None = None
+    keep_features: bool = False
+    keep_transcript: bool = False
+    use_store: bool = True
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    @property
+    def digest(self) -> str:
+        """What stands for all models and how they are joined."""
+        if self.model is not None:
+            return self.model.digest
+        parts = [f"{name} {bundle.digest}" for name, bundle in self.experts.items()]
+        fusion = "" if self.fusion is None else self.fusion.digest
+        return hashlib.sha256("\n".join([*parts, fusion]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class PartResult:
+    """What some experts found, or a trained network: see the modules of each.
+
+    Attributes:
+        end_s: where the longer of pictures and sound ends, in seconds on the clock.
+        past_end: the experts for which the video ends before the wanted part.
+    """
+
+    end_s: float
+    face: FacesSeen | None = None
+    voice: VoiceHeard | None = None
+    text: TextRead | None = None
+    past_end: tuple[str, ...] = ()
+    rated: RatedWindows | None = None
+
+
+def sentiment_request(
+    *,
+    experts: Sequence[str] = EXPERTS,
+    model: Bundle | None = None,
+    every: Fraction = Fraction(1),
+    faces: int = 0,
+    start: Fraction = Fraction(0),
+    end: Fraction | None = None,
+    asr_model: str | None = None,
+    keep_features: bool = False,
+    keep_transcript: bool = False,
+    use_store: bool = True,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> SentimentRequest:
+    """Check what the user asked for, and find the models for it.
+
+    Raises:
+        ModelError: a model is missing, damaged or for something else.
+    """
+    found: dict[str, Bundle] = {}
+    fusion = None
+    if model is None:
+        found = {expert: _expert(expert) for expert in EXPERTS if expert in experts}
+        fusion = read_fusion(bundles.find(f"{FAMILY}/{EXPERTS[0]}").parent / FUSION_FILE)
+    else:
+        judge_valence.check_model(model, needs_valence=True)
+    return SentimentRequest(
+        experts=found,
+        fusion=fusion,
+        model=model,
+        every=every,
+        faces=faces,
+        start=start,
+        end=end,
+        asr_model=asr_model,
+        keep_features=keep_features,
+        keep_transcript=keep_transcript,
+        use_store=use_store,
+        max_pixels=max_pixels,
+    )
+
+
+def _expert(name: str) -> Bundle:
+    bundle = bundles.load(f"{FAMILY}/{name}")
+    if bundle.task != "valence" or bundle.streams != (name,):
+        raise ModelError(f"model {bundle.name!r}, at {bundle.folder}, is no expert for {name}")
+    return bundle
+
+
+def read_fusion(path: Path) -> Fusion:
+    """Read how the experts are joined.
+
+    Raises:
+        ModelError: the file is missing or says nothing usable.
+    """
+    try:
+        data = path.read_bytes()
+        fields = yaml.safe_load(data)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{path}: is not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
+    if not isinstance(fields, dict) or fields.get("schema") != FUSION_SCHEMA:
+        raise ModelError(f"{path}: its schema is not {FUSION_SCHEMA}")
+    kernel_s, reliability = fields.get("kernel_s"), fields.get("reliability")
+    if not _is_share(kernel_s, most=LONGEST_KERNEL_S) or not kernel_s:
+        raise ModelError(f"{path}: kernel_s {kernel_s!r} is not a number of seconds")
+    if (
+        not isinstance(reliability, dict)
+        or set(reliability) != set(EXPERTS)
+        or not all(_is_share(value) for value in reliability.values())
+    ):
+        raise ModelError(f"{path}: reliability does not give {', '.join(EXPERTS)} from 0 to 1 each")
+    return Fusion(float(kernel_s), reliability, hashlib.sha256(data).hexdigest())
+
+
+def _is_share(value: object, most: float = 1.0) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= most
+
+
+# --- the work: plan, run, finish ---------------------------------------------------------------
+
+
+def plan(request: SentimentRequest, input: Input, workers: int) -> list[str | None]:
+    """Return the parts to run for one input: its experts apart, or [None] for all in one."""
+    if workers < 2 or len(request.experts) < 2:
+        return [None]
+    return [*request.experts]
+
+
+def run(request: SentimentRequest, input: Input, part: str | None) -> PartResult:
+    """Ask one expert, or all, or the trained network.
+
+    Raises:
+        InputError: the input cannot be read.
+        ModelError: a model is damaged or was exchanged meanwhile.
+    """
+    if request.model is not None:
+        rated = judge_valence.valence_of_windows(
+            request.model,
+            input.path,
+            start=request.start,
+            end=request.end,
+            use_store=request.use_store,
+            keep_features=request.keep_features,
+            max_pixels=request.max_pixels,
+        )
+        return PartResult(rated.video_end_s, rated=rated)
+    asked = tuple(request.experts) if part is None else (part,)
+    said: dict[str, Any] = {}
+    past_end = []
+    for expert in asked:
+        try:
+            said[expert] = _ask(request, input.path, expert)
+        except InputError as error:
+            if error.code != "past_end":  # sound and pictures need not end together
+                raise
+            past_end.append(expert)
+    return PartResult(_end_s(input.path, request.max_pixels), past_end=tuple(past_end), **said)
+
+
+def _ask(request: SentimentRequest, path: Path, expert: str) -> FacesSeen | VoiceHeard | TextRead:
+    bundle, start, end = request.experts[expert], request.start, request.end
+    if expert == "face":
+        from vmm_cli.analysis.face_evidence import face_evidence
+
+        return face_evidence(
+            path,
+            bundle,
+            start=start,
+            end=end,
+            rate_hz=FACES_HZ,
+            max_pixels=request.max_pixels,
+            keep_features=request.keep_features,
+        )
+    if expert == "voice":
+        from vmm_cli.analysis.voice_evidence import voice_evidence
+
+        return voice_evidence(
+            path, bundle, start=start, end=end, keep_features=request.keep_features
+        )
+    from vmm_cli.analysis.text_evidence import text_evidence
+
+    return text_evidence(path, bundle, start=start, end=end, asr_model=request.asr_model)
+
+
+def _end_s(path: Path, max_pixels: int) -> float:
+    """Return where the longer of pictures and sound ends."""
+    declared = probe(path, max_pixels=max_pixels).duration_s or 0.0
+    try:
+        return max(float(media_end_s(path, max_pixels=max_pixels)), float(declared))
+    except InputError:
+        return float(declared)
+
+
+def finish(request: SentimentRequest, input: Input, parts: Sequence[PartResult]) -> dict[str, Any]:
+    """Return the record's fields of one input from all its parts.
+
+    Raises:
+        InputError: `past_end`: nothing lies at the wanted time.
+    """
+    if request.model is not None:
+        return _record_of_network(request, parts[0])
+    end_s = max(part.end_s for part in parts)
+    late = {expert for part in parts for expert in part.past_end}
+    if late == set(request.experts):
+        raise InputError(
+            "past_end",
+            f"nothing lies at {float(request.start):g} s: the video ends at {end_s:.3f} s",
+        )
+    found = {e: one for e in EXPERTS for part in parts if (one := getattr(part, e)) is not None}
+    evidence = {expert: one.evidence for expert, one in found.items()}
+    steps = _steps(request, end_s, evidence)
+    face: FacesSeen | None = found.get("face")
+    text: TextRead | None = found.get("text")
+    curve = _curve(request, evidence, steps, _faces_at_once(face, steps, request.every))
+    spoke = [expert for expert, weight in curve.weights.items() if weight[curve.known].any()]
+    record: dict[str, Any] = {
+        "duration_s": round(end_s, TIME_DIGITS),
+        "experts": {expert: _expert_record(request, expert, found[expert]) for expert in spoke},
+        "evidence": spoke,
+        "missing": {
+            expert: asdict(one.missing or TOO_WEAK)
+            for expert, one in found.items()
+            if expert not in spoke
+        },
+        "curve": [*points(curve)],
+        "summary": summary(curve),
+    }
+    if request.faces:
+        record["people"] = [] if face is None else [*_people(request, face, steps)]
+    if request.keep_transcript:
+        record["transcript"] = [] if text is None else [*_transcript(text)]
+    if text is not None and text.warnings:
+        record["warnings"] = [*text.warnings]
+    return record
+
+
+def _record_of_network(request: SentimentRequest, part: PartResult) -> dict[str, Any]:
+    """Return the fields of what a trained network says of windows that overlap."""
+    rated, model = part.rated, request.model
+    assert rated is not None and model is not None
+    steps = _steps(request, part.end_s, {})
+    over = _WindowMeans(rated, steps)
+    curve = Curve(
+        steps,
+        over.count > 0,
+        over.mean(np.nan_to_num(rated.valence)),
+        None,
+        rated.emotions,
+        over.mean(rated.probabilities),
+        {stream: over.mean(share) for stream, share in rated.streams.items()},
+    )
+    found = [stream for stream, there in rated.streams.items() if there.any()]
+    return {
+        "duration_s": round(part.end_s, TIME_DIGITS),
+        "model": {"name": model.name, "version": model.version},
+        "evidence": found,
+        "missing": {
+            stream: {"code": "absent", "message": f"the video has nothing for its stream {stream}"}
+            for stream in rated.streams
+            if stream not in found
+        },
+        "curve": [*points(curve)],
+        "summary": summary(curve),
+    }
+
+
+class _WindowMeans:
+    """Means over the windows that cover the middle of each step, of those with something."""
+
+    def __init__(self, rated: RatedWindows, steps: Steps) -> None:
+        self._present = rated.present
+        self._first = np.searchsorted(rated.end_s, steps.times_s, side="right")
+        self._last = np.searchsorted(rated.start_s, steps.times_s, side="right")
+        self.count = self._sum(rated.present.astype(np.float64))
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """[N] -> [G], or [N, E] -> [G, E]; 0 where no window covers a step."""
+        told: np.ndarray = self._sum((values.T * self._present).T).T / np.maximum(self.count, 1)
+        return told.T
+
+    def _sum(self, values: np.ndarray) -> np.ndarray:
+        until = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+        sums: np.ndarray = until[self._last] - until[self._first]
+        return sums
+
+
+def _steps(request: SentimentRequest, end_s: float, evidence: Mapping[str, Evidence]) -> Steps:
+    """Return the steps of the wanted part; of all that was heard, where the sound is longer."""
+    last_s = max([end_s, *(float(one.end_s.max(initial=0.0)) for one in evidence.values())])
+    end = Fraction(last_s) if request.end is None else min(request.end, Fraction(last_s))
+    return steps_between(request.start, end, request.every)
+
+
+def _curve(
+    request: SentimentRequest,
+    evidence: Mapping[str, Evidence],
+    steps: Steps,
+    faces: np.ndarray | None = None,
+) -> Curve:
+    fusion = request.fusion
+    assert fusion is not None  # only trained networks do without
+    kernel_s = max(fusion.kernel_s, float(request.every) / 2)
+    opinions = {e: opinion_at(one, steps.times_s, kernel_s) for e, one in evidence.items()}
+    weights = {e: opinion.weight * fusion.reliability[e] for e, opinion in opinions.items()}
+    known = sum(weights.values(), np.zeros(len(steps.times_s))) >= LEAST_WEIGHT
+    pool = pooled(opinions, fusion.reliability)
+    return Curve(
+        steps,
+        known,
+        pool.valence,
+        pool.confidence,
+        EMOTIONS,
+        pool.probabilities,
+        weights,
+        faces,
+    )
+
+
+def _faces_at_once(face: FacesSeen | None, steps: Steps, every: Fraction) -> np.ndarray | None:
+    """Return how many faces are seen at once around each step, at most: int [G]."""
+    if face is None:
+        return None
+    half_s = float(max(every, 1 / FACES_HZ)) / 2
+    times, at_once = np.unique(face.evidence.start_s, return_counts=True)
+    firsts = np.searchsorted(times, steps.times_s - half_s)
+    lasts = np.searchsorted(times, steps.times_s + half_s, side="right")
+    most = [at_once[i:j].max(initial=0) for i, j in zip(firsts, lasts, strict=True)]
+    return np.array(most, np.int64)
+
+
+def _people(request: SentimentRequest, seen: FacesSeen, steps: Steps) -> Iterator[dict[str, Any]]:
+    """Yield the curve of each of those who are seen longest."""
+    for person in range(min(request.faces, int(seen.face.max(initial=-1)) + 1)):
+        own = _chosen(seen.evidence, seen.face == person)
+        curve = _curve(request, {"face": own}, steps)
+        whole = summary(curve)
+        yield {
+            "person": person + 1,
+            "start_s": round(float(own.start_s[0]), TIME_DIGITS),
+            "end_s": round(float(own.end_s[-1]), TIME_DIGITS),
+            "seen_s": round(len(np.unique(own.start_s)) / float(FACES_HZ), TIME_DIGITS),
+            "valence": whole["valence"],
+            "dominant": whole["dominant"],
+            "emotions": mean_emotions(curve),
+            "curve": [
+                {"time_s": point["time_s"], "valence": point["valence"]} for point in points(curve)
+            ],
+        }
+
+
+def _chosen(evidence: Evidence, chosen: np.ndarray) -> Evidence:
+    return Evidence(
+        evidence.expert,
+        evidence.emotions,
+        evidence.start_s[chosen],
+        evidence.end_s[chosen],
+        evidence.probabilities[chosen],
+        evidence.valence[chosen],
+        evidence.confidence[chosen],
+    )
+
+
+def _expert_record(request: SentimentRequest, expert: str, found: Any) -> dict[str, Any]:
+    bundle = request.experts[expert]
+    record: dict[str, Any] = {
+        "model": f"{FAMILY}/{expert}",
+        "version": bundle.version,
+        "calibrated": bundle.thresholds.get("temperature", 1.0) != 1.0,
+    }
+    if expert == "text":
+        record |= {"source": found.source, "reader": found.reader}
+    return record
+
+
+def _transcript(text: TextRead) -> Iterator[dict[str, Any]]:
+    for caption in text.transcript:
+        start_s, end_s = caption.start_s, caption.end_s
+        yield {
+            "start_s": None if start_s is None else round(start_s, TIME_DIGITS),
+            "end_s": None if end_s is None else round(end_s, TIME_DIGITS),
+            "text": caption.text,
+        }

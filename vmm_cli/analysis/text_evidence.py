@@ -1,0 +1,336 @@
+"""What words say of how a video feels: captions, else speech, else title and description."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vmm_cli.analysis.evidence import Evidence, Missing, nothing
+from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.text_valence import read_valence
+from vmm_cli.encoders.transcript import transcribe
+from vmm_cli.errors import InputError, ModelError
+from vmm_cli.media.captions import Caption, captions
+from vmm_cli.media.probe import probe
+
+# A caption that nothing ends is shown for as long as it takes to read: subtitlers allow some 17
+# characters a second and at least about a second.
+READ_PER_S = 17.0
+SHORTEST_S = 1.0
+
+# Half sentences mean little: captions are read together until a sentence ends, a pause comes, or
+# more is held than one sentence has.
+PAUSE_S = 2.0
+LONGEST_SENTENCE = 250  # characters
+
+TITLE_COUNTS = 0.2  # a title says what a video is about, not how it feels at a time
+
+# Below this number of letters a language is a guess. Of 600 English snippets of the training data
+# none was taken for another language with a probability above 0.9; "Talk" was, as a word alone.
+LEAST_LETTERS = 20
+SURELY = 0.7
+ENGLISH = {"en", "eng"}
+UNTOLD = {"und", "mul", "zxx", "mis"}  # ISO 639-2: these tags name no language
+
+_NOTED = re.compile(r"\[[^\[\]]*\]|\((?=\w)[^()]*\)|[\u2669-\u266f\U0001f3b5\U0001f3b6]")
+_SPEAKER = re.compile(r"^(?:-\s*)?(?:>>+\s*)?(?:[A-Z][A-Z0-9 .'&#-]{0,30}:(?=\s|$))?", re.MULTILINE)
+_SENTENCE_END = re.compile(r"(?<=[.!?\u2026])[\"'\u201d\u2019)]*\s+")
+_ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]*$")
+
+
+@dataclass(frozen=True, eq=False)
+class TextRead:
+    """What was read, and how it feels; or why there is nothing.
+
+    Attributes:
+        evidence: an observation for each caption, of valence alone.
+        transcript: what was read, an entry for each observation.
+        source: "captions", "speech" or "title"; "" where nothing was read.
+        reader: "sentences" or "vader"; "" where nothing was read.
+        warnings: what could not be read, in a line each.
+    """
+
+    evidence: Evidence
+    transcript: tuple[Caption, ...]
+    source: str
+    reader: str
+    missing: Missing | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Texts of one source; `other`: the language that they are in, where nothing here reads it."""
+
+    name: str
+    texts: tuple[Caption, ...]
+    other: str | None = None
+
+
+def text_evidence(
+    path: Path, bundle: Bundle, *, start: Fraction, end: Fraction | None, asr_model: str | None
+) -> TextRead:
+    """Say how pleasant what is written or said in a video is, between `start` and `end`.
+
+    Of captions beside or inside the file one track is read: the first in English, files first.
+    Without captions what is said is recognised, where the extra `speech` is installed; without
+    speech, title and description hold from `start` to `end`. Where captions or speech are there,
+    but none in English, nothing else is read. Notes such as [music], names of speakers and signs of
+    music are left out. Valence is that of the sentences a caption takes part in, weighted by their
+    characters in it.
+
+    Confidence is words / (words + 4), a convention that was not measured: a word or two out of
+    their context say little. The distance of the valence from 0 is no part of it: that a sentence
+    is neutral can be certain. A title counts a fifth; what VADER alone reads without knowing a word
+    of it counts half.
+
+    Missing is `no_text`, `other_language`, or `not_installed` where speech could not be recognised
+    and there is nothing else.
+
+    Raises:
+        InputError: the file cannot be read; `past_end`: it ends before `start`.
+        ModelError: the bundle is damaged, or not of this kind.
+    """
+    duration_s = probe(path).duration_s
+    begin_s, end_s = float(start), _until(start, end, duration_s)
+    written = captions(path)
+    warnings = list(written.warnings)
+    source, missing = _choose(path, written.captions, begin_s, end_s, asr_model, warnings)
+    placed = tuple(_placed(source.texts, begin_s, end_s)) if source is not None else ()
+    if source is None or not placed:
+        missing = missing or Missing("no_text", "no captions, speech, title or description")
+        return TextRead(nothing("text", ()), (), "", "", missing, tuple(warnings))
+    sentences, parts = _sentences(placed)
+    read = read_valence(sentences, bundle)
+    valence, confidence = _of_captions(parts, read.valence, read.confidence)
+    if source.name == "title":
+        confidence = confidence * TITLE_COUNTS
+    evidence = Evidence(
+        "text",
+        (),
+        np.array([c.start_s for c in placed], np.float64),
+        np.array([c.end_s for c in placed], np.float64),
+        np.empty((len(placed), 0), np.float32),
+        valence,
+        confidence.astype(np.float32),
+    )
+    return TextRead(evidence, placed, source.name, read.reader, None, tuple(warnings))
+
+
+def _until(start: Fraction, end: Fraction | None, duration_s: float | None) -> float:
+    """Return where to stop; infinity where nobody knows. InputError past the file's end."""
+    until = float("inf") if end is None else float(end)
+    if duration_s is not None:
+        until = min(until, duration_s)
+    if float(start) >= until:
+        raise InputError(
+            "past_end", f"nothing lies at {float(start):g} s: the video ends at {until:.3f} s"
+        )
+    return until
+
+
+def _choose(
+    path: Path,
+    found: Sequence[Caption],
+    begin_s: float,
+    end_s: float,
+    asr_model: str | None,
+    warnings: list[str],
+) -> tuple[_Source | None, Missing | None]:
+    """Return what is to be read, or why nothing is; adds to the warnings what was passed over."""
+    track, others = _english_track(c for c in found if c.source in ("sidecar", "stream"))
+    if track is not None:
+        return _Source("captions", track), None
+    if others:
+        return None, _in_another(f"its captions are in {', '.join(sorted(others))}", warnings)
+    titles = tuple(c for c in found if c.source in ("title", "description"))
+    unheard: Missing | None = None
+    try:
+        end = None if end_s == float("inf") else end_s
+        said = transcribe(path, start=begin_s, end=end, model=asr_model)
+    except ModelError as error:
+        unheard = Missing("not_installed", str(error))
+    else:
+        if said.captions:
+            return _Source("speech", said.captions), None
+        if said.language is not None and said.language != "en":
+            named = f"is in {said.language}" if said.language else "was not understood as English"
+            return None, _in_another(f"what is said {named}", warnings)
+    title = "\n".join(c.text for c in titles)
+    if _plain(title, captioned=False):
+        if (language := other_language(title)) is not None:
+            return None, _in_another(f"its title is in {language}", warnings)
+        if unheard is not None:
+            warnings.append(unheard.message)
+        return _Source("title", (Caption(None, None, title, "title"),)), None
+    return None, unheard
+
+
+def _in_another(what: str, warnings: list[str]) -> Missing:
+    message = f"{what}; only English is read"
+    warnings.append(message)
+    return Missing("other_language", message)
+
+
+def _english_track(
+    timed: Iterable[Caption],
+) -> tuple[tuple[Caption, ...] | None, set[str]]:
+    """Return the first track in English, and the languages of the others that were looked at."""
+    tracks: dict[tuple[str, str | None], list[Caption]] = {}
+    for caption in timed:
+        tracks.setdefault((caption.source, caption.language), []).append(caption)
+    others: set[str] = set()
+    # The sort is stable: files stay before streams among those that say they are in English.
+    for (_, tag), track in sorted(tracks.items(), key=lambda item: not _is_tagged(item[0][1])):
+        text = "\n".join(_plain(c.text, captioned=True) for c in track)
+        if not text.strip():
+            continue
+        language = other_language(text, tag)
+        if language is None:
+            return tuple(dict.fromkeys(track)), others
+        others.add(language)
+    return None, others
+
+
+def _is_tagged(tag: str | None) -> bool:
+    return tag is not None and _primary(tag) in ENGLISH
+
+
+def _primary(tag: str) -> str:
+    return re.split("[-_]", tag.lower())[0]
+
+
+def other_language(text: str, tag: str | None = None) -> str | None:
+    """Return the language of a text that is not English, None for English and what is too short.
+
+    A tag (BCP 47 or ISO 639) is believed, unless most letters are not Latin. Else the language is
+    the one that a naive Bayes classifier over bytes is sure of (Lui and Baldwin 2012, langid.py).
+
+    >>> other_language("Dann sind wir alle sehr gl\u00fccklich gewesen.")
+    'de'
+    """
+    letters = [c for c in text if c.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(c, "") for c in letters)
+    told = None if tag is None or _primary(tag) in UNTOLD else _primary(tag)
+    if letters and latin < len(letters) / 2:
+        return told if told is not None and told not in ENGLISH else _identified(text)[0]
+    if told is not None:
+        return None if told in ENGLISH else told
+    if len(letters) < LEAST_LETTERS:
+        return None
+    language, probability = _identified(text)
+    return language if language not in ENGLISH and probability >= SURELY else None
+
+
+def _identified(text: str) -> tuple[str, float]:
+    language, probability = _identifier().classify(text[:10_000])
+    return str(language), float(probability)
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:
+    langid = importlib.import_module("py3langid.langid")  # half a second, for few videos
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+
+
+def _plain(text: str, *, captioned: bool) -> str:
+    """Return what is said in a caption: without notes of sounds, speakers' names, signs of music.
+
+    >>> _plain("[Door slams]\\nJOHN: I (sighs) love it \u266a", captioned=True)
+    'I  love it'
+    """
+    if captioned:
+        text = _SPEAKER.sub("", _NOTED.sub("", text))
+    lines = (line.strip() for line in text.splitlines())
+    kept = "\n".join(line for line in lines if line)
+    return kept if any(c.isalnum() for c in kept) else _faces_only(kept)
+
+
+def _faces_only(text: str) -> str:
+    """Return a text without a letter where it is a smiley, which VADER knows; else nothing."""
+    return text if re.search(r"[:;=]['-]?[()DPp]|[\U0001f300-\U0001faff]", text) else ""
+
+
+def _placed(texts: Sequence[Caption], begin_s: float, end_s: float) -> Iterator[Caption]:
+    """Yield plain captions cut to [begin_s, end_s), each with an end; what lies outside is left."""
+    timed = sorted(
+        (replace(c, start_s=begin_s if c.start_s is None else c.start_s) for c in texts),
+        key=lambda c: c.start_s or 0.0,
+    )
+    for i, caption in enumerate(timed):
+        text = _plain(caption.text, captioned=caption.source in ("sidecar", "stream", "speech"))
+        begin = caption.start_s or 0.0
+        if caption.source == "title":
+            stop = end_s if end_s != float("inf") else begin + SHORTEST_S
+        elif caption.end_s is not None and caption.end_s > begin:
+            stop = caption.end_s
+        else:
+            stop = begin + max(SHORTEST_S, len(text) / READ_PER_S)
+            later = (c.start_s for c in timed[i + 1 :] if (c.start_s or 0.0) > begin)
+            stop = min(stop, next(later, None) or stop)
+        begin, stop = max(begin, begin_s), min(stop, end_s)
+        if text and begin < stop:
+            yield replace(caption, start_s=begin, end_s=stop, text=text)
+
+
+def _sentences(placed: Sequence[Caption]) -> tuple[list[str], list[list[tuple[int, int]]]]:
+    """Return the sentences of captions, and for each caption (sentence, characters of it in it)."""
+    sentences: list[str] = []
+    parts: list[list[tuple[int, int]]] = []
+    group: list[str] = []
+
+    def close() -> None:
+        if not group:
+            return
+        joined = " ".join(group)
+        cuts = [0, *(m.end() for m in _SENTENCE_END.finditer(joined)), len(joined)]
+        spans = [(a, b) for a, b in pairwise(cuts) if b > a]
+        position = 0
+        for text in group:
+            until = position + len(text)
+            parts.append(
+                [
+                    (len(sentences) + k, shared)
+                    for k, (a, b) in enumerate(spans)
+                    if (shared := min(b, until) - max(a, position)) > 0
+                ]
+            )
+            position = until + 1
+        sentences.extend(joined[a:b].strip() for a, b in spans)
+        group.clear()
+
+    previous: Caption | None = None
+    for caption in placed:
+        text = " ".join(caption.text.split())
+        if previous is not None and group:
+            pause_s = (caption.start_s or 0.0) - (previous.end_s or 0.0)
+            held = sum(map(len, group)) + len(text)
+            if _ENDS.search(group[-1]) or pause_s > PAUSE_S or held > LONGEST_SENTENCE:
+                close()
+        group.append(text)
+        previous = caption
+    close()
+    return sentences, parts
+
+
+def _of_captions(
+    parts: Sequence[Sequence[tuple[int, int]]], valence: np.ndarray, confidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return valence and confidence of captions, those of their sentences by characters."""
+    means = np.zeros((len(parts), 2), np.float32)
+    for row, shares in zip(means, parts, strict=True):
+        weights = np.array([n for _, n in shares], np.float64)
+        places = [k for k, _ in shares]
+        row[0] = np.average(valence[places], weights=weights)
+        row[1] = np.average(confidence[places], weights=weights)
+    return means[:, 0], means[:, 1]

@@ -1,0 +1,140 @@
+"""MTCNN: three small convolutional networks that find faces, each among what the last one left.
+
+Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded
+Convolutional Networks", IEEE Signal Processing Letters 23(10), 2016 (arXiv 1604.02878); widths as
+in facenet-pytorch's networks, and without their outputs for landmarks. What lies between the
+networks is in vmm_cli/encoders/faces.py.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+PROPOSAL_SIDE, PROPOSAL_STRIDE = 12, 2  # what one place of ProposalNetwork sees, in pixels
+REFINE_SIDE = 24
+OUTPUT_SIDE = 48
+
+
+class Judged(NamedTuple):
+    """What a network says of N boxes, or of the places of N pictures.
+
+    Attributes:
+        chances: [N] or [N, h, w], that there is a face.
+        shifts: [N, 4] or [N, 4, h, w], by how much each edge of the box (left, top, right, bottom)
+            is off, in shares of its width or height.
+    """
+
+    chances: Tensor
+    shifts: Tensor
+
+
+class ProposalNetwork(nn.Module):
+    """P-Net: looks everywhere in a picture at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_convolution(3, 10, 3),
+            nn.MaxPool2d(2, 2, ceil_mode=True),
+            *_convolution(10, 16, 3),
+            *_convolution(16, 32, 3),
+        )
+        self.face = nn.Conv2d(32, 2, 1)
+        self.shift = nn.Conv2d(32, 4, 1)
+
+    def forward(self, x: Tensor) -> Judged:
+        """Return each place's box of 12 x 12 pixels, 2 apart: [N, 3, H, W], H and W from 12."""
+        x = self.layers(x)  # [N, 3, H, W] -> [N, 32, h, w], about H / 2 - 5 by W / 2 - 5
+        return Judged(self.face(x).softmax(dim=1)[:, 1], self.shift(x))
+
+
+class RefineNetwork(nn.Module):
+    """R-Net: leaves out most of what was proposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_convolution(3, 28, 3),  # [N, 3, 24, 24] -> [N, 28, 22, 22]
+            nn.MaxPool2d(3, 2, ceil_mode=True),  # -> [N, 28, 11, 11]
+            *_convolution(28, 48, 3),
+            nn.MaxPool2d(3, 2, ceil_mode=True),  # -> [N, 48, 4, 4]
+            *_convolution(48, 64, 2),  # -> [N, 64, 3, 3]
+            nn.Flatten(),
+            nn.Linear(576, 128),
+            nn.PReLU(128),
+        )
+        self.face = nn.Linear(128, 2)
+        self.shift = nn.Linear(128, 4)
+
+    def forward(self, x: Tensor) -> Judged:
+        """[N, 3, 24, 24] -> of N boxes."""
+        return _judged(self, x)
+
+
+class OutputNetwork(nn.Module):
+    """O-Net: has the last word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_convolution(3, 32, 3),  # [N, 3, 48, 48] -> [N, 32, 46, 46]
+            nn.MaxPool2d(3, 2, ceil_mode=True),  # -> [N, 32, 23, 23]
+            *_convolution(32, 64, 3),
+            nn.MaxPool2d(3, 2, ceil_mode=True),  # -> [N, 64, 10, 10]
+            *_convolution(64, 64, 3),
+            nn.MaxPool2d(2, 2, ceil_mode=True),  # -> [N, 64, 4, 4]
+            *_convolution(64, 128, 2),  # -> [N, 128, 3, 3]
+            nn.Flatten(),
+            nn.Linear(1152, 256),
+            nn.PReLU(256),
+        )
+        self.face = nn.Linear(256, 2)
+        self.shift = nn.Linear(256, 4)
+
+    def forward(self, x: Tensor) -> Judged:
+        """[N, 3, 48, 48] -> of N boxes."""
+        return _judged(self, x)
+
+
+def _convolution(channels_in: int, channels_out: int, kernel: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(channels_in, channels_out, kernel), nn.PReLU(channels_out)
+
+
+def _judged(network: RefineNetwork | OutputNetwork, x: Tensor) -> Judged:
+    x = network.layers(x)
+    return Judged(network.face(x).softmax(dim=1)[:, 1], network.shift(x))
+
+
+def suppress(boxes: Tensor, scores: Tensor, limit: float, *, by_smaller: bool = False) -> Tensor:
+    """Return which boxes non-maximum suppression keeps, best first: [N, 4], [N] -> int64 [K].
+
+    A box goes where a better one that stays covers it: where they share more than `limit` of their
+    union, or with `by_smaller` of the smaller one. Among equal scores the earlier box is better.
+    Boxes are left, top, right, bottom. Takes memory for N x N numbers.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    shared = overlap(boxes[order], by_smaller=by_smaller)
+    covers = (shared > limit).triu(diagonal=1)  # [i, j]: i is better than j and covers it
+    # After k rounds the best k are right, as each depends on better ones alone; few are needed.
+    stays = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
+    while True:
+        following = ~(covers & stays[:, None]).any(dim=0)
+        if torch.equal(following, stays):
+            return order[stays]
+        stays = following
+
+
+def overlap(boxes: Tensor, *, by_smaller: bool = False) -> Tensor:
+    """Return which share of their union, or of the smaller one, boxes share: [N, 4] -> [N, N]."""
+    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    both = (high - low).clamp(min=0).prod(dim=2)
+    area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
+    if by_smaller:
+        whole = torch.minimum(area[:, None], area[None, :])
+    else:
+        whole = area[:, None] + area[None, :] - both
+    return both / whole.clamp(min=torch.finfo(boxes.dtype).tiny)
