@@ -105,6 +105,72 @@ def test_conflict_says_it_less_clearly(top, sure):
     assert both.confidence[0] < agreed.confidence[0]
 
 
+@pytest.mark.parametrize("one", SIX)
+@pytest.mark.parametrize("other", SIX)
+@pytest.mark.parametrize("sure", [0.2, 0.7, 0.95])
+def test_two_that_are_sure_of_different_emotions_leave_less_than_one(one, other, sure):
+    face, voice = peaked("face", one, 0.95, sure), peaked("voice", other, 0.95, sure, SIX)
+    both, alone = said(face, voice), said(face)
+    if one == other:
+        assert both.confidence[0] > alone.confidence[0]
+    else:
+        assert both.confidence[0] < alone.confidence[0]
+
+
+@given(evidences(), evidences("voice", SIX))
+def test_valence_lies_where_the_emotions_do(face, voice):
+    opinions = {e.expert: opinion_at(e, GRID, 1.0) for e in (face, voice)}
+    sure = {k: Opinion(o.covers, o.log_ratios, o.valence, o.weight) for k, o in opinions.items()}
+    scale = sum(o.weight for o in sure.values())
+    whole = {
+        k: Opinion(o.covers, o.log_ratios, o.valence, o.weight / np.where(scale > 0, scale, 1))
+        for k, o in sure.items()
+    }
+    pool, normal = pooled(opinions, EQUAL), pooled(whole, EQUAL)
+    there = pool.confidence > 0
+    assert np.allclose(
+        pool.valence[there], valence_of(normal.probabilities, EMOTIONS)[there], atol=1e-5
+    )
+
+
+def test_a_crowd_that_hardly_counts_does_not_drown_a_clear_face():
+    face = peaked("face", "happiness", 0.9, 0.9)
+    row = np.repeat(peaked("face", "sadness", 0.9, 0.1).probabilities, 9, axis=0)
+    for unclear in (0.0, 0.02):
+        crowd = Evidence(
+            "face",
+            EMOTIONS,
+            np.zeros(10),
+            np.ones(10),
+            np.concatenate([face.probabilities, row]),
+            valence_of(np.concatenate([face.probabilities, row]), EMOTIONS),
+            np.array([0.9, *[unclear] * 9], np.float32),
+        )
+        alone, among = said(face), said(crowd)
+        if unclear == 0:
+            assert np.allclose(alone.probabilities, among.probabilities)
+            assert np.allclose(alone.confidence, among.confidence)
+        assert among.confidence[0] == pytest.approx(float(alone.confidence[0]))
+        assert among.probabilities[0].argmax() == EMOTIONS.index("happiness")
+
+
+def test_many_observations_fade_as_one_does():
+    times = np.arange(0, 5, 0.1)
+    one = peaked("face", "happiness", 0.9, 0.8)
+    many = Evidence(
+        "face",
+        EMOTIONS,
+        times,
+        times,
+        np.repeat(one.probabilities, len(times), axis=0),
+        np.repeat(one.valence, len(times)),
+        np.full(len(times), 0.8, np.float32),
+    )
+    last_s = times[-1]
+    weight = opinion_at(many, last_s + np.array([0.0, 1.0, 2.0]), 1.0).weight
+    assert weight == pytest.approx(0.8 * np.exp([-0.0, -0.5, -2.0]), abs=1e-6)
+
+
 @given(shares)
 def test_valences_far_apart_leave_less_confidence_than_one_alone(sure):
     glad = peaked("face", "happiness", 0.98, sure)
@@ -158,9 +224,14 @@ def test_two_experts_by_hand():
     assert pool.probabilities[0, EMOTIONS.index("happiness")] == pytest.approx(
         happy / (happy + sad)
     )
-    assert pool.valence[0] == pytest.approx(0.0)
-    spread = (0.5 / 1.5 * 0.36 + 1 / 1.5 * 0.09) ** 0.5
-    assert pool.confidence[0] == pytest.approx((1 - 0.5 * 0.0) * (1 - spread))
+    glad = 1.6 ** (1 / 3) * 0.8 ** (2 / 3)  # with weights of 1/3 and 2/3
+    unhappy = 0.4 ** (1 / 3) * 1.2 ** (2 / 3)
+    expected = (glad * VALENCE["happiness"] + unhappy * VALENCE["sadness"]) / (glad + unhappy)
+    assert pool.valence[0] == pytest.approx(expected)
+    spread = (0.5 / 1.5 * 0.36 + 1 / 1.5 * 0.09) ** 0.5  # of the valences, whose mean is 0
+    # The mean distribution is (0.8 + 2 * 0.4) / 3 happy; the two lie 0.8 / 3 and 0.4 / 3 from it.
+    apart = 2 * (0.8 / 3 / 3 + 2 * 0.4 / 3 / 3)
+    assert pool.confidence[0] == pytest.approx(1 - max(spread, apart))
 
 
 def test_an_emotion_that_one_does_not_know_comes_in_by_degrees():

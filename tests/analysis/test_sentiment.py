@@ -71,7 +71,6 @@ def test_all_three_are_joined_and_named():
     assert record["experts"]["text"] == {
         "model": "sentiment/text",
         "version": 1,
-        "calibrated": record["experts"]["text"]["calibrated"],
         "source": "captions",
         "reader": "vader",
     }
@@ -139,7 +138,12 @@ def test_what_begins_past_the_end_of_everything_is_refused():
         sentiment.finish(request, CLIP, [PartResult(5.0, past_end=EXPERTS)])
     heard = VoiceHeard(observed("voice", "sadness", (31.0, 32.0)), None)
     part = PartResult(40.0, voice=heard, past_end=("face", "text"))
-    assert sentiment.finish(request, CLIP, [part])["evidence"] == ["voice"]
+    record = sentiment.finish(request, CLIP, [part])
+    assert record["evidence"] == ["voice"]
+    assert {k: why["code"] for k, why in record["missing"].items()} == {
+        "face": "past_end",
+        "text": "past_end",
+    }
 
 
 def test_people_are_told_apart():
@@ -150,7 +154,8 @@ def test_people_are_told_apart():
     assert record["curve"][0]["faces"] == 2
     (person,) = record["people"]
     assert person["person"] == 1
-    assert (person["start_s"], person["end_s"], person["seen_s"]) == (0.0, 1.0, 1.5)
+    assert (person["start_s"], person["end_s"], person["seen_s"]) == (0.0, 1.5, 1.5)
+    assert all(point["time_s"] < 2 for point in person["curve"])
     assert person["dominant"] == "happiness"
     assert person["curve"][0]["time_s"] == 0.5
 

@@ -33,6 +33,7 @@ MISSING = (
     "other_language",
     "not_installed",
     "too_weak",
+    "past_end",
     "absent",  # a trained network found nothing of it
 )
 

@@ -143,7 +143,7 @@ def _look(path: Path, bundle: Bundle, sampling: Sampling, max_pixels: int) -> _L
             raise
     if not times:
         _require_before_end(path, sampling.start, report.end_s, max_pixels)
-        return Missing("no_video", "it has no pictures, or none that can be decoded")
+        return Missing("no_video", "it has no pictures there, or none that can be decoded")
     return _Looked(np.array(times), rows, max(report.end_s or 0.0, times[-1]))
 
 

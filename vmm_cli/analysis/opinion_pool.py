@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmm_cli.analysis.evidence import EMOTIONS, Evidence
+from vmm_cli.analysis.evidence import EMOTIONS, Evidence, valence_of
 
 KERNEL_REACH = 3  # standard deviations; beyond, a Gaussian has 0.3 % of its mass
 LEAST_PROBABILITY = 1e-4  # no expert is so sure that another one could not change it
@@ -56,11 +56,12 @@ def opinion_at(evidence: Evidence, times_s: np.ndarray, kernel_s: float) -> Opin
     """Return what an expert holds at each of G ascending times: the observations near it, averaged.
 
     An observation counts by its confidence times a Gaussian of its distance in time, which is 0
-    while it holds, of the standard deviation `kernel_s`, cut at three of them. The opinion's weight
-    is the mean confidence of what counts, and fades where only distant observations are.
+    while it holds, of the standard deviation `kernel_s`, cut at three of them. So are averaged
+    valences and logarithms of probabilities. The opinion's weight is that of what counts most: so a
+    clear observation is not drowned by many unclear ones, and fades as it goes by.
     """
     sums = np.zeros((len(times_s), len(EMOTIONS)))
-    valence, counted, nearness = (np.zeros(len(times_s)) for _ in range(3))
+    valence, counted, weight = (np.zeros(len(times_s)) for _ in range(3))
     columns = [EMOTIONS.index(emotion) for emotion in evidence.emotions]
     ratios = np.zeros((len(evidence.start_s), len(EMOTIONS)))
     floored = np.maximum(evidence.probabilities.astype(np.float64), LEAST_PROBABILITY)
@@ -71,20 +72,14 @@ def opinion_at(evidence: Evidence, times_s: np.ndarray, kernel_s: float) -> Opin
     for i, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
         near = times_s[first:last]
         distance = np.maximum(evidence.start_s[i] - near, near - evidence.end_s[i]).clip(min=0)
-        kernel = np.exp(-0.5 * (distance / kernel_s) ** 2)
-        share = kernel * evidence.confidence[i]
+        share = np.exp(-0.5 * (distance / kernel_s) ** 2) * evidence.confidence[i]
         sums[first:last] += share[:, None] * ratios[i]
         valence[first:last] += share * evidence.valence[i]
         counted[first:last] += share
-        nearness[first:last] += kernel
+        np.maximum(weight[first:last], share, out=weight[first:last])
     divisor = np.where(counted > 0, counted, 1.0)
     covers = np.isin(np.arange(len(EMOTIONS)), columns)
-    return Opinion(
-        covers,
-        sums / divisor[:, None],
-        valence / divisor,
-        counted / np.maximum(nearness, 1.0),
-    )
+    return Opinion(covers, sums / divisor[:, None], valence / divisor, weight)
 
 
 def pooled(opinions: Mapping[str, Opinion], reliability: Mapping[str, float]) -> Pool:
@@ -93,36 +88,78 @@ def pooled(opinions: Mapping[str, Opinion], reliability: Mapping[str, float]) ->
     With weights w, emotion c has a probability in proportion to the product of
     (probability x number of emotions) ^ w over the experts that know c, times their share of the
     weight of all that know any: so one that hardly speaks hardly brings in an emotion of its own.
-    Valence is the weighted mean. Confidence is 1 - the product of (1 - w), as of independent
-    witnesses, times 1 - the weighted standard deviation of their valences.
+
+    Valence is the weighted mean of what the experts of valence alone say and of what the others'
+    emotions come to: the expectation over the same product with weights that add up to 1, which one
+    expert's low weight does not flatten.
+
+    Confidence is 1 - the product of (1 - w), as of independent witnesses, times 1 - conflict: the
+    weighted standard deviation of the valences, or, where it is more, twice the weighted mean of
+    how far (in total variation) each expert's distribution lies from their mean.
     """
-    weights = {
-        name: opinion.weight * reliability.get(name, 1.0) for name, opinion in opinions.items()
-    }
-    return _pooled([(opinions[name], weights[name].clip(0, 1)) for name in opinions])
-
-
-def _pooled(weighted: Sequence[tuple[Opinion, np.ndarray]]) -> Pool:
+    weighted = [
+        (opinion, (opinion.weight * reliability.get(name, 1.0)).clip(0, 1))
+        for name, opinion in opinions.items()
+    ]
     count = len(weighted[0][1]) if weighted else 0
-    logs, known = np.zeros((count, len(EMOTIONS))), np.zeros((count, len(EMOTIONS)))
-    speaks, total, mean, square, silent = (np.zeros(count) for _ in range(5))
-    silent += 1
-    for opinion, weight in weighted:
-        logs += weight[:, None] * opinion.log_ratios
-        known += weight[:, None] * opinion.covers
-        speaks += weight * opinion.covers.any()
-        total += weight
-        mean += weight * opinion.valence
-        square += weight * opinion.valence**2
-        silent *= 1 - weight
-    coverage = known / np.where(speaks > 0, speaks, 1.0)[:, None]
-    odds = coverage * np.exp(logs - logs.max(axis=1, keepdims=True, initial=0.0))
-    sums = odds.sum(axis=1, keepdims=True)
-    divisor = np.where(total > 0, total, 1.0)
-    valence = mean / divisor
-    spread = np.sqrt(np.maximum(square / divisor - valence**2, 0.0))
-    return Pool(
-        odds / np.where(sums > 0, sums, 1.0),
-        valence.clip(-1, 1),
-        (1 - silent) * (1 - spread).clip(0, 1),
+    of_emotions = [(opinion, weight) for opinion, weight in weighted if opinion.covers.any()]
+    speaks = sum((weight for _, weight in of_emotions), np.zeros(count))
+    probabilities = _product(of_emotions, np.ones(count))
+    mean = speaks * valence_of(_product(of_emotions, _inverse(speaks)), EMOTIONS)
+    mean += sum(
+        (weight * opinion.valence for opinion, weight in weighted if not opinion.covers.any()),
+        np.zeros(count),
     )
+    total = sum((weight for _, weight in weighted), np.zeros(count))
+    valence = (mean * _inverse(total)).clip(-1, 1)
+    conflict = np.maximum(_spread(weighted, total), 2 * _disagreement(of_emotions, speaks))
+    silent = np.prod([1 - weight for _, weight in weighted], axis=0) if weighted else np.ones(count)
+    return Pool(probabilities, valence, (1 - silent) * (1 - conflict).clip(0, 1))
+
+
+Weighted = Sequence[tuple[Opinion, np.ndarray]]
+
+
+def _inverse(values: np.ndarray) -> np.ndarray:
+    """Return 1 / values, and 0 where they are 0."""
+    inverse: np.ndarray = np.where(values > 0, 1 / np.where(values > 0, values, 1.0), 0.0)
+    return inverse
+
+
+def _product(weighted: Weighted, scale: np.ndarray) -> np.ndarray:
+    """Return the renormalised product of experts, of weights times `scale` [G]: [G, 7], or 0."""
+    logs, known = np.zeros((len(scale), len(EMOTIONS))), np.zeros((len(scale), len(EMOTIONS)))
+    for opinion, weight in weighted:
+        logs += (weight * scale)[:, None] * opinion.log_ratios
+        known += weight[:, None] * opinion.covers
+    coverage = known * _inverse(known.max(axis=1, initial=0.0))[:, None]
+    odds = coverage * np.exp(logs - logs.max(axis=1, keepdims=True, initial=0.0))
+    product: np.ndarray = odds * _inverse(odds.sum(axis=1))[:, None]
+    return product
+
+
+def _spread(weighted: Weighted, total: np.ndarray) -> np.ndarray:
+    """Return the weighted standard deviation of the valences: [G]."""
+    nothing = np.zeros(len(total))
+    mean = sum((w * o.valence for o, w in weighted), nothing) * _inverse(total)
+    square = sum((w * o.valence**2 for o, w in weighted), nothing) * _inverse(total)
+    spread: np.ndarray = np.sqrt(np.maximum(square - mean**2, 0.0))
+    return spread
+
+
+def _disagreement(weighted: Weighted, total: np.ndarray) -> np.ndarray:
+    """Return how far experts lie from their mean, over the emotions that all know: [G], to 1/2.
+
+    Total variation, weighted: a half where two of equal weight are sure of different emotions.
+    """
+    nothing = np.zeros(len(total))
+    if not weighted:
+        return nothing
+    shared = np.logical_and.reduce([opinion.covers for opinion, _ in weighted])
+    odds = [np.exp(opinion.log_ratios[:, shared]) for opinion, _ in weighted]
+    own = [chances * _inverse(chances.sum(axis=1))[:, None] for chances in odds]
+    share = [weight * _inverse(total) for _, weight in weighted]
+    mean = sum((s[:, None] * p for s, p in zip(share, own, strict=True)), np.zeros_like(own[0]))
+    apart = [np.abs(p - mean).sum(axis=1) / 2 for p in own]
+    far: np.ndarray = sum((s * d for s, d in zip(share, apart, strict=True)), nothing)
+    return far

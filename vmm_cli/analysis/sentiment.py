@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from vmm_cli.analysis.sentiment_curve import (
 )
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.streams import media_end_s
+from vmm_cli.encoders.transcript import recogniser_folder
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.probe import probe
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
@@ -52,6 +53,7 @@ FACES_HZ = Fraction(2)
 LONGEST_KERNEL_S = 3600.0
 # A moment about which less is known has no point on the curve.
 LEAST_WEIGHT = 0.05
+PAST_END = Missing("past_end", "what there is of it ends before the wanted part")
 TOO_WEAK = Missing("too_weak", "what there is of it is too little, or too unclear, to count")
 
 
@@ -147,6 +149,8 @@ def sentiment_request(
     fusion = None
     if model is None:
         found = {expert: _expert(expert) for expert in EXPERTS if expert in experts}
+        if asr_model is not None:
+            recogniser_folder(asr_model)  # says now what is wrong with it
         fusion = read_fusion(bundles.find(f"{FAMILY}/{EXPERTS[0]}").parent / FUSION_FILE)
     else:
         judge_valence.check_model(model, needs_valence=True)
@@ -313,7 +317,8 @@ def finish(request: SentimentRequest, input: Input, parts: Sequence[PartResult])
             expert: asdict(one.missing or TOO_WEAK)
             for expert, one in found.items()
             if expert not in spoke
-        },
+        }
+        | {expert: asdict(PAST_END) for expert in request.experts if expert in late},
         "curve": [*points(curve)],
         "summary": summary(curve),
     }
@@ -347,7 +352,7 @@ def _record_of_network(request: SentimentRequest, part: PartResult) -> dict[str,
         "model": {"name": model.name, "version": model.version},
         "evidence": found,
         "missing": {
-            stream: {"code": "absent", "message": f"the video has nothing for its stream {stream}"}
+            stream: {"code": "absent", "message": f"nothing was found for its stream {stream}"}
             for stream in rated.streams
             if stream not in found
         },
@@ -424,12 +429,16 @@ def _people(request: SentimentRequest, seen: FacesSeen, steps: Steps) -> Iterato
     """Yield the curve of each of those who are seen longest."""
     for person in range(min(request.faces, int(seen.face.max(initial=-1)) + 1)):
         own = _chosen(seen.evidence, seen.face == person)
+        # Each look stands for the time until the next.
+        last_s = min(float(own.end_s[-1] + 1 / FACES_HZ), float(steps.bounds_s[-1]))
         curve = _curve(request, {"face": own}, steps)
+        there = (steps.bounds_s[1:] > own.start_s[0]) & (steps.bounds_s[:-1] < last_s)
+        curve = replace(curve, known=curve.known & there)
         whole = summary(curve)
         yield {
             "person": person + 1,
             "start_s": round(float(own.start_s[0]), TIME_DIGITS),
-            "end_s": round(float(own.end_s[-1]), TIME_DIGITS),
+            "end_s": round(last_s, TIME_DIGITS),
             "seen_s": round(len(np.unique(own.start_s)) / float(FACES_HZ), TIME_DIGITS),
             "valence": whole["valence"],
             "dominant": whole["dominant"],
@@ -457,11 +466,10 @@ def _expert_record(request: SentimentRequest, expert: str, found: Any) -> dict[s
     record: dict[str, Any] = {
         "model": f"{FAMILY}/{expert}",
         "version": bundle.version,
-        "calibrated": bundle.thresholds.get("temperature", 1.0) != 1.0,
     }
     if expert == "text":
-        record |= {"source": found.source, "reader": found.reader}
-    return record
+        return record | {"source": found.source, "reader": found.reader}
+    return record | {"calibrated": bundle.thresholds.get("temperature", 1.0) != 1.0}
 
 
 def _transcript(text: TextRead) -> Iterator[dict[str, Any]]:

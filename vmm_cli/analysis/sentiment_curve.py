@@ -153,8 +153,8 @@ def _weight(curve: Curve, chosen: np.ndarray | None = None) -> np.ndarray:
 
 
 def _distribution(emotions: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:
-    pairs = zip(emotions, probabilities.tolist(), strict=True)
-    return {name: _rounded(chance) for name, chance in pairs if chance > 0}
+    pairs = zip(emotions, map(_rounded, probabilities.tolist()), strict=True)
+    return {name: chance for name, chance in pairs if chance > 0}
 
 
 def _rounded(value: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from vmm_cli.analysis.evidence import Evidence, Missing, nothing
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.text_valence import read_valence
-from vmm_cli.encoders.transcript import transcribe
+from vmm_cli.encoders.transcript import Transcript, transcribe
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.captions import Caption, captions
 from vmm_cli.media.probe import probe
@@ -68,6 +68,9 @@ class TextRead:
     warnings: tuple[str, ...]
 
 
+NOTHING_SAID = Transcript(None, ())
+
+
 @dataclass(frozen=True)
 class _Source:
     """Texts of one source; `other`: the language that they are in, where nothing here reads it."""
@@ -108,7 +111,7 @@ def text_evidence(
     source, missing = _choose(path, written.captions, begin_s, end_s, asr_model, warnings)
     placed = tuple(_placed(source.texts, begin_s, end_s)) if source is not None else ()
     if source is None or not placed:
-        missing = missing or Missing("no_text", "no captions, speech, title or description")
+        missing = missing or Missing("no_text", "no captions, speech, title or description there")
         return TextRead(nothing("text", ()), (), "", "", missing, tuple(warnings))
     sentences, parts = _sentences(placed)
     read = read_valence(sentences, bundle)
@@ -157,7 +160,9 @@ def _choose(
     unheard: Missing | None = None
     try:
         end = None if end_s == float("inf") else end_s
-        said = transcribe(path, start=begin_s, end=end, model=asr_model)
+        said = NOTHING_SAID
+        if probe(path).audio:
+            said = transcribe(path, start=begin_s, end=end, model=asr_model)
     except ModelError as error:
         unheard = Missing("not_installed", str(error))
     else:

@@ -279,11 +279,18 @@ class Warnings:
     def hear(self, record: Mapping[str, Any]) -> None:
         """Say what one record warns of."""
         for message in record.get("warnings", ()):
-            console.warning(f"{record['input']}: {message}")
+            if "pip install" in message:
+                self._once(message)
+            else:
+                console.warning(f"{record['input']}: {message}")
         for why in record.get("missing", {}).values():
-            if why["code"] == "not_installed" and why["message"] not in self._said:
-                self._said.add(why["message"])
-                console.warning(why["message"])
+            if why["code"] == "not_installed":
+                self._once(why["message"])
+
+    def _once(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            console.warning(message)
 
 
 # --- formats ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ REASONS = {
     "other_language": "another language",
     "not_installed": "recogniser not installed",
     "too_weak": "too little",
+    "past_end": "ends before",
     "absent": "not there",
 }
 MOST_CHANGE = 0.2  # of valence within a subtitle: less is not worth a new one
