@@ -70,11 +70,12 @@ def test_each_format_says_how_words_turn(run_vmm: Vmm, captioned: Path, tmp_path
     assert record["summary"]["covered"] == 1
     assert "transcript" not in record
 
-    assert run_vmm(*command, "-o", "out.csv").returncode == 0
+    words = (*command, "--evidence", "text")
+    assert run_vmm(*words, "-o", "out.csv").returncode == 0
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert [(float(row["time_s"]), float(row["valence"])) for row in rows] == valences(record)
     assert {row["face"] for row in rows} == {""}
-    shown = run_vmm(*command, "--format", "srt").stdout
+    shown = run_vmm(*words, "--format", "srt").stdout
     (tmp_path / "shown.srt").write_text(shown, encoding="utf-8")
     cues = read_sidecar(tmp_path / "shown.srt").captions
     assert cues[0].start_s == 0
@@ -112,6 +113,7 @@ def test_nothing_to_go_on_is_an_answer(run_vmm: Vmm, tmp_path: Path) -> None:
     assert run_vmm(*asked(clip), "-e", "face", "--format", "srt").stdout == ""
 
 
+@pytest.mark.slow
 def test_a_face_that_talks_has_a_curve_and_a_picture(
     run_vmm: Vmm, talk: Path, tmp_path: Path
 ) -> None:

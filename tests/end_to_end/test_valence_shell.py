@@ -62,6 +62,7 @@ def recipe(tmp_path: Path) -> Path:
     return tmp_path / "tiny.yaml"
 
 
+@pytest.mark.slow
 def test_a_table_of_ratings_becomes_a_model_that_is_measured(
     run_vmm: Vmm, clips: Path, recipe: Path, tmp_path: Path
 ) -> None:
