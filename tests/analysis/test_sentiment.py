@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -192,6 +193,21 @@ def test_a_network_is_averaged_over_windows_that_overlap():
     assert record["model"] == {"name": "mine", "version": bundle.version}
     assert record["evidence"] == ["face"]
     assert record["missing"]["voice"]["code"] == "absent"
+
+
+def test_an_expert_of_ones_own_is_joined_as_the_others(tmp_path, monkeypatch):
+    shutil.copytree(bundles.find("sentiment/face"), tmp_path / "sentiment" / "face")
+    monkeypatch.setenv("VMM_MODELS", str(tmp_path))
+    request = sentiment_request()
+    assert request.experts["face"].folder == tmp_path / "sentiment" / "face"
+    assert request.fusion == sentiment.read_fusion(
+        bundles.packaged_models() / "sentiment" / "fusion.yaml"
+    )
+    own = tmp_path / "sentiment" / "fusion.yaml"
+    own.write_text(
+        "schema: vmm.fusion/1\nkernel_s: 2\nreliability: {face: 1, voice: 0.5, text: 1}\n"
+    )
+    assert sentiment_request().fusion.reliability["voice"] == 0.5
 
 
 def test_an_expert_is_no_network_of_vmm_train():

@@ -151,7 +151,7 @@ def sentiment_request(
         found = {expert: _expert(expert) for expert in EXPERTS if expert in experts}
         if asr_model is not None:
             recogniser_folder(asr_model)  # says now what is wrong with it
-        fusion = read_fusion(bundles.find(f"{FAMILY}/{EXPERTS[0]}").parent / FUSION_FILE)
+        fusion = read_fusion(_fusion_file())
     else:
         judge_valence.check_model(model, needs_valence=True)
     return SentimentRequest(
@@ -175,6 +175,12 @@ def _expert(name: str) -> Bundle:
     if bundle.task != "valence" or bundle.streams != (name,):
         raise ModelError(f"model {bundle.name!r}, at {bundle.folder}, is no expert for {name}")
     return bundle
+
+
+def _fusion_file() -> Path:
+    """Return the first there is where bundles are looked for: an expert of one's own needs none."""
+    files = [folder / FAMILY / FUSION_FILE for folder in bundles.search_folders()]
+    return next((file for file in files if file.is_file()), files[-1])
 
 
 def read_fusion(path: Path) -> Fusion:
