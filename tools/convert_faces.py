@@ -146,8 +146,8 @@ def reference_boxes(image: np.ndarray, detector: Any) -> tuple[np.ndarray, np.nd
 def reference_detector() -> Any:
     """Return facenet-pytorch's detector, with a plain suppression of its own for torchvision's."""
     ensure_torchvision()
-    from facenet_pytorch import MTCNN  # type: ignore[import-not-found]
-    from facenet_pytorch.models.utils import detect_face  # type: ignore[import-not-found]
+    from facenet_pytorch import MTCNN
+    from facenet_pytorch.models.utils import detect_face
 
     detect_face.batched_nms = plain_suppression
     return MTCNN(keep_all=True, min_face_size=SMALLEST_FACE, thresholds=list(LEAST_CHANCES))
@@ -177,7 +177,7 @@ def union_share(one: list[float], other: list[float]) -> float:
 
 def expression_weights() -> Tensors:
     """Return the arrays of the HDF5 file by layer and kind, as `conv2d_1/kernel`."""
-    import h5py  # type: ignore[import-not-found]
+    import h5py
 
     arrays: Tensors = {}
 

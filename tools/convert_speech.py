@@ -161,7 +161,7 @@ def encoder_difference(source: Tensors, file: Path, sounds: list[np.ndarray]) ->
     """
     if importlib.util.find_spec("ctranslate2") is None:
         return None
-    import ctranslate2  # type: ignore[import-not-found]
+    import ctranslate2
 
     positions = WHOLE_S * SAMPLE_RATE // 320
     whole = SpeechEncoder(ALL_BLOCKS, positions)

@@ -330,7 +330,9 @@ CARD = """\
 something.
 
 **For** one of the three kinds of evidence of `vmm sentiment`: for each stretch of speech, at most
-six seconds long, a probability of {labels}. The fusion counts boredom as neutral.
+six seconds long, a probability of
+{labels}.
+The fusion counts boredom as neutral.
 
 **Not for** telling what a person feels, least of all where something hangs on it: a voice is not a
 feeling, actors overdo it, and nobody here spoke freely. In the European Union inferring emotions at
@@ -350,7 +352,8 @@ trained here.
 
 The Berlin Database of Emotional Speech (EmoDB; F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier,
 B. Weiss: A Database of German Emotional Speech, Interspeech 2005), {speakers} of its ten actors,
-clips of two seconds: {counts}.
+clips of two seconds:
+{counts}.
 Ten everyday sentences without meaning for the emotion, spoken in an anechoic room. The data are
 free for research; a licence for other use is not confirmed.
 
@@ -359,8 +362,9 @@ free for research; a licence for other use is not confirmed.
 Each speaker left out in turn, with model, regularisation and temperature chosen among the others:
 accuracy {accuracy:.3f}, unweighted average recall {uar:.3f}; by speaker the accuracy is {worst:.2f}
 to {best:.2f}. What surrounds a stretch and which kinds of head are tried was found on the same
-speakers, so this is a little too good: with every piece brought to one loudness, no worse when
-chosen, it was 0.015 less. Recall:
+speakers, so this is a little too good. One choice was even taken back after figures like these had
+been seen: with every piece brought to one loudness, no worse when chosen, they were a little lower.
+Recall:
 {recalls}.
 Expected calibration error (15 bins) {before:.3f} before and {after:.3f} after dividing by the
 temperature. The model in this folder learnt from all speakers; it was measured on none. {speakers}

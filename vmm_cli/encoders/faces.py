@@ -45,8 +45,8 @@ SMALLEST_FACE = 20  # pixels of the longer side
 PIXEL = 1  # boxes count both of their edges where the later networks learnt by how much to shift
 SCALE_STEP = 0.709  # from one scale to the next: half the area, as in the paper
 # Of a face, from which on a box goes on to the next network, and at last is one. The last is 0.7
-# in facenet-pytorch: half of what lies between was no face, in 180 pictures of streets, rooms and
-# cartoons.
+# in facenet-pytorch: much of what lies between is no face, as pictures of streets, rooms and
+# cartoons show.
 LEAST_CHANCES = (0.6, 0.7, 0.9)
 LIMIT_IN_SCALE, LIMIT = 0.5, 0.7  # of what boxes of one scale, or of all, may share
 # A texture can look like thousands of faces to the first network; the likeliest go on. What
