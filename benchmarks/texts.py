@@ -19,7 +19,6 @@ import numpy as np
 from tools.train_text import (
     KINDS,
     by_kind,
-    error_of,
     is_held_out,
     read_snippets,
 )
@@ -49,14 +48,6 @@ def main() -> None:
         target = max(FLOORS[kind], vader[kind] - VADER_LESS)
         met = "yes" if mine[kind] >= target else "**no**"
         print(f"| {kind} | {n} | {mine[kind]:.3f} | {vader[kind]:.3f} | {target:.3f} | {met} |")
-    ratings = snippets.ratings[held]
-    scores = np.arctanh(np.clip(read.valence, -0.999999, 0.999999))
-    scores = scores / model.thresholds["valence_scale"]
-    before = error_of(scores, ratings, 1.0)
-    after = error_of(scores, ratings, model.thresholds["temperature"])
-    print(
-        f"\nExpected calibration error of the sign: {before:.3f}, with the temperature {after:.3f}"
-    )
 
 
 if __name__ == "__main__":

