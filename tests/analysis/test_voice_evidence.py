@@ -139,7 +139,7 @@ def test_speech_is_heard_however_it_is_stored(
 ) -> None:
     late_s = float(str(options.get("late_s", 0)))
     samples = np.concatenate([np.zeros(2 * RATE), spoken(vmm_data, "03a01Wa")])
-    path = write(tmp_path / "a.mkv", samples, **options)  # type: ignore[arg-type]
+    path = write(tmp_path / "a.mkv", samples, **options)
     found = heard(path, voice)
     assert found.missing is None
     assert len(found.evidence.start_s) == 1

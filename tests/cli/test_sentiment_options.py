@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from vmm_cli.analysis import evidence
 from vmm_cli.cli import sentiment
 from vmm_cli.cli.app import run
 from vmm_cli.cli.sentiment import (
-    CSV_HEADER,
+    EMOTIONS,
+    EVIDENCE,
     Warnings,
+    csv_header,
     csv_rows,
     parse_evidence,
     parse_faces,
@@ -89,7 +92,7 @@ FAILED: dict[str, Any] = {
 
 def test_the_command_knows_the_experts_and_their_emotions() -> None:
     assert sentiment.EVIDENCE == evidence.EXPERTS
-    assert sentiment.EMOTION_COLUMNS == evidence.EMOTIONS
+    assert sentiment.EMOTIONS == evidence.EMOTIONS
 
 
 @pytest.mark.parametrize(
@@ -162,9 +165,37 @@ def test_wrong_usage(
     assert said in capsys.readouterr().err
 
 
+def as_read(
+    *records: dict[str, Any], emotions: Sequence[str] = EMOTIONS, kinds: Sequence[str] = EVIDENCE
+) -> list[dict[str, Any]]:
+    """The rows of a CSV file, by its columns."""
+    header = csv_header(emotions, kinds)
+    rows = [row for record in records for row in csv_rows(record, emotions, kinds)]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_csv_has_columns_for_the_emotions_of_a_model() -> None:
+    point = {
+        "time_s": 0.5,
+        "valence": 0.1,
+        "confidence": None,
+        "emotions": {"tense": 0.75, "bo\tred": 0.25},
+        "evidence": {"motion": 0.5},
+    }
+    record = {**FOUND, "curve": [point]}
+    names = {"emotions": ("bo\tred", "calm", "tense"), "kinds": ("image", "motion")}
+    (row,) = as_read(record, **names)
+    assert list(row) == [
+        *("input", "status", "time_s", "valence", "confidence"),
+        *("bo\\tred", "calm", "tense", "image", "motion", "faces", "error"),
+    ]
+    assert (row["bo\\tred"], row["calm"], row["tense"]) == (0.25, None, 0.75)
+    assert (row["image"], row["motion"], row["faces"]) == (None, 0.5, None)
+    assert as_read(FAILED, **names)[0]["error"] == "missing: no such file or folder"
+
+
 def test_csv_has_a_row_for_each_point() -> None:
-    rows = [row for record in (FOUND, NOTHING, FAILED) for row in csv_rows(record)]
-    cells = [dict(zip(CSV_HEADER, row, strict=True)) for row in rows]
+    cells = as_read(FOUND, NOTHING, FAILED)
     said = [{key: cell for key, cell in row.items() if cell not in (None, "")} for row in cells]
     assert said == [
         {
@@ -239,14 +270,19 @@ def test_a_table_can_be_read_in_a_narrow_window(monkeypatch: pytest.MonkeyPatch)
     assert len(lines) < 20
 
 
-def test_what_is_not_installed_is_said_once_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_installation_lacks_is_said_once_a_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     heard = Warnings()
-    for name in ("a.mp4", "b.mp4"):
-        heard.hear({**FOUND, "input": name, "warnings": ["its captions are broken"]})
+    advice = [NOT_INSTALLED["message"], "another is damaged"]
+    for name, number in (("a.mp4", 1), ("b.mp4", 2)):
+        said = {"warnings": ["its captions are broken"], "advice": advice[:number]}
+        heard.hear({**FOUND, "input": name, **said})
     heard.hear(NOTHING)
     heard.hear(FAILED)
     assert capsys.readouterr().err.splitlines() == [
         "a.mp4: its captions are broken",
         "pip install 'vmm-cli[speech]'",
         "b.mp4: its captions are broken",
+        "another is damaged",
     ]

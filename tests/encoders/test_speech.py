@@ -121,7 +121,7 @@ def test_pieces_of_any_course_of_probabilities_are_short_apart_and_spoken(
     with pytest.MonkeyPatch.context() as patch:
         chunk = np.zeros(CHUNK, np.float32)
         patch.setattr(speech, "_chunks", lambda *_: ((chunk, chance) for chance in chances))
-        none = SpeechNetworks(None, None)  # type: ignore[arg-type]
+        none = SpeechNetworks(None, None)
         pieces: list[VoicedPiece] = list(voiced_pieces(none, Path("a.wav")))
     for piece in pieces:
         assert len(piece.samples) <= LONGEST * CHUNK

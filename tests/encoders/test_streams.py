@@ -20,6 +20,7 @@ from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import (
     WindowFeatures,
     media_end_s,
+    past_end,
     wanted_until,
     window_features,
 )
@@ -190,6 +191,7 @@ def test_what_is_wanted_ends_with_the_file_at_the_latest() -> None:
         with pytest.raises(InputError, match=f"at {start} s: the video ends at 10.000 s") as caught:
             wanted_until(Fraction(start), end, end_s)
         assert caught.value.code == "past_end"
+    assert str(past_end(Fraction(2), None)).endswith("nothing lies at 2 s: the video ends before")
 
 
 @pytest.mark.parametrize(("rate_hz", "window_s"), [(0, 4), (4, 0), (-1, 4), (60, 3600)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,41 @@ def test_a_network_is_a_folder_and_never_fetched(tmp_path: Path) -> None:
         recogniser_folder("small.en")
     with pytest.raises(ModelError, match=r"model\.bin"):
         recogniser_folder(str(tmp_path))
+
+
+@needs_the_extra
+@pytest.mark.parametrize("name", ["model.bin", "config.json", "tokenizer.json"])
+def test_a_damaged_network_of_one_s_own_is_named(name: str, bunny: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(recogniser_folder(None), tmp_path / "own"))
+    (own / name).write_bytes(b"{cut off")
+    with pytest.raises(ModelError, match=r"own cannot be loaded: .*; fetch it again"):
+        transcribe(bunny, model=str(own))
+
+
+@needs_the_extra
+def test_a_damaged_detector_of_the_extra_is_told(bunny: Path, tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("faster_whisper")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    package = tmp_path / "faster_whisper"
+    shutil.copytree(spec.submodule_search_locations[0], package)
+    for file in (package / "assets").glob("*.onnx"):
+        file.write_bytes(b"cut off")
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from vmm_cli.encoders.transcript import transcribe\n"
+        "from vmm_cli.errors import ModelError\n"
+        "try:\n"
+        f"    transcribe(Path({str(bunny)!r}))\n"
+        "except ModelError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "pip install --force-reinstall 'vmm-cli[speech]'" in done.stdout
 
 
 def test_pieces_end_where_it_is_quiet() -> None:

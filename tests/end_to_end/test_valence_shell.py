@@ -86,13 +86,16 @@ def test_a_table_of_ratings_becomes_a_model_that_is_measured(
     (tmp_path / "broken.mp4").write_bytes(b"\0" * 5000)
     squares_clip(tmp_path / "silent.mp4", "still", seconds=0.5)
     bad = ["broken.mp4,0.5,anger,x", "silent.mp4,0.5,anger,x", f"{clips}/00.mp4,3,,x"]
+    squares_clip(tmp_path / "awed.mp4", picture=False, sound=True)
+    bad.append("awed.mp4,0.5,awe,x")
     more = table(tmp_path / "more.csv", [*rows_of(clips), *bad])
     measured = run_vmm("evaluate", "run", more, "-o", "measured", "--jobs", "1")
     assert measured.returncode == 3 and "Traceback" not in measured.stderr
     assert "broken.mp4" in measured.stderr and "silent.mp4: no_stream" in measured.stderr
     assert "divide ratings from -3 to 3 by 3" in measured.stderr
+    assert "awed.mp4: unknown_label: model 'run' does not know 'awe'" in measured.stderr
     found = json.loads(measured.stdout)
-    assert (found["n"], found["failed"]) == (16, 3)
+    assert (found["n"], found["failed"]) == (16, 4)
     assert found["metrics"]["valence"]["n"] == found["metrics"]["emotions"]["n"] == 15
     assert found["metrics"]["valence"]["acc2"] == {
         "negative/non-negative": 1,
@@ -104,6 +107,20 @@ def test_a_table_of_ratings_becomes_a_model_that_is_measured(
     assert list(scores[0]) == ["path", "valence", "emotion", "predicted valence", *bundle.labels]
     assert scores[5]["valence"] == "" and scores[6]["emotion"] == ""
     assert (tmp_path / "measured" / "valence.png").is_file()
+
+    awed = table(tmp_path / "awed.csv", ["awed.mp4,0.5,awe,x"])
+    refused = run_vmm("evaluate", "run", awed)
+    assert refused.returncode == 1 and "does not know the labels 'awe'" in refused.stderr
+    table(tmp_path / "awed.csv", ["awed.mp4,0.5,awe,x", f"{clips}/00.mp4,0.5,,x"])
+    measured = run_vmm("evaluate", "run", awed)
+    assert (measured.returncode, json.loads(measured.stdout)["n"]) == (3, 1)
+
+    # In a table its own emotions and streams have the columns.
+    told = run_vmm("sentiment", "awed.mp4", "--model", "run", "--format", "csv")
+    rows = list(csv.DictReader(told.stdout.splitlines()))
+    assert list(rows[0])[5:] == ["anger", "happiness", "audio", "faces", "error"]
+    assert float(rows[0]["anger"]) + float(rows[0]["happiness"]) == pytest.approx(1, abs=1e-4)
+    assert float(rows[0]["audio"]) == 1
 
     # What it is not for names what it is for.
     for command in ("classify", "detect-actions"):

@@ -29,7 +29,7 @@ def manifest(folder: Path, text: str, name: str = "clips.csv") -> Path:
     return folder / name
 
 
-def refusal(source: Path, read=read_ratings, **columns: str) -> str:  # type: ignore[no-untyped-def]
+def refusal(source: Path, read=read_ratings, **columns: str) -> str:
     with pytest.raises(DataError) as refused:
         read(source, **columns)
     return str(refused.value)

@@ -129,7 +129,7 @@ def objective(
         [fabricated.encoded(i, 0.0) for i in range(len(samples))], range(len(samples)), ["image"]
     )
     truth = ratings_of(samples, EMOTIONS, range(len(samples)) if weigh else [])
-    recipe = replace(Optimisation(stream_dropout=0), **changed)  # type: ignore[arg-type]
+    recipe = replace(Optimisation(stream_dropout=0), **changed)
     return valence_objective(shown, shown if held_out else None, truth, recipe)
 
 

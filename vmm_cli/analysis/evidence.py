@@ -32,6 +32,7 @@ MISSING = (
     "no_text",
     "other_language",
     "not_installed",
+    "unusable",
     "too_weak",
     "past_end",
     "absent",  # a trained network found nothing of it
@@ -80,10 +81,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Missing:
-    """Why an expert has nothing to say: a code of `MISSING`, and in words what to do about it."""
+    """Why an expert has nothing to say: a code of `MISSING`, and in words what to do about it.
+
+    Raises:
+        ValueError: there is no such code.
+    """
 
     code: str
     message: str
+
+    def __post_init__(self) -> None:
+        if self.code not in MISSING:
+            raise ValueError(f"{self.code!r} is none of {', '.join(MISSING)}")
 
 
 def valence_of(probabilities: np.ndarray, emotions: Sequence[str]) -> np.ndarray:

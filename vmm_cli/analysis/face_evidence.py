@@ -24,6 +24,7 @@ from vmm_cli import store
 from vmm_cli.analysis.evidence import Evidence, Missing, nothing, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features
+from vmm_cli.encoders.streams import past_end
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.identity import FileIdentity, file_identity
 from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
@@ -39,9 +40,9 @@ MOST_GROWN = 1.6  # ... the longer side is at most so many times the other's, ..
 LOST_S = 2.0  # ... and it was seen at most so long ago.
 LEAST_SEEN = 2  # pictures, where there are as many
 
-# The gates of the confidence, from what changes when sharp faces of 130 to 170 pixels are made
-# smaller or blurred: a third of the probability lies elsewhere at 24 pixels, a tenth at 64; a
-# quarter at a sharpness of 47, half at 16 (see the model's card).
+# The gates of the confidence, from what changes when large, sharp faces are made smaller or blurred
+# (`python -m benchmarks.faces`): a third of the probability lies elsewhere at 24 pixels, a
+# twentieth at 64; a quarter at a sharpness of 44, half at 16.
 NO_SIZE, FULL_SIZE = 20.0, 64.0  # pixels of the face's longer side
 FULL_SHARPNESS = 150.0
 
@@ -169,9 +170,7 @@ def _require_before_end(
     declared = probe(path, max_pixels=max_pixels).duration_s
     end_s = max(float(declared or 0), pictures_end_s or 0.0)
     if 0 < end_s <= start:
-        raise InputError(
-            "past_end", f"nothing lies at {float(start):g} s: the video ends at {end_s:.3f} s"
-        )
+        raise past_end(start, end_s)
 
 
 def _at_steps(looked: _Looked, sampling: Sampling, until_s: float) -> _Looked:

@@ -30,10 +30,10 @@ from vmm_cli.analysis.sentiment_curve import (
     summary,
 )
 from vmm_cli.bundle import Bundle
-from vmm_cli.encoders.streams import media_end_s
+from vmm_cli.encoders.streams import media_end_s, past_end
 from vmm_cli.encoders.transcript import recogniser_folder
 from vmm_cli.errors import InputError, ModelError
-from vmm_cli.media.probe import probe
+from vmm_cli.media.probe import MediaInfo, probe
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -247,19 +247,23 @@ def run(request: SentimentRequest, input: Input, part: str | None) -> PartResult
         )
         return PartResult(rated.video_end_s, rated=rated)
     asked = tuple(request.experts) if part is None else (part,)
+    info = probe(input.path, max_pixels=request.max_pixels)
     said: dict[str, Any] = {}
-    past_end = []
+    late = []
     for expert in asked:
         try:
-            said[expert] = _ask(request, input.path, expert)
+            said[expert] = _ask(request, input.path, info, expert)
         except InputError as error:
             if error.code != "past_end":  # sound and pictures need not end together
                 raise
-            past_end.append(expert)
-    return PartResult(_end_s(input.path, request.max_pixels), past_end=tuple(past_end), **said)
+            late.append(expert)
+    end_s = _end_s(input.path, info, request.max_pixels)
+    return PartResult(end_s, past_end=tuple(late), **said)
 
 
-def _ask(request: SentimentRequest, path: Path, expert: str) -> FacesSeen | VoiceHeard | TextRead:
+def _ask(
+    request: SentimentRequest, path: Path, info: MediaInfo, expert: str
+) -> FacesSeen | VoiceHeard | TextRead:
     bundle, start, end = request.experts[expert], request.start, request.end
     if expert == "face":
         from vmm_cli.analysis.face_evidence import face_evidence
@@ -281,12 +285,12 @@ def _ask(request: SentimentRequest, path: Path, expert: str) -> FacesSeen | Voic
         )
     from vmm_cli.analysis.text_evidence import text_evidence
 
-    return text_evidence(path, bundle, start=start, end=end, asr_model=request.asr_model)
+    return text_evidence(path, info, bundle, start=start, end=end, asr_model=request.asr_model)
 
 
-def _end_s(path: Path, max_pixels: int) -> float:
+def _end_s(path: Path, info: MediaInfo, max_pixels: int) -> float:
     """Return where the longer of pictures and sound ends."""
-    declared = probe(path, max_pixels=max_pixels).duration_s or 0.0
+    declared = info.duration_s or 0.0
     try:
         return max(float(media_end_s(path, max_pixels=max_pixels)), float(declared))
     except InputError:
@@ -304,10 +308,7 @@ def finish(request: SentimentRequest, input: Input, parts: Sequence[PartResult])
     end_s = max(part.end_s for part in parts)
     late = {expert for part in parts for expert in part.past_end}
     if late == set(request.experts):
-        raise InputError(
-            "past_end",
-            f"nothing lies at {float(request.start):g} s: the video ends at {end_s:.3f} s",
-        )
+        raise past_end(request.start, end_s)
     found = {e: one for e in EXPERTS for part in parts if (one := getattr(part, e)) is not None}
     evidence = {expert: one.evidence for expert, one in found.items()}
     steps = _steps(request, end_s, evidence)
@@ -334,6 +335,8 @@ def finish(request: SentimentRequest, input: Input, parts: Sequence[PartResult])
         record["transcript"] = [] if text is None else [*_transcript(text)]
     if text is not None and text.warnings:
         record["warnings"] = [*text.warnings]
+    if text is not None and text.advice:
+        record["advice"] = [*text.advice]
     return record
 
 
@@ -480,9 +483,10 @@ def _expert_record(request: SentimentRequest, expert: str, found: Any) -> dict[s
 
 def _transcript(text: TextRead) -> Iterator[dict[str, Any]]:
     for caption in text.transcript:
-        start_s, end_s = caption.start_s, caption.end_s
+        assert caption.start_s is not None  # `TextRead` promises both
+        assert caption.end_s is not None
         yield {
-            "start_s": None if start_s is None else round(start_s, TIME_DIGITS),
-            "end_s": None if end_s is None else round(end_s, TIME_DIGITS),
+            "start_s": round(caption.start_s, TIME_DIGITS),
+            "end_s": round(caption.end_s, TIME_DIGITS),
             "text": caption.text,
         }

@@ -17,11 +17,13 @@ import numpy as np
 
 from vmm_cli.analysis.evidence import Evidence, Missing, nothing
 from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.extras import NotInstalledError
+from vmm_cli.encoders.streams import wanted_until
 from vmm_cli.encoders.text_valence import read_valence
 from vmm_cli.encoders.transcript import Transcript, transcribe
-from vmm_cli.errors import InputError, ModelError
+from vmm_cli.errors import ModelError
 from vmm_cli.media.captions import Caption, captions
-from vmm_cli.media.probe import probe
+from vmm_cli.media.probe import MediaInfo
 
 # A caption that nothing ends is shown for as long as it takes to read: subtitlers allow some 17
 # characters a second and at least about a second.
@@ -35,8 +37,7 @@ LONGEST_SENTENCE = 250  # characters
 
 TITLE_COUNTS = 0.2  # a title says what a video is about, not how it feels at a time
 
-# Below this number of letters a language is a guess. Of 600 English snippets of the training data
-# none was taken for another language with a probability above 0.9; "Talk" was, as a word alone.
+# Below this number of letters a language is a guess: of "Talk" alone Finnish is the likeliest.
 LEAST_LETTERS = 20
 SURELY = 0.7
 ENGLISH = {"en", "eng"}
@@ -57,7 +58,8 @@ class TextRead:
         transcript: what was read, an entry for each observation.
         source: "captions", "speech" or "title"; "" where nothing was read.
         reader: "sentences" or "vader"; "" where nothing was read.
-        warnings: what could not be read, in a line each.
+        warnings: what of this video could not be read, in a line each.
+        advice: what of the installation is absent or damaged and might have read more, likewise.
     """
 
     evidence: Evidence
@@ -65,7 +67,8 @@ class TextRead:
     source: str
     reader: str
     missing: Missing | None
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 NOTHING_SAID = Transcript(None, ())
@@ -73,48 +76,64 @@ NOTHING_SAID = Transcript(None, ())
 
 @dataclass(frozen=True)
 class _Source:
-    """Texts of one source; `other`: the language that they are in, where nothing here reads it."""
+    """What is to be read, "captions", "speech" or "title", each caption with its two times."""
 
     name: str
     texts: tuple[Caption, ...]
-    other: str | None = None
+
+
+@dataclass
+class _Notes:
+    """What comes up while a source is chosen; see `TextRead`."""
+
+    warnings: list[str]
+    advice: list[str]
 
 
 def text_evidence(
-    path: Path, bundle: Bundle, *, start: Fraction, end: Fraction | None, asr_model: str | None
+    path: Path,
+    info: MediaInfo,
+    bundle: Bundle,
+    *,
+    start: Fraction,
+    end: Fraction | None,
+    asr_model: str | None,
 ) -> TextRead:
     """Say how pleasant what is written or said in a video is, between `start` and `end`.
 
-    Of captions beside or inside the file one track is read: the first in English, files first.
-    Without captions what is said is recognised, where the extra `speech` is installed; without
-    speech, title and description hold from `start` to `end`. Where captions or speech are there,
-    but none in English, nothing else is read. Notes such as [music], names of speakers and signs of
-    music are left out. Valence is that of the sentences a caption takes part in, weighted by their
-    characters in it.
+    `info`: what the file holds. Of captions beside or inside the file one track is read: the first
+    in English, files first. Without captions in the wanted part what is said is recognised, where
+    the extra `speech` is installed; without speech, title and description hold from `start` to
+    `end`. Where captions or speech are there, but none in English, nothing else is read. Notes such
+    as [music], names of speakers and signs of music are left out. Valence is that of the sentences
+    a caption takes part in, weighted by their characters in it.
 
     Confidence is words / (words + 4), a convention that was not measured: a word or two out of
     their context say little. The distance of the valence from 0 is no part of it: that a sentence
     is neutral can be certain. A title counts a fifth; what VADER alone reads without knowing a word
     of it counts half.
 
-    Missing is `no_text`, `other_language`, or `not_installed` where speech could not be recognised
-    and there is nothing else.
+    Missing is `no_text`, `other_language`, or, where speech could not be recognised and there is
+    nothing else, `not_installed` or `unusable`.
 
     Raises:
         InputError: the file cannot be read; `past_end`: it ends before `start`.
         ModelError: the bundle is damaged, or not of this kind.
     """
-    duration_s = probe(path).duration_s
-    begin_s, end_s = float(start), _until(start, end, duration_s)
+    begin_s, end_s = float(start), float("inf") if end is None else float(end)
+    if info.duration_s is not None:
+        end_s = float(wanted_until(start, end, Fraction(info.duration_s)))
     written = captions(path)
-    warnings = list(written.warnings)
-    source, missing = _choose(path, written.captions, begin_s, end_s, asr_model, warnings)
-    placed = tuple(_placed(source.texts, begin_s, end_s)) if source is not None else ()
-    if source is None or not placed:
-        missing = missing or Missing("no_text", "no captions, speech, title or description there")
-        return TextRead(nothing("text", ()), (), "", "", missing, tuple(warnings))
+    notes = _Notes([*written.warnings], [])
+    source = _choose(path, info, written.captions, begin_s, end_s, asr_model, notes)
+    if isinstance(source, Missing):
+        told = tuple(notes.warnings), tuple(notes.advice)
+        return TextRead(nothing("text", ()), (), "", "", source, *told)
+    placed = source.texts
     sentences, parts = _sentences(placed)
     read = read_valence(sentences, bundle)
+    if read.is_damaged:
+        notes.advice.append(str(read.remark))
     valence, confidence = _of_captions(parts, read.valence, read.confidence)
     if source.name == "title":
         confidence = confidence * TITLE_COUNTS
@@ -127,84 +146,77 @@ def text_evidence(
         valence,
         confidence.astype(np.float32),
     )
-    return TextRead(evidence, placed, source.name, read.reader, None, tuple(warnings))
-
-
-def _until(start: Fraction, end: Fraction | None, duration_s: float | None) -> float:
-    """Return where to stop; infinity where nobody knows. InputError past the file's end."""
-    until = float("inf") if end is None else float(end)
-    if duration_s is not None:
-        until = min(until, duration_s)
-    if float(start) >= until:
-        raise InputError(
-            "past_end", f"nothing lies at {float(start):g} s: the video ends at {until:.3f} s"
-        )
-    return until
+    told = tuple(notes.warnings), tuple(notes.advice)
+    return TextRead(evidence, placed, source.name, read.reader, None, *told)
 
 
 def _choose(
     path: Path,
+    info: MediaInfo,
     found: Sequence[Caption],
     begin_s: float,
     end_s: float,
     asr_model: str | None,
-    warnings: list[str],
-) -> tuple[_Source | None, Missing | None]:
-    """Return what is to be read, or why nothing is; adds to the warnings what was passed over."""
-    track, others = _english_track(c for c in found if c.source in ("sidecar", "stream"))
-    if track is not None:
-        return _Source("captions", track), None
+    notes: _Notes,
+) -> _Source | Missing:
+    """Return what is to be read, or why nothing is; notes what was passed over."""
+    written = [c for c in found if c.source in ("sidecar", "stream")]
+    track, others = _english_track(written, begin_s, end_s)
+    if track:
+        return _Source("captions", track)
     if others:
-        return None, _in_another(f"its captions are in {', '.join(sorted(others))}", warnings)
-    titles = tuple(c for c in found if c.source in ("title", "description"))
+        return _in_another(f"its captions are in {', '.join(sorted(others))}", notes)
     unheard: Missing | None = None
     try:
         end = None if end_s == float("inf") else end_s
         said = NOTHING_SAID
-        if probe(path).audio:
+        if info.audio:
             said = transcribe(path, start=begin_s, end=end, model=asr_model)
     except ModelError as error:
-        unheard = Missing("not_installed", str(error))
+        code = "not_installed" if isinstance(error, NotInstalledError) else "unusable"
+        unheard = Missing(code, str(error))
+        notes.advice.append(unheard.message)
     else:
-        if said.captions:
-            return _Source("speech", said.captions), None
+        if heard := tuple(_placed(said.captions, begin_s, end_s)):
+            return _Source("speech", heard)
         if said.language is not None and said.language != "en":
             named = f"is in {said.language}" if said.language else "was not understood as English"
-            return None, _in_another(f"what is said {named}", warnings)
-    title = "\n".join(c.text for c in titles)
-    if _plain(title, captioned=False):
+            return _in_another(f"what is said {named}", notes)
+    title = "\n".join(c.text for c in found if c.source in ("title", "description"))
+    if titled := tuple(_placed([Caption(None, None, title, "title")], begin_s, end_s)):
         if (language := other_language(title)) is not None:
-            return None, _in_another(f"its title is in {language}", warnings)
-        if unheard is not None:
-            warnings.append(unheard.message)
-        return _Source("title", (Caption(None, None, title, "title"),)), None
-    return None, unheard
+            return _in_another(f"its title is in {language}", notes)
+        return _Source("title", titled)
+    return unheard or Missing("no_text", "no captions, speech, title or description there")
 
 
-def _in_another(what: str, warnings: list[str]) -> Missing:
+def _in_another(what: str, notes: _Notes) -> Missing:
     message = f"{what}; only English is read"
-    warnings.append(message)
+    notes.warnings.append(message)
     return Missing("other_language", message)
 
 
 def _english_track(
-    timed: Iterable[Caption],
-) -> tuple[tuple[Caption, ...] | None, set[str]]:
-    """Return the first track in English, and the languages of the others that were looked at."""
+    timed: Iterable[Caption], begin_s: float, end_s: float
+) -> tuple[tuple[Caption, ...], set[str]]:
+    """Return the wanted part of the first track in English, and the languages of others before it.
+
+    A track without a word in [begin_s, end_s) is none.
+    """
     tracks: dict[tuple[str, str | None], list[Caption]] = {}
     for caption in timed:
         tracks.setdefault((caption.source, caption.language), []).append(caption)
     others: set[str] = set()
     # The sort is stable: files stay before streams among those that say they are in English.
     for (_, tag), track in sorted(tracks.items(), key=lambda item: not _is_tagged(item[0][1])):
-        text = "\n".join(_plain(c.text, captioned=True) for c in track)
-        if not text.strip():
+        placed = tuple(_placed([*dict.fromkeys(track)], begin_s, end_s))
+        if not placed:
             continue
-        language = other_language(text, tag)
+        language = other_language("\n".join(_plain(c.text, captioned=True) for c in track), tag)
         if language is None:
-            return tuple(dict.fromkeys(track)), others
+            return placed, others
         others.add(language)
-    return None, others
+    return (), others
 
 
 def _is_tagged(tag: str | None) -> bool:

@@ -16,7 +16,7 @@ from vmm_cli.analysis.evidence import EMOTIONS, Evidence, Missing, nothing, vale
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import SAMPLE_RATE
-from vmm_cli.encoders.streams import media_end_s
+from vmm_cli.encoders.streams import media_end_s, past_end, wanted_until
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.identity import file_identity
 from vmm_cli.media import sampling
@@ -182,7 +182,6 @@ def _require_within(path: Path, start: Fraction) -> None:
     except InputError as error:
         if error.code != "no_video":
             raise
-        end_s = Fraction(0)  # sound alone, of a length that the file does not say: it was over
-    if start >= end_s:
-        known = f"it ends at {float(end_s):.3f} s" if end_s else "it ends before"
-        raise InputError("past_end", f"nothing lies at {float(start):g} s: {known}")
+        # sound alone, of a length that the file does not say: it was over
+        raise past_end(start, None) from None
+    wanted_until(start, None, end_s)

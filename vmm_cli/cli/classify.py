@@ -194,15 +194,11 @@ def _classify_windows(
         run=classify_windows.run, finish=classify_windows.finish, plan=classify_windows.plan
     )
     if strips is not None:
-        from vmm_cli.output import explain_strip
+        from vmm_cli.output.explain_strip import STRIP
+        from vmm_cli.output.pictured import PicturesRequest, with_pictures
 
-        request = explain_strip.StripRequest(wanted, strips)
-        work = Work(
-            run=explain_strip.run,
-            finish=explain_strip.finish,
-            plan=explain_strip.plan,
-            kept=explain_strip.kept,
-        )
+        request = PicturesRequest(wanted, strips)
+        work = with_pictures(work, STRIP)
     return run_batch(
         shared,
         schema=SCHEMA,

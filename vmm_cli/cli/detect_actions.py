@@ -176,12 +176,11 @@ def detect_actions(
     request: object = wanted
     work = Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan)
     if timeline is not None:
-        from vmm_cli.output import timeline as pictures
+        from vmm_cli.output.pictured import PicturesRequest, with_pictures
+        from vmm_cli.output.timeline import TIMELINE
 
-        request = pictures.TimelineRequest(wanted, timeline)
-        work = Work(
-            run=pictures.run, finish=pictures.finish, plan=pictures.plan, kept=pictures.kept
-        )
+        request = PicturesRequest(wanted, timeline)
+        work = with_pictures(work, TIMELINE)
         if not shared.dry_run:
             make_folder(timeline)  # what cannot be written to is found before the work
     return run_batch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from vmm_cli.cli.options import (
     parse_time,
     takes_shared_options,
 )
+from vmm_cli.output.escape import escape_controls
 from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,13 +37,7 @@ WORKER_MEMORY_BYTES = 900 * 2**20
 LEAST_STEP_S, LONGEST_STEP_S = Fraction(1, 10), Fraction(3600)
 MOST_FACES = 20
 
-EMOTION_COLUMNS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
-CSV_HEADER = (
-    *("input", "status", "time_s", "valence", "confidence"),
-    *EMOTION_COLUMNS,
-    *EVIDENCE,
-    *("faces", "error"),
-)
+EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 
 
 def parse_evidence(text: object) -> tuple[str, ...]:
@@ -209,15 +204,18 @@ def sentiment(
         use_store=not no_store,
         max_pixels=shared.max_pixels,
     )
+    emotions: tuple[str, ...] = EMOTIONS
+    kinds: tuple[str, ...] = EVIDENCE
+    if wanted.model is not None:
+        emotions, kinds = wanted.model.labels, wanted.model.streams
     request: object = wanted
     work = Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan)
     if plot is not None:
-        from vmm_cli.output import sentiment_plot as pictures
+        from vmm_cli.output.pictured import PicturesRequest, with_pictures
+        from vmm_cli.output.sentiment_plot import PLOT
 
-        request = pictures.PlotRequest(wanted, plot)
-        work = Work(
-            run=pictures.run, finish=pictures.finish, plan=pictures.plan, kept=pictures.kept
-        )
+        request = PicturesRequest(wanted, plot)
+        work = with_pictures(work, PLOT)
         if not shared.dry_run:
             make_folder(plot)  # what cannot be written to is found before the work
     return run_batch(
@@ -242,7 +240,11 @@ def sentiment(
             "table": _table,
             "jsonl": JsonLines,
             "json": JsonArray,
-            "csv": lambda stream: CsvTable(stream, CSV_HEADER, csv_rows),
+            "csv": lambda stream: CsvTable(
+                stream,
+                csv_header(emotions, kinds),
+                partial(csv_rows, emotions=emotions, kinds=kinds),
+            ),
         },
         single_formats=subtitle_formats(
             partial(cues, start_s=float(wanted.start), every_s=float(step))
@@ -271,7 +273,7 @@ def _refuse_beside_model(
 
 
 class Warnings:
-    """Says what the records of a run warn of; what is not installed once, not for each video."""
+    """Says what the records of a run warn of, and once what the installation lacks."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
@@ -279,35 +281,36 @@ class Warnings:
     def hear(self, record: Mapping[str, Any]) -> None:
         """Say what one record warns of."""
         for message in record.get("warnings", ()):
-            if "pip install" in message:
-                self._once(message)
-            else:
-                console.warning(f"{record['input']}: {message}")
-        for why in record.get("missing", {}).values():
-            if why["code"] == "not_installed":
-                self._once(why["message"])
-
-    def _once(self, message: str) -> None:
-        if message not in self._said:
-            self._said.add(message)
-            console.warning(message)
+            console.warning(f"{record['input']}: {message}")
+        for message in record.get("advice", ()):
+            if message not in self._said:
+                self._said.add(message)
+                console.warning(message)
 
 
 # --- formats ------------------------------------------------------------------------------------
 
 
-def csv_rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+def csv_header(emotions: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of a table with these emotions and kinds of evidence."""
+    names = (escape_controls(name) for name in (*emotions, *kinds))
+    return "input", "status", "time_s", "valence", "confidence", *names, "faces", "error"
+
+
+def csv_rows(
+    record: Mapping[str, Any], emotions: Sequence[str], kinds: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
     """Yield one row for each point of the curve; one without any where there is none."""
     name, status = record["input"], record["status"]
     said = failure_text(record)
     points = record.get("curve", ())
     for point in points:
-        emotions = (point["emotions"].get(emotion) for emotion in EMOTION_COLUMNS)
-        weights = (point["evidence"].get(kind) for kind in EVIDENCE)
+        chances = (point["emotions"].get(emotion) for emotion in emotions)
+        weights = (point["evidence"].get(kind) for kind in kinds)
         curve = point["time_s"], point["valence"], point["confidence"]
-        yield name, status, *curve, *emotions, *weights, point.get("faces"), said
+        yield name, status, *curve, *chances, *weights, point.get("faces"), said
     if not points:
-        yield name, status, *[None] * (len(CSV_HEADER) - 3), said
+        yield name, status, *[None] * (3 + len(emotions) + len(kinds) + 1), said
 
 
 def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:

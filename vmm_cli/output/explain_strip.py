@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from math import ceil
@@ -12,20 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vmm_cli.analysis import classify_windows
-from vmm_cli.analysis.classify_windows import Part, WindowScores, WindowsRequest
 from vmm_cli.errors import InputError
 from vmm_cli.media.frames import Frame, FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import at
-from vmm_cli.output.atomic_file import atomic_file, make_folder
+from vmm_cli.output.atomic_file import atomic_file
 from vmm_cli.output.contact_sheet import clock_text
+from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, font_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from vmm_cli.batch.inputs import Input
+    from vmm_cli.analysis.classify_windows import WindowsRequest
 
 MAX_FRAMES = 12
 FRAME_HEIGHT = 120
@@ -44,46 +42,11 @@ LEAST_FULL_DROP = 0.1  # a bar is full at the largest drop, but not at one that 
 ROUNDING_S = 1e-3  # of the times in a record
 
 
-@dataclass(frozen=True)
-class StripRequest:
-    """Classify, and draw what each decision rests on into `folder`."""
-
-    classify: WindowsRequest
-    folder: Path
+def _draw(path: Path, record: dict[str, Any], target: Path, request: WindowsRequest) -> None:
+    draw_strip(path, record["explain"], target, request.max_pixels)
 
 
-def plan(request: StripRequest, input: Input, workers: int) -> list[Part | None]:
-    """See `classify_windows.plan`."""
-    return classify_windows.plan(request.classify, input, workers)
-
-
-def run(request: StripRequest, input: Input, part: Part | None) -> WindowScores:
-    """See `classify_windows.run`."""
-    return classify_windows.run(request.classify, input, part)
-
-
-def finish(request: StripRequest, input: Input, parts: Sequence[WindowScores]) -> dict[str, Any]:
-    """Return the record's fields, and draw the strip that its field `strip` names.
-
-    Raises:
-        InputError: as `classify_windows.finish`.
-        OutputError: the strip cannot be written.
-    """
-    record = classify_windows.finish(request.classify, input, parts)
-    target = _target(request, input)
-    make_folder(target.parent)
-    draw_strip(input.path, record["explain"], target, request.classify.max_pixels)
-    record["strip"] = str(target.relative_to(request.folder))
-    return record
-
-
-def kept(request: StripRequest, input: Input) -> bool:
-    """Tell whether the strip that an earlier run drew is still there."""
-    return _target(request, input).is_file()
-
-
-def _target(request: StripRequest, input: Input) -> Path:
-    return request.folder / f"{input.output_name}.explain.png"
+STRIP = PictureKind("strip", ".explain.png", _draw)
 
 
 def draw_strip(path: Path, explained: Mapping[str, Any], target: Path, max_pixels: int) -> None:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vmm_cli.analysis import sentiment
 from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS
-from vmm_cli.output.atomic_file import atomic_file, make_folder
+from vmm_cli.output.atomic_file import atomic_file
 from vmm_cli.output.contact_sheet import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
+from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, drawable_labels
 from vmm_cli.output.sentiment_text import (
     Point,
@@ -54,7 +54,6 @@ from vmm_cli.output.time_picture import (
 
 if TYPE_CHECKING:
     from vmm_cli.analysis.sentiment import SentimentRequest
-    from vmm_cli.batch.inputs import Input
 
 # Pixels
 CURVE_HEIGHT = 220
@@ -92,55 +91,19 @@ NOTHING = "nothing to go on"
 Span = Callable[[Point], tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class PlotRequest:
-    """Tell how videos feel, and draw it into `folder`."""
-
-    sentiment: SentimentRequest
-    folder: Path
-
-
-def plan(request: PlotRequest, input: Input, workers: int) -> list[Any]:
-    """See `sentiment.plan`."""
-    return [*sentiment.plan(request.sentiment, input, workers)]
-
-
-def run(request: PlotRequest, input: Input, part: Any) -> Any:
-    """See `sentiment.run`."""
-    return sentiment.run(request.sentiment, input, part)
-
-
-def finish(request: PlotRequest, input: Input, parts: Sequence[Any]) -> dict[str, Any]:
-    """Return the record's fields, and draw the picture that its field `plot` names.
-
-    Raises:
-        InputError: as `sentiment.finish`.
-        OutputError: the picture cannot be written.
-    """
-    wanted = request.sentiment
-    record = sentiment.finish(wanted, input, parts)
-    target = _target(request, input)
-    make_folder(target.parent)
+def _draw(path: Path, record: dict[str, Any], target: Path, request: SentimentRequest) -> None:
     draw_sentiment(
-        input.path,
+        path,
         record,
         target,
-        every_s=float(wanted.every),
-        start_s=float(wanted.start),
-        end_s=None if wanted.end is None else float(wanted.end),
-        max_pixels=wanted.max_pixels,
+        every_s=float(request.every),
+        start_s=float(request.start),
+        end_s=None if request.end is None else float(request.end),
+        max_pixels=request.max_pixels,
     )
-    record["plot"] = str(target.relative_to(request.folder))
-    return record
 
 
-def kept(request: PlotRequest, input: Input) -> bool:
-    """Tell whether the picture that an earlier run drew is still there."""
-    return _target(request, input).is_file()
-
-
-def _target(request: PlotRequest, input: Input) -> Path:
-    return request.folder / f"{input.output_name}.sentiment.png"
+PLOT = PictureKind("plot", ".sentiment.png", _draw)
 
 
 def draw_sentiment(

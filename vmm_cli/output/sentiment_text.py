@@ -17,6 +17,7 @@ REASONS = {
     "no_text": "no words",
     "other_language": "another language",
     "not_installed": "recogniser not installed",
+    "unusable": "recogniser unusable",
     "too_weak": "too little",
     "past_end": "ends before",
     "absent": "not there",

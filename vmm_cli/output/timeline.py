@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vmm_cli.analysis import detect_actions
-from vmm_cli.output.atomic_file import atomic_file, make_folder
+from vmm_cli.output.atomic_file import atomic_file
 from vmm_cli.output.contact_sheet import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
+from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, drawable_labels
 from vmm_cli.output.time_axis import TimeAxis
 from vmm_cli.output.time_picture import (
@@ -40,7 +40,6 @@ from vmm_cli.output.time_picture import (
 
 if TYPE_CHECKING:
     from vmm_cli.analysis.detect_actions import DetectRequest
-    from vmm_cli.batch.inputs import Input
 
 # Pixels
 CURVE_HEIGHT = 34
@@ -67,54 +66,20 @@ COLOURS = (
 FAINT = 0.45  # of a curve, and of a bar at score 0
 
 
-@dataclass(frozen=True)
-class TimelineRequest:
-    """Detect actions, and draw them into `folder`; `detect` asks for the scores over time."""
-
-    detect: DetectRequest
-    folder: Path
-
-
-def plan(request: TimelineRequest, input: Input, workers: int) -> list[Any]:
-    """See `detect_actions.plan`."""
-    return list(detect_actions.plan(request.detect, input, workers))
-
-
-def run(request: TimelineRequest, input: Input, part: Any) -> Any:
-    """See `detect_actions.run`."""
-    return detect_actions.run(request.detect, input, part)
-
-
-def finish(request: TimelineRequest, input: Input, parts: Sequence[Any]) -> dict[str, Any]:
-    """Return the record's fields, and draw the picture that its field `timeline` names.
-
-    Raises:
-        InputError: as `detect_actions.finish`.
-        OutputError: the picture cannot be written.
-    """
-    record = detect_actions.finish(request.detect, input, parts)
-    target = _target(request, input)
-    make_folder(target.parent)
+def _draw(path: Path, record: dict[str, Any], target: Path, request: DetectRequest) -> None:
+    """Draw what `request` found, the scores over time included, which leave the record."""
     draw_timeline(
-        input.path,
+        path,
         record,
         target,
-        start_s=float(request.detect.start),
-        end_s=None if request.detect.end is None else float(request.detect.end),
-        max_pixels=request.detect.max_pixels,
+        start_s=float(request.start),
+        end_s=None if request.end is None else float(request.end),
+        max_pixels=request.max_pixels,
     )
     del record["curves"]
-    record["timeline"] = str(target.relative_to(request.folder))
-    return record
 
 
-def kept(request: TimelineRequest, input: Input) -> bool:
-    """Tell whether the picture that an earlier run drew is still there."""
-    return _target(request, input).is_file()
-
-
-def _target(request: TimelineRequest, input: Input) -> Path:
-    return request.folder / f"{input.output_name}.timeline.png"
+TIMELINE = PictureKind("timeline", ".timeline.png", _draw)
 
 
 def draw_timeline(

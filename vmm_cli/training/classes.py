@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,11 +58,7 @@ def classes_objective(
         counted = float(counts.sum())
         if not len(rows[mine]):
             return torch.zeros((), device=device), counted
-        logits = network(
-            {s: v[mine] for s, v in values.items()},
-            {s: m[mine] for s, m in masks.items()},
-            grid[mine],
-        )
+        logits = said_of(network, mine, values, masks, grid)
         losses = _losses(logits, wanted[mine], targets, recipe.label_smoothing)
         return (losses * counts[mine]).sum() / counted, counted
 
@@ -102,6 +99,21 @@ def weights_of(counts: np.ndarray, samples: int) -> np.ndarray:
     """
     weight: np.ndarray = samples / (len(counts) * np.maximum(1, counts))
     return weight.clip(1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
+
+
+def said_of(
+    network: nn.Module,
+    rows: slice,
+    values: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    grid: Tensor,
+) -> Any:
+    """Return what a network says of some rows of a batch that `Examples.batch` gave."""
+    return network(
+        {stream: value[rows] for stream, value in values.items()},
+        {stream: mask[rows] for stream, mask in masks.items()},
+        grid[rows],
+    )
 
 
 def predict(

@@ -78,8 +78,8 @@ def evaluate(
     store may hold what is of faces and voices, too.
 
     Raises:
-        DataError: the split has no samples, the data set has labels that the model does not know,
-            or no sample can be judged.
+        DataError: the split has no samples, the data set has labels that the model does not know
+            (samples of such emotions beside others fail alone), or no sample can be judged.
         ModelError: the model cannot be run.
     """
     if split is not None:
@@ -92,6 +92,7 @@ def evaluate(
     if data.rated:
         judge_valence.check_model(bundle)
     _check_labels(bundle, data, samples)
+    known = [sample for sample in samples if _knows(bundle, sample)]
     multi_label = bool(bundle.network.get("multi_label"))
     if (
         data.task == "classes"
@@ -109,8 +110,8 @@ def evaluate(
         judge = partial(rate_sample, keep_features)
     results = gather(
         judge,
-        [(bundle, sample, use_store, max_pixels) for sample in samples],
-        [limit_s(sample) for sample in samples],
+        [(bundle, sample, use_store, max_pixels) for sample in known],
+        [limit_s(sample) for sample in known],
         jobs=jobs,
         on_progress=on_progress,
     )
@@ -119,12 +120,17 @@ def evaluate(
             raise ModelError(result.message)  # it is the same for every sample
     kept = [
         (sample, result)
-        for sample, result in zip(samples, results, strict=True)
+        for sample, result in zip(known, results, strict=True)
         if not isinstance(result, InputError)
     ]
     failed = {
+        sample.name: f"unknown_label: model {bundle.name!r} does not know {sample.labels[0]!r}"
+        for sample in samples
+        if not _knows(bundle, sample)
+    }
+    failed |= {
         sample.name: f"{result.code}: {result.message}"
-        for sample, result in zip(samples, results, strict=True)
+        for sample, result in zip(known, results, strict=True)
         if isinstance(result, InputError)
     }
     if not kept:
@@ -136,7 +142,7 @@ def evaluate(
         "model": {"name": bundle.name, "version": bundle.version},
         "data": str(data.source),
         "n": len(judged.samples),
-        "failed": sum(isinstance(result, InputError) for result in results) + len(left_out),
+        "failed": len(samples) - len(kept) + len(left_out),
         "split": split or "all",
         "metrics": judged.metrics,
     }
@@ -210,10 +216,15 @@ def _split_names(row: Row) -> set[str]:
     return {str(row.cells["split"]).strip().lower()} if "split" in row.cells else set()
 
 
+def _knows(bundle: Bundle, sample: Sample) -> bool:
+    """Tell whether a model knows a sample's labels; one that tells none need not."""
+    return not bundle.labels or set(sample.labels) <= set(bundle.labels)
+
+
 def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
     unknown = sorted({label for s in samples for label in s.labels} - set(bundle.labels))
-    if data.rated and not bundle.labels:
-        unknown = []  # it tells no emotion: the valences can be measured all the same
+    if data.rated and (not bundle.labels or any(_knows(bundle, s) for s in samples)):
+        unknown = []  # it tells no emotion, or some of these: the others can be measured alone
     if unknown:
         raise DataError(
             f"{data.source}: model {bundle.name!r} does not know the labels "

@@ -18,6 +18,7 @@ from torch.nn import functional
 from vmm_cli.judge import Examples
 from vmm_cli.networks.pyramid import Places, places
 from vmm_cli.training.augment import drop_streams
+from vmm_cli.training.classes import said_of
 from vmm_cli.training.loop import Objective
 from vmm_cli.training.processes import share
 from vmm_cli.training.recipe import Recipe
@@ -98,11 +99,7 @@ def timed_objective(
         mine = share(len(rows))
         if not len(rows[mine]):
             return torch.zeros((), device=device), float(len(rows))
-        said = network(
-            {s: v[mine] for s, v in values.items()},
-            {s: m[mine] for s, m in masks.items()},
-            grid[mine],
-        )
+        said = said_of(network, mine, values, masks, grid)
         counts = _Counts(usual * len(rows), float(grid.sum()))
         return _loss(said, train, pieces[mine], grid[mine], recipe, counts), float(len(rows))
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from vmm_cli.judge import Examples, window_ratings
 from vmm_cli.training.augment import drop_streams
-from vmm_cli.training.classes import mean_of_windows, weights_of
+from vmm_cli.training.classes import mean_of_windows, said_of, weights_of
 from vmm_cli.training.loop import Objective
 from vmm_cli.training.processes import share
 from vmm_cli.training.recipe import Optimisation
@@ -84,11 +84,7 @@ def valence_objective(
         mine = share(len(rows))
         if not len(rows[mine]):
             return torch.zeros((), device=device), counted
-        said = network(
-            {s: v[mine] for s, v in values.items()},
-            {s: m[mine] for s, m in masks.items()},
-            grid[mine],
-        )
+        said = said_of(network, mine, values, masks, grid)
         off = _off(said[:, 0], valence[mine].nan_to_num().to(device))
         total = (off * by_valence[mine].to(device)).sum()
         if len(ratings.class_weight):

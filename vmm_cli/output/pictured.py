@@ -1,0 +1,93 @@
+"""Work whose records are also drawn: a picture of each input, in a folder of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmm_cli.output.atomic_file import make_folder
+
+if TYPE_CHECKING:
+    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.inputs import Input
+
+
+@dataclass(frozen=True)
+class PicturesRequest:
+    """Do what is `wanted`, and draw the records into `folder`."""
+
+    wanted: Any
+    folder: Path
+
+
+@dataclass(frozen=True)
+class PictureKind:
+    """A kind of picture.
+
+    Attributes:
+        field: of the record, which names the picture.
+        suffix: what its name has behind the input's.
+        draw: (path of the video, record, picture to write, request) draws a record, from which it
+            may take what only the picture needs. At module level: it runs in workers.
+    """
+
+    field: str
+    suffix: str
+    draw: Callable[[Path, dict[str, Any], Path, Any], None]
+
+    def target(self, request: PicturesRequest, input: Input) -> Path:
+        """Return where the picture of an input belongs."""
+        return request.folder / f"{input.output_name}{self.suffix}"
+
+
+def with_pictures(work: Work, kind: PictureKind) -> Work:
+    """Return work that also draws each record; its request is a `PicturesRequest`.
+
+    A record's picture that is gone is drawn again. What cannot be drawn fails the input: with the
+    errors of `work`, InputError where the video cannot be read any more, and OutputError where the
+    picture cannot be written.
+    """
+    return replace(
+        work,
+        run=partial(_run, work.run),
+        finish=partial(_finish, work.finish, kind),
+        plan=None if work.plan is None else partial(_plan, work.plan),
+        kept=partial(_kept, kind),
+    )
+
+
+def _plan(
+    plan: Callable[[Any, Input, int], list[Any]],
+    request: PicturesRequest,
+    input: Input,
+    workers: int,
+) -> list[Any]:
+    return plan(request.wanted, input, workers)
+
+
+def _run(
+    run: Callable[[Any, Input, Any], Any], request: PicturesRequest, input: Input, part: Any
+) -> Any:
+    return run(request.wanted, input, part)
+
+
+def _finish(
+    finish: Callable[[Any, Input, list[Any]], dict[str, Any]],
+    kind: PictureKind,
+    request: PicturesRequest,
+    input: Input,
+    parts: list[Any],
+) -> dict[str, Any]:
+    record = finish(request.wanted, input, parts)
+    target = kind.target(request, input)
+    make_folder(target.parent)
+    kind.draw(input.path, record, target, request.wanted)
+    record[kind.field] = str(target.relative_to(request.folder))
+    return record
+
+
+def _kept(kind: PictureKind, request: PicturesRequest, input: Input) -> bool:
+    return kind.target(request, input).is_file()
