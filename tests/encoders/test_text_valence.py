@@ -58,6 +58,12 @@ def test_vader_knows_words() -> None:
     assert np.sign(rows[:, 0]).tolist() == [1, -1, 0, 0]
 
 
+def printed(program: str) -> str:
+    """Run Python in a process of its own; return what it prints."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 def test_without_the_extra_vader_reads() -> None:
     program = (
         "import sys\n"
@@ -68,11 +74,9 @@ def test_without_the_extra_vader_reads() -> None:
         "signs = read.valence[0] > 0 > read.valence[1]\n"
         "print(read.reader, signs, read.is_damaged, read.remark)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout.startswith("vader True False")
-    assert "pip install 'vmm-cli[sentences]'" in done.stdout
+    said = printed(program)
+    assert said.startswith("vader True False")
+    assert "pip install 'vmm-cli[sentences]'" in said
 
 
 def test_where_the_extra_is_damaged_vader_reads_and_says_so(tmp_path: Path) -> None:
@@ -87,11 +91,9 @@ def test_where_the_extra_is_damaged_vader_reads_and_says_so(tmp_path: Path) -> N
         "read = read_valence(['A wonderful day'], bundle.load('sentiment/text'))\n"
         "print(read.reader, read.is_damaged, read.remark)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout.startswith("vader True")
-    assert "pip install --force-reinstall 'vmm-cli[sentences]'" in done.stdout
+    said = printed(program)
+    assert said.startswith("vader True")
+    assert "pip install --force-reinstall 'vmm-cli[sentences]'" in said
 
 
 @pytest.mark.skipif(not with_the_extra, reason="the extra `sentences` is not installed")

@@ -122,7 +122,7 @@ def peaks(curve: Curve) -> list[int]:
     The most prominent ones: see scipy.signal.find_peaks. A stretch without a gap begins and ends as
     if its median came before and after, so that a video of one mood has none.
     """
-    from scipy.signal import find_peaks  # type: ignore[import-untyped]
+    from scipy.signal import find_peaks
 
     found: list[tuple[float, int]] = []
     for first, last in _stretches(curve.known):

@@ -124,7 +124,7 @@ def _torchvision_version() -> str:
     from vmm_cli import compat
 
     compat.ensure_torchvision()
-    import torchvision  # type: ignore[import-untyped]
+    import torchvision
 
     return str(torchvision.__version__)
 

@@ -57,7 +57,7 @@ class Converted:
 def published(name: str) -> Published:
     """Return what torchvision says of a network of the table."""
     ensure_torchvision()
-    from torchvision.models import get_weight  # type: ignore[import-untyped]
+    from torchvision.models import get_weight
 
     weights = get_weight(TORCHVISION[name].weights)
     return Published(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # scikit-learn ships no types
-from sklearn.metrics import (  # type: ignore[import-untyped]
+from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     confusion_matrix,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 # scikit-learn ships no types
-from sklearn.metrics import f1_score  # type: ignore[import-untyped]
+from sklearn.metrics import f1_score
 
 from vmm_cli.training.metrics import bootstrap, score
 
