@@ -29,7 +29,8 @@ from vmm_cli.encoders.preprocess import Preprocess
 from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import DeviceError, InputError, ModelError, UsageError
 from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.frames import DecodeReport, video_end_s
+from vmm_cli.media.extent import video_end_s
+from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import Sampling, count, every, split, wanted_times
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 

@@ -20,7 +20,8 @@ import pysubs2
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle
 
-from vmm_cli.media.probe import caption_kind, find_tag, read_packets
+from vmm_cli.media.continuity import read_packets
+from vmm_cli.media.probe import caption_kind, find_tag
 from vmm_cli.media.source import clock_origin_s, open_media
 
 SIDECAR_FORMATS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass", ".ssa": "ssa"}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import cast
 
 import av
+import av.audio.stream
 import av.container
 import av.error
 import av.format
@@ -24,6 +25,7 @@ import av.stream
 import av.video.stream
 
 from vmm_cli.errors import InputError
+from vmm_cli.media.layouts import make_safe
 
 # libav prints warnings of its own, with bytes of the file in them; ours are enough.
 av.logging.set_level(None)
@@ -37,7 +39,7 @@ ALLOWED_FORMATS = (
     "mpegvideo", "flv", "live_flv", "asf", "ogg", "mxf", "gif", "apng", "webp_pipe", "mjpeg",
     "jpeg_pipe", "h264", "hevc", "av1", "obu", "ivf", "m4v", "vc1", "dv", "nut", "rm", "wtv",
     "yuv4mpegpipe", "h263", "wav", "w64", "flac", "mp3", "aac", "ac3", "eac3", "aiff", "amr",
-    "amrnb", "amrwb", "caf", "au", "ape", "wv", "tta", "dts", "qcp", "loas",
+    "amrnb", "amrwb", "caf", "au", "ape", "wv", "tta", "dts", "qcp", "loas", "dhav",
 )  # fmt: skip
 
 # Attached pictures (cover art) are streams of one frame that say nothing about time.
@@ -128,18 +130,43 @@ def _bound(stream: av.stream.Stream, max_pixels: int) -> None:
     if codec_context is None:  # a codec libav does not know
         return
     codec_context.thread_count = 1
+    if isinstance(stream, av.audio.stream.AudioStream):
+        make_safe(stream)
     if stream.type == "video":
         codec_context.options = {"max_pixels": str(max_pixels)}
+
+
+def is_attached(stream: av.stream.Stream) -> bool:
+    """Return True for a cover or thumbnail: a picture that belongs to no time."""
+    return bool(stream.disposition & _NOT_A_PICTURE_STREAM)
 
 
 def best_video_stream(
     container: av.container.InputContainer,
 ) -> av.video.stream.VideoStream | None:
-    """Return the first video stream that is no attached picture, or None."""
-    for stream in container.streams.video:
-        if not stream.disposition & _NOT_A_PICTURE_STREAM and stream.codec_context is not None:
-            return stream
-    return None
+    """Return the video stream that players take, or None.
+
+    libav's choice goes by what is marked as default, by the pictures seen at the beginning and by
+    bit rate. Where it chooses a cover or what has no decoder, the first other one.
+    """
+    usable = [s for s in container.streams.video if s.codec_context and not is_attached(s)]
+    best = container.streams.best("video")
+    chosen = [s for s in usable if s is best]
+    return chosen[0] if chosen else min(usable, key=_not_default, default=None)
+
+
+def best_audio_stream(
+    container: av.container.InputContainer,
+) -> av.audio.stream.AudioStream | None:
+    """Return the stream of sound that libav thinks best, of those that can be decoded; or None."""
+    best = container.streams.best("audio")
+    if isinstance(best, av.audio.stream.AudioStream) and best.codec_context is not None:
+        return best
+    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+
+
+def _not_default(stream: av.stream.Stream) -> bool:
+    return not stream.disposition & av.stream.Disposition.default
 
 
 def require_video_stream(
@@ -152,9 +179,7 @@ def require_video_stream(
     """
     stream = best_video_stream(container)
     if stream is None:
-        held = sorted({s.type for s in container.streams if s.type != "video"})
-        what = f"only {' and '.join(held)}" if held else "no streams at all"
-        raise InputError("no_video", f"holds no video stream ({what})")
+        raise InputError("no_video", _without_video(container))
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > max_pixels:
         raise InputError(
@@ -163,6 +188,17 @@ def require_video_stream(
             "raise it with --max-pixels",
         )
     return stream
+
+
+def _without_video(container: av.container.InputContainer) -> str:
+    """Return why a container has no pictures to decode."""
+    if any(s.codec_context is None for s in container.streams.video):
+        return "its video has a codec that libav does not know"
+    kinds: set[str] = {s.type for s in container.streams if not is_attached(s)}
+    if any(is_attached(s) for s in container.streams.video):
+        kinds.add("a cover picture")
+    held = " and ".join(sorted(kinds))
+    return f"holds no video stream ({f'only {held}' if held else 'no streams at all'})"
 
 
 def declared_duration_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> float | None:

@@ -95,7 +95,8 @@ def tidy(request: ExtractRequest) -> None:
 
 def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
     """Split a long video into stretches of time, one a worker; one part where it does not pay."""
-    from vmm_cli.media.frames import times_every_picture, video_end_s
+    from vmm_cli.media.extent import video_end_s
+    from vmm_cli.media.frames import times_every_picture
 
     whole = [Part(_part_folder(request, input, 0), request.sampling)]
     if request.sampling.kind == "shots":
