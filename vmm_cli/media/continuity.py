@@ -33,6 +33,8 @@ BACKWARD_S = Fraction(1, 10)
 FORWARD_S = Fraction(10)
 # A stream that ended this much before another one does not say where the file's next part begins.
 MAX_SKEW_S = Fraction(1, 2)
+MAX_REORDERED = 17  # pictures: H.264 and HEVC show one at most 16 later than they store it
+USUAL_RATE = Fraction(25)
 # Containers that libav does not mark so, whose time stamps start anew all the same when joined.
 RESTARTING_FORMATS = frozenset({"nut"})
 # Their time stamps jump backward only: a jump ahead is a picture that is shown for long.
@@ -88,15 +90,26 @@ def _variable_int(data: bytes, at: int, *, keep_marker: bool) -> tuple[int | Non
 
 
 @dataclass(slots=True)
+class _Track:
+    """Where one stream has come to, on the clock."""
+
+    end: Fraction  # of its packets, in the order of decoding where that is timed
+    shown_end: Fraction  # of what they show
+    decoded: Fraction | None = None  # the last decoding time
+    shown: Fraction | None = None  # the last presentation time
+    pos: int = 0  # of its last packet in the file
+
+
+@dataclass(slots=True)
 class Continuity:
     """Moves packets onto one clock, in the order of reading; notes the restarts it has seen."""
 
     forward: bool  # whether a jump ahead counts as well
     restarts: list[Restart] = field(default_factory=list)
+    read_to: int = 0  # how far packets reach into the file, in bytes
     _offset: Fraction = Fraction(0)
-    _last: dict[int, Fraction] = field(default_factory=dict)  # by stream, seconds, moved
-    _end: dict[int, Fraction] = field(default_factory=dict)
-    _before: tuple[int, Fraction] | None = None  # (position, offset) before the last restart
+    _before: Restart | None = None  # the last restart, and the offset until then
+    _tracks: dict[int, _Track] = field(default_factory=dict)
 
     def place(self, packet: AnyPacket) -> None:
         """Move a packet's time stamps; one without any stays so."""
@@ -105,51 +118,76 @@ class Continuity:
         if stamp is None or not base:
             return
         raw = stamp * base
+        track = self._tracks.get(packet.stream_index)
+        pos = packet.pos
+        if pos is None:  # the second and later ones of a packet that the container has as one
+            pos = 0 if track is None else track.pos
         offset = self._offset
-        if self._before is not None and packet.pos is not None and packet.pos < self._before[0]:
-            earlier = raw + self._before[1]  # stored before the restart, completed after it
-            if not self._jumps(packet, earlier):
-                offset = self._before[1]
-        time = raw + offset
-        if offset == self._offset and self._jumps(packet, time):
-            expected = self._expected(packet.stream_index)
-            self._before = (packet.pos or 0, self._offset)
-            self._offset += expected - time
-            offset, time = self._offset, expected
-            shown = 0 if packet.pts is None else packet.pts * base - raw
-            self.restarts.append(Restart(packet.pos or 0, expected + shown))
+        before = self._before
+        late = before is not None and pos < before.pos  # stored before it, complete only now
+        if before is not None and late and not self._jumps(packet, track, raw + before.time_s):
+            offset = before.time_s
+        if offset == self._offset and self._jumps(packet, track, raw + offset):
+            self._before = Restart(pos, self._offset)
+            offset = self._offset = self._offset_after(packet)
+            shown = raw if packet.pts is None else packet.pts * base
+            self.restarts.append(Restart(pos, shown + offset))
+        self._note(packet, raw + offset, offset, pos)
         if offset:
             ticks = round(offset / base)
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
-        index = packet.stream_index
-        self._last[index] = max(time, self._last.get(index, time))
-        end = time + (packet.duration or 0) * base
-        if not packet.duration and isinstance(packet.stream, VideoStream):
-            rate = packet.stream.average_rate
-            end += 1 / rate if rate else 0
-        self._end[index] = max(end, self._end.get(index, end))
 
-    def _jumps(self, packet: AnyPacket, time: Fraction) -> bool:
-        last = self._last.get(packet.stream_index)
-        if last is not None and time < last - self._allowance(packet):
-            return True
-        return self.forward and bool(self._end) and time > max(self._end.values()) + FORWARD_S
+    def _note(self, packet: AnyPacket, time: Fraction, offset: Fraction, pos: int) -> None:
+        length = (packet.duration or 0) * packet.time_base
+        if not length and isinstance(packet.stream, VideoStream) and packet.stream.average_rate:
+            length = 1 / packet.stream.average_rate
+        end = time + length
+        track = self._tracks.setdefault(packet.stream_index, _Track(end, end))
+        track.end = max(track.end, end)
+        track.pos = pos
+        self.read_to = max(self.read_to, pos + packet.size)
+        if packet.dts is not None:
+            track.decoded = time
+        if packet.pts is not None:
+            shown = packet.pts * packet.time_base + offset
+            track.shown = shown if track.shown is None else max(track.shown, shown)
+            track.shown_end = max(track.shown_end, shown + length)
 
-    @staticmethod
-    def _allowance(packet: AnyPacket) -> Fraction:
-        """Return how far a stamp may lie behind the one before: further where pictures reorder."""
-        stream = packet.stream
-        if packet.dts is not None or not isinstance(stream, VideoStream):
-            return BACKWARD_S
-        rate = stream.average_rate or Fraction(25)
-        return BACKWARD_S + Fraction(17) / rate
+    def _jumps(self, packet: AnyPacket, track: _Track | None, time: Fraction) -> bool:
+        """Return True if a packet at this time does not go on where its stream was."""
+        if track is not None:
+            if packet.dts is not None and track.decoded is not None:
+                if time < track.decoded - BACKWARD_S:
+                    return True
+            elif track.shown is not None and time < track.shown - _reordering(packet):
+                return True
+        latest = max((one.end for one in self._tracks.values()), default=None)
+        return self.forward and latest is not None and time > latest + FORWARD_S
 
-    def _expected(self, index: int) -> Fraction:
-        """Return where the next packet of a stream begins: at its end, or at that of all."""
-        latest = max(self._end.values())
-        own = self._end.get(index, latest)
-        return own if latest - own <= MAX_SKEW_S else latest
+    def _offset_after(self, packet: AnyPacket) -> Fraction:
+        """Return the offset by which a packet follows the end of its stream, or that of all.
+
+        By what is decoded and by what is shown: neither may go back.
+        """
+        tracks = self._tracks
+        own = tracks.get(packet.stream_index)
+        latest = max(track.end for track in tracks.values())
+        if own is None or latest - own.end > MAX_SKEW_S:
+            own = max(tracks.values(), key=lambda track: track.end)
+        offsets = []
+        if packet.dts is not None:
+            offsets.append(own.end - packet.dts * packet.time_base)
+        if packet.pts is not None:
+            offsets.append(own.shown_end - packet.pts * packet.time_base)
+        return max(offsets)
+
+
+def _reordering(packet: AnyPacket) -> Fraction:
+    """Return how far a presentation time may lie before that of an earlier packet, in seconds."""
+    if not isinstance(packet.stream, VideoStream):
+        return BACKWARD_S
+    return BACKWARD_S + MAX_REORDERED / (packet.stream.average_rate or USUAL_RATE)
 
 
 def watch(container: av.container.InputContainer) -> Continuity | None:

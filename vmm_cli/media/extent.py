@@ -48,6 +48,8 @@ SHIFTING_SEEKS = frozenset({"mxf"})
 # What may be missing of a whole file: declared lengths are rounded, and tracks end one by one.
 MISSING_MIN_S = Fraction(1, 2)
 MISSING_MIN_SHARE = Fraction(1, 50)
+# So much of a file at most may follow the last packet that libav finds: an index, padding.
+UNREAD_MAX_SHARE = 0.1
 MAX_REMEMBERED = 256  # files
 
 Stream = VideoStream | AudioStream
@@ -59,13 +61,15 @@ class Extent:
 
     video_end_s: where its last picture ends; None: it has no pictures. end_s: where the last of
     pictures and sound ends. declared_s: where the container says so; None: it does not.
-    restarts_s: where time stamps start anew. matrix: AVColorSpace of its pictures, pixels: in one.
+    restarts_s: where time stamps start anew. unread: the share of the bytes that lies behind the
+    last packet, where all were read. matrix: AVColorSpace of its pictures, pixels: in one.
     """
 
     video_end_s: Fraction | None
     end_s: Fraction
     declared_s: Fraction | None = None
     restarts_s: tuple[float, ...] = ()
+    unread: float = 0.0
     matrix: int | None = None
     pixels: int = 0
 
@@ -93,6 +97,8 @@ class Extent:
                 f"its time stamps start anew {times}, first at {first}; "
                 "the parts are read as one video, one after the other"
             )
+        if self.unread > UNREAD_MAX_SHARE:
+            lines.append(f"nothing can be read in the last {self.unread:.0%} of the file")
         if self.matrix is not None and is_approximate(self.matrix):
             lines.append("its colour matrix is a rare one; colours are converted approximately")
         return lines
@@ -149,11 +155,14 @@ def _measured(path: Path, max_pixels: int) -> Extent:
         ends: Mapping[int, Fraction] = {}
         if continuity is None:
             ends = _stated_ends(container, streams, declared)
+    unread = 0.0
     if not ends:
         with open_media(path, max_pixels=max_pixels) as container:
             continuity = watch(container)
             again = [container.streams[s] for s in declared]
             ends = _read_ends(container, [s for s in again if isinstance(s, Stream)], continuity)
+        if continuity is not None:
+            unread = max(0.0, 1 - continuity.read_to / path.stat().st_size)
     restarts = () if continuity is None else continuity.restarts
     stated = [end for end in declared.values() if end is not None]
     return Extent(
@@ -161,6 +170,7 @@ def _measured(path: Path, max_pixels: int) -> Extent:
         max([*ends.values(), Fraction(0)]),
         None if restarts else max(stated, default=None),
         tuple(float(one.time_s - origin) for one in restarts),
+        unread,
         matrix,
         pixels,
     )

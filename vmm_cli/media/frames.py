@@ -436,7 +436,7 @@ class _Shown:
         self._taken: int | None = None  # the time of the last picture that was considered
         self._count = 0  # of the pictures that came out
         self._behind: list[int] = []  # which of them had a time before that of the one before
-        self._again = False  # reading from the start once more, up to that
+        self._again = False  # reading once more what lies up to that
         self.end: int | None = None
         self.any_seen = False
 
@@ -545,6 +545,7 @@ class _Shown:
         """Answer what is wanted below `upto` with the last picture before the decoder restarts."""
         self._answer_with_last(upto)
         self._previous = None
+        self._again = self._taken is not None  # a jump may land on what was there before
 
     def stream_ends(self, *, complete: bool) -> None:
         """Answer what is wanted until the last picture ends; what lies later is past the end."""

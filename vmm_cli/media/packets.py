@@ -22,7 +22,7 @@ import av.stream
 import av.video.frame
 import av.video.stream
 
-from vmm_cli.media.continuity import Continuity, read_packets
+from vmm_cli.media.continuity import Continuity, read_packets, watch
 from vmm_cli.media.source import AV_TIME_BASE, clock_origin_s
 from vmm_cli.media.trust import Distrust, Trust
 
@@ -135,6 +135,7 @@ class PacketReader:
         self._container = container
         self._stream = stream
         self._timed = timed
+        self.may_restart = watch(container) is not None
         self._source = video_packets(container, stream, continuity)
         self._marked: deque[int] = deque(maxlen=4 * LOOKAHEAD_PACKETS)
         self._ahead: deque[VideoPacket] = deque()
@@ -258,7 +259,9 @@ class KeyframeJump:
         self._stream = stream
         self._min_ticks = int(JUMP_MIN_S / clock.time_base)
         self._possible = trust.marks and trust.times
-        self._indexed = is_indexed(stream)
+        # Where time stamps may start anew, the container's own do not say where to seek.
+        self._seeks = not reader.may_restart
+        self._indexed = self._seeks and is_indexed(stream)
         first = reader.peek()
         # Some containers index by decoding time, a fixed delay before presentation.
         self._delay = 0
@@ -327,7 +330,7 @@ class KeyframeJump:
                 raise Distrust("marks")
             self._wanted = self._landed = None
             return False
-        if self._backed_off:
+        if self._backed_off or not self._seeks:
             raise Distrust("marks")
         if not self._indexed:
             self._settled = landed + 1
@@ -347,16 +350,11 @@ class KeyframeJump:
         if frame.is_corrupt:
             return False
         codec = self._stream.codec_context.codec
-        if frame.pict_type == _NO_PICTURE_TYPE:  # its decoder does not say
-            return frame.key_frame or bool(codec.properties & _INTRA_ONLY) or self._marks_vary()
+        if frame.pict_type == _NO_PICTURE_TYPE:
+            # Its decoder does not tell, or it made the picture up for want of a reference.
+            return frame.key_frame or bool(codec.properties & _INTRA_ONLY)
         # H.264's decoder hands out nothing that is not whole.
         return frame.pict_type in _INTRA_TYPES or codec.canonical_name == "h264"
-
-    def _marks_vary(self) -> bool:
-        entries = self._stream.index_entries
-        return not self._indexed or not all(
-            entries[i].is_keyframe for i in range(min(len(entries), LOOKAHEAD_PACKETS))
-        )
 
     def _seek(self, tick: int) -> None:
         self._settled = tick  # where this lands is as near as can be: once is enough
