@@ -106,12 +106,11 @@ def read_sidecar(path: Path, language: str | None = None) -> CaptionResult:
         return CaptionResult((), (f"{path.name}: cannot be read: {error.strerror}",))
     text = with_line_feeds(decode_text(data))
     parsed = PARSERS[_format_of(text, path.suffix.lower())](text)
-    complaints = []
-    if parsed.damaged:
-        complaints.append(f"{path.name}: {parsed.damaged} damaged lines were left out")
     if not parsed.cues:
-        complaints.append(f"{path.name}: no captions could be read from it")
-    return CaptionResult(tuple(_captions(parsed.cues, "sidecar", language)), tuple(complaints))
+        return CaptionResult((), (f"{path.name}: no captions could be read from it",))
+    damage = f"{path.name}: {parsed.damaged} damaged lines were left out"
+    spoken = tuple(_captions(parsed.cues, "sidecar", language))
+    return CaptionResult(spoken, (damage,) if parsed.damaged else ())
 
 
 def _format_of(text: str, suffix: str) -> str:
@@ -119,7 +118,7 @@ def _format_of(text: str, suffix: str) -> str:
     start = text[:4096].lstrip("\ufeff \t\n")
     if SIGNATURE.match(start):
         return "vtt"
-    if start.startswith("[Script Info]"):
+    if start[:13].casefold() == "[script info]":
         return "ass"
     return SIDECAR_FORMATS[suffix]
 
