@@ -48,6 +48,15 @@ _QUICKTIME_FIRST_BOXES = (b"moov", b"mdat", b"wide")  # files older than the fty
 _TS_SYNC = 0x47
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # (packet length, offset of the sync byte), bytes
 
+_UTF_8_MARK = b"\xef\xbb\xbf"
+# What Windows' shells write; UTF-32 first, since its mark begins with that of UTF-16.
+_WIDE_MARKS = (
+    (b"\xff\xfe\0\0", "utf-32-le"),
+    (b"\0\0\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+
 
 @dataclass(frozen=True)
 class Input:
@@ -89,7 +98,7 @@ def discover(
     A file is always an input, also where it is none vmm can read: it becomes a failed record. A
     folder is searched recursively for files that look like video, by extension or first bytes;
     what is hidden is left out, and so is what is no regular file. Links are followed; each real
-    folder and each real file counts once.
+    folder and each real file counts once. See `as_on_disk` for names with accents.
 
     Args:
         arguments: paths of files and folders.
@@ -107,15 +116,16 @@ def discover(
     unreadable: dict[str, None] = {}
     seen: set[str] = set()
     for argument in given:
-        kind = _kind(argument)
+        place = as_on_disk(argument)
+        kind = _kind(place)
         if kind == "missing":
             missing[argument] = None
         elif kind == "folder":
-            found, closed = _search(argument, seen)
+            found, closed = _search(place, seen)
             inputs += found
             unreadable |= dict.fromkeys(closed)
-        elif _first_time(argument, seen):
-            inputs.append(Input(Path(argument), argument, os.path.basename(argument)))  # noqa: PTH119 - Path drops what the user typed
+        elif _first_time(place, seen):
+            inputs.append(Input(Path(place), argument, os.path.basename(argument)))  # noqa: PTH119 - Path drops what the user typed
     return Discovery(tuple(inputs), tuple(missing), tuple(unreadable))
 
 
@@ -130,8 +140,9 @@ def require_inputs(discovery: Discovery, arguments: Sequence[str]) -> None:
 def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) -> list[str]:
     """Return the paths that a list file, or standard input for `-`, names.
 
-    Empty entries are left out. Bytes that are no UTF-8 come through as `os.fsdecode` gives them.
-    A carriage return at a line's end belongs to the line ending unless a path with it exists.
+    Empty entries are left out. Lists in UTF-16, and byte order marks, are understood. Else bytes
+    that are no UTF-8 come through as `os.fsdecode` gives them. A mark at the beginning, and a
+    carriage return at a line's end, belong to no path unless a path with it exists.
 
     Raises:
         UsageError: the list cannot be read, or holds NUL where `nul` is not set.
@@ -144,12 +155,57 @@ def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) 
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"the list {_shown(source)} cannot be read: {reason}") from None
-    if nul:
-        return [os.fsdecode(entry) for entry in content.split(b"\0") if entry]
-    if b"\0" in content:
+    separator = b"\0" if nul else b"\n"
+    if (text := _wide_text(content, nul=nul)) is not None:
+        entries = text.split(separator.decode())
+    elif not nul and b"\0" in content:
         raise UsageError(f"the list {_shown(source)} holds NUL bytes; read it with -0")
-    entries = (os.fsdecode(line) for line in content.split(b"\n"))
-    return [entry for entry in map(_without_carriage_return, entries) if entry]
+    else:
+        first, *others = content.split(separator)
+        if not os.path.lexists(first):
+            first = first.removeprefix(_UTF_8_MARK)
+        entries = [os.fsdecode(entry) for entry in (first, *others)]
+    if not nul:
+        entries = [_without_carriage_return(entry) for entry in entries]
+    return [entry for entry in entries if entry]
+
+
+def as_on_disk(path: str) -> str:
+    """Return a path in the spelling that exists, where only the composition of accents differs.
+
+    macOS writes names decomposed (NFD), nearly everything else composed (NFC); other file systems
+    than macOS's tell the two apart. A path that exists in neither spelling is returned as it is.
+    """
+    if path.isascii() or os.path.lexists(path):
+        return path
+    found = "/" if path.startswith("/") else ""
+    for part in path.split("/"):
+        spellings = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        paths = [os.path.join(found, spelling) for spelling in spellings]  # noqa: PTH118
+        found = next((p for p in paths if os.path.lexists(p)), paths[0])
+    return found if os.path.lexists(found) else path
+
+
+def _wide_text(content: bytes, *, nul: bool) -> str | None:
+    """Return the text of a list in UTF-16 or UTF-32; None for one whose bytes are names.
+
+    Without a mark, one in UTF-16 has NUL in every other place only: beside the ends of its lines,
+    or beside most characters where it has a single line.
+    """
+    for mark, encoding in _WIDE_MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, errors="replace")
+    if nul or len(content) % 2 or b"\0" not in content:
+        return None
+    for encoding, low, high in (
+        ("utf-16-le", content[::2], content[1::2]),
+        ("utf-16-be", content[1::2], content[::2]),
+    ):
+        ends = [i for i, byte in enumerate(low) if byte == 0x0A]
+        is_wide = any(high[i] == 0 for i in ends) if ends else 2 * high.count(0) > len(high)
+        if 0 not in low and is_wide:
+            return content.decode(encoding, errors="replace")
+    return None
 
 
 def refuse_collisions(inputs: Iterable[Input]) -> None:

@@ -41,7 +41,7 @@ OTHER_VARIABLES = frozenset(
         "VMM_DATA",
     }
 )
-PACKAGES = ("numpy", "pillow", "platformdirs", "pysubs2", "pyyaml", "rich", "safetensors", "typer")
+PACKAGES = ("numpy", "pillow", "platformdirs", "pyyaml", "rich", "safetensors", "typer")
 
 Report = dict[str, Any]
 Complain = Callable[[str, str], None]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -25,6 +25,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vmm_cli.errors import InputError
+from vmm_cli.media.caption_data import CODEC as CLOSED_CAPTIONS
+from vmm_cli.media.caption_data import is_marked, may_carry
 from vmm_cli.media.continuity import read_packets
 from vmm_cli.media.extent import extent
 from vmm_cli.media.layouts import shown_name
@@ -130,7 +132,7 @@ class AudioStreamInfo:
 
 @dataclass(frozen=True)
 class CaptionStreamInfo:
-    """One stream of subtitles."""
+    """One stream of subtitles, or closed captions: these have the index of the pictures."""
 
     index: int
     codec: str | None
@@ -167,6 +169,7 @@ class _Glance:
     picture: VideoFrame | None = None
     times: tuple[int, ...] = ()  # presentation timestamps, ascending, without the doubtful last
     keyframe_times: tuple[int, ...] = ()
+    closed_captions: bool = False  # stand among the pictures
 
 
 def probe(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> MediaInfo:
@@ -197,7 +200,7 @@ def probe(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> MediaInfo:
             tags=dict(container.metadata),
             video=tuple(_video_info(s, glance if s is best else None) for s in videos),
             audio=tuple(_audio_info(stream) for stream in container.streams.audio),
-            captions=tuple(_caption_info(stream) for stream in container.streams.subtitles),
+            captions=tuple(_captions_info(container, best, glance)),
             attached_pictures=tuple(_picture_info(stream) for stream in pictures),
             duration_s=_duration_s(path, max_pixels),
         )
@@ -229,6 +232,7 @@ def _glance(
     decode = context.width * context.height <= max_pixels
     times: list[int] = []
     keyframe_times: list[int] = []
+    captions_looked_for, captioned = may_carry(stream), False
     read = 0
     for read, packet in enumerate(read_packets(container), start=1):
         if len(times) == MAX_TIMED_PACKETS or read > MAX_READ_PACKETS:
@@ -239,14 +243,15 @@ def _glance(
             times.append(packet.pts)
             if packet.is_keyframe:
                 keyframe_times.append(packet.pts)
+        captioned = captioned or (captions_looked_for and is_marked(packet))
         if decode and picture is None and len(times) <= MAX_TRIED_PACKETS:
             picture = _first_picture(stream, packet)
     if is_bare(container):
-        return _Glance(picture)
+        return _Glance(picture, closed_captions=captioned)
     times.sort()
     if len(times) == MAX_TIMED_PACKETS:
         del times[-MAX_REORDERED:]  # pictures shown between these may come later in the file
-    return _Glance(picture, tuple(times), tuple(sorted(keyframe_times)))
+    return _Glance(picture, tuple(times), tuple(sorted(keyframe_times)), captioned)
 
 
 def _first_picture(
@@ -370,6 +375,15 @@ def _audio_info(stream: AudioStream) -> AudioStreamInfo:
         bit_rate=(context.bit_rate or None) if context is not None else None,
         language=stream.language,
     )
+
+
+def _captions_info(
+    container: av.container.InputContainer, video: VideoStream | None, glance: _Glance
+) -> Iterator[CaptionStreamInfo]:
+    for stream in container.streams.subtitles:
+        yield _caption_info(stream)
+    if video is not None and glance.closed_captions:
+        yield CaptionStreamInfo(video.index, CLOSED_CAPTIONS, "text", None)
 
 
 def _caption_info(stream: SubtitleStream) -> CaptionStreamInfo:

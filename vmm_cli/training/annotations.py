@@ -15,6 +15,7 @@ from vmm_cli.training.dataset import (
     SPLIT_NAMES,
     Cells,
     RowError,
+    file_named,
     read_labels,
     require_file,
     spaced_labels,
@@ -120,8 +121,8 @@ class _Video:
         """Add a row's split, group and fold; RowError where another row says otherwise."""
         for name, value in (
             ("split", cells.split()),
-            ("group", cells.text("group")),
-            ("fold", cells.text("fold")),
+            ("group", cells.name("group")),
+            ("fold", cells.name("fold")),
         ):
             if value is not None:
                 known, first = self.told.setdefault(name, (value, where))
@@ -151,8 +152,7 @@ class _Joined:
             name = cells.text("path")
             if name is None:
                 raise RowError("missing", "names no path")
-            path = self.folder / name
-            require_file(path, name)
+            path = file_named(self.folder, name)
             video = self.videos.setdefault(os.path.realpath(path), _Video(path, name, where))
             video.tell(where, cells)
             self._add_segments(video, where, cells)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import stat
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vmm_cli.batch.inputs import looks_like_video
+from vmm_cli.batch.inputs import as_on_disk, looks_like_video
 from vmm_cli.errors import DataError
 from vmm_cli.training.rows import (
     OPTIONAL,
@@ -148,7 +149,7 @@ def _class_samples(
         message = "lies in no class folder, and so has no label; left out"
         problems += _unclaimed(source, folder, is_wanted, "unlabelled", message)
         return
-    label = folder.name.strip()
+    label = composed(folder.name)
     if (wrong := label_problem(label)) is not None:
         problems.append(Problem("error", "label_name", _name(source, folder), wrong))
         return
@@ -312,6 +313,11 @@ class Cells:
             raise RowError(name, f"its {name} {cell!r} is not text")
         return str(cell).strip()
 
+    def name(self, name: str) -> str | None:
+        """Return a cell's text as the name of something, which is the same however it is stored."""
+        text = self.text(name)
+        return None if text is None else composed(text)
+
     def seconds(self, name: str) -> float | None:
         """Return a time from 0 on; None where the cell is empty."""
         cell = self._cells[name]
@@ -345,15 +351,14 @@ def located(
     start_s, end_s = cells.seconds("start") or 0.0, cells.seconds("end")
     if end_s is not None and end_s <= start_s:
         raise RowError("times", f"its end {end_s:g} is not after its start {start_s:g}")
-    path = folder / name
-    require_file(path, name)
+    path = file_named(folder, name)
     return Sample(
         path=path,
         name=name,
         labels=labels,
         split=cells.split(),
-        group=cells.text("group"),
-        fold=cells.text("fold"),
+        group=cells.name("group"),
+        fold=cells.name("fold"),
         start_s=start_s,
         end_s=end_s,
         text=cells.text("text"),
@@ -371,7 +376,7 @@ def read_labels(cells: Cells, raw_labels: set[str]) -> tuple[str, ...]:
     else:
         cells.text("label")  # refuses what is no text
         parts = [] if cell is None else str(cell).split(LABEL_SEPARATOR)
-    labels = sorted({part.strip() for part in parts} - {""})
+    labels = sorted({composed(part) for part in parts} - {""})
     if not labels:
         raise RowError("unlabelled", "has no label")
     for label in labels:
@@ -390,15 +395,33 @@ def label_problem(label: str) -> str | None:
     return None
 
 
+def composed(name: str) -> str:
+    """Return a name without outer spaces and with its accents composed (Unicode's form C).
+
+    What looks the same is the same then, whichever system wrote it.
+    """
+    return unicodedata.normalize("NFC", name.strip())
+
+
 def spaced_labels(raw_labels: set[str]) -> Iterator[Problem]:
-    """Yield a warning for each label that is written with and without outer spaces."""
-    spellings: defaultdict[str, list[str]] = defaultdict(list)
-    for raw in sorted(raw_labels):
-        spellings[raw.strip()].append(raw)
-    for label, found in spellings.items():
-        if len(found) > 1:
+    """Yield a warning for each label that is written in several ways that count as one."""
+    spellings: defaultdict[str, set[str]] = defaultdict(set)
+    for raw in raw_labels:
+        spellings[composed(raw)].add(raw)
+    for label, found in sorted(spellings.items()):
+        if len({raw.strip() for raw in found}) < len(found):
             message = f"is written with and without spaces around it; all count as {label!r}"
             yield Problem("warning", "label_spaces", label, message)
+        if len({raw.strip() for raw in found}) > 1:
+            message = "is stored with its accents composed and decomposed; all count as one label"
+            yield Problem("warning", "label_form", label, message)
+
+
+def file_named(folder: Path, name: str) -> Path:
+    """Return the file that a row names; RowError where there is none. See `as_on_disk`."""
+    path = Path(as_on_disk(str(folder / name)))
+    require_file(path, name)
+    return path
 
 
 def require_file(path: Path, name: str) -> None:

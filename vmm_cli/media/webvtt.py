@@ -1,0 +1,92 @@
+"""WebVTT, as https://www.w3.org/TR/webvtt1/ says that it is parsed (sections 6.1, 6.3 and 6.4)."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+
+from vmm_cli.media.cues import Parsed, clock_s, make_cue
+
+SIGNATURE = re.compile(r"WEBVTT(?=[ \t\n]|\Z)")
+
+_ARROW = "-->"
+# Commas and fewer digits than three are not WebVTT, but what they mean is plain.
+_TIMESTAMP = r"(?:(\d{1,9}):)?(\d{2}):(\d{2})[.,](\d{1,3})(?!\d)"
+_TIMING = re.compile(rf"[ \t\f]*{_TIMESTAMP}[ \t\f]*-->[ \t\f]*{_TIMESTAMP}")
+# Any name makes a tag, known or not. The specification takes "<3 you" for one as well, and so
+# loses the words; here what is neither a name nor a time stays.
+_TAG = re.compile(r"</?(?:[A-Za-z.][^<>]*)?>|<\d+:[\d:.]+>")
+# Not WebVTT, but left there by programs that convert from ASS: no words are spelt so.
+_OVERRIDE = re.compile(r"\{\\[^{}]*\}")
+
+
+def parse_webvtt(text: str) -> Parsed:
+    """Return the cues of a file whose lines end with "\\n".
+
+    A file without its first line, WEBVTT, is read all the same. A cue whose times cannot be read is
+    counted as damaged.
+    """
+    cues = []
+    damaged = 0
+    for timing, body in _blocks(text.lstrip("\ufeff\n").split("\n")):
+        times = _times(timing)
+        if times is None:
+            damaged += 1
+            continue
+        marked = "\n".join(body)
+        cue = make_cue(*times, webvtt_plain(marked), marked)
+        if cue is not None:
+            cues.append(cue)
+    return Parsed(tuple(cues), damaged)
+
+
+def webvtt_plain(marked: str) -> str:
+    """Return the words of a cue: without tags and inner times, character references resolved.
+
+    >>> webvtt_plain("<v Anna>I<00:00:01.469><c> love</c> fish &amp; chips &lt;3")
+    'I love fish & chips <3'
+    """
+    return html.unescape(_OVERRIDE.sub("", _TAG.sub("", marked)))
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the line with the times of each cue and the lines of its text.
+
+    Only a line that is empty ends a block, or one with an arrow that cannot be this block's own.
+    What has no arrow in its first two lines is no cue: notes, styles, regions.
+    """
+    place = 0
+    if SIGNATURE.match(lines[0]):
+        place = 1
+        while place < len(lines) and lines[place] and _ARROW not in lines[place]:
+            place += 1  # what the header says
+    while place < len(lines):
+        timing = None
+        body: list[str] = []
+        begin = place
+        while place < len(lines) and lines[place]:
+            line = lines[place]
+            if _ARROW in line:
+                if timing is not None or place - begin > 1:
+                    break
+                timing, body = line, []
+            else:
+                body.append(line)
+            place += 1
+        if timing is not None:
+            yield timing, body
+        while place < len(lines) and not lines[place]:
+            place += 1
+
+
+def _times(timing: str) -> tuple[float, float] | None:
+    """Return start and end in seconds; None where a line with an arrow does not say both."""
+    found = _TIMING.match(timing)
+    if found is None:
+        return None
+    fields = found.groups()
+    start, end = fields[:4], fields[4:]
+    if any(int(field) > 59 for field in (*start[1:3], *end[1:3])):
+        return None
+    return clock_s(start), clock_s(end)
