@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -301,12 +302,15 @@ CHECKS: dict[str, Callable[[Tools], None]] = {
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_hard_file_is_right(
-    vmm: Callable[..., subprocess.CompletedProcess[str]], vmm_data: Path, tmp_path: Path, name: str
+    run_vmm: Callable[..., subprocess.CompletedProcess[str]],
+    vmm_data: Path,
+    tmp_path: Path,
+    name: str,
 ) -> None:
     file = vmm_data / "hard_media" / name
     if not file.is_file():
         pytest.skip(f"$VMM_DATA has no hard_media/{name}")
-    CHECKS[name](Tools(vmm, tmp_path, file))
+    CHECKS[name](Tools(partial(run_vmm, timeout=300), tmp_path, file))
 
 
 def test_every_case_is_checked(vmm_data: Path) -> None:
