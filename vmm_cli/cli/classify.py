@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.options import (
     Device,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from vmm_cli.analysis.classify import ClassifyRequest
     from vmm_cli.analysis.classify_windows import WindowsRequest
     from vmm_cli.cli.running import Formats
-    from vmm_cli.output.table import Row, TableOfRecords
+    from vmm_cli.output.table import Cell, Row, TableOfRecords
 
 # torch, the network and a batch of pictures peak at 390 MB with a 720p file; the 16 reference
 # pictures that H.264 allows in 4K take 200 MB more.
@@ -258,41 +257,47 @@ def csv_rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 def table_rows(record: Mapping[str, Any], *, timeline: bool) -> Iterator[Row]:
     """Return one row for each label; the input stands in the first one only."""
-    from vmm_cli.output.table import Row
+    from vmm_cli.output.table import Row, Times, span
 
     name = record["input"]
-    blank = ("",) if timeline else ()
     if record["status"] != "ok":
         reason = failure_text(record)
-        said = reason or record["status"]
-        yield Row((name, *blank, said, "", ""), failed=bool(reason), rule=True)
+        yield Row((name, reason or record["status"]), failed=bool(reason), rule=True)
         return
-    rows: list[list[str]] = []
+    rows: list[tuple[Cell, ...]] = []
     for start_s, end_s, labels in _spans(record):
-        span = f"{clock(start_s)} - {clock(end_s)}" if timeline else ""
-        shown = [
-            (label["label"], f"{label['score']:.3f}", ", ".join(map(clock, label["times"])))
+        time: Cell = span(start_s, end_s) if timeline else ""
+        shown: list[tuple[Cell, ...]] = [
+            (label["label"], f"{label['score']:.3f}", Times(_listed(label["times"])))
             for label in labels
         ]
-        for said in shown or [("(no frame)", "", "")]:
-            rows.append([name, *([span] if timeline else []), *said])
-            name = span = ""
+        for cells in shown or [("(no frame)", "", "")]:
+            rows.append((name, *((time,) if timeline else ()), *cells))
+            name = time = ""
     if "explain" in record:
-        rows += [["", *blank, *said] for said in _explained(record["explain"])]
-    for i, cells in enumerate(rows):
-        yield Row(cells, rule=i == len(rows) - 1)
+        blank = ("", "") if timeline else ("",)
+        rows += [(*blank, *cells) for cells in _explained(record["explain"])]
+    for i, row in enumerate(rows):
+        yield Row(row, rule=i == len(rows) - 1)
 
 
-def _explained(explain: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _listed(times_s: Sequence[float]) -> tuple[str | float, ...]:
+    """Return times with commas between them."""
+    return tuple(part for time_s in times_s for part in (", ", time_s))[1:]
+
+
+def _explained(explain: Mapping[str, Any]) -> Iterator[tuple[Cell, ...]]:
     """Yield what becomes of the best label's score without a stream, and without some seconds."""
-    window = f"{clock(explain['start_s'])} - {clock(explain['end_s'])}"
+    from vmm_cli.output.table import span
+
+    window = span(explain["start_s"], explain["end_s"])
     yield f"{explain['label']}, in its best window", f"{explain['score']:.3f}", window
     for stream, score in explain["without"].items():
         yield f"  without {stream}", f"{score:.3f}", window
     if explain["seconds"]:
         most = max(explain["seconds"], key=lambda part: part["drop"])
-        span = f"{clock(most['start_s'])} - {clock(most['end_s'])}"
-        yield "  without its strongest part", f"{explain['score'] - most['drop']:.3f}", span
+        without = f"{explain['score'] - most['drop']:.3f}"
+        yield "  without its strongest part", without, span(most["start_s"], most["end_s"])
 
 
 def _spans(
@@ -307,7 +312,12 @@ def _spans(
 def _table(stream: TextIO, *, timeline: bool) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords
 
-    columns = [Column("input"), Column("label"), Column("score", number=True), Column("seen at")]
+    columns = [
+        Column("input", shorten="start"),
+        Column("label", shorten="end"),
+        Column("score", number=True),
+        Column("seen at", shorten="end"),
+    ]
     if timeline:
-        columns.insert(1, Column("time"))
+        columns.insert(1, Column("time", number=True))
     return TableOfRecords(stream, columns, partial(table_rows, timeline=timeline))

@@ -155,6 +155,8 @@ class Stdout:
     `stream` None is one that was closed before the command began: it fails when it is written to.
     """
 
+    obeys_columns = True  # COLUMNS says how wide it is where it is no terminal
+
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream
         self.errors = "backslashreplace"

@@ -13,7 +13,6 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.options import (
     Device,
@@ -236,25 +235,30 @@ def csv_rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
     """Yield one row for each segment; the input stands in the first one only."""
-    from vmm_cli.output.table import Row
+    from vmm_cli.output.table import Row, span
 
     name = record["input"]
     if record["status"] != "ok":
         reason = failure_text(record)
-        yield Row((name, "", reason or record["status"], ""), failed=bool(reason), rule=True)
+        yield Row((name, reason or record["status"]), failed=bool(reason), rule=True)
         return
     segments = record["segments"]
     for i, segment in enumerate(segments, start=1):
-        span = f"{clock(segment['start_s'])} - {clock(segment['end_s'])}"
+        time = span(segment["start_s"], segment["end_s"])
         score = f"{segment['score']:.3f}"
-        yield Row((name, span, segment["label"], score), rule=i == len(segments))
+        yield Row((name, time, segment["label"], score), rule=i == len(segments))
         name = ""
     if not segments:
-        yield Row((name, "", "(nothing found)", ""), rule=True)
+        yield Row((name, "(nothing found)"), rule=True)
 
 
 def _table(stream: TextIO) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords
 
-    columns = [Column("input"), Column("time"), Column("label"), Column("score", number=True)]
+    columns = [
+        Column("input", shorten="start"),
+        Column("time", number=True),
+        Column("label", shorten="end"),
+        Column("score", number=True),
+    ]
     return TableOfRecords(stream, columns, table_rows)

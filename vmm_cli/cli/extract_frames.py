@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 
 from vmm_cli import errors
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.options import (
     End,
@@ -33,7 +32,6 @@ SCHEMA = "vmm.extract-frames/1"
 WORKER_MEMORY_BYTES = 400 * 2**20
 MAX_SIDE = 16000  # libav encodes no square much larger
 DEFAULT_FPS = Fraction(1)
-COLUMNS = ("input", "duration", "frames", "folder", "notes")
 
 _SIZE = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)(?:/(\d+))?", re.ASCII)
@@ -261,18 +259,23 @@ def _sampling(
 def _table(stream: TextIO) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords  # loads rich
 
-    columns = [Column(title, number=title in ("duration", "frames")) for title in COLUMNS]
+    columns = [
+        Column("input", shorten="start"),
+        Column("duration", number=True),
+        Column("frames", number=True),
+        Column("folder", shorten="start"),
+        Column("notes"),
+    ]
     return TableOfRecords(stream, columns, table_rows)
 
 
 def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
     """Return the table's row for one record."""
-    from vmm_cli.output.table import Row
+    from vmm_cli.output.table import Row, Times
 
     if record["status"] != "ok":
         reason = failure_text(record)
-        cells = (record["input"], "", "", "", reason or record["status"])
-        yield Row(cells, failed=bool(reason))
+        yield Row((record["input"], reason or record["status"]), failed=bool(reason))
     else:
         notes = []
         if record["skipped_packets"]:
@@ -282,7 +285,7 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
         yield Row(
             (
                 record["input"],
-                clock(record["duration_s"]),
+                Times((record["duration_s"],)),
                 str(record["frames"]),
                 record["folder"],
                 "; ".join(notes),

@@ -13,7 +13,6 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.options import (
     End,
@@ -30,7 +29,7 @@ from vmm_cli.output.escape import escape_controls
 from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from vmm_cli.output.table import Row, TableOfRecords
+    from vmm_cli.output.table import Cell, Row, TableOfRecords
 
 EVIDENCE = ("face", "voice", "text")
 WORKER_MEMORY_BYTES = 900 * 2**20
@@ -320,7 +319,7 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
     name = record["input"]
     if record["status"] != "ok":
         reason = failure_text(record)
-        yield Row((name, "", reason or record["status"]), failed=bool(reason), rule=True)
+        yield Row((name, reason or record["status"]), failed=bool(reason), rule=True)
         return
     lines = [*_lines(record)]
     for i, line in enumerate(lines, start=1):
@@ -328,8 +327,9 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
         name = ""
 
 
-def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     from vmm_cli.output.sentiment_text import missing_words, valence_text
+    from vmm_cli.output.table import Times
 
     summary = record["summary"]
     if summary["valence"] is None:
@@ -339,15 +339,20 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "valence", f"{valence_text(summary['valence'])} ({bounds})"
         if summary["dominant"]:
             yield "mostly", summary["dominant"]
-        yield "covered", f"{summary['covered']:.0%} of {clock(record['duration_s'])}"
-    peaks = [f"{clock(one['time_s'])} {valence_text(one['valence'])}" for one in summary["peaks"]]
+        yield "covered", Times((f"{summary['covered']:.0%} of ", record["duration_s"]))
+    peaks = [
+        part
+        for one in summary["peaks"]
+        for part in (", ", one["time_s"], f" {valence_text(one['valence'])}")
+    ]
     if peaks:
-        yield "peaks", ", ".join(peaks)
+        yield "peaks", Times(tuple(peaks[1:]))
     for person in record.get("people", ()):
-        words = [f"seen {clock(person['seen_s'])}"]
+        words = [person["dominant"], "seen "]
         if person["valence"] is not None:
-            words = [valence_text(person["valence"]), person["dominant"], *words]
-        yield f"person {person['person']}", ", ".join(filter(None, words))
+            words.insert(0, valence_text(person["valence"]))
+        seen = Times((", ".join(filter(None, words)), person["seen_s"]))
+        yield f"person {person['person']}", seen
     if record["evidence"]:
         yield "evidence", ", ".join(record["evidence"])
     missing = missing_words(record)
@@ -358,4 +363,5 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _table(stream: TextIO) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords
 
-    return TableOfRecords(stream, [Column("input"), Column(""), Column("")], table_rows)
+    columns = [Column("input", shorten="start"), Column("", min_width=8), Column("")]
+    return TableOfRecords(stream, columns, table_rows)

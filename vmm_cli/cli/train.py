@@ -14,7 +14,6 @@ import typer
 from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.options import (
     DEFAULT_MAX_PIXELS,
     Config,
@@ -31,6 +30,7 @@ from vmm_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from vmm_cli.output.table import Cell
     from vmm_cli.training.inspection import Inspection
     from vmm_cli.training.loop import Progress
     from vmm_cli.training.run import Listener
@@ -326,7 +326,7 @@ def _tell(
     return 0
 
 
-def label_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+def label_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:
     """Return how many samples have each label: the columns after it, and the rows."""
     counts = said["labels"]
     splits = _splits_shown(said, counts.values())
@@ -336,8 +336,10 @@ def label_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...
     ]
 
 
-def segment_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+def segment_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:
     """Return how many actions have each label, and how long they last: columns, and rows."""
+    from vmm_cli.output.table import Times
+
     found = said["segments"]["labels"]
     splits = _splits_shown(said, [numbers["segments"] for numbers in found.values()])
     rows = []
@@ -346,7 +348,7 @@ def segment_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, .
         times = (f"{lengths[key]:.1f}" for key in ("min", "median", "max"))
         share = "?" if numbers["share"] is None else f"{100 * numbers['share']:.1f}"
         shown = (str(counts.get(split, 0)) for split in splits)
-        total = clock(lengths["total"])
+        total = Times((lengths["total"],))
         rows.append((label, *shown, str(numbers["videos"]), *times, total, share))
     return [*splits, "videos", "min s", "median s", "max s", "total", "% of time"], rows
 
@@ -357,8 +359,10 @@ def _splits_shown(said: Mapping[str, Any], counts: Iterable[Mapping[str, int]]) 
     return ["n", *sorted(named), *(["none"] if named and said["splits"].get("none") else [])]
 
 
-def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     """Yield what a person wants to know of a data set's `summary` as a whole: name and value."""
+    from vmm_cli.output.table import Times
+
     balance, lengths = said["balance"], said["durations_s"]
     yield "samples", f"{said['n']} in {said['files']} files"
     if balance is not None:
@@ -374,7 +378,7 @@ def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         unknown = f", {lengths['unknown']} unknown" if lengths["unknown"] else ""
         least, middle, most = (f"{lengths[key]:.1f}" for key in ("min", "median", "max"))
         yield "durations", f"{least} to {most} s, median {middle} s{unknown}"
-        yield "total", clock(lengths["total"])
+        yield "total", Times((lengths["total"],))
     if (groups := said["groups"]) is not None:
         yield "groups", f"{groups['n']}, of {groups['smallest']} to {groups['largest']} samples"
     if (folds := said["folds"]) is not None:
@@ -397,7 +401,9 @@ def _valence_facts(valence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "without an emotion", str(valence["without_emotion"])
 
 
-def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
+    from vmm_cli.output.table import Times
+
     yield "actions", str(segments["n"])
     yield "samples without any", str(segments["videos_without"])
     overlaps = segments["overlaps"]
@@ -406,8 +412,9 @@ def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if overlaps["pairs"]:
         yield "most often", ", ".join(map(_pair, overlaps["pairs"][:PAIRS_SHOWN]))
     if segments["share"] is not None:
-        nothing = f"{clock(segments['unlabelled_s'])} without any action"
-        yield "time with an action", f"{100 * segments['share']:.0f} %; {nothing}"
+        shared = f"{100 * segments['share']:.0f} %; "
+        without = " without any action"
+        yield "time with an action", Times((shared, segments["unlabelled_s"], without))
 
 
 def _pair(pair: Mapping[str, Any]) -> str:

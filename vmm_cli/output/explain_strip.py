@@ -16,7 +16,7 @@ from vmm_cli.media.frames import Frame, FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import at
 from vmm_cli.output.atomic_file import atomic_file
-from vmm_cli.output.contact_sheet import clock_text
+from vmm_cli.output.clock import clock_text
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, font_files
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS
 from vmm_cli.output.atomic_file import atomic_file
-from vmm_cli.output.contact_sheet import clock_text
+from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, drawable_labels
