@@ -386,6 +386,12 @@ def test_log_file_keeps_what_is_said(run_vmm: Vmm, mixed: Path, tmp_path: Path) 
     done = run_vmm("info", mixed, "--log-file", tmp_path / "no" / "log")
     assert done.returncode == 1
     assert "cannot write the log" in done.stderr
+    video = mixed / "a" / "bikes.mp4"
+    before = video.read_bytes()
+    done = run_vmm("info", mixed, "--log-file", video)  # in the wrong place on the command line
+    assert done.returncode == 1
+    assert f"{video}: is not a text file; choose another log file" in done.stderr
+    assert video.read_bytes() == before
 
 
 def test_latin1_terminals_get_utf8_json(run_vmm: Vmm, tmp_path: Path) -> None:

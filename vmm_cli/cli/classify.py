@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from vmm_cli.cli.options import (
 if TYPE_CHECKING:
     from vmm_cli.analysis.classify import ClassifyRequest
     from vmm_cli.analysis.classify_windows import WindowsRequest
+    from vmm_cli.batch.inputs import Input
     from vmm_cli.cli.running import Formats
     from vmm_cli.output.table import Cell, Row, TableOfRecords
 
@@ -189,14 +190,20 @@ def _classify_windows(
     from vmm_cli.cli.running import run_batch
 
     request: object = wanted
+    refuse: Callable[[Sequence[Input]], None] | None = None
     work = Work(
         run=classify_windows.run, finish=classify_windows.finish, plan=classify_windows.plan
     )
     if strips is not None:
         from vmm_cli.output.explain_strip import STRIP
-        from vmm_cli.output.pictured import PicturesRequest, with_pictures
+        from vmm_cli.output.pictured import (
+            PicturesRequest,
+            refuse_foreign_pictures,
+            with_pictures,
+        )
 
-        request = PicturesRequest(wanted, strips)
+        request = PicturesRequest(wanted, strips, shared.overwrite)
+        refuse = partial(refuse_foreign_pictures, STRIP, request)
         work = with_pictures(work, STRIP)
     return run_batch(
         shared,
@@ -217,6 +224,7 @@ def _classify_windows(
         formats=_formats(timeline=wanted.cells_s is not None),
         wanted_format=format,
         writes_files=strips is not None,
+        refuse=refuse,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
@@ -28,6 +29,7 @@ from vmm_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from vmm_cli.batch.inputs import Input
     from vmm_cli.output.subtitles import Cue
     from vmm_cli.output.table import Row, TableOfRecords
 
@@ -173,12 +175,18 @@ def detect_actions(
     if device.startswith("cuda"):
         console.warning(f"model {loaded.name!r} runs on the CPU: --device changes nothing")
     request: object = wanted
+    refuse: Callable[[Sequence[Input]], None] | None = None
     work = Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan)
     if timeline is not None:
-        from vmm_cli.output.pictured import PicturesRequest, with_pictures
+        from vmm_cli.output.pictured import (
+            PicturesRequest,
+            refuse_foreign_pictures,
+            with_pictures,
+        )
         from vmm_cli.output.timeline import TIMELINE
 
-        request = PicturesRequest(wanted, timeline)
+        request = PicturesRequest(wanted, timeline, shared.overwrite)
+        refuse = partial(refuse_foreign_pictures, TIMELINE, request)
         work = with_pictures(work, TIMELINE)
         if not shared.dry_run:
             make_folder(timeline)  # what cannot be written to is found before the work
@@ -208,6 +216,7 @@ def detect_actions(
         single_formats=subtitle_formats(cues),
         wanted_format=format,
         writes_files=timeline is not None,
+        refuse=refuse,
     )
 
 

@@ -19,6 +19,7 @@ from vmm_cli.cli.options import (
     LogFile,
     MaxPixels,
     NoStore,
+    Overwrite,
     Quiet,
     Verbose,
     complete_model,
@@ -50,6 +51,7 @@ def evaluate(
             "--output", "-o", metavar="DIR", help="Write metrics, scores and pictures here."
         ),
     ] = None,
+    overwrite: Overwrite = False,
     no_store: NoStore = False,
     keep_features: KeepFeatures = False,
     jobs: Jobs = None,
@@ -70,7 +72,7 @@ def evaluate(
 
     refuse_contradiction(keep_features, no_store)
     if output is not None:
-        refuse_output(output)
+        refuse_output(output, overwrite)
     bundle = bundles.load(model)
     dataset = READERS[bundle.task](data, group=group)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
@@ -111,9 +113,11 @@ def evaluate(
     return EXIT_SOME_FAILED if found.document["failed"] else 0
 
 
-def refuse_output(folder: Path) -> None:
-    """Raise UsageError where what is measured would be written over what a training wrote."""
+def refuse_output(folder: Path, overwrite: bool) -> None:
+    """Raise UsageError where what is measured would be written over what no evaluation wrote."""
     from vmm_cli.bundle import BUNDLE_FILE
+    from vmm_cli.output.owned import foreign, refuse_foreign
+    from vmm_cli.training.evaluation_files import EVALUATION_FILES, METRICS_FILE
     from vmm_cli.training.run_folder import WORK_FOLDER
 
     if folder.exists() and not folder.is_dir():
@@ -124,6 +128,10 @@ def refuse_output(folder: Path) -> None:
                 f"{folder}: holds {what}, whose metrics and pictures would be overwritten; "
                 "give another -o"
             )
+    metrics = folder / METRICS_FILE
+    if not overwrite and not (metrics.is_file() and foreign(metrics) is None):
+        for name in EVALUATION_FILES:
+            refuse_foreign(folder / name)
 
 
 def _report(found: Evaluation, format: str | None) -> None:

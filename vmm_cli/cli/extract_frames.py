@@ -173,6 +173,7 @@ def extract_frames(
         quality=quality,
         contact_sheet=contact_sheet,
         max_pixels=shared.max_pixels,
+        overwrite=shared.overwrite,
     )
     return run_batch(
         shared,

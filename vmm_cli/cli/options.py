@@ -26,7 +26,10 @@ DEFAULT_MAX_PIXELS = 8192 * 8192
 
 # These say what one call works on, so neither the environment nor a file may set them.
 COMMAND_LINE_ONLY = frozenset(
-    {"inputs", "files_from", "null", "output", "start", "end", "dry_run", "config", "help"}
+    {
+        *("inputs", "files_from", "null", "output", "overwrite", "start", "end", "dry_run"),
+        *("config", "help"),
+    }
 )
 
 # Those that mean the same in every command: VMM_JOBS beside VMM_CLASSIFY_JOBS, `jobs:` at the top
@@ -190,6 +193,9 @@ Timeout = Annotated[
         help="Give up on an input after S seconds [default: by its duration].",
     ),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that vmm did not write.")
+]
 NoResume = Annotated[
     bool, typer.Option("--no-resume", help="Do everything again, whatever is done already.")
 ]
@@ -291,6 +297,7 @@ class SharedOptions:
     files_from: FilesFrom = None
     null: Null = False
     output: Output = None
+    overwrite: Overwrite = False
     jobs: Jobs = None
     timeout: Timeout = None
     no_resume: NoResume = False

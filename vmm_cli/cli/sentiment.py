@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from vmm_cli.output.escape import escape_controls
 from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from vmm_cli.batch.inputs import Input
     from vmm_cli.output.table import Cell, Row, TableOfRecords
 
 EVIDENCE = ("face", "voice", "text")
@@ -208,12 +209,18 @@ def sentiment(
     if wanted.model is not None:
         emotions, kinds = wanted.model.labels, wanted.model.streams
     request: object = wanted
+    refuse: Callable[[Sequence[Input]], None] | None = None
     work = Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan)
     if plot is not None:
-        from vmm_cli.output.pictured import PicturesRequest, with_pictures
+        from vmm_cli.output.pictured import (
+            PicturesRequest,
+            refuse_foreign_pictures,
+            with_pictures,
+        )
         from vmm_cli.output.sentiment_plot import PLOT
 
-        request = PicturesRequest(wanted, plot)
+        request = PicturesRequest(wanted, plot, shared.overwrite)
+        refuse = partial(refuse_foreign_pictures, PLOT, request)
         work = with_pictures(work, PLOT)
         if not shared.dry_run:
             make_folder(plot)  # what cannot be written to is found before the work
@@ -250,6 +257,7 @@ def sentiment(
         ),
         wanted_format=format,
         writes_files=plot is not None,
+        refuse=refuse,
         on_record=Warnings().hear,
     )
 
