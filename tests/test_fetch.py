@@ -147,7 +147,7 @@ def test_what_the_user_put_there_stays(weights: Path, home: Path) -> None:
     notes.write_text("my notes")
     (home / NAME / "weights.safetensors").write_bytes(b"damaged")
     for force in (False, True):
-        with pytest.raises(OutputError, match="notes.txt', which no fetch put there; move it away"):
+        with pytest.raises(OutputError, match="which no fetch put there; move it away"):
             fetched(os.fspath(weights), force=force)
     assert notes.read_text() == "my notes"
 
