@@ -97,9 +97,9 @@ def test_a_cue_says_label_and_score() -> None:
     ("arguments", "said"),
     [
         (["x"], "vmm models list"),
-        (["x", "-m", "fights", "--min-score", "2"], "--min-score: '2' is no score"),
+        (["x", "-m", "fights", "--min-score", "2"], "--min-score: '2' is not a valid score"),
         (["x", "-m", "fights", "--min-duration", "-1"], "--min-duration: '-1' lies before"),
-        (["x", "-m", "fights", "--merge-gap", "x"], "--merge-gap: 'x' is no time"),
+        (["x", "-m", "fights", "--merge-gap", "x"], "--merge-gap: 'x' is not a valid time"),
         (["x", "-m", "fights", "--labels", ","], "--labels: no label is given"),
         (["x", "-m", "fights", "--start", "3", "--end", "2"], "must lie after"),
         (["x", "-m", "fights", "--format", "ass"], "'ass' is not one of"),

@@ -126,7 +126,7 @@ def test_what_is_no_evidence_is_said(text: str, said: str) -> None:
 def test_steps_and_numbers_of_faces() -> None:
     assert [parse_step(text) for text in ("0.1", "1", "1:00:00")] == [Fraction(1, 10), 1, 3600]
     for text in ("0", "0.099", "3600.1", "-1", "x", ""):
-        with pytest.raises(ValueError, match=r"0.1 to 3600|lies before|is no time"):
+        with pytest.raises(ValueError, match=r"0.1 to 3600|lies before|is not a valid time"):
             parse_step(text)
     assert [parse_faces(text) for text in ("0", "3", " 20 ")] == [0, 3, 20]
     for text in ("21", "-1", "1.5", "x", "", "٣"):
@@ -137,14 +137,14 @@ def test_steps_and_numbers_of_faces() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--evidence", "smell"], "--evidence: 'smell' is no evidence"),
+        (["--evidence", "smell"], "--evidence: 'smell' is not a kind of evidence"),
         (["--every", "0"], "--every: '0' is not from 0.1 to 3600 seconds"),
         (["--faces", "21"], "--faces: '21' is not a whole number from 0 to 20"),
         (["--faces", "2", "--evidence", "voice,text"], "add face to --evidence"),
         (["--asr-model", ".", "-e", "face"], "add text to --evidence"),
         (["--keep-transcript", "-e", "face"], "add text to --evidence"),
         (["--keep-features", "--no-store"], "leave one out"),
-        (["--asr-model", "none"], "none: is no folder"),
+        (["--asr-model", "none"], "none: is not a folder"),
         (["--model", "m", "--faces", "2"], "--faces is for the experts"),
         (["--model", "m", "--evidence", "face"], "--evidence is for the experts"),
         (["--model", "m", "--keep-transcript"], "--keep-transcript is for the experts"),

@@ -13,6 +13,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
+from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import (
     Device,
     End,
@@ -48,14 +49,22 @@ def classify(
         typer.Option(
             "--model",
             "-m",
-            metavar="M",
+            metavar="MODEL",
             autocompletion=complete_model,
-            help="A name from `vmm models list`, or a folder.",
+            help="A model from `vmm models list`, or its folder.",
+            rich_help_panel="Labels",
         ),
     ] = "imagenet",
     top_k: Annotated[
         int,
-        typer.Option("--top-k", "-k", metavar="K", parser=parse_count, help="Labels to give."),
+        typer.Option(
+            "--top-k",
+            "-k",
+            metavar="K",
+            parser=parse_count,
+            help="How many labels to give.",
+            rich_help_panel="Labels",
+        ),
     ] = 5,
     every: Annotated[
         Fraction | None,
@@ -63,13 +72,18 @@ def classify(
             "--every",
             metavar="S",
             parser=parse_positive_seconds,
-            help="Look at one frame each S seconds.",
+            help="Look at one frame every S seconds.",
+            rich_help_panel="Labels",
         ),
     ] = None,
     count: Annotated[
         int | None,
         typer.Option(
-            "--count", metavar="N", parser=parse_count, help="Look at N frames, evenly spread."
+            "--count",
+            metavar="N",
+            parser=parse_count,
+            help="Look at N frames, evenly spaced.",
+            rich_help_panel="Labels",
         ),
     ] = None,
     windows: Annotated[
@@ -79,6 +93,7 @@ def classify(
             metavar="S",
             parser=parse_positive_seconds,
             help="Give labels for each S seconds: a timeline.",
+            rich_help_panel="Labels",
         ),
     ] = None,
     start: Start = None,
@@ -86,12 +101,19 @@ def classify(
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Say what each decision rests on; for models that vmm trained."
+            "--explain",
+            help="Say what each decision rests on (models made by `vmm train`).",
+            rich_help_panel="Labels",
         ),
     ] = False,
     strips: Annotated[
         Path | None,
-        typer.Option("--strips", metavar="DIR", help="Draw what each decision rests on into DIR."),
+        typer.Option(
+            "--strips",
+            metavar="DIR",
+            help="Draw what each decision rests on into DIR, a picture per video.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     device: Device = "auto",
     no_store: NoStore = False,
@@ -100,17 +122,16 @@ def classify(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv",
-            help="[default: by the suffix of -o; table on a terminal, else jsonl].",
+            help="Format of the results [default: by the suffix of -o, or table on a terminal, else "
+            "jsonl].",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
-    """Label what each video shows.
-
-    INPUT is a video file, or a folder that is searched for videos.
-    """
+    """Label what each video shows."""
     check_range(start, end)
     if every is not None and count is not None:
-        raise errors.UsageError("--every and --count contradict each other; give one of them")
+        raise errors.UsageError("--every and --count contradict each other; give only one of them")
     from vmm_cli import bundle
     from vmm_cli.analysis import classify_windows
 
@@ -132,12 +153,12 @@ def classify(
             max_pixels=shared.max_pixels,
         )
         if device.startswith("cuda"):
-            console.warning(f"model {loaded.name!r} runs on the CPU: --device changes nothing")
+            console.warning(f"model {loaded.name!r} runs on the CPU only: --device has no effect")
         return _classify_windows(shared, wanted, strips, format)
     if explain or strips is not None:
         raise errors.UsageError(
-            f"model {loaded.name!r} judges single pictures: --explain and --strips are for models "
-            "that `vmm train` made"
+            f"model {loaded.name!r} looks at single pictures: --explain and --strips need a model "
+            "made by `vmm train`"
         )
     from vmm_cli.analysis import classify as analysis
     from vmm_cli.batch.device import Stage

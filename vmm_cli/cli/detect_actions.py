@@ -15,6 +15,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
+from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import (
     Device,
     End,
@@ -45,7 +46,7 @@ def parse_score(text: object) -> float:
     """Return a score from 0 to 1. ValueError otherwise."""
     word = str(text).strip()
     if not _SHARE.fullmatch(word) or float(word) > 1:
-        raise ValueError(f"{word!r} is no score; give a number from 0 to 1")
+        raise ValueError(f"{word!r} is not a valid score; give a number from 0 to 1")
     return float(word)
 
 
@@ -77,15 +78,20 @@ def detect_actions(
         typer.Option(
             "--model",
             "-m",
-            metavar="M",
+            metavar="MODEL",
             autocompletion=complete_model,
-            help="A name from `vmm models list`, or a folder.",
+            help="A model from `vmm models list`, or its folder [required].",
+            rich_help_panel="Actions",
         ),
     ] = None,
     labels: Annotated[
         Any,
         typer.Option(
-            "--labels", metavar="A,B", parser=parse_labels, help="Look for these labels only."
+            "--labels",
+            metavar="A,B",
+            parser=parse_labels,
+            help="Look for these labels only.",
+            rich_help_panel="Actions",
         ),
     ] = None,
     min_score: Annotated[
@@ -94,7 +100,8 @@ def detect_actions(
             "--min-score",
             metavar="0-1",
             parser=parse_score,
-            help="Leave out what scores less [default: the model's own threshold].",
+            help="Drop detections that score less [default: the model's own threshold].",
+            rich_help_panel="Actions",
         ),
     ] = None,
     min_duration: Annotated[
@@ -104,7 +111,8 @@ def detect_actions(
             metavar="S",
             show_default=False,
             parser=parse_length,
-            help="Leave out what is shorter.",
+            help="Drop detections shorter than S seconds.",
+            rich_help_panel="Actions",
         ),
     ] = 0.0,
     merge_gap: Annotated[
@@ -114,7 +122,8 @@ def detect_actions(
             metavar="S",
             show_default=False,
             parser=parse_length,
-            help="Join two of one label that overlap or are no further apart; 0: none.",
+            help="Merge detections of one label at most S seconds apart [default: do not merge].",
+            rich_help_panel="Actions",
         ),
     ] = 0.0,
     start: Start = None,
@@ -125,7 +134,8 @@ def detect_actions(
             "--timeline",
             metavar="DIR",
             parser=parse_path,
-            help="Draw what happens when into DIR, a picture per video.",
+            help="Draw the detections into DIR, a picture per video.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     device: Device = "auto",
@@ -135,20 +145,19 @@ def detect_actions(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv|srt|vtt",
-            help="[default: by the suffix of -o; table on a terminal, else jsonl].",
+            help="Format of the results [default: by the suffix of -o, or table on a terminal, else "
+            "jsonl].",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
     """Find what happens when in each video, of any length.
 
-    INPUT is a video file, or a folder that is searched for videos. Subtitles (srt, vtt) of several
-    videos need a folder: -o DIR.
+    Subtitles (srt, vtt) of several videos go to a folder: -o DIR.
     """
     check_range(start, end)
     if model is None:
-        raise errors.UsageError(
-            "no model is given; name one with --model: `vmm models list` says which there are"
-        )
+        raise errors.UsageError("no model given; choose one with -m MODEL: see `vmm models list`")
     from vmm_cli import bundle
     from vmm_cli.analysis import detect_actions as analysis
     from vmm_cli.batch.execute import Work
@@ -173,7 +182,7 @@ def detect_actions(
         max_pixels=shared.max_pixels,
     )
     if device.startswith("cuda"):
-        console.warning(f"model {loaded.name!r} runs on the CPU: --device changes nothing")
+        console.warning(f"model {loaded.name!r} runs on the CPU only: --device has no effect")
     request: object = wanted
     refuse: Callable[[Sequence[Input]], None] | None = None
     work = Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan)

@@ -11,6 +11,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
+from vmm_cli.cli.help import INPUT, OUTPUT
 from vmm_cli.cli.options import (
     DEFAULT_MAX_PIXELS,
     Config,
@@ -36,19 +37,35 @@ GROUPS_SHOWN = 20
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", hidden=True, autocompletion=complete_model)
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            autocompletion=complete_model,
+            show_default=False,
+            help="A model from `vmm models list`, or its folder.",
+            rich_help_panel=INPUT,
+        ),
     ],
     data: Data,
     split: Annotated[
         str | None,
-        typer.Option("--split", metavar="NAME", help="Only this split [default: every row]."),
+        typer.Option(
+            "--split",
+            metavar="NAME",
+            help="Evaluate only this split [default: all rows].",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     group: Group = None,
     format: DocumentFormat = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Write metrics, scores and pictures here."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write metrics, predictions and plots to this folder.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -63,9 +80,9 @@ def evaluate(
 ) -> int:
     """Measure a model on labelled videos.
 
-    MODEL is a name from `vmm models list`, or a folder; DATA is a folder or a file as for
-    `vmm train`, of timed actions for a model that finds them, of valences and emotions for a model
-    that tells those. With groups the accuracy of each, and an interval over them, is given too.
+    DATA has the same form as for `vmm train`: with timed actions for a model that finds actions,
+    with valences and emotions for a model that predicts those. With groups, the accuracy of each
+    and a confidence interval over them are reported too.
     """
     from vmm_cli import bundle as bundles
     from vmm_cli.training.readers import READERS
@@ -122,10 +139,10 @@ def refuse_output(folder: Path, overwrite: bool) -> None:
 
     if folder.exists() and not folder.is_dir():
         raise errors.UsageError(f"{folder}: is not a folder; give another -o")
-    for name, what in ((BUNDLE_FILE, "a model"), (WORK_FOLDER, "a training that goes on")):
+    for name, what in ((BUNDLE_FILE, "a model"), (WORK_FOLDER, "an unfinished training")):
         if (folder / name).exists():
             raise errors.UsageError(
-                f"{folder}: holds {what}, whose metrics and pictures would be overwritten; "
+                f"{folder}: holds {what}, whose metrics and plots would be overwritten; "
                 "give another -o"
             )
     metrics = folder / METRICS_FILE

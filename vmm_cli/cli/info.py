@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 
 from vmm_cli.cli.failure import failure_text
+from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import SharedOptions, takes_shared_options
 
 if TYPE_CHECKING:
@@ -28,21 +29,25 @@ LONGEST_TITLE = 40  # characters in a table; the records have all of it
 def info(
     shared: SharedOptions,
     shots: Annotated[
-        bool, typer.Option("--shots", help="Also where cameras change; reads all pictures.")
+        bool,
+        typer.Option(
+            "--shots",
+            help="Also find the shots, from cut to cut (decodes every frame).",
+            rich_help_panel="Facts",
+        ),
     ] = False,
     format: Annotated[
         Literal["table", "jsonl", "json", "csv"] | None,
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv",
-            help="[default: by the suffix of -o; table on a terminal, else jsonl].",
+            help="Format of the results [default: by the suffix of -o, or table on a terminal, else "
+            "jsonl].",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
-    """Say what is inside each file.
-
-    INPUT is a video file, or a folder that is searched for videos.
-    """
+    """Show what is inside each file."""
     from vmm_cli.analysis import media_info
     from vmm_cli.batch.execute import Work
     from vmm_cli.cli.running import run_batch

@@ -166,7 +166,7 @@ def choose_format(wanted: str | None, file: Path | None, formats: Iterable[str])
     name = SUFFIX_FORMATS.get(file.suffix.lower())
     if name is None or name not in formats:
         raise errors.UsageError(
-            f"{file}: its suffix names no format; give --format {'|'.join(formats)}"
+            f"{file}: the format is not clear from its suffix; give --format {'|'.join(formats)}"
         )
     return name
 
@@ -219,14 +219,14 @@ def _destination(
     is_folder = output is not None and output.is_dir()
     if is_folder and wanted not in single_formats:
         into = f", or give --format {'|'.join(single_formats)}" if single_formats else ""
-        raise errors.UsageError(f"{output}: is a folder; -o names the file for the results{into}")
+        raise errors.UsageError(f"{output}: is a folder; -o takes a file for the results{into}")
     if output is not None and not is_folder:
         _check_output_file(output, discovery)
     name = choose_format(wanted, output, (*formats, *single_formats))
     if output is None:
         if name in single_formats and count > 1:
             raise errors.UsageError(
-                f"{name} is for one video, and there are {count}; give -o FOLDER for a file each"
+                f"{name} holds one video, and there are {count}; give -o FOLDER for one file each"
             )
         return _Destination(name)
     given = shared.inputs or []
@@ -236,7 +236,7 @@ def _destination(
         return _files_in(output, name, discovery, overwrite=shared.overwrite)
     if name in single_formats and count > 1:
         raise errors.UsageError(
-            f"{output}: would hold one video, and there are {count}; name a folder, "
+            f"{output}: can hold one video, and there are {count}; name a folder, "
             f"with --format {name}"
         )
     require_folder(output)
@@ -256,7 +256,9 @@ def _files_in(folder: Path, format: str, discovery: Discovery, *, overwrite: boo
     run wrote: beside videos, their own subtitles have such names.
     """
     if folder.exists() and not folder.is_dir():
-        raise errors.UsageError(f"{folder}: is no folder; -o names one, for a file of each input")
+        raise errors.UsageError(
+            f"{folder}: is not a folder; -o takes a folder, for one file per input"
+        )
     renamed = [
         replace(item, output_name=str(Path(item.output_name).with_suffix(f".{format}")))
         for item in discovery.inputs
@@ -330,10 +332,10 @@ def _find_inputs(shared: SharedOptions) -> Discovery:
     arguments = list(shared.inputs or ())
     if not arguments and shared.files_from is None:
         raise errors.UsageError(
-            "no INPUT is given; name files or folders, or a list of them with --files-from"
+            "no INPUT given; name files or folders, or a list of them with --files-from"
         )
     if shared.null and shared.files_from is None:
-        raise errors.UsageError("-0 says how the list of --files-from is written; none is given")
+        raise errors.UsageError("-0 describes the list of --files-from, and none is given")
     discovery = discover(arguments, files_from=shared.files_from, nul=shared.null)
     require_inputs(discovery, arguments)
     return discovery
@@ -344,7 +346,7 @@ def _check_output_file(file: Path, discovery: Discovery) -> None:
         raise errors.UsageError(f"{file}: is not a regular file; without -o results go to stdout")
     for item in discovery.inputs:
         if file.exists() and item.path.exists() and file.samefile(item.path):
-            raise errors.UsageError(f"{file}: is an input; the results would take its place")
+            raise errors.UsageError(f"{file}: is an input; the results would overwrite it")
 
 
 def _to_stdout(formats: Formats, name: str | None) -> RecordWriter:

@@ -14,6 +14,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
+from vmm_cli.cli.help import OUTPUT, RUN
 from vmm_cli.cli.options import (
     End,
     NoStore,
@@ -52,7 +53,7 @@ def parse_evidence(text: object) -> tuple[str, ...]:
     for word in words:
         if word not in EVIDENCE:
             hint = did_you_mean(word, EVIDENCE) or f"; there are {', '.join(EVIDENCE)}"
-            raise ValueError(f"{word!r} is no evidence{hint}")
+            raise ValueError(f"{word!r} is not a kind of evidence{hint}")
     if not words:
         raise ValueError("no evidence is named; give some of face,voice,text")
     return tuple(kind for kind in EVIDENCE if kind in words)
@@ -84,7 +85,8 @@ def sentiment(
             "-e",
             metavar="face,voice,text",
             parser=parse_evidence,
-            help="Go by these only [default: all].",
+            help="Use only these kinds of evidence [default: all].",
+            rich_help_panel="Evidence",
         ),
     ] = None,
     model: Annotated[
@@ -92,9 +94,10 @@ def sentiment(
         typer.Option(
             "--model",
             "-m",
-            metavar="RUN",
+            metavar="MODEL",
             autocompletion=complete_model,
-            help="Use a model of `vmm train --task valence`, not the experts.",
+            help="Use a model of `vmm train --task valence` instead of the experts.",
+            rich_help_panel="Evidence",
         ),
     ] = None,
     every: Annotated[
@@ -104,6 +107,7 @@ def sentiment(
             metavar="S",
             parser=parse_step,
             help="Step of the curve, 0.1 to 3600 seconds [default: 1].",
+            rich_help_panel="Evidence",
         ),
     ] = None,
     faces: Annotated[
@@ -113,7 +117,8 @@ def sentiment(
             metavar="N",
             show_default=False,
             parser=parse_faces,
-            help="Also tell N people apart, those seen longest; at most 20.",
+            help="Also follow the N people seen longest, one by one (at most 20).",
+            rich_help_panel="Evidence",
         ),
     ] = 0,
     asr_model: Annotated[
@@ -122,15 +127,25 @@ def sentiment(
             "--asr-model",
             metavar="PATH",
             parser=parse_path,
-            help="Recognise speech with this faster-whisper model, not tiny.en.",
+            help="Recognise speech with the faster-whisper model in PATH [default: tiny.en].",
+            rich_help_panel="Evidence",
         ),
     ] = None,
     keep_features: Annotated[
         bool,
-        typer.Option("--keep-features", help="Store what was computed of faces and voices."),
+        typer.Option(
+            "--keep-features",
+            help="Let the feature store keep features of faces and voices.",
+            rich_help_panel=RUN,
+        ),
     ] = False,
     keep_transcript: Annotated[
-        bool, typer.Option("--keep-transcript", help="Write into the record what was read.")
+        bool,
+        typer.Option(
+            "--keep-transcript",
+            help="Include the transcript in the record.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     start: Start = None,
     end: End = None,
@@ -141,6 +156,7 @@ def sentiment(
             metavar="DIR",
             parser=parse_path,
             help="Draw the curve into DIR, a picture per video.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     no_store: NoStore = False,
@@ -149,15 +165,16 @@ def sentiment(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv|srt|vtt",
-            help="[default: by the suffix of -o; table on a terminal, else jsonl].",
+            help="Format of the results [default: by the suffix of -o, or table on a terminal, else "
+            "jsonl].",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
-    """Tell how each video feels over time, from faces, voices and words.
+    """Estimate the mood of each video over time.
 
-    INPUT is a video file, or a folder that is searched for videos. Subtitles (srt, vtt) of several
-    videos need a folder: -o DIR. Expression is not feeling: docs/sentiment.md says what this
-    cannot tell.
+    It goes by faces, voices and words. Subtitles (srt, vtt) of several videos go to a folder:
+    -o DIR. Expression is not feeling: docs/sentiment.md says what this cannot tell.
     """
     check_range(start, end)
     step = every or Fraction(1)
@@ -165,20 +182,22 @@ def sentiment(
     if model is not None:
         _refuse_beside_model(evidence, faces, asr_model, keep_transcript)
     elif faces and "face" not in asked:
-        raise errors.UsageError("--faces is for faces; add face to --evidence, or leave it out")
+        raise errors.UsageError("--faces needs faces; add face to --evidence, or leave --faces out")
     elif asr_model is not None and "text" not in asked:
-        raise errors.UsageError("--asr-model is for text; add text to --evidence, or leave it out")
+        raise errors.UsageError(
+            "--asr-model needs text; add text to --evidence, or leave --asr-model out"
+        )
     elif keep_transcript and "text" not in asked:
         raise errors.UsageError(
-            "--keep-transcript is for text; add text to --evidence, or leave it out"
+            "--keep-transcript needs text; add text to --evidence, or leave --keep-transcript out"
         )
     if keep_features and no_store:
         raise errors.UsageError(
-            "--keep-features writes to the feature store and --no-store does not; leave one out"
+            "--keep-features writes to the feature store, which --no-store disables; leave one out"
         )
     if asr_model is not None and not asr_model.is_dir():
         raise errors.UsageError(
-            f"{asr_model}: is no folder; --asr-model names one with a faster-whisper model"
+            f"{asr_model}: is not a folder; --asr-model takes the folder of a faster-whisper model"
         )
     from vmm_cli import bundle
     from vmm_cli.analysis import sentiment as analysis
@@ -275,7 +294,7 @@ def _refuse_beside_model(
     for option, is_given in given.items():
         if is_given:
             raise errors.UsageError(
-                f"{option} is for the experts, and --model takes their place; leave one out"
+                f"{option} is for the experts, which --model replaces; leave one of them out"
             )
 
 
