@@ -17,6 +17,7 @@ from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import (
+    FORMAT_HELP,
     Device,
     End,
     NoStore,
@@ -145,8 +146,7 @@ def detect_actions(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv|srt|vtt",
-            help="Format of the results [default: by the suffix of -o, or table on a terminal, else "
-            "jsonl].",
+            help=FORMAT_HELP,
             rich_help_panel=OUTPUT,
         ),
     ] = None,

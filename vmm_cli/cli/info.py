@@ -10,7 +10,7 @@ import typer
 
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.help import OUTPUT
-from vmm_cli.cli.options import SharedOptions, takes_shared_options
+from vmm_cli.cli.options import FORMAT_HELP, SharedOptions, takes_shared_options
 
 if TYPE_CHECKING:
     from vmm_cli.output.table import Row
@@ -41,8 +41,7 @@ def info(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv",
-            help="Format of the results [default: by the suffix of -o, or table on a terminal, else "
-            "jsonl].",
+            help=FORMAT_HELP,
             rich_help_panel=OUTPUT,
         ),
     ] = None,

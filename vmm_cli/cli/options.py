@@ -331,6 +331,11 @@ End = Annotated[
     ),
 ]
 
+# Of commands with a record for each input
+FORMAT_HELP = (
+    "Format of the results [default: by the suffix of -o, or table on a terminal, else jsonl]."
+)
+
 # Of commands that print one document
 DocumentFormat = Annotated[
     Literal["table", "json"] | None,

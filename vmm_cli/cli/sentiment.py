@@ -16,6 +16,7 @@ from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.help import OUTPUT, RUN
 from vmm_cli.cli.options import (
+    FORMAT_HELP,
     End,
     NoStore,
     SharedOptions,
@@ -165,8 +166,7 @@ def sentiment(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv|srt|vtt",
-            help="Format of the results [default: by the suffix of -o, or table on a terminal, else "
-            "jsonl].",
+            help=FORMAT_HELP,
             rich_help_panel=OUTPUT,
         ),
     ] = None,
