@@ -19,6 +19,8 @@ from typing import Any, TextIO, cast
 from vmm_cli import errors
 from vmm_cli.output.escape import escape_controls
 
+_LOG_HEAD_BYTES = 4096
+
 
 class StdoutClosed(Exception):
     """The reader of standard output is gone (`vmm ... | head`): nothing is left to say."""
@@ -85,8 +87,15 @@ def _say(level: str, message: str, *, heard: bool) -> None:
 
 
 def open_log(path: Path) -> None:
-    """Append what is said from now on to `path` too. OutputError where that cannot be written."""
+    """Append what is said from now on to `path` too.
+
+    OutputError where that cannot be written, or is no text: a video, named there by mistake.
+    """
     try:
+        if path.is_file():
+            with path.open("rb") as before:
+                if b"\0" in before.read(_LOG_HEAD_BYTES):
+                    raise errors.OutputError(f"{path}: is not a text file; choose another log file")
         settings.log = path.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as cause:
         raise errors.OutputError(f"{path}: cannot write the log: {cause.strerror}") from cause
@@ -154,6 +163,8 @@ class Stdout:
 
     `stream` None is one that was closed before the command began: it fails when it is written to.
     """
+
+    obeys_columns = True  # COLUMNS says how wide it is where it is no terminal
 
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream

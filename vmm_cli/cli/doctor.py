@@ -52,9 +52,10 @@ def doctor(
     format: DocumentFormat = None,
     verbose: Verbose = 0,
 ) -> int:
-    """Say what is installed, what this machine offers, and what is wrong.
+    """Check the installation and this machine.
 
-    Ends with 1 where something is wrong.
+    Shows what is installed, what this machine offers, and what is wrong. The exit code is 1 if
+    something is wrong.
     """
     problems: list[dict[str, str]] = []
     report: Report = {"schema": SCHEMA}

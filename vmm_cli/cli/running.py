@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -14,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import Work, execute
-from vmm_cli.batch.inputs import Discovery, discover, refuse_collisions, require_inputs
+from vmm_cli.batch.inputs import Discovery, Input, discover, refuse_collisions, require_inputs
+from vmm_cli.batch.journal import journal_path
 from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
-from vmm_cli.output.atomic_file import atomic_file, make_folder
+from vmm_cli.output.atomic_file import make_folder, require_folder
+from vmm_cli.output.owned import ADVICE, Written, foreign, noted_file, refuse_foreign
 
 if TYPE_CHECKING:
     from vmm_cli.cli.options import SharedOptions
@@ -37,6 +36,9 @@ SUFFIX_FORMATS = {
     ".srt": "srt",
     ".vtt": "vtt",
 }
+
+# Files of the others are noted when they are written: see `vmm_cli.output.owned`.
+KNOWN_BY_CONTENT = frozenset({"json", "jsonl"})
 
 Record = Mapping[str, Any]
 
@@ -68,6 +70,7 @@ def run_batch(
     single_formats: Formats = NO_FORMATS,
     output_folder: bool = False,
     writes_files: bool = False,
+    refuse: Callable[[Sequence[Input]], None] | None = None,
     model_digest: str | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
 ) -> int:
@@ -79,8 +82,9 @@ def run_batch(
     text holds one input alone. `output_folder`: -o is a folder that the work itself fills, each
     input under its own name, and the records go to stdout; otherwise -o is the file that the
     records go to, or a folder for a file of each input where the format is one of
-    `single_formats`. `writes_files`: the work writes files under the inputs' names elsewhere.
-    `on_record` hears of each record before it is written.
+    `single_formats`. `writes_files`: the work writes files under the inputs' names elsewhere;
+    `refuse` raises UsageError where those would replace what vmm did not write. `on_record` hears
+    of each record before it is written.
 
     Raises:
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
@@ -88,6 +92,8 @@ def run_batch(
     discovery = _find_inputs(shared)
     if output_folder or writes_files:
         refuse_collisions(discovery.inputs)
+    if refuse is not None:
+        refuse(discovery.inputs)
     known = {**formats, **single_formats}
     if output_folder:
         place = _Destination(choose_format(wanted_format, None, known), folder=shared.output)
@@ -103,7 +109,7 @@ def run_batch(
     streams = to_stdout and place.format != "table"
     writer: RecordWriter | None = None
     if place.files is not None:
-        writer = _FilePerInput(known[place.format], place.files, place.folder)
+        writer = _FilePerInput(known[place.format], place)
     elif streams:
         writer = _to_stdout(known, place.format)
     run = _Results(writer, on_record)
@@ -138,7 +144,8 @@ def run_batch(
     if place.file is None:
         _end_run(run, known, place.format, discovery)
     else:
-        with atomic_file(place.file) as stream:
+        place.refuse_what_came_meanwhile(place.file)
+        with noted_file(place.file, place.written) as stream:
             _write_all(known[place.format](stream), _in_order(run.records, discovery))
     console.info(
         f"{summary.done} done ({summary.resumed} of them by an earlier run), {run.failed} failed"
@@ -159,7 +166,7 @@ def choose_format(wanted: str | None, file: Path | None, formats: Iterable[str])
     name = SUFFIX_FORMATS.get(file.suffix.lower())
     if name is None or name not in formats:
         raise errors.UsageError(
-            f"{file}: its suffix names no format; give --format {'|'.join(formats)}"
+            f"{file}: the format is not clear from its suffix; give --format {'|'.join(formats)}"
         )
     return name
 
@@ -173,12 +180,26 @@ class _Destination:
         file: for the records of all inputs.
         files: for the record of each input, by the input's name.
         folder: what must be there before the work.
+        written: notes on what earlier runs wrote there; None for formats whose files say it.
+        overwrite: whether files may be replaced that no run wrote.
     """
 
     format: str
     file: Path | None = None
     files: Mapping[str, Path] | None = None
     folder: Path | None = None
+    written: Written | None = None
+    overwrite: bool = False
+
+    def name_of(self, file: Path) -> str:
+        """Return what notes call one of the files."""
+        return file.name if self.folder is None else file.relative_to(self.folder).as_posix()
+
+    def refuse_what_came_meanwhile(self, file: Path) -> None:
+        """Raise OutputError where a file is there, at the end of the work, that no run wrote."""
+        problem = None if self.overwrite else foreign(file, self.written, self.name_of(file))
+        if problem is not None:
+            raise errors.OutputError(f"{problem}; {ADVICE.format(option='-o')}")
 
 
 def _destination(
@@ -198,104 +219,82 @@ def _destination(
     is_folder = output is not None and output.is_dir()
     if is_folder and wanted not in single_formats:
         into = f", or give --format {'|'.join(single_formats)}" if single_formats else ""
-        raise errors.UsageError(f"{output}: is a folder; -o names the file for the results{into}")
+        raise errors.UsageError(f"{output}: is a folder; -o takes a file for the results{into}")
     if output is not None and not is_folder:
         _check_output_file(output, discovery)
     name = choose_format(wanted, output, (*formats, *single_formats))
     if output is None:
         if name in single_formats and count > 1:
             raise errors.UsageError(
-                f"{name} is for one video, and there are {count}; give -o FOLDER for a file each"
+                f"{name} holds one video, and there are {count}; give -o FOLDER for one file each"
             )
         return _Destination(name)
-    if name not in single_formats:
-        return _Destination(name, file=output)
     given = shared.inputs or []
     one_file = shared.files_from is None and len(given) == 1 and not Path(given[0]).is_dir()
-    if not is_folder and (one_file or SUFFIX_FORMATS.get(output.suffix.lower()) == name):
-        if count > 1:
-            raise errors.UsageError(
-                f"{output}: would hold one video, and there are {count}; name a folder, "
-                f"with --format {name}"
-            )
-        return _Destination(name, files={item.name: output for item in discovery.inputs})
-    return _Destination(name, files=_files_in(output, name, discovery), folder=output)
+    for_one = one_file or SUFFIX_FORMATS.get(output.suffix.lower()) == name
+    if name in single_formats and (is_folder or not for_one):
+        return _files_in(output, name, discovery, overwrite=shared.overwrite)
+    if name in single_formats and count > 1:
+        raise errors.UsageError(
+            f"{output}: can hold one video, and there are {count}; name a folder, "
+            f"with --format {name}"
+        )
+    require_folder(output)
+    written = None if name in KNOWN_BY_CONTENT else Written(journal_path(output))
+    if not shared.overwrite:
+        refuse_foreign(output, written)
+    if name not in single_formats:
+        return _Destination(name, file=output, written=written, overwrite=shared.overwrite)
+    files = {item.name: output for item in discovery.inputs}
+    return _Destination(name, files=files, written=written, overwrite=shared.overwrite)
 
 
-def _files_in(folder: Path, format: str, discovery: Discovery) -> dict[str, Path]:
+def _files_in(folder: Path, format: str, discovery: Discovery, *, overwrite: bool) -> _Destination:
     """Return each input's file in `folder`: its own name with the format's suffix.
 
     UsageError where two would meet, or where one would take the place of a file that no earlier
     run wrote: beside videos, their own subtitles have such names.
     """
     if folder.exists() and not folder.is_dir():
-        raise errors.UsageError(f"{folder}: is no folder; -o names one, for a file of each input")
+        raise errors.UsageError(
+            f"{folder}: is not a folder; -o takes a folder, for one file per input"
+        )
     renamed = [
         replace(item, output_name=str(Path(item.output_name).with_suffix(f".{format}")))
         for item in discovery.inputs
     ]
     refuse_collisions(renamed)
     files = {item.name: folder / item.output_name for item in renamed}
-    written = _written(folder)
-    for item in renamed:
-        if item.output_name not in written and os.path.lexists(folder / item.output_name):
-            raise errors.UsageError(
-                f"{folder / item.output_name}: is there, and no earlier run wrote it; move it "
-                "away, or choose another -o"
-            )
-    return files
-
-
-def _written(folder: Path) -> set[str]:
-    """Return the files that earlier runs wrote into `folder`, as `_FilePerInput` noted them."""
-    try:
-        lines = (folder / WRITTEN_FILE).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return set()
-    names = set()
-    for line in lines:
-        with suppress(ValueError):  # the last one of a run that was killed
-            names.add(str(json.loads(line)))
-    return names
-
-
-def _note(path: Path, name: str) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as notes:
-            notes.write(json.dumps(name) + "\n")
-    except OSError as error:
-        raise errors.OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    written = Written(folder / WRITTEN_FILE)
+    if not overwrite:
+        for item in renamed:
+            refuse_foreign(folder / item.output_name, written, item.output_name)
+    return _Destination(format, files=files, folder=folder, written=written, overwrite=overwrite)
 
 
 class _FilePerInput:
     """Writes the record of each input that was done to that input's own file.
 
-    What is written into a folder is noted there, so that another run knows what it may replace.
+    What is written is noted, so that another run knows what it may replace.
     """
 
-    def __init__(
-        self,
-        begin: Callable[[TextIO], RecordWriter],
-        files: Mapping[str, Path],
-        folder: Path | None,
-    ) -> None:
+    def __init__(self, begin: Callable[[TextIO], RecordWriter], place: _Destination) -> None:
         self._begin = begin
-        self._files = files
-        self._folder = folder
+        self._place = place
 
     def write(self, record: Record) -> None:
-        """Write one file, whole or not at all; of a failed input none is left."""
-        file = self._files.get(record["input"])
+        """Write one file, whole or not at all; of a failed input none of ours is left."""
+        file = (self._place.files or {}).get(record["input"])
         if file is None:  # a name that leads nowhere
             return
+        name = self._place.name_of(file)
         if record["status"] != "ok":
-            if record["status"] == "failed":
+            if record["status"] == "failed" and foreign(file, self._place.written, name) is None:
                 file.unlink(missing_ok=True)
             return
         make_folder(file.parent)
-        if self._folder is not None:
-            _note(self._folder / WRITTEN_FILE, file.relative_to(self._folder).as_posix())
-        with atomic_file(file) as stream:
+        self._place.refuse_what_came_meanwhile(file)
+        with noted_file(file, self._place.written, name) as stream:
             _write_all(self._begin(stream), [record])
 
     def close(self) -> None:
@@ -333,10 +332,10 @@ def _find_inputs(shared: SharedOptions) -> Discovery:
     arguments = list(shared.inputs or ())
     if not arguments and shared.files_from is None:
         raise errors.UsageError(
-            "no INPUT is given; name files or folders, or a list of them with --files-from"
+            "no INPUT given; name files or folders, or a list of them with --files-from"
         )
     if shared.null and shared.files_from is None:
-        raise errors.UsageError("-0 says how the list of --files-from is written; none is given")
+        raise errors.UsageError("-0 describes the list of --files-from, and none is given")
     discovery = discover(arguments, files_from=shared.files_from, nul=shared.null)
     require_inputs(discovery, arguments)
     return discovery
@@ -347,7 +346,7 @@ def _check_output_file(file: Path, discovery: Discovery) -> None:
         raise errors.UsageError(f"{file}: is not a regular file; without -o results go to stdout")
     for item in discovery.inputs:
         if file.exists() and item.path.exists() and file.samefile(item.path):
-            raise errors.UsageError(f"{file}: is an input; the results would take its place")
+            raise errors.UsageError(f"{file}: is an input; the results would overwrite it")
 
 
 def _to_stdout(formats: Formats, name: str | None) -> RecordWriter:

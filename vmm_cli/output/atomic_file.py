@@ -22,6 +22,19 @@ def make_folder(folder: Path) -> None:
         raise errors.OutputError(f"{folder}: cannot be written to; choose another folder")
 
 
+def require_folder(file: Path) -> None:
+    """Raise OutputError where the folder that a file is to go to is not there."""
+    folder = file.parent
+    if not folder.is_dir():
+        if folder.exists():
+            raise errors.OutputError(f"{file}: {folder} is not a folder; choose another -o")
+        raise errors.OutputError(
+            f"{file}: the folder {folder} does not exist; make it first, or choose another -o"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise errors.OutputError(f"{file}: the folder {folder} cannot be written to")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[TextIO]:
     """Yield a text file that takes the place of `path` once it is whole and on disk.

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -43,7 +43,11 @@ SPLIT_MIN_PART_S = Fraction(10)
 
 @dataclass(frozen=True, slots=True)
 class ExtractRequest:
-    """What `vmm extract-frames` was asked for. `output`: the folder that all frames go under."""
+    """What `vmm extract-frames` was asked for.
+
+    output: the folder that all frames go under. overwrite: whether frames may go among files of
+    others, and take the place of those of the same names.
+    """
 
     output: Path
     sampling: Sampling
@@ -52,6 +56,7 @@ class ExtractRequest:
     quality: int | None
     contact_sheet: bool
     max_pixels: int
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,8 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_pictures
     from vmm_cli.media.stills import StillEncoder
 
-    refuse_foreign(request.output / input.output_name)  # before the work rather than after it
+    # Before the work rather than after it.
+    refuse_foreign(request.output / input.output_name, request.overwrite)
     part = part or Part(_part_folder(request, input, 0), request.sampling)
     encoder = StillEncoder(request.image_format, request.quality)
     report = DecodeReport()
@@ -193,7 +199,7 @@ def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> 
             shown = _index_lines(made / INDEX_NAME, set(evenly(n, MAX_CELLS)))
             draw_contact_sheet(made, shown, made / SHEET_NAME)
         _flush_file_system(made)
-        _put_in_place(made, target)
+        _put_in_place(made, target, overwrite=request.overwrite)
     for result in results:
         shutil.rmtree(result.folder, ignore_errors=True)
     fields: dict[str, Any] = {
@@ -304,16 +310,22 @@ def _flush_file_system(folder: Path) -> None:
         os.close(descriptor)
 
 
-def refuse_foreign(target: Path) -> None:
-    """Raise InputError `collision` where `target` is there and holds more than our frames."""
+def refuse_foreign(target: Path, overwrite: bool = False) -> None:
+    """Raise InputError `collision` where `target` is there and holds more than our frames.
+
+    `overwrite`: more may be there, as long as it is a folder.
+    """
     if not os.path.lexists(target):
         return
     advice = "choose another -o"
     if target.is_symlink() or not target.is_dir():
         raise InputError("collision", f"{target} is there and is no folder of frames; {advice}")
+    if overwrite:
+        return
+    advice = f"give --overwrite to write among what is there, or {advice}"
     with _writing(target):
         names = sorted(entry.name for entry in target.iterdir())
-    foreign = [name for name in names if not _OURS.fullmatch(name)]
+    foreign = _foreign(names)
     if foreign:
         raise InputError(
             "collision", f"{target} holds a file that is no frame, {foreign[0]!r}; {advice}"
@@ -322,17 +334,33 @@ def refuse_foreign(target: Path) -> None:
         raise InputError("collision", f"{target} holds no {INDEX_NAME} of an earlier run; {advice}")
 
 
-def _put_in_place(made: Path, target: Path) -> None:
+def _foreign(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not _OURS.fullmatch(name)]
+
+
+def _put_in_place(made: Path, target: Path, *, overwrite: bool) -> None:
     """Rename the finished folder to its place, where an earlier run's frames may stand."""
-    refuse_foreign(target)
+    refuse_foreign(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
+    if not target.is_dir():
+        made.rename(target)
+    elif _foreign(entry.name for entry in target.iterdir()):
+        _put_among(made, target)
+    else:
         old = made.with_name(f"{made.name}.old")
         target.rename(old)
         made.rename(target)
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        made.rename(target)
+
+
+def _put_among(made: Path, target: Path) -> None:
+    """Move the finished files into a folder that also holds others, which stay; the index last."""
+    for entry in target.iterdir():
+        if _OURS.fullmatch(entry.name):
+            entry.unlink()
+    names = [entry.name for entry in made.iterdir()]
+    for name in sorted(names, key=lambda name: name == INDEX_NAME):
+        (made / name).rename(target / name)
 
 
 @contextmanager
