@@ -278,6 +278,20 @@ def test_other_files_are_refused(tmp_path: Path, home: Path) -> None:
     assert files_in(home) == set()
 
 
+def test_what_is_far_too_large_is_neither_read_nor_brought(
+    site: Site, tmp_path: Path, home: Path
+) -> None:
+    holes = site.folder / "holes-01234567.pth"
+    with holes.open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(ModelError, match=r"has 931 GiB; .* has 21 MiB: it is another file"):
+        fetched(os.fspath(holes))
+    said = r"has 1000000000000 bytes, which is larger than what is wanted \(31\.5 MiB at most\)"
+    with pytest.raises(ModelError, match=said):
+        fetched(f"{site.url}/{holes.name}")
+    assert files_in(home) <= {f".fetch/{work(home).name}.lock"}
+
+
 def test_torch_s_older_format_is_read(tmp_path: Path) -> None:
     file = random_weights(NAME, tmp_path, zipped=False)
     assert set(read_state(file)) == set(random_network(NAME).state_dict())

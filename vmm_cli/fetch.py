@@ -23,6 +23,7 @@ from vmm_cli.batch import journal
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.plain_file import size_text
 from vmm_cli.suggest import did_you_mean
 
 WORK_FOLDER = ".fetch"  # in the user's models: the same file system, so that a rename is enough
@@ -33,6 +34,9 @@ MIRROR_VARIABLE = "VMM_MODELS_URL"
 
 # What is being done ("downloading", "converting"), bytes so far, bytes in all where known.
 OnProgress = Callable[[str, int, int | None], None]
+
+# A file of the same network can be stored in another way, but not in twice the space.
+LARGEST_FILE = 1.5
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth")
@@ -135,7 +139,7 @@ def _made(name: str, source: str | None, work: Path, on_progress: OnProgress) ->
         _remove(left_behind)
     folder = work / "made"
     if source is not None and "://" not in source:
-        file = _given_file(source)
+        file = _given_file(source, name)
         return _converted(name, file, {"file": file.name}, folder, on_progress)
     url = _address(name) if source is None else source
     file = _downloaded(name, url, work, on_progress)
@@ -148,11 +152,25 @@ def _made(name: str, source: str | None, work: Path, on_progress: OnProgress) ->
     return made
 
 
-def _given_file(source: str) -> Path:
+def _given_file(source: str, name: str) -> Path:
     file = Path(source)
     if not file.is_file():
         raise ModelError(f"{source}: there is no such file")
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{source}: cannot be read: {error.strerror}") from None
+    if size > _max_bytes(name):
+        raise ModelError(
+            f"{source}: has {size_text(size)}; the file of {name} has "
+            f"{TORCHVISION[name].download_mib} MiB: it is another file"
+        )
     return file
+
+
+def _max_bytes(name: str) -> int:
+    """Return how large the file of a model's weights can be."""
+    return int(LARGEST_FILE * TORCHVISION[name].download_mib * 2**20)
 
 
 def _address(name: str) -> str:
@@ -184,7 +202,10 @@ def _downloaded(name: str, url: str, work: Path, on_progress: OnProgress) -> Pat
         if not file.exists():
             try:
                 download.download(
-                    url, file, on_progress=partial(on_progress, f"downloading {file.name}")
+                    url,
+                    file,
+                    on_progress=partial(on_progress, f"downloading {file.name}"),
+                    max_bytes=_max_bytes(name),
                 )
             except ModelError as error:
                 raise ModelError(f"{error}; {_by_hand(name)}") from None

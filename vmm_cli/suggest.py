@@ -7,6 +7,7 @@ from collections.abc import Iterable
 LETTERS_PER_SLIP = 3  # a word of six letters may have two slips and still be meant, one of two none
 MOST_SLIPS = 3
 LEAST_PREFIX = 4  # letters; fewer begin too many names
+LONGEST_WORD = 100  # characters; comparing takes time by their square
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -19,6 +20,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("--min-score", ["--no-store"])
     ''
     """
+    if len(word) > LONGEST_WORD:
+        return ""
     typed = word.strip("-")
     most = min(MOST_SLIPS, len(typed) // LETTERS_PER_SLIP)
     near: list[tuple[int, str]] = []
