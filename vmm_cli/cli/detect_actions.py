@@ -150,7 +150,7 @@ def detect_actions(
         )
     from vmm_cli import bundle
     from vmm_cli.analysis import detect_actions as analysis
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
@@ -208,7 +208,7 @@ def detect_actions(
         },
         single_formats=subtitle_formats(cues),
         wanted_format=format,
-        writes_files=timeline is not None,
+        pictures=timeline,
     )
 
 

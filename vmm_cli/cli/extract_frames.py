@@ -152,7 +152,7 @@ def extract_frames(
     count from --start. Give at most one of --fps, --every, --count, --at, --keyframes, --all,
     --shots.
     """
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.media.geometry import Size
     from vmm_cli.output import frames_folder
@@ -193,6 +193,7 @@ def extract_frames(
             plan=frames_folder.plan,
             kept=frames_folder.kept,
             tidy=frames_folder.tidy,
+            folders=True,
         ),
         work_memory_bytes=WORKER_MEMORY_BYTES,
         formats={

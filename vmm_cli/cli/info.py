@@ -37,7 +37,7 @@ def info(
     INPUT is a video file, or a folder that is searched for videos.
     """
     from vmm_cli.analysis import media_info
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines

@@ -182,7 +182,7 @@ def sentiment(
         )
     from vmm_cli import bundle
     from vmm_cli.analysis import sentiment as analysis
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
@@ -250,7 +250,7 @@ def sentiment(
             partial(cues, start_s=float(wanted.start), every_s=float(step))
         ),
         wanted_format=format,
-        writes_files=plot is not None,
+        pictures=plot,
         on_record=Warnings().hear,
     )
 

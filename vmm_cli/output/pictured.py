@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from vmm_cli.output.atomic_file import make_folder
 
 if TYPE_CHECKING:
-    from vmm_cli.batch.execute import Work
     from vmm_cli.batch.inputs import Input
+    from vmm_cli.batch.work import Work
 
 
 @dataclass(frozen=True)
