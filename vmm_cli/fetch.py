@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from vmm_cli import bundle as bundles
 from vmm_cli import download
-from vmm_cli.batch import journal
+from vmm_cli.batch.lock import lock
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
@@ -127,7 +127,7 @@ def _held(name: str, work: Path) -> Iterator[None]:
     """Keep other processes from fetching the same model."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(journal.lock(work))
+            stack.enter_context(lock(work))
         except LockedError:
             raise LockedError(f"another vmm is fetching {name!r} now; wait for it to end") from None
         yield

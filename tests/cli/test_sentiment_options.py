@@ -17,7 +17,7 @@ from vmm_cli.cli.app import run
 from vmm_cli.cli.sentiment import (
     EMOTIONS,
     EVIDENCE,
-    Warnings,
+    Advice,
     csv_header,
     csv_rows,
     parse_evidence,
@@ -273,7 +273,7 @@ def test_a_table_can_be_read_in_a_narrow_window(monkeypatch: pytest.MonkeyPatch)
 def test_what_the_installation_lacks_is_said_once_a_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    heard = Warnings()
+    heard = Advice()
     advice = [NOT_INSTALLED["message"], "another is damaged"]
     for name, number in (("a.mp4", 1), ("b.mp4", 2)):
         said = {"warnings": ["its captions are broken"], "advice": advice[:number]}
@@ -281,8 +281,6 @@ def test_what_the_installation_lacks_is_said_once_a_run(
     heard.hear(NOTHING)
     heard.hear(FAILED)
     assert capsys.readouterr().err.splitlines() == [
-        "a.mp4: its captions are broken",
         "pip install 'vmm-cli[speech]'",
-        "b.mp4: its captions are broken",
         "another is damaged",
     ]

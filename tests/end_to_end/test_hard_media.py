@@ -204,8 +204,7 @@ def first_decodable(tools: Tools) -> None:
 
 
 def heard(tools: Tools) -> None:
-    record = tools.record("sentiment", "--evidence", "voice")
-    assert record["evidence"]["voice"]["used"]
+    assert tools.record("sentiment", "--evidence", "voice")["evidence"] == ["voice"]
 
 
 def dav(tools: Tools) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import sys
 import unicodedata
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from vmm_cli.batch.listing import Looked, look_at
 from vmm_cli.errors import NoInputError, UsageError
 
 # fmt: off
@@ -58,7 +56,7 @@ _WIDE_MARKS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """One file to work on.
 
@@ -75,7 +73,7 @@ class Input:
     output_name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Discovery:
     """What was found.
 
@@ -83,15 +81,27 @@ class Discovery:
         inputs: the files, in the order of the arguments, a folder's files sorted by path.
         missing: the arguments where there is nothing, as given.
         unreadable: the folders that may not be listed, by name.
+        silent: what did not answer, by name; what follows it in its folder was not found.
+        order: the names of all of these, in the order of the arguments.
+        any_folder: whether an argument is a folder.
+        is_output: the name of an input that is the file the results go to.
     """
 
     inputs: tuple[Input, ...]
     missing: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    any_folder: bool = False
+    is_output: str | None = None
 
 
 def discover(
-    arguments: Sequence[str], *, files_from: str | None = None, nul: bool = False
+    arguments: Sequence[str],
+    *,
+    files_from: str | None = None,
+    nul: bool = False,
+    output: Path | None = None,
 ) -> Discovery:
     """Find the inputs that the arguments, and the list in `files_from`, stand for.
 
@@ -104,6 +114,7 @@ def discover(
         arguments: paths of files and folders.
         files_from: a file that lists more of them, or `-` for standard input.
         nul: the list's entries end with NUL instead of a newline.
+        output: where the results go, if that is a file.
 
     Raises:
         UsageError: the list cannot be read, or holds NUL where `nul` is not set.
@@ -111,27 +122,54 @@ def discover(
     given = list(arguments)
     if files_from is not None:
         given += read_list(files_from, nul=nul)
+    try:
+        status = None if output is None else output.stat()
+    except (OSError, ValueError):  # not there yet
+        status = None
     inputs: list[Input] = []
+    order: list[str] = []
     missing: dict[str, None] = {}
     unreadable: dict[str, None] = {}
-    seen: set[str] = set()
-    for argument in given:
-        place = as_on_disk(argument)
-        kind = _kind(place)
-        if kind == "missing":
-            missing[argument] = None
-        elif kind == "folder":
-            found, closed = _search(place, seen)
-            inputs += found
-            unreadable |= dict.fromkeys(closed)
-        elif _first_time(place, seen):
-            inputs.append(Input(Path(place), argument, os.path.basename(argument)))  # noqa: PTH119 - Path drops what the user typed
-    return Discovery(tuple(inputs), tuple(missing), tuple(unreadable))
+    silent: list[str] = []
+    any_folder = False
+    is_output = None
+    for looked in look_at(given, looks_like_video, status):
+        found = list(_inputs(looked))
+        inputs += found
+        told = [name for name in looked.closed if name not in unreadable]
+        unreadable |= dict.fromkeys(told)
+        if looked.kind == "missing" and looked.argument not in missing:
+            missing[looked.argument] = None
+            told.append(looked.argument)
+        silent += looked.silent
+        order += (*(item.name for item in found), *told, *looked.silent)
+        any_folder |= looked.kind == "folder"
+        for name, item in zip(looked.found, found, strict=True):
+            if name == looked.is_output:
+                is_output = item.name
+    return Discovery(
+        tuple(inputs),
+        tuple(missing),
+        tuple(unreadable),
+        tuple(silent),
+        tuple(order),
+        any_folder,
+        is_output,
+    )
+
+
+def _inputs(looked: Looked) -> Iterator[Input]:
+    if looked.kind == "file":
+        for name in looked.found:
+            yield Input(Path(looked.place), name, os.path.basename(name))  # noqa: PTH119 - Path drops what the user typed
+    for relative in looked.found if looked.kind == "folder" else ():
+        name = os.path.join(looked.argument, relative)  # noqa: PTH118 - keeps the name as given
+        yield Input(Path(looked.place, relative), name, relative)
 
 
 def require_inputs(discovery: Discovery, arguments: Sequence[str]) -> None:
     """Raise NoInputError where nothing was found, not even something to report as failed."""
-    if discovery.inputs or discovery.missing or discovery.unreadable:
+    if discovery.order:
         return
     where = ", ".join(_shown(argument) for argument in arguments) or "the list"
     raise NoInputError(f"no video found in {where}; name files or folders that hold some")
@@ -149,6 +187,8 @@ def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) 
     """
     try:
         if source == "-":
+            if stdin is None and sys.stdin is None:
+                raise UsageError("standard input is closed; --files-from - reads the list from it")
             content = (stdin or sys.stdin.buffer).read()
         else:
             content = Path(source).read_bytes()
@@ -168,22 +208,6 @@ def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) 
     if not nul:
         entries = [_without_carriage_return(entry) for entry in entries]
     return [entry for entry in entries if entry]
-
-
-def as_on_disk(path: str) -> str:
-    """Return a path in the spelling that exists, where only the composition of accents differs.
-
-    macOS writes names decomposed (NFD), nearly everything else composed (NFC); other file systems
-    than macOS's tell the two apart. A path that exists in neither spelling is returned as it is.
-    """
-    if path.isascii() or os.path.lexists(path):
-        return path
-    found = "/" if path.startswith("/") else ""
-    for part in path.split("/"):
-        spellings = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
-        paths = [os.path.join(found, spelling) for spelling in spellings]  # noqa: PTH118
-        found = next((p for p in paths if os.path.lexists(p)), paths[0])
-    return found if os.path.lexists(found) else path
 
 
 def _wide_text(content: bytes, *, nul: bool) -> str | None:
@@ -267,74 +291,6 @@ def _is_animated_png(head: bytes) -> bool:
 def _is_transport_stream(head: bytes, length: int, offset: int) -> bool:
     syncs = head[offset::length]
     return len(syncs) >= 4 and syncs[:4] == bytes([_TS_SYNC]) * 4
-
-
-def _kind(argument: str) -> str:
-    try:
-        mode = os.stat(argument).st_mode  # noqa: PTH116 - an empty argument is no "."
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
-        return "missing"
-    except OSError:  # a link to itself, no permission to look: its record says so
-        return "file"
-    return "folder" if stat.S_ISDIR(mode) else "file"
-
-
-def _first_time(path: str, seen: set[str]) -> bool:
-    real = os.path.realpath(path)
-    if real in seen:
-        return False
-    seen.add(real)
-    return True
-
-
-def _search(folder: str, seen: set[str]) -> tuple[list[Input], list[str]]:
-    """Return the videos under `folder`, sorted, and the folders that may not be listed."""
-    closed: list[str] = []
-    found: list[str] = []
-    for relative in _walk(folder, closed):
-        path = os.path.join(folder, relative)  # noqa: PTH118 - keeps the name as given
-        if looks_like_video(Path(path)) and _first_time(path, seen):
-            found.append(relative)
-    found.sort(key=lambda relative: relative.split("/"))
-    inputs = [
-        Input(Path(folder, relative), os.path.join(folder, relative), relative)  # noqa: PTH118
-        for relative in found
-    ]
-    return inputs, sorted(closed)
-
-
-def _walk(folder: str, closed: list[str]) -> Iterator[str]:
-    """Yield the paths, relative to `folder`, of the regular files in it that are not hidden.
-
-    What is reached without links comes first, so that a file is called by its own name rather
-    than by a link's. Each real folder is entered once, which ends loops of links.
-    """
-    folders, links = deque([""]), deque[str]()
-    entered: set[tuple[int, int]] = set()
-    while folders or links:
-        relative = folders.popleft() if folders else links.popleft()
-        path = os.path.join(folder, relative) if relative else folder  # noqa: PTH118
-        try:
-            status = os.stat(path)  # noqa: PTH116
-            if stat.S_ISREG(status.st_mode):
-                yield relative
-                continue
-            place = (status.st_dev, status.st_ino)
-            if not stat.S_ISDIR(status.st_mode) or place in entered:
-                continue
-            entered.add(place)
-            with os.scandir(path) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):  # a dangling link, or gone meanwhile
-            continue
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                closed.append(path)
-            continue
-        for entry in entries:
-            if not entry.name.startswith("."):
-                inner = f"{relative}/{entry.name}" if relative else entry.name
-                (links if entry.is_symlink() else folders).append(inner)
 
 
 def _head(path: Path) -> bytes:

@@ -162,7 +162,7 @@ def classify(
         )
     from vmm_cli.analysis import classify as analysis
     from vmm_cli.batch.device import Stage
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.device import chosen_device
     from vmm_cli.cli.running import run_batch
 
@@ -207,7 +207,7 @@ def _classify_windows(
     """Run a model that was trained on windows."""
     from vmm_cli.analysis import classify_windows
     from vmm_cli.analysis.classify import SCHEMA
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
 
     request: object = wanted
@@ -244,7 +244,7 @@ def _classify_windows(
         work_memory_bytes=WORKER_MEMORY_BYTES,
         formats=_formats(timeline=wanted.cells_s is not None),
         wanted_format=format,
-        writes_files=strips is not None,
+        pictures=strips,
         refuse=refuse,
     )
 

@@ -160,7 +160,7 @@ def detect_actions(
         raise errors.UsageError("no model given; choose one with -m MODEL: see `vmm models list`")
     from vmm_cli import bundle
     from vmm_cli.analysis import detect_actions as analysis
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
@@ -224,7 +224,7 @@ def detect_actions(
         },
         single_formats=subtitle_formats(cues),
         wanted_format=format,
-        writes_files=timeline is not None,
+        pictures=timeline,
         refuse=refuse,
     )
 

@@ -214,7 +214,7 @@ def extract_frames(
     Each video gets a folder of its own under DIR, with the pictures and frames.jsonl, which has a
     line for each of them. Give at most one of the ways to choose frames; times count from --start.
     """
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.media.geometry import Size
     from vmm_cli.output import frames_folder
@@ -254,6 +254,7 @@ def extract_frames(
             plan=frames_folder.plan,
             kept=frames_folder.kept,
             tidy=frames_folder.tidy,
+            folders=True,
         ),
         work_memory_bytes=WORKER_MEMORY_BYTES,
         formats={

@@ -48,7 +48,7 @@ def info(
 ) -> int:
     """Show what is inside each file."""
     from vmm_cli.analysis import media_info
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.csv_table import CsvTable
     from vmm_cli.output.json_array import JsonArray

@@ -39,6 +39,7 @@ SHARED_NAMES = frozenset(
     {
         "jobs",
         "timeout",
+        "max_memory",
         "no_resume",
         "no_store",
         "device",
@@ -58,6 +59,8 @@ _SECONDS = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?", re.ASCII)
 _PIXELS = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
+_BYTES = re.compile(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?b)?", re.ASCII)
+LEAST_MEMORY = 2**20
 
 
 def parse_time(text: object) -> Fraction:
@@ -112,6 +115,21 @@ def parse_max_pixels(text: object) -> int:
     if pixels < 1:
         raise ValueError(f"{word!r} is not a valid number of pixels; give 67108864 or 8192x8192")
     return pixels
+
+
+def parse_memory(text: object) -> int:
+    """Return bytes from "900M", "1.5G" or "2GiB", in powers of 1024; 0 from "none".
+
+    ValueError otherwise, and for less than 1M.
+    """
+    word = str(text).strip().lower()
+    if word in ("none", "0"):
+        return 0
+    match = _BYTES.fullmatch(word)
+    size = 0 if match is None else int(Fraction(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
+    if size < LEAST_MEMORY:
+        raise ValueError(f"{word!r} is no amount of memory; give 900M, 1.5G or none")
+    return size
 
 
 def parse_file_name(text: object) -> str:
@@ -214,6 +232,15 @@ Overwrite = Annotated[
         "--overwrite",
         help="Replace files that vmm did not write.",
         rich_help_panel=OUTPUT,
+    ),
+]
+MaxMemory = Annotated[
+    int | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        parser=parse_memory,
+        help="Give up on an input that takes more memory, as 900M or 2G [default: what fits].",
     ),
 ]
 NoResume = Annotated[
@@ -359,6 +386,7 @@ class SharedOptions:
     overwrite: Overwrite = False
     jobs: Jobs = None
     timeout: Timeout = None
+    max_memory: MaxMemory = None
     no_resume: NoResume = False
     dry_run: DryRun = False
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS

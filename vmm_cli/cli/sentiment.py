@@ -201,7 +201,7 @@ def sentiment(
         )
     from vmm_cli import bundle
     from vmm_cli.analysis import sentiment as analysis
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
@@ -275,9 +275,9 @@ def sentiment(
             partial(cues, start_s=float(wanted.start), every_s=float(step))
         ),
         wanted_format=format,
-        writes_files=plot is not None,
+        pictures=plot,
         refuse=refuse,
-        on_record=Warnings().hear,
+        on_record=Advice().hear,
     )
 
 
@@ -298,16 +298,14 @@ def _refuse_beside_model(
             )
 
 
-class Warnings:
-    """Says what the records of a run warn of, and once what the installation lacks."""
+class Advice:
+    """Says once what the installation lacks, of all records of a run."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def hear(self, record: Mapping[str, Any]) -> None:
-        """Say what one record warns of."""
-        for message in record.get("warnings", ()):
-            console.warning(f"{record['input']}: {message}")
+        """Say what one record advises."""
         for message in record.get("advice", ()):
             if message not in self._said:
                 self._said.add(message)

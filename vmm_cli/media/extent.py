@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av.container
 import av.error
@@ -52,6 +53,8 @@ MISSING_MIN_SHARE = Fraction(1, 50)
 UNREAD_MAX_SHARE = 0.1
 MAX_REMEMBERED = 256  # files
 
+DIGITS = 3  # of times in records
+
 Stream = VideoStream | AudioStream
 
 
@@ -80,6 +83,17 @@ class Extent:
             return False
         missing = self.declared_s - self.end_s
         return missing > max(MISSING_MIN_S, MISSING_MIN_SHARE * self.declared_s)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what every command's record says of the file; times in seconds."""
+        fields: dict[str, Any] = {}
+        if self.end_s > 0:
+            fields["duration_s"] = round(float(self.end_s), DIGITS)
+        if self.cut_short and self.declared_s is not None:
+            fields["declared_duration_s"] = round(float(self.declared_s), DIGITS)
+        if self.restarts_s:
+            fields["restarts_s"] = [round(time_s, DIGITS) for time_s in self.restarts_s]
+        return fields
 
     def warnings(self) -> list[str]:
         """Return in a line each what a user should know of this file."""

@@ -201,18 +201,6 @@ def _without_video(container: av.container.InputContainer) -> str:
     return f"holds no video stream ({f'only {held}' if held else 'no streams at all'})"
 
 
-def declared_duration_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> float | None:
-    """Return the duration in seconds that the container declares, or None for bare streams.
-
-    Raises:
-        InputError: as `open_media`.
-    """
-    with open_media(path, max_pixels=max_pixels) as container:
-        if is_bare(container) or not container.duration:
-            return None
-        return container.duration / AV_TIME_BASE
-
-
 def is_bare(container: av.container.Container) -> bool:
     """Tell whether the pictures come without a container, so that nothing states their times."""
     no_timestamps = cast(int, av.format.Flags.no_timestamps.value)  # PyAV's stub has no values

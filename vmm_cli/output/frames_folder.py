@@ -5,7 +5,6 @@ Everything is made in a hidden folder under the output, and takes its final plac
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vmm_cli.batch.inputs import Input
+from vmm_cli.durable import sync_file_system
 from vmm_cli.errors import InputError
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import Sampling, at, split
@@ -198,7 +198,9 @@ def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> 
 
             shown = _index_lines(made / INDEX_NAME, set(evenly(n, MAX_CELLS)))
             draw_contact_sheet(made, shown, made / SHEET_NAME)
-        _flush_file_system(made)
+        # One flush of the file system, so that a record that says ok outlives a power cut: an fsync
+        # for each of thousands of pictures would take as long as decoding them.
+        sync_file_system(made)
         _put_in_place(made, target, overwrite=request.overwrite)
     for result in results:
         shutil.rmtree(result.folder, ignore_errors=True)
@@ -290,24 +292,6 @@ def _fresh_folder(folder: Path) -> None:
     with _writing(folder):
         shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
         folder.mkdir(parents=True)
-
-
-def _flush_file_system(folder: Path) -> None:
-    """Bring the pictures to disk, so that a record that says ok outlives a power cut.
-
-    One flush of the file system: an fsync for each of thousands of pictures would take as long as
-    decoding them. Elsewhere than on Linux the kernel does it in its own time.
-    """
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if syncfs is None:
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if syncfs(descriptor) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
-    finally:
-        os.close(descriptor)
 
 
 def refuse_foreign(target: Path, overwrite: bool = False) -> None:

@@ -13,8 +13,8 @@ from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.output.owned import ADVICE, foreign, refuse_foreign
 
 if TYPE_CHECKING:
-    from vmm_cli.batch.execute import Work
     from vmm_cli.batch.inputs import Input
+    from vmm_cli.batch.work import Work
 
 
 @dataclass(frozen=True)

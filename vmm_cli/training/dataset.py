@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vmm_cli.batch.inputs import as_on_disk, looks_like_video
+from vmm_cli.batch.inputs import looks_like_video
+from vmm_cli.batch.listing import as_on_disk
 from vmm_cli.errors import DataError
 from vmm_cli.training.rows import (
     OPTIONAL,
