@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vmm_cli.batch.absent import why_missing
 from vmm_cli.batch.device import Device, Item, Loaded, Stage, load_part
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.journal import Journal, fingerprint, lock
@@ -109,7 +110,7 @@ def execute(
             on_progress=on_progress,
         )
         for name in missing:
-            ledger.fail(name, None, InputError("missing", "no such file or folder"))
+            ledger.fail(name, None, InputError("missing", why_missing(name)))
         _Run(
             work=work,
             request=request,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from vmm_cli import errors
+from vmm_cli.batch.absent import why_missing
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import Work, execute
 from vmm_cli.batch.inputs import Discovery, Input, discover, refuse_collisions, require_inputs
@@ -360,7 +361,7 @@ def _plan(discovery: Discovery, schema: str, writer: RecordWriter) -> int:
     for item in discovery.inputs:
         run.take({"schema": schema, "input": item.name, "status": "planned"})
     for name in discovery.missing:
-        run.take(_failed(schema, name, "missing", "no such file or folder"))
+        run.take(_failed(schema, name, "missing", why_missing(name)))
     for name in discovery.unreadable:
         run.take(_failed(schema, name, "unreadable", "the folder may not be listed"))
     writer.close()
