@@ -98,17 +98,16 @@ def test_a_command_is_wrapped_so_that_a_shell_reads_it() -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, squares_model: Path) -> Path:
+def place(tmp_path: Path, squares: Path, squares_model: Path) -> Path:
     """A folder with what the examples name."""
     for name in ("clip.mp4", "talk.mp4", "clips/a.mp4", "talks/a.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         squares_clip(tmp_path / name, "moving", seconds=2)
-    for split in ("train", "test"):
-        for label in ("moving", "still"):
-            for i in range(3):
-                target = tmp_path / "data" / split / label / f"{i}.mp4"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                squares_clip(target, label, seconds=2)
+    for label in ("moving", "still"):
+        for i, clip in enumerate(sorted((squares / label).iterdir())):
+            target = tmp_path / "data" / ("train" if i < 4 else "test") / label / clip.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(clip, target)
     shutil.copytree(squares_model, tmp_path / "runs" / "mine")
     return tmp_path
 

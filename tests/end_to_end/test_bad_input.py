@@ -18,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from vmm_cli.cli.app import run
 
@@ -457,3 +458,38 @@ def test_hostile_names_and_titles(run_vmm: Vmm, render_clip: Render, tmp_path: P
     # On disk each has the name that it had.
     assert set(os.listdir(tmp_path / "out")) == {*names, "vmm.journal.jsonl"}
     assert records[names[2]]["folder"] == names[2]
+
+
+def test_an_answer_that_fits(run_vmm: Vmm, tmp_path: Path, render_clip: Render) -> None:
+    """Addresses, pictures, sound, and videos without their index: what each is, and what to do."""
+    whole = render_clip("whole.mp4")
+    content = whole.read_bytes()
+    (tmp_path / "half.mp4").write_bytes(content[: len(content) // 2])
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "songs" / "a.flac").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    asked = ["https://example.org/a.mp4", "half.mp4", "photo.jpg", "whole.mp4"]
+    done = run_vmm("info", *asked)
+    assert done.returncode == 3
+    said = dict(line.split(": ", 1) for line in done.stderr.replace("://", "//").splitlines())
+    assert len(said) == 3
+    assert said["https//example.org/a.mp4"].startswith("missing: vmm reads local files; download")
+    assert "its index (moov) is missing" in said["half.mp4"]
+    assert said["photo.jpg"].startswith("refused: is a picture, not a video: JPEG")
+    dry = run_vmm("info", *asked, "--dry-run")
+    assert "vmm reads local files" in dry.stderr
+    for folder, what in (("songs", "1 sound file;"), ("photos", "1 picture;")):
+        none = run_vmm("info", folder)
+        assert none.returncode == 4
+        assert none.stderr.startswith(f"no video found in {folder}: it holds {what}")
+
+
+def test_the_cap_of_pixels_holds_for_what_is_stored_too(run_vmm: Vmm, render_clip: Render) -> None:
+    clip = render_clip()
+    for _ in range(2):
+        assert run_vmm("classify", clip).returncode == 0
+    done = run_vmm("classify", clip, "--max-pixels", "10x10")
+    assert done.returncode == 3
+    assert "refused: its pictures are 320x240, above the cap of 100 pixels" in done.stderr

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vmm_cli.batch.absent import why_missing
 from vmm_cli.batch.device import Device, Item, Loaded, load_part
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.interruptions import held
@@ -204,7 +205,7 @@ class _Run:
         """Do everything; what must be ended goes onto the stack."""
         for name in missing:
             self.tally.settle(was_work=False)
-            self.ledger.fail(name, None, InputError("missing", "no such file or folder"))
+            self.ledger.fail(name, None, InputError("missing", why_missing(name)))
             self._tell_progress()
         waiting = deque(inputs)
         if (stage := self.work.stage) is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from vmm_cli.batch.absent import what_is_there
 from vmm_cli.batch.listing import Looked, look_at
 from vmm_cli.errors import NoInputError, UsageError
 
@@ -172,7 +173,9 @@ def require_inputs(discovery: Discovery, arguments: Sequence[str]) -> None:
     if discovery.order:
         return
     where = ", ".join(_shown(argument) for argument in arguments) or "the list"
-    raise NoInputError(f"no video found in {where}; name files or folders that hold some")
+    held = what_is_there(arguments)
+    advice = f": {held}" if held else "; name files or folders that hold some"
+    raise NoInputError(f"no video found in {where}{advice}")
 
 
 def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) -> list[str]:

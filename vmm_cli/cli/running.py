@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from vmm_cli import errors
+from vmm_cli.batch.absent import why_missing
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import execute
 from vmm_cli.batch.inputs import Discovery, Input, discover, refuse_collisions, require_inputs
@@ -31,7 +32,6 @@ EXIT_DONE = 0
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
 
-MISSING = "no such file or folder"
 CLOSED = "the folder may not be listed"
 SILENT = "it does not answer; what follows it in its folder was not looked for"
 
@@ -451,7 +451,9 @@ def _plan(discovery: Discovery, schema: str, writer: RecordWriter) -> int:
     """Write which inputs would be worked on."""
     run = _Results(discovery)
     run.write = writer.write
-    problems = {name: _failed(schema, name, "missing", MISSING) for name in discovery.missing}
+    problems = {
+        name: _failed(schema, name, "missing", why_missing(name)) for name in discovery.missing
+    }
     problems |= {name: _failed(schema, name, "unreadable", CLOSED) for name in discovery.unreadable}
     problems |= {name: _failed(schema, name, "timeout", SILENT) for name in discovery.silent}
     for name in discovery.order:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ import av.video.stream
 
 from vmm_cli.errors import InputError
 from vmm_cli.media.layouts import make_safe
+from vmm_cli.media.unopened import PHOTO_NAMES, refused_as, why_no_movie, why_not_a_video
 
 # libav prints warnings of its own, with bytes of the file in them; ours are enough.
 av.logging.set_level(None)
@@ -46,6 +47,8 @@ ALLOWED_FORMATS = (
 _NOT_A_PICTURE_STREAM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 _REFUSAL = "not a container vmm reads (playlists, scripts and devices are refused)"
+
+_UNKNOWN = "is damaged, or not a video: no format that vmm reads was recognised"
 
 AV_TIME_BASE = 1_000_000  # libav's container times are in microseconds
 
@@ -81,6 +84,9 @@ def open_media(
             list) or `unreadable` (permission, not a media file).
     """
     check_regular_file(path)
+    # libav takes some of them for a stream of JPEG pictures and some not, by what they show.
+    if path.suffix.lower() in PHOTO_NAMES and (photo := _told(refused_as, path)) is not None:
+        raise InputError("refused", photo)
     options = {
         "format_whitelist": ",".join(ALLOWED_FORMATS),
         # None of these demuxers opens a second file (mov's external tracks wait for an option of
@@ -99,16 +105,30 @@ def open_media(
         raise InputError("unreadable", "permission denied") from None
     except av.error.ArgumentError:
         # libav answers EINVAL where it knows the format and the list does not have it.
-        raise InputError("refused", _REFUSAL) from None
+        raise InputError("refused", _told(refused_as, path) or _REFUSAL) from None
     except (av.error.FFmpegError, OSError) as error:
         if _is_playlist(path):
             raise InputError("refused", _REFUSAL) from None
-        raise InputError("unreadable", f"cannot be opened: {_reason(error)}") from None
+        unknown = isinstance(error, av.error.InvalidDataError)
+        reason = _UNKNOWN if unknown else f"cannot be opened: {_reason(error)}"
+        raise InputError("unreadable", _told(why_not_a_video, path) or reason) from None
     with container:
+        # Of an index that is cut short libav gives what is left, which may be nothing.
+        whole = any(stream.type in ("video", "audio") for stream in container.streams)
+        if not whole and (cut := _told(why_no_movie, path)) is not None:
+            raise InputError("unreadable", cut)
         for stream in container.streams:
             if stream.type in ("video", "audio"):
                 _bound(stream, max_pixels)
         yield container
+
+
+def _told(tell: Callable[[Path], str | None], path: Path) -> str | None:
+    """Return what `tell` tells of a file, None where it cannot be read."""
+    try:
+        return tell(path)
+    except OSError:
+        return None
 
 
 def _is_playlist(path: Path) -> bool:
@@ -199,6 +219,12 @@ def _without_video(container: av.container.InputContainer) -> str:
         kinds.add("a cover picture")
     held = " and ".join(sorted(kinds))
     return f"holds no video stream ({f'only {held}' if held else 'no streams at all'})"
+
+
+def refuse_large(path: Path, *, max_pixels: int) -> None:
+    """Raise InputError where a video may not be decoded, though what it shows is known already."""
+    with open_media(path, max_pixels=max_pixels) as container:
+        require_video_stream(container, max_pixels=max_pixels)
 
 
 def is_bare(container: av.container.Container) -> bool:
