@@ -15,7 +15,14 @@ from av.subtitles.subtitle import AssSubtitle
 
 from vmm_cli.media.caption_data import CODEC, Packet, Triplets
 from vmm_cli.media.closed_captions import decode
-from vmm_cli.media.cues import Cue, decode_text, make_cue, with_line_feeds
+from vmm_cli.media.cues import (
+    MAX_CUE_CHARACTERS,
+    MAX_CUES,
+    Cue,
+    decode_text,
+    make_cue,
+    with_line_feeds,
+)
 from vmm_cli.media.probe import caption_kind, read_packets
 from vmm_cli.media.source import clock_origin_s
 from vmm_cli.media.subrip import subrip_plain
@@ -81,7 +88,13 @@ def read_streams(container: av.container.InputContainer) -> StreamsRead:
                 start = packet.pts * packet.time_base - origin
                 end = max(end, start + (packet.duration or 0) * packet.time_base)
                 _take(by_index[packet.stream.index], packet, start)
-    damaged = sum(track.damaged for track in tracks)
+    complaints = []
+    if damaged := sum(track.damaged for track in tracks):
+        complaints.append(f"{damaged} damaged captions in the file were left out")
+    for track in tracks:
+        if len(track.cues) == MAX_CUES:
+            which = f"stream {track.stream.index}"
+            complaints.append(f"only the first {MAX_CUES} captions of its {which} are read")
     return StreamsRead(
         tuple(
             TrackRead(
@@ -91,7 +104,7 @@ def read_streams(container: av.container.InputContainer) -> StreamsRead:
             for track in tracks
         ),
         tuple(_passed_over(t) for t in tracks if t.reader is None or t.is_foreign),
-        (f"{damaged} damaged captions in the file were left out",) if damaged else (),
+        tuple(complaints),
     )
 
 
@@ -110,6 +123,8 @@ def _take(track: _Track, packet: Packet, start: Fraction) -> None:
         track.damaged += 1
         return
     for marked, text in texts:
+        if len(track.cues) == MAX_CUES:
+            return
         cue = make_cue(float(start), float(end) if end > start else None, text, marked)
         if cue is not None:
             track.cues.append(cue)
@@ -229,6 +244,8 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _text(data: bytes) -> str:
+    if len(data) > MAX_CUE_CHARACTERS:
+        raise ValueError(f"{len(data)} bytes in one caption")
     return with_line_feeds(decode_text(data).rstrip("\0"))
 
 
