@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -16,7 +17,14 @@ from av.subtitles.subtitle import AssSubtitle
 from vmm_cli.media.caption_data import CODEC, Packet, Triplets
 from vmm_cli.media.closed_captions import decode
 from vmm_cli.media.continuity import read_packets
-from vmm_cli.media.cues import Cue, decode_text, make_cue, with_line_feeds
+from vmm_cli.media.cues import (
+    MAX_CUE_CHARACTERS,
+    MAX_CUES,
+    Cue,
+    decode_text,
+    make_cue,
+    with_line_feeds,
+)
 from vmm_cli.media.probe import caption_kind
 from vmm_cli.media.source import clock_origin_s
 from vmm_cli.media.subrip import subrip_plain
@@ -45,7 +53,11 @@ class StreamsRead:
 
 
 class _ForeignError(ValueError):
-    """A packet of a codec that libav does not know holds no text."""
+    """A packet of a codec that libav does not know holds captions, but not as text."""
+
+
+class _NoCaptionsError(ValueError):
+    """A packet of data holds no captions at all."""
 
 
 @dataclass
@@ -53,34 +65,45 @@ class _Track:
     """A stream while it is read.
 
     Attributes:
-        reader: None: pictures of text.
         triplets: of a track of closed captions, in the place of `cues`.
         damaged: how many packets could not be read.
-        is_foreign: there were packets of no kind that can be read.
+        is_foreign: it has captions of no kind that can be read.
+        is_over: it is known that there is nothing (more) to be read.
     """
 
-    stream: SubtitleStream
-    reader: Reader | None
+    stream: av.stream.Stream
+    reader: Reader
     cues: list[Cue] = field(default_factory=list)
     triplets: list[Triplets] = field(default_factory=list)
     damaged: int = 0
     is_foreign: bool = False
+    is_over: bool = False
 
 
 def read_streams(container: av.container.InputContainer) -> StreamsRead:
     """Read all streams of text in a container; leaves it at its end."""
-    tracks = [_Track(stream, _reader_of(stream)) for stream in container.streams.subtitles]
-    by_index = {track.stream.index: track for track in tracks if track.reader is not None}
+    is_mp4 = container.format.name.startswith("mov")
+    streams = [s for s in container.streams if s.type == "subtitle" or (is_mp4 and _is_data(s))]
+    tracks = [_Track(s, reader) for s in streams if (reader := _reader_of(s)) is not None]
+    by_index = {track.stream.index: track for track in tracks}
     origin = clock_origin_s(container)
     end = Fraction(0)
-    if by_index:
-        streams = (track.stream for track in by_index.values())
-        for packet in read_packets(container, *streams, alone=True):
-            if packet.pts is not None and packet.size:
-                start = packet.pts * packet.time_base - origin
-                end = max(end, start + (packet.duration or 0) * packet.time_base)
-                _take(by_index[packet.stream.index], packet, start)
-    damaged = sum(track.damaged for track in tracks)
+    wanted = (track.stream for track in tracks)
+    for packet in read_packets(container, *wanted, alone=True) if tracks else ():
+        track = by_index[packet.stream.index]
+        if packet.pts is not None and packet.size and not track.is_over:
+            start = packet.pts * packet.time_base - origin
+            end = max(end, start + (packet.duration or 0) * packet.time_base)
+            _take(track, packet, start)
+            if all(track.is_over for track in tracks):
+                break
+    complaints = []
+    if damaged := sum(track.damaged for track in tracks):
+        complaints.append(f"{damaged} damaged captions in the file were left out")
+    for track in tracks:
+        if len(track.cues) == MAX_CUES:
+            which = f"stream {track.stream.index}"
+            complaints.append(f"only the first {MAX_CUES} captions of its {which} are read")
     return StreamsRead(
         tuple(
             TrackRead(
@@ -89,8 +112,8 @@ def read_streams(container: av.container.InputContainer) -> StreamsRead:
             )
             for track in tracks
         ),
-        tuple(_passed_over(t) for t in tracks if t.reader is None or t.is_foreign),
-        (f"{damaged} damaged captions in the file were left out",) if damaged else (),
+        tuple(_passed_over(streams, tracks)),
+        tuple(complaints),
     )
 
 
@@ -101,37 +124,54 @@ def _take(track: _Track, packet: Packet, start: Fraction) -> None:
         return
     end = start + (packet.duration or 0) * packet.time_base
     try:
-        texts = [] if track.reader is None else [*track.reader(packet)]
-    except _ForeignError:
-        track.is_foreign = True
+        texts = [*track.reader(packet)]
+    except (_ForeignError, _NoCaptionsError) as error:
+        if track.cues:
+            track.damaged += 1
+        else:
+            track.is_foreign, track.is_over = isinstance(error, _ForeignError), True
         return
     except (av.error.FFmpegError, ValueError):
         track.damaged += 1
         return
     for marked, text in texts:
+        if track.is_over:
+            return
         cue = make_cue(float(start), float(end) if end > start else None, text, marked)
         if cue is not None:
             track.cues.append(cue)
+            track.is_over = len(track.cues) == MAX_CUES
 
 
-def _passed_over(track: _Track) -> str:
-    which = f"the captions of its stream {track.stream.index}"
-    if track.reader is None:
-        return f"{which} are pictures of text ({_codec(track.stream)}), which are not read"
-    return f"{which} are of a kind that cannot be read"
+def _passed_over(streams: Sequence[av.stream.Stream], tracks: Sequence[_Track]) -> Iterator[str]:
+    by_index = {track.stream.index: track for track in tracks}
+    for stream in streams:
+        which = f"the captions of its stream {stream.index}"
+        track = by_index.get(stream.index)
+        if track is None:
+            yield f"{which} are pictures of text ({_codec(stream)}), which are not read"
+        elif track.is_foreign:
+            yield f"{which} are of a kind that cannot be read"
 
 
-def _codec(stream: SubtitleStream) -> str | None:
+def _codec(stream: av.stream.Stream) -> str | None:
     context = stream.codec_context
     return None if context is None else context.codec.canonical_name
+
+
+def _is_data(stream: av.stream.Stream) -> bool:
+    """Tell whether libav knows nothing of a stream: in MP4, WebVTT and TTML are among those."""
+    return stream.type == "data" and stream.codec_context is None
 
 
 # --- by codec -----------------------------------------------------------------------------------
 
 
-def _reader_of(stream: SubtitleStream) -> Reader | None:
+def _reader_of(stream: av.stream.Stream) -> Reader | None:
     """Return what reads the packets of a stream; None where they are pictures."""
     codec = _codec(stream)
+    if not isinstance(stream, SubtitleStream):
+        return _data
     if codec is None:
         return _unknown
     if codec in READERS:
@@ -180,24 +220,37 @@ def _by_libav(packet: Packet) -> Iterator[tuple[str, str]]:
 
 
 def _unknown(packet: Packet) -> Iterator[tuple[str, str]]:
-    """What libav has no decoder for: WebVTT, as Matroska has it (S_TEXT/WEBVTT) and MP4 (wvtt).
+    """WebVTT as Matroska has it (S_TEXT/WEBVTT), for which libav has no decoder.
 
-    In Matroska a block has a cue's text alone; its settings and its name are beside it.
+    A block has a cue's text alone; its settings and its name are beside it.
     """
+    if packet.size > MAX_CUE_CHARACTERS:
+        raise _ForeignError
+    try:
+        marked = with_line_feeds(bytes(packet).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise _ForeignError from None
+    if _is_ttml(marked) or any(c < " " and c not in "\n\t" for c in marked):
+        raise _ForeignError
+    yield marked, webvtt_plain(marked)
+
+
+def _data(packet: Packet) -> Iterator[tuple[str, str]]:
+    """WebVTT as MP4 has it (wvtt), of which libav knows nothing; and whatever else that is so."""
     data = bytes(packet)
-    if (payloads := _cue_boxes(data)) is not None:
-        texts = payloads
+    texts = _cue_boxes(data)
+    if texts is not None:
+        for marked in texts:
+            yield marked, webvtt_plain(marked)
+    elif _is_ttml(data[:4096].decode("utf-8", errors="replace")):
+        raise _ForeignError
     else:
-        try:
-            texts = [with_line_feeds(data.decode("utf-8"))]
-        except UnicodeDecodeError:
-            raise _ForeignError from None
-        if not all(c.isprintable() or c in "\n\t" or c > "\x9f" for c in texts[0]):
-            raise _ForeignError
-        if texts[0].lstrip().startswith(("<?xml", "<tt")):
-            raise _ForeignError  # TTML has its times inside
-    for marked in texts:
-        yield marked, webvtt_plain(marked)
+        raise _NoCaptionsError
+
+
+def _is_ttml(text: str) -> bool:
+    """Tell whether text is that of TTML, which has its times inside."""
+    return re.match(r"\s*(?:<\?xml[^>]*>\s*)?<(?:\w+:)?tt[\s>]", text.lstrip("\ufeff")) is not None
 
 
 def _cue_boxes(data: bytes) -> list[str] | None:
@@ -228,6 +281,8 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _text(data: bytes) -> str:
+    if len(data) > MAX_CUE_CHARACTERS:
+        raise ValueError(f"{len(data)} bytes in one caption")
     return with_line_feeds(decode_text(data).rstrip("\0"))
 
 

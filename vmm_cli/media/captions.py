@@ -12,7 +12,7 @@ import av.container
 
 from vmm_cli.media.caption_streams import read_streams
 from vmm_cli.media.closed_captions import read_closed_captions
-from vmm_cli.media.cues import Cue, Parsed, decode_text, with_line_feeds
+from vmm_cli.media.cues import MAX_CUES, Cue, decode_text, with_line_feeds
 from vmm_cli.media.probe import find_tag
 from vmm_cli.media.rolling import unrolled
 from vmm_cli.media.sidecars import SIDECAR_FORMATS, sidecar_files, unclaimed_files
@@ -23,7 +23,8 @@ from vmm_cli.media.webvtt import SIGNATURE, parse_webvtt
 
 MAX_SIDECAR_BYTES = 32 * 2**20  # subtitles of a film take 0.1 MB; what is larger is no subtitles
 
-PARSERS: Mapping[str, Callable[[str], Parsed]] = {
+# Yield the cues of a text, and None for each that is damaged.
+PARSERS: Mapping[str, Callable[[str], Iterator[Cue | None]]] = {
     "srt": parse_subrip,
     "vtt": parse_webvtt,
     "ass": parse_substation,
@@ -105,12 +106,23 @@ def read_sidecar(path: Path, language: str | None = None) -> CaptionResult:
     except OSError as error:
         return CaptionResult((), (f"{path.name}: cannot be read: {error.strerror}",))
     text = with_line_feeds(decode_text(data))
-    parsed = PARSERS[_format_of(text, path.suffix.lower())](text)
-    if not parsed.cues:
+    cues: list[Cue] = []
+    damaged = 0
+    for cue in PARSERS[_format_of(text, path.suffix.lower())](text):
+        if len(cues) == MAX_CUES:
+            break
+        if cue is None:
+            damaged += 1
+        else:
+            cues.append(cue)
+    if not cues:
         return CaptionResult((), (f"{path.name}: no captions could be read from it",))
-    damage = f"{path.name}: {parsed.damaged} damaged lines were left out"
-    spoken = tuple(_captions(parsed.cues, "sidecar", language))
-    return CaptionResult(spoken, (damage,) if parsed.damaged else ())
+    complaints = []
+    if damaged:
+        complaints.append(f"{path.name}: {damaged} damaged lines were left out")
+    if len(cues) == MAX_CUES:
+        complaints.append(f"{path.name}: only its first {MAX_CUES} captions are read")
+    return CaptionResult(tuple(_captions(cues, "sidecar", language)), tuple(complaints))
 
 
 def _format_of(text: str, suffix: str) -> str:

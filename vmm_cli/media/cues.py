@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 _BYTE_ORDER_MARKS = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -12,6 +12,12 @@ _BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
+
+
+# A film has some two thousand cues of a hundred characters at most; karaoke a cue for each picture,
+# with thousands of characters of markup. What is larger than this is no caption, whoever made it.
+MAX_CUES = 200_000
+MAX_CUE_CHARACTERS = 2**16
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,22 @@ class Cue:
     marked: str = ""
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """The cues of a file, in its order, and how many others are too damaged to be read."""
+@dataclass
+class CueText:
+    """The lines of a cue while they are read; of one that goes on for ever the first are kept."""
 
-    cues: tuple[Cue, ...]
-    damaged: int = 0
+    lines: list[str] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, line: str) -> None:
+        """Add a line."""
+        self.size += len(line) + 1
+        if self.size <= MAX_CUE_CHARACTERS:
+            self.lines.append(line)
+
+    def joined(self) -> str | None:
+        """Return the text; None where it is too long for one."""
+        return "\n".join(self.lines) if self.size <= MAX_CUE_CHARACTERS else None
 
 
 def make_cue(start_s: float, end_s: float | None, text: str, marked: str = "") -> Cue | None:
@@ -94,3 +110,12 @@ def decode_text(data: bytes) -> str:
 def with_line_feeds(text: str) -> str:
     """Return a text whose lines all end with a line feed alone."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """Yield the lines of a text, one by one: a list of them can take twenty times its memory."""
+    place = 0
+    while (end := text.find("\n", place)) >= 0:
+        yield text[place:end]
+        place = end + 1
+    yield text[place:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vmm_cli.media.cues import Parsed, clock_s, make_cue
+from vmm_cli.media.cues import Cue, CueText, clock_s, lines_of, make_cue
 
 _NUMBER = r"\s*(-?\d{1,9})\s*"
 _CLOCK = rf"\s*(-?\s*\d{{1,9}}\s*:)?{_NUMBER}:{_NUMBER}(?:[,.:]{_NUMBER})?"
@@ -29,23 +29,18 @@ _OVERRIDE = re.compile(r"\{(?:\\[^{}]*|[yYfFsScCpP]:[^{}]*)\}")
 _ESCAPES = (("\\N", "\n"), ("\\n", "\n"), ("\\h", " "))
 
 
-def parse_subrip(text: str) -> Parsed:
-    """Return the cues of a file whose lines end with "\\n".
+def parse_subrip(text: str) -> Iterator[Cue | None]:
+    """Yield the cues of a file whose lines end with "\\n"; None for each that is damaged.
 
     A cue goes on until the next line with times, over empty lines too. The number before such a
-    line is its counter. A cue whose times cannot be read is counted as damaged.
+    line is its counter.
     """
-    cues = []
-    damaged = 0
-    for times, lines in _blocks(text):
-        if times is None:
-            damaged += 1
-            continue
-        marked = "\n".join(lines)
-        cue = make_cue(*times, subrip_plain(marked), marked)
-        if cue is not None:
-            cues.append(cue)
-    return Parsed(tuple(cues), damaged)
+    for times, body in _blocks(text):
+        marked = body.joined()
+        if times is None or marked is None:
+            yield None
+        elif (cue := make_cue(*times, subrip_plain(marked), marked)) is not None:
+            yield cue
 
 
 def subrip_plain(marked: str) -> str:
@@ -60,37 +55,37 @@ def subrip_plain(marked: str) -> str:
     return text
 
 
-def _blocks(text: str) -> Iterator[tuple[tuple[float, float] | None, list[str]]]:
-    """Yield the times of each cue, None where they are damaged, and its lines."""
+def _blocks(text: str) -> Iterator[tuple[tuple[float, float] | None, CueText]]:
+    """Yield the times of each cue, None where they are damaged, and its text."""
     times: tuple[float, float] | None = None
-    lines: list[str] | None = None
+    body: CueText | None = None
     counter = 0
     before = ""
-    for line in text.split("\n"):
+    for line in lines_of(text):
         found = _times(line)
         if found is None and not _DAMAGED_TIMING.search(line):
-            if lines is not None:
-                lines.append(line)
+            if body is not None:
+                body.add(line)
             before = line
             continue
         is_counted = _COUNTER.fullmatch(before) is not None
-        if lines is not None:
-            if is_counted and lines:
-                lines.pop()
-            yield times, lines
+        if body is not None:
+            if is_counted and body.lines:
+                body.lines.pop()
+            yield times, body
         counter = int(before) if is_counted else counter + 1
-        times, lines, before = found, [], ""
-    if lines is not None:
-        yield times, _without_counter(lines, counter + 1)
+        times, body, before = found, CueText(), ""
+    if body is not None:
+        _drop_counter(body.lines, str(counter + 1))
+        yield times, body
 
 
-def _without_counter(lines: list[str], counter: int) -> list[str]:
-    """Return the last cue's lines, where the file was cut short without the next one's number."""
+def _drop_counter(lines: list[str], counter: str) -> None:
+    """Drop the next cue's number from the end of a file that was cut short there."""
     while lines and not lines[-1].strip():
-        lines = lines[:-1]
-    if len(lines) > 1 and lines[-1].strip() == str(counter) and not lines[-2].strip():
-        return lines[:-1]
-    return lines
+        lines.pop()
+    if len(lines) > 1 and lines[-1].strip() == counter and not lines[-2].strip():
+        lines.pop()
 
 
 def _times(line: str) -> tuple[float, float] | None:

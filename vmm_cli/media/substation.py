@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from vmm_cli.media.cues import Parsed, clock_s, make_cue
+from vmm_cli.media.cues import MAX_CUE_CHARACTERS, Cue, clock_s, lines_of, make_cue
 
 # Where no line says otherwise; SSA calls the first one Marked.
 EVENT_FIELDS = (
@@ -20,6 +20,7 @@ EVENT_FIELDS = (
     "effect",
     "text",
 )
+MAX_FIELDS = 64
 # Matroska, "Subtitles: SSA": a block has no times, and a number in their place.
 BLOCK_FIELDS = ("readorder", "layer", *EVENT_FIELDS[3:])
 
@@ -28,24 +29,21 @@ _DRAWS = re.compile(r"\\p(\d+)")
 _MARGINS_AND_EFFECT = re.compile(r"^(?:\s*\d{0,9}\s*,){3}[^,]*,")
 
 
-def parse_substation(text: str) -> Parsed:
-    """Return the cues of a file whose lines end with "\\n"; a bad line is counted as damaged."""
+def parse_substation(text: str) -> Iterator[Cue | None]:
+    """Yield the cues of a file whose lines end with "\\n"; None for each that is damaged."""
     names: Sequence[str] = EVENT_FIELDS
-    cues = []
-    damaged = 0
     for kind, rest in _lines(text):
         if kind == "format":
             names = _names(rest)
-        else:
-            fields = _fields(rest, names)
-            times = None if fields is None else _times(fields)
-            if fields is None or times is None:
-                damaged += 1
-                continue
-            cue = make_cue(*times, substation_plain(fields["text"]), fields["text"])
-            if cue is not None:
-                cues.append(cue)
-    return Parsed(tuple(cues), damaged)
+            continue
+        fields = _fields(rest, names)
+        times = None if fields is None else _times(fields)
+        if fields is None or times is None:
+            yield None
+        elif (
+            cue := make_cue(*times, substation_plain(fields["text"]), fields["text"])
+        ) is not None:
+            yield cue
 
 
 def block_names(header: str) -> tuple[str, ...]:
@@ -103,7 +101,7 @@ def substation_plain(marked: str) -> str:
 def _lines(text: str) -> Iterator[tuple[str, str]]:
     """Yield the lines that matter: ("format", its names) of events, ("dialogue", its fields)."""
     in_styles = False
-    for line in text.split("\n"):
+    for line in lines_of(text):
         kind, _, rest = line.strip().partition(":")
         kind = kind.rstrip().casefold()
         if kind.startswith("["):
@@ -114,12 +112,14 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
 
 def _names(listed: str) -> Sequence[str]:
     """Return the names of fields that a line lists; the usual ones where it lacks some needed."""
-    names = tuple(name.strip().casefold() for name in listed.split(","))
+    names = tuple(name.strip().casefold() for name in listed.split(",", MAX_FIELDS))
     return names if {"start", "end", "text"} <= set(names) else EVENT_FIELDS
 
 
 def _fields(line: str, names: Sequence[str]) -> Mapping[str, str] | None:
-    """Return what a line says by name; None where it has too few fields. Only text has commas."""
+    """Return what a line says by name; None for a damaged one. Only the text may have commas."""
+    if len(line) > MAX_CUE_CHARACTERS:
+        return None
     place = names.index("text")
     *before, text = line.split(",", place)
     text, *after = text.rsplit(",", len(names) - place - 1)

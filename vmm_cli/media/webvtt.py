@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from vmm_cli.media.cues import Parsed, clock_s, make_cue
+from vmm_cli.media.cues import Cue, CueText, clock_s, lines_of, make_cue
 
 SIGNATURE = re.compile(r"WEBVTT(?=[ \t\n]|\Z)")
 
@@ -21,24 +21,17 @@ _TAG = re.compile(r"</?(?:[A-Za-z.][^<>]*)?>|<\d+:[\d:.]+>")
 _OVERRIDE = re.compile(r"\{\\[^{}]*\}")
 
 
-def parse_webvtt(text: str) -> Parsed:
-    """Return the cues of a file whose lines end with "\\n".
+def parse_webvtt(text: str) -> Iterator[Cue | None]:
+    """Yield the cues of a file whose lines end with "\\n"; None for each that is damaged.
 
-    A file without its first line, WEBVTT, is read all the same. A cue whose times cannot be read is
-    counted as damaged.
+    A file without its first line, WEBVTT, is read all the same.
     """
-    cues = []
-    damaged = 0
-    for timing, body in _blocks(text.lstrip("\ufeff\n").split("\n")):
-        times = _times(timing)
-        if times is None:
-            damaged += 1
-            continue
-        marked = "\n".join(body)
-        cue = make_cue(*times, webvtt_plain(marked), marked)
-        if cue is not None:
-            cues.append(cue)
-    return Parsed(tuple(cues), damaged)
+    for timing, body in _blocks(text.lstrip("\ufeff\n")):
+        times, marked = _times(timing), body.joined()
+        if times is None or marked is None:
+            yield None
+        elif (cue := make_cue(*times, webvtt_plain(marked), marked)) is not None:
+            yield cue
 
 
 def webvtt_plain(marked: str) -> str:
@@ -50,34 +43,32 @@ def webvtt_plain(marked: str) -> str:
     return html.unescape(_OVERRIDE.sub("", _TAG.sub("", marked)))
 
 
-def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the line with the times of each cue and the lines of its text.
+def _blocks(text: str) -> Iterator[tuple[str, CueText]]:
+    """Yield the line with the times of each cue, and its text.
 
     Only a line that is empty ends a block, or one with an arrow that cannot be this block's own.
     What has no arrow in its first two lines is no cue: notes, styles, regions.
     """
-    place = 0
-    if SIGNATURE.match(lines[0]):
-        place = 1
-        while place < len(lines) and lines[place] and _ARROW not in lines[place]:
-            place += 1  # what the header says
-    while place < len(lines):
-        timing = None
-        body: list[str] = []
-        begin = place
-        while place < len(lines) and lines[place]:
-            line = lines[place]
-            if _ARROW in line:
-                if timing is not None or place - begin > 1:
-                    break
-                timing, body = line, []
-            else:
-                body.append(line)
-            place += 1
-        if timing is not None:
-            yield timing, body
-        while place < len(lines) and not lines[place]:
-            place += 1
+    in_header = SIGNATURE.match(text) is not None
+    timing: str | None = None
+    body = CueText()
+    count = 0  # of the block's lines
+    for line in lines_of(text):
+        has_arrow = _ARROW in line
+        if in_header and line and (count == 0 or not has_arrow):
+            count += 1
+            continue
+        if in_header or not line or (has_arrow and (timing is not None or count > 1)):
+            if timing is not None:
+                yield timing, body
+            timing, body, count, in_header = None, CueText(), 0, False
+        if has_arrow:
+            timing, body = line, CueText()
+        elif line:
+            body.add(line)
+        count += bool(line)
+    if timing is not None:
+        yield timing, body
 
 
 def _times(timing: str) -> tuple[float, float] | None:
