@@ -232,13 +232,14 @@ class _State:
             Cursor(r.sampling, counted if needs_duration(r.sampling) else known_end, clock)
             for r in requests
         ]
+        aspects = Aspects.of(stream)
         return cls(
             path,
             clock,
             cursors,
-            _Shown(cursors, picture_ticks(stream), report),
+            _Shown(cursors, picture_ticks(stream), report, aspects),
             _Orientations(),
-            Aspects.of(stream),
+            aspects,
             stream.codec_context.field_order not in PROGRESSIVE_FIELD_ORDERS,
         )
 
@@ -308,7 +309,7 @@ def _decode(
     if stream.codec_context.pix_fmt == PALETTED:
         trust = replace(trust, marks=False)  # a palette comes once, with the first packet
     jump = KeyframeJump(reader, stream, clock, trust)
-    shown.begin(reader, PictureNumbers(stream, clock, timed=trust.times), state.aspects, stream)
+    shown.begin(reader, PictureNumbers(stream, clock, timed=trust.times))
     for cursor in cursors:
         cursor.start_over()
     only_keyframes = trust.marks and all(c.kind == "keyframes" for c in cursors)
@@ -345,6 +346,7 @@ def _decode(
         if packet.pts is None:
             shown.numbers.note(packet)
         made = _decode_packet(packet, report, jump)
+        state.aspects.note(stream, packet.pts)
         if made is None:
             shown.numbers.lost(packet)
             continue
@@ -423,13 +425,18 @@ class _Shown:
 
     numbers: PictureNumbers
     _reader: PacketReader
-    _aspects: Aspects
-    _stream: av.video.stream.VideoStream
 
-    def __init__(self, cursors: Sequence[Cursor], usual_ticks: int, report: DecodeReport) -> None:
+    def __init__(
+        self,
+        cursors: Sequence[Cursor],
+        usual_ticks: int,
+        report: DecodeReport,
+        aspects: Aspects,
+    ) -> None:
         self._cursors = cursors
         self._usual_ticks = usual_ticks
         self._report = report
+        self._aspects = aspects
         self._previous: _ShownPicture | None = None
         self._early: list[_ShownPicture] = []  # ascending by time
         self._queue: list[tuple[int, _ShownPicture]] = []
@@ -440,18 +447,10 @@ class _Shown:
         self.end: int | None = None
         self.any_seen = False
 
-    def begin(
-        self,
-        reader: PacketReader,
-        numbers: PictureNumbers,
-        aspects: Aspects,
-        stream: av.video.stream.VideoStream,
-    ) -> None:
+    def begin(self, reader: PacketReader, numbers: PictureNumbers) -> None:
         """Take pictures of a file that is read from its start, for the first time or again."""
         self.numbers = numbers
         self._reader = reader
-        self._aspects = aspects
-        self._stream = stream
         self._previous = None
         self._early.clear()
         self._again = self._taken is not None
@@ -466,7 +465,7 @@ class _Shown:
         pts = frame.pts
         if pts is None:  # some streams time only their keyframes, raw ones nothing
             pts = self.numbers.time(frame, None if self._again else self.end)
-        aspect = self._aspects.take(self._stream, frame)
+        aspect = self._aspects.at(pts)
         insort(
             self._early,
             _ShownPicture(frame, pts, self._is_keyframe(frame, pts), aspect),
