@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+PIECE_BYTES = 2**16
+
 
 class UnreadableError(Exception):
     """A file that cannot be read as it should be; the message says why, without its name."""
@@ -43,9 +45,10 @@ def read_regular(path: Path, limit: int) -> bytes:
         UnreadableError: it is missing, larger, no regular file, or cannot be read.
     """
     with open_regular(path) as (file, size):
-        # Where the size is not true, as in /proc, the number of bytes that come is.
-        data = b"" if size > limit else file.read(limit + 1)
-    if size > limit or len(data) > limit:
+        data = b"" if size > limit else file.read(size + 1)
+        while size < len(data) <= limit and (piece := file.read(PIECE_BYTES)):
+            data += piece  # the size is not true, as in /proc
+    if max(size, len(data)) > limit:
         raise UnreadableError(f"is larger than {size_text(limit)}")
     return data
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -143,7 +143,7 @@ def evaluate(
         "model": {"name": bundle.name, "version": bundle.version},
         "data": str(data.source),
         "n": len(judged.samples),
-        "failed": len(samples) - len(kept) + len(left_out),
+        "failed": len(samples) - len(kept) + sum(problem.rows for problem in left_out),
         "split": split or "all",
         "metrics": judged.metrics,
     }
@@ -185,7 +185,7 @@ def samples_left_out(data: DataSet, split: str | None) -> list[Problem]:
         return found
     if data.source.is_dir():
         return [p for p in found if SPLIT_NAMES.get(p.where.split("/")[0].strip().lower()) == split]
-    named = _named_splits(data)
+    named = _named_splits(data, {problem.where for problem in found})
     # A row that cannot be read, or has no split that there is, may have been meant for this one.
     return [
         p
@@ -195,18 +195,21 @@ def samples_left_out(data: DataSet, split: str | None) -> list[Problem]:
     ]
 
 
-def _named_splits(data: DataSet) -> dict[str, set[str]]:
-    """Return by row which splits are named, lower case; of a timed video in any of its rows.
+def _named_splits(data: DataSet, wanted: Set[str]) -> dict[str, set[str]]:
+    """Return which splits some rows name, lower case; those of a timed video in any of its rows.
 
-    A video is also found by its name.
+    wanted: the rows, and videos by their names.
     """
     if not data.timed:
-        return {row.where: _split_names(row) for row in read_rows(data.source, ("path",)).rows}
-    rows = read_table(data.source).rows
+        rows = read_rows(data.source, ("path",)).rows
+        return {row.where: _split_names(row) for row in rows if row.where in wanted}
     videos: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
+    video_of: dict[str, str] = {}
+    for row in read_table(data.source).rows:
         videos[_video_name(row)] |= _split_names(row)
-    return {row.where: videos[_video_name(row)] for row in rows} | videos
+        if row.where in wanted:
+            video_of[row.where] = _video_name(row)
+    return {where: videos[name] for where, name in video_of.items()} | videos
 
 
 def _video_name(row: Row) -> str:
