@@ -31,6 +31,8 @@ from vmm_cli.media.subrip import subrip_plain
 from vmm_cli.media.substation import BLOCK_FIELDS, block_names, block_text, substation_plain
 from vmm_cli.media.webvtt import webvtt_plain
 
+BOX_HEADER_BYTES = 8
+
 # Yields the texts of a packet, each as it stands there and plain; ValueError: it is damaged.
 Reader = Callable[[Packet], Iterator[tuple[str, str]]]
 
@@ -238,7 +240,7 @@ def _unknown(packet: Packet) -> Iterator[tuple[str, str]]:
 def _data(packet: Packet) -> Iterator[tuple[str, str]]:
     """WebVTT as MP4 has it (wvtt), of which libav knows nothing; and whatever else that is so."""
     data = bytes(packet)
-    texts = _cue_boxes(data)
+    texts = _cue_boxes(data) if len(data) >= BOX_HEADER_BYTES else []
     if texts is not None:
         for marked in texts:
             yield marked, webvtt_plain(marked)
@@ -273,7 +275,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     place = 0
     while place < len(data):
         size = int.from_bytes(data[place : place + 4], "big")
-        if not 8 <= size <= len(data) - place:
+        if not BOX_HEADER_BYTES <= size <= len(data) - place:
             yield b"", data[place:]
             return
         yield data[place + 4 : place + 8], data[place + 8 : place + size]
