@@ -26,7 +26,7 @@ from vmm_cli.encoders import catalogue, torchvision_networks
 from vmm_cli.encoders.image import encode
 from vmm_cli.encoders.torchvision_bundle import card, read_state
 from vmm_cli.encoders.torchvision_models import TORCHVISION
-from vmm_cli.errors import LockedError, ModelError
+from vmm_cli.errors import LockedError, ModelError, OutputError
 
 NAME = "torchvision/mobilenet_v3_large"  # the smallest file
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
@@ -139,6 +139,17 @@ def test_what_is_there_but_damaged_is_fetched_again(weights: Path, home: Path) -
     (home / NAME / "weights.safetensors").write_bytes(b"damaged")
     assert not fetched(os.fspath(weights)).already
     bundle.load(NAME)
+
+
+def test_what_the_user_put_there_stays(weights: Path, home: Path) -> None:
+    fetched(os.fspath(weights))
+    notes = home / NAME / "notes.txt"
+    notes.write_text("my notes")
+    (home / NAME / "weights.safetensors").write_bytes(b"damaged")
+    for force in (False, True):
+        with pytest.raises(OutputError, match="which no fetch put there; move it away"):
+            fetched(os.fspath(weights), force=force)
+    assert notes.read_text() == "my notes"
 
 
 def test_the_address_is_torchvision_s_or_a_mirror_s(

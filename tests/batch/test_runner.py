@@ -17,6 +17,7 @@ import pytest
 import worker_tasks
 
 from vmm_cli.batch import runner
+from vmm_cli.batch.interruptions import held
 from vmm_cli.batch.runner import Outcome, Task, WorkerPool
 
 
@@ -353,7 +354,7 @@ def test_an_interrupt_waits_until_a_worker_is_wholly_started(elsewhere: bool) ->
     thread = threading.Thread(target=time.sleep, args=(0.3,))
     thread.start()
     reached = False
-    with pytest.raises(KeyboardInterrupt), runner._interruptions_held():
+    with pytest.raises(KeyboardInterrupt), held():
         assert thread.ident is not None
         signal.pthread_kill(thread.ident if elsewhere else threading.get_ident(), signal.SIGINT)
         time.sleep(0.1)

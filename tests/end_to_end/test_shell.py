@@ -80,17 +80,29 @@ def test_help_and_version_import_nothing_heavy() -> None:
     [
         (["clasify", "x"], "no such command 'clasify'; did you mean 'classify'?"),
         (["models", "lst"], "no such command 'lst'; did you mean 'list'?"),
+        (["fetch", "x"], "no such command 'fetch'; did you mean 'vmm models fetch'?"),
+        (["hlp"], "no such command 'hlp'\n"),
         (["models"], "missing command"),
         (["classify", "--evry", "3"], "no such option '--evry'; did you mean '--every'?"),
-        (["--jobs", "3", "info", "x"], "no such option '--jobs'; options of a command follow it"),
+        (
+            ["--jobs", "3", "info", "x"],
+            "no such option '--jobs'; options of a command follow it: vmm info --jobs\n",
+        ),
+        (
+            ["classify", "x", "--min-score", "1"],
+            "no such option '--min-score'; it is an option of vmm detect-actions\n",
+        ),
+        (["info", "--version"], "no such option '--version'; it is an option of vmm\n"),
+        (["info", "x", "--frobnicate"], "no such option '--frobnicate'\n"),
+        (["info", "x", "-z"], "no such option '-z'\n"),
         (["info", "x", "--jobs", "0"], "--jobs: '0' is not a whole number of at least 1"),
-        (["info", "x", "--timeout", "soon"], "--timeout: 'soon' is no time"),
+        (["info", "x", "--timeout", "soon"], "--timeout: 'soon' is not a valid time"),
         (["info", "x", "--format", "cvs"], "--format: 'cvs' is not one of"),
         (["info", "x", "--timeout"], "option '--timeout' requires an argument"),
         (["info"], "no INPUT"),
         (["classify", "x", "--every", "1", "--count", "2"], "contradict"),
         (["classify", "x", "--start", "5", "--end", "3"], "--end (3 s) must lie after"),
-        (["classify", "x", "--device", "gpu"], "--device: 'gpu' is no device"),
+        (["classify", "x", "--device", "gpu"], "--device: 'gpu' is not a valid device"),
         (["info", "x", "-o", "out.txt"], "give --format"),
         (["info", "x", "-o", "/dev/null"], "not a regular file"),
         (["info", "x", "-0"], "--files-from"),
@@ -389,6 +401,12 @@ def test_log_file_keeps_what_is_said(run_vmm: Vmm, mixed: Path, tmp_path: Path) 
     done = run_vmm("info", mixed, "--log-file", tmp_path / "no" / "log")
     assert done.returncode == 1
     assert "cannot write the log" in done.stderr
+    video = mixed / "a" / "bikes.mp4"
+    before = video.read_bytes()
+    done = run_vmm("info", mixed, "--log-file", video)  # in the wrong place on the command line
+    assert done.returncode == 1
+    assert f"{video}: is not a text file; choose another log file" in done.stderr
+    assert video.read_bytes() == before
 
 
 def test_latin1_terminals_get_utf8_json(run_vmm: Vmm, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from vmm_cli.analysis.sentiment_curve import (
     summary,
 )
 from vmm_cli.bundle import Bundle
-from vmm_cli.encoders.streams import media_end_s, past_end
+from vmm_cli.encoders.streams import past_end
 from vmm_cli.encoders.transcript import recogniser_folder
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.probe import MediaInfo, probe
@@ -259,8 +259,7 @@ def run(request: SentimentRequest, input: Input, part: str | None) -> PartResult
             if error.code != "past_end":  # sound and pictures need not end together
                 raise
             late.append(expert)
-    end_s = _end_s(input.path, info, request.max_pixels)
-    return PartResult(end_s, past_end=tuple(late), **said)
+    return PartResult(info.duration_s or 0.0, past_end=tuple(late), **said)
 
 
 def _ask(
@@ -288,15 +287,6 @@ def _ask(
     from vmm_cli.analysis.text_evidence import text_evidence
 
     return text_evidence(path, info, bundle, start=start, end=end, asr_model=request.asr_model)
-
-
-def _end_s(path: Path, info: MediaInfo, max_pixels: int) -> float:
-    """Return where the longer of pictures and sound ends."""
-    declared = info.duration_s or 0.0
-    try:
-        return max(float(media_end_s(path, max_pixels=max_pixels)), float(declared))
-    except InputError:
-        return float(declared)
 
 
 def finish(request: SentimentRequest, input: Input, parts: Sequence[PartResult]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ OTHER_VARIABLES = frozenset(
         "VMM_DATA",
     }
 )
-PACKAGES = ("numpy", "pillow", "platformdirs", "pysubs2", "pyyaml", "rich", "safetensors", "typer")
+PACKAGES = ("numpy", "pillow", "platformdirs", "pyyaml", "rich", "safetensors", "typer")
 
 # By extra: what it is for, and the module whose `check_packages` loads what it brings.
 EXTRAS = {
@@ -62,9 +62,10 @@ def doctor(
     format: DocumentFormat = None,
     verbose: Verbose = 0,
 ) -> int:
-    """Say what is installed, what this machine offers, and what is wrong.
+    """Check the installation and this machine.
 
-    Ends with 1 where something is wrong.
+    Shows what is installed, what this machine offers, and what is wrong. The exit code is 1 if
+    something is wrong.
     """
     problems: list[dict[str, str]] = []
     report: Report = {"schema": SCHEMA}

@@ -124,8 +124,8 @@ class _Video:
         """Add a row's split, group and fold; RowError where another row says otherwise."""
         for name, value in (
             ("split", cells.split()),
-            ("group", cells.text("group")),
-            ("fold", cells.text("fold")),
+            ("group", cells.name("group")),
+            ("fold", cells.name("fold")),
         ):
             if value is not None:
                 known, first = self.told.setdefault(name, (value, where))

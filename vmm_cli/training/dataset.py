@@ -6,12 +6,14 @@ import math
 import os
 import stat
 import sys
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_video
+from vmm_cli.batch.listing import as_on_disk
 from vmm_cli.errors import DataError
 from vmm_cli.training.rows import (
     OPTIONAL,
@@ -149,7 +151,7 @@ def _class_samples(
         message = "lies in no class folder, and so has no label; left out"
         problems += _unclaimed(source, folder, is_wanted, "unlabelled", message)
         return
-    label = folder.name.strip()
+    label = composed(folder.name)
     if (wrong := label_problem(label)) is not None:
         problems.append(Problem("error", "label_name", _name(source, folder), wrong))
         return
@@ -308,10 +310,10 @@ class Files:
         self._real: dict[Path, str] = {}
 
     def path(self, name: str) -> Path:
-        """Return where a file is. RowError where there is no regular one."""
+        """Return where a file is; see `as_on_disk`. RowError where there is no regular one."""
         path = self._paths.get(name)
         if path is None:
-            path = self._folder / name
+            path = Path(as_on_disk(str(self._folder / name)))
             require_file(path, name)
             self._paths[name] = path
         return path
@@ -351,6 +353,11 @@ class Cells:
             raise RowError(name, f"its {name} {cell!r} is not text")
         return sys.intern(str(cell).strip())  # the same in many rows, most often
 
+    def name(self, name: str) -> str | None:
+        """Return a cell's text as the name of something, which is the same however it is stored."""
+        text = self.text(name)
+        return None if text is None else composed(text)
+
     def seconds(self, name: str) -> float | None:
         """Return a time from 0 on; None where the cell is empty."""
         cell = self.raw(name)
@@ -389,8 +396,8 @@ def located(
         name=name,
         labels=labels,
         split=cells.split(),
-        group=cells.text("group"),
-        fold=cells.text("fold"),
+        group=cells.name("group"),
+        fold=cells.name("fold"),
         start_s=start_s,
         end_s=end_s,
         text=cells.text("text"),
@@ -416,7 +423,7 @@ def read_labels(cells: Cells, raw_labels: set[str]) -> tuple[str, ...]:
 @lru_cache(maxsize=10_000)  # most rows repeat some
 def _labels(parts: tuple[str, ...]) -> tuple[tuple[str, ...], Set[str]]:
     """Return labels, sorted, and how they are written."""
-    labels = sorted({part.strip() for part in parts} - {""})
+    labels = sorted({composed(part) for part in parts} - {""})
     if not labels:
         raise RowError("unlabelled", "has no label")
     for label in labels:
@@ -434,15 +441,26 @@ def label_problem(label: str) -> str | None:
     return None
 
 
+def composed(name: str) -> str:
+    """Return a name without outer spaces and with its accents composed (Unicode's form C).
+
+    What looks the same is the same then, whichever system wrote it.
+    """
+    return unicodedata.normalize("NFC", name.strip())
+
+
 def spaced_labels(raw_labels: set[str]) -> Iterator[Problem]:
-    """Yield a warning for each label that is written with and without outer spaces."""
-    spellings: defaultdict[str, list[str]] = defaultdict(list)
-    for raw in sorted(raw_labels):
-        spellings[raw.strip()].append(raw)
-    for label, found in spellings.items():
-        if len(found) > 1:
+    """Yield a warning for each label that is written in several ways that count as one."""
+    spellings: defaultdict[str, set[str]] = defaultdict(set)
+    for raw in raw_labels:
+        spellings[composed(raw)].add(raw)
+    for label, found in sorted(spellings.items()):
+        if len({raw.strip() for raw in found}) < len(found):
             message = f"is written with and without spaces around it; all count as {label!r}"
             yield Problem("warning", "label_spaces", label, message)
+        if len({raw.strip() for raw in found}) > 1:
+            message = "is stored with its accents composed and decomposed; all count as one label"
+            yield Problem("warning", "label_form", label, message)
 
 
 def require_file(path: Path, name: str) -> None:

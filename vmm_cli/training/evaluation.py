@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
 from vmm_cli.trained import check
 from vmm_cli.training.annotations import read_table
-from vmm_cli.training.dataset import SPLIT_NAMES
+from vmm_cli.training.dataset import SPLIT_NAMES, composed
 from vmm_cli.training.encoding import limit_s
 from vmm_cli.training.rows import Row, read_rows
-from vmm_cli.training.samples import DataSet, Problem, Sample, span
+from vmm_cli.training.samples import DataSet, Problem, Sample, span, with_segments
 from vmm_cli.training.scoring import (
     DEFAULT_THRESHOLD,
     Judged,
@@ -91,6 +91,7 @@ def evaluate(
         raise DataError(f"{data.source}: has no samples in the split {split!r}; {there}")
     if data.rated:
         judge_valence.check_model(bundle)
+    samples = [_spelt_as(bundle.labels, sample) for sample in samples]
     _check_labels(bundle, data, samples)
     known = [sample for sample in samples if _knows(bundle, sample)]
     multi_label = bool(bundle.network.get("multi_label"))
@@ -222,6 +223,17 @@ def _split_names(row: Row) -> set[str]:
 def _knows(bundle: Bundle, sample: Sample) -> bool:
     """Tell whether a model knows a sample's labels; one that tells none need not."""
     return not bundle.labels or set(sample.labels) <= set(bundle.labels)
+
+
+def _spelt_as(labels: Sequence[str], sample: Sample) -> Sample:
+    """Return a sample with its labels as a model has them, which may have their accents apart."""
+    spelling = {composed(label): label for label in labels} | {label: label for label in labels}
+    if all(spelling.get(label, label) == label for label in sample.labels):
+        return sample
+    if sample.segments is not None:
+        segments = (replace(s, label=spelling.get(s.label, s.label)) for s in sample.segments)
+        return with_segments(sample, segments)
+    return replace(sample, labels=tuple(sorted({spelling.get(x, x) for x in sample.labels})))
 
 
 def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:

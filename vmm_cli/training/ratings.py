@@ -85,7 +85,7 @@ def _require_ratings(source: Path, table: Table) -> None:
 
 def _sample(cells: Cells, files: Files, raw_emotions: set[str]) -> Sample:
     """Return the sample of a row; RowError where it cannot be used."""
-    valence, emotion = _valence(cells), cells.text("emotion")
+    valence, emotion = _valence(cells), cells.name("emotion")
     if valence is None and emotion is None:
         raise RowError("unlabelled", "has neither a valence nor an emotion")
     if emotion is None:

@@ -316,7 +316,10 @@ def _similar_labels(labels: Iterable[str]) -> Iterator[Problem]:
     for first, *others in alike.values():
         if others:
             listed = ", ".join(map(repr, others))
-            message = f"differs from {listed} only in case or spaces; they count as different"
+            is_spelt_alike = len({"".join(x.casefold().split()) for x in (first, *others)}) == 1
+            # "\uff46ight", in full width, and "fight"; "\ufb01ght", with a ligature
+            what = "in case or spaces" if is_spelt_alike else "in the kind of its characters"
+            message = f"differs from {listed} only {what}; they count as different"
             yield Problem("warning", "label_case", first, message)
 
 
