@@ -13,11 +13,18 @@ from vmm_cli.batch.absent import why_missing
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import Work, execute
 from vmm_cli.batch.inputs import Discovery, Input, discover, refuse_collisions, require_inputs
-from vmm_cli.batch.journal import journal_path
+from vmm_cli.batch.journal import journal_path, lock_path
 from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.output.atomic_file import make_folder, require_folder
-from vmm_cli.output.owned import ADVICE, Written, foreign, noted_file, refuse_foreign
+from vmm_cli.output.owned import (
+    ADVICE,
+    Written,
+    foreign,
+    noted_file,
+    refuse_foreign,
+    refuse_foreign_lock,
+)
 
 if TYPE_CHECKING:
     from vmm_cli.cli.options import SharedOptions
@@ -38,6 +45,7 @@ SUFFIX_FORMATS = {
     ".vtt": "vtt",
 }
 
+RESULTS = "results"  # what a journal calls the file that it lies beside, whatever links lead to it
 # Files of the others are noted when they are written: see `vmm_cli.output.owned`.
 KNOWN_BY_CONTENT = frozenset({"json", "jsonl"})
 
@@ -146,7 +154,7 @@ def run_batch(
         _end_run(run, known, place.format, discovery)
     else:
         place.refuse_what_came_meanwhile(place.file)
-        with noted_file(place.file, place.written) as stream:
+        with noted_file(place.file, place.written, RESULTS) as stream:
             _write_all(known[place.format](stream), _in_order(run.records, discovery))
     console.info(
         f"{summary.done} done ({summary.resumed} of them by an earlier run), {run.failed} failed"
@@ -194,7 +202,7 @@ class _Destination:
 
     def name_of(self, file: Path) -> str:
         """Return what notes call one of the files."""
-        return file.name if self.folder is None else file.relative_to(self.folder).as_posix()
+        return RESULTS if self.folder is None else file.relative_to(self.folder).as_posix()
 
     def refuse_what_came_meanwhile(self, file: Path) -> None:
         """Raise OutputError where a file is there, at the end of the work, that no run wrote."""
@@ -242,8 +250,9 @@ def _destination(
         )
     require_folder(output)
     written = None if name in KNOWN_BY_CONTENT else Written(journal_path(output))
+    refuse_foreign_lock(lock_path(output))
     if not shared.overwrite:
-        refuse_foreign(output, written)
+        refuse_foreign(output, written, RESULTS)
     if name not in single_formats:
         return _Destination(name, file=output, written=written, overwrite=shared.overwrite)
     files = {item.name: output for item in discovery.inputs}
