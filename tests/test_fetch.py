@@ -21,7 +21,7 @@ import yaml
 from random_weights import random_network, random_weights
 
 from vmm_cli import bundle, fetch
-from vmm_cli.batch import journal
+from vmm_cli.batch.lock import lock
 from vmm_cli.encoders import catalogue, torchvision_networks
 from vmm_cli.encoders.image import encode
 from vmm_cli.encoders.torchvision_bundle import card, read_state
@@ -300,7 +300,7 @@ def test_torch_s_older_format_is_read(tmp_path: Path) -> None:
 def test_two_at_once(weights: Path, home: Path) -> None:
     work(home).mkdir(parents=True)
     with (
-        journal.lock(work(home)),
+        lock(work(home)),
         pytest.raises(LockedError, match="another vmm is fetching"),
     ):
         fetched(os.fspath(weights))

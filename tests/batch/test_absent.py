@@ -22,7 +22,7 @@ NOWHERE = "no such file or folder"
         ("a.mp4", NOWHERE),
         ("c:/videos/a.mp4", NOWHERE),
         ("://", NOWHERE),
-        ("", NOWHERE),
+        ("", "its name is empty"),
     ],
 )
 def test_why_missing(name: str, said: str) -> None:

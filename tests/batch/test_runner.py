@@ -65,16 +65,6 @@ def wait_until_gone(pids: set[int], seconds: float = 3) -> set[int]:
     return left
 
 
-def test_the_first_result_is_there_at_once() -> None:
-    times = []
-    for _ in range(3):
-        start = time.monotonic()
-        with WorkerPool(2) as pool:
-            assert call(pool, worker_tasks.double, 21).value == 42
-            times.append(time.monotonic() - start)
-    assert min(times) < 0.3
-
-
 def test_many_small_tasks_over_two_workers(pool: WorkerPool) -> None:
     for number in range(200):
         pool.submit(Task(str(number), worker_tasks.double, (number,), 30))

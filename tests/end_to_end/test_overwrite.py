@@ -110,6 +110,19 @@ def test_a_link_to_notes_is_followed(run_vmm: Vmm, clip: Path, tmp_path: Path) -
     assert (tmp_path / "new.txt").read_text().startswith("input,status")
 
 
+def test_a_file_with_the_name_of_the_lock_stays(run_vmm: Vmm, clip: Path, tmp_path: Path) -> None:
+    lock = tmp_path / "uv.lock"
+    lock.write_text("version = 1\n")
+    command = ("info", clip, "-o", tmp_path / "uv", "--format", "csv")
+    done = run_vmm(*command, "--overwrite")
+    assert done.returncode == 2
+    assert done.stderr == f"{lock}: is there and is no lock of vmm's; choose another -o\n"
+    assert lock.read_text() == "version = 1\n"
+    lock.write_text("4711\n")  # left by a run that was killed
+    assert run_vmm(*command).returncode == 0
+    assert not lock.exists()
+
+
 def test_a_dry_run_says_it_too(run_vmm: Vmm, clip: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
     output.write_text(NOTES)

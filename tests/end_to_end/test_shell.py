@@ -107,6 +107,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["info", "x", "-o", "/dev/null"], "not a regular file"),
         (["info", "x", "-0"], "--files-from"),
         (["models", "show"], "missing argument 'NAME'"),
+        (["train", "https://a.org/b", "--check"], "DATA: 'https://a.org/b': vmm reads local files"),
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_a_hint(

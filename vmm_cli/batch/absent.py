@@ -33,6 +33,8 @@ def why_missing(name: str) -> str:
     >>> why_missing("https://example.org/a.mp4")
     'vmm reads local files; download it first (e.g. with yt-dlp or curl)'
     """
+    if not name:
+        return "its name is empty"
     if not _URL.match(name):
         return MISSING
     if name.lower().startswith("file://"):

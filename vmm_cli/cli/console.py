@@ -107,7 +107,8 @@ def open_log(path: Path) -> None:
                     raise errors.OutputError(f"{path}: is not a text file; choose another log file")
         settings.log = path.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as cause:
-        raise errors.OutputError(f"{path}: cannot write the log: {cause.strerror}") from cause
+        why = cause.strerror if path.parent.is_dir() else f"no folder {path.parent}; make it first"
+        raise errors.OutputError(f"{path}: cannot write the log: {why}") from cause
 
 
 class Progress:

@@ -16,6 +16,7 @@ from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import execute
 from vmm_cli.batch.inputs import Discovery, Input, discover, refuse_collisions, require_inputs
 from vmm_cli.batch.journal import journal_path
+from vmm_cli.batch.lock import lock_path
 from vmm_cli.batch.memory import MemoryLimit, default_limit, is_watched
 from vmm_cli.batch.work import Work
 from vmm_cli.cli import console
@@ -23,7 +24,14 @@ from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.ordering import InOrder
 from vmm_cli.cli.standing import Bar, closing_words
 from vmm_cli.output.atomic_file import make_folder, require_folder
-from vmm_cli.output.owned import ADVICE, Written, foreign, noted_file, refuse_foreign
+from vmm_cli.output.owned import (
+    ADVICE,
+    Written,
+    foreign,
+    noted_file,
+    refuse_foreign,
+    refuse_foreign_lock,
+)
 
 if TYPE_CHECKING:
     from vmm_cli.cli.options import SharedOptions
@@ -47,6 +55,7 @@ SUFFIX_FORMATS = {
     ".vtt": "vtt",
 }
 
+RESULTS = "results"  # what a journal calls the file that it lies beside, whatever links lead to it
 # Files of the others are noted when they are written: see `vmm_cli.output.owned`.
 KNOWN_BY_CONTENT = frozenset({"json", "jsonl"})
 
@@ -128,7 +137,7 @@ def run_batch(
         """Write what goes to one file, while its lock is held."""
         if place.file is not None:
             place.refuse_what_came_meanwhile(place.file)
-            with noted_file(place.file, place.written) as stream:
+            with noted_file(place.file, place.written, RESULTS) as stream:
                 _write_all(known[place.format](stream), run.in_order(record_of))
 
     jobs = shared.jobs or default_workers(work_memory_bytes)
@@ -228,7 +237,7 @@ class _Destination:
 
     def name_of(self, file: Path) -> str:
         """Return what notes call one of the files."""
-        return file.name if self.folder is None else file.relative_to(self.folder).as_posix()
+        return RESULTS if self.folder is None else file.relative_to(self.folder).as_posix()
 
     def refuse_what_came_meanwhile(self, file: Path) -> None:
         """Raise OutputError where a file is there, at the end of the work, that no run wrote."""
@@ -276,8 +285,9 @@ def _destination(
         )
     require_folder(output)
     written = None if name in KNOWN_BY_CONTENT else Written(journal_path(output))
+    refuse_foreign_lock(lock_path(output))
     if not shared.overwrite:
-        refuse_foreign(output, written)
+        refuse_foreign(output, written, RESULTS)
     if name not in single_formats:
         return _Destination(name, file=output, written=written, overwrite=shared.overwrite)
     files = {item.name: output for item in discovery.inputs}

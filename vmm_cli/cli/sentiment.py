@@ -388,5 +388,5 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
 def _table(stream: TextIO) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords
 
-    columns = [Column("input", shorten="start"), Column("", min_width=8), Column("")]
+    columns = [Column("input", shorten="start"), Column("what", min_width=8), Column("value")]
     return TableOfRecords(stream, columns, table_rows)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vmm_cli import errors
+from vmm_cli.batch.absent import MISSING, why_missing
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
 from vmm_cli.cli.help import INPUT, OUTPUT, RUN
@@ -27,6 +28,7 @@ from vmm_cli.cli.options import (
     Quiet,
     Verbose,
     parse_count,
+    parse_file_name,
     wants_table,
 )
 
@@ -66,10 +68,20 @@ def parse_seed(text: object) -> int:
     return int(word)
 
 
+def parse_data(text: object) -> Path:
+    """Return where a data set is. ValueError for an address, and for no name at all."""
+    name = parse_file_name(text)
+    why = why_missing(name)
+    if why != MISSING:
+        raise ValueError(f"{name!r}: {why}")
+    return Path(name)
+
+
 Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
+        parser=parse_data,
         show_default=False,
         help="Labelled videos: a folder or a file.",
         rich_help_panel=INPUT,

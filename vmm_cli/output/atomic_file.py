@@ -15,6 +15,8 @@ from vmm_cli.durable import sync_file, sync_folder
 
 def make_folder(folder: Path) -> None:
     """Make a folder, with those above it. OutputError where that, or writing into it, cannot be."""
+    if folder.exists() and not folder.is_dir():
+        raise errors.OutputError(f"{folder}: is a file, not a folder; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as cause:

@@ -24,6 +24,7 @@ _CSV_HEAD = b"input,status,"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MARK = b"tEXtSoftware\0vmm"  # see `vmm_cli.output.png`
 _PNG_HEAD_BYTES = 4096  # the mark stands right behind the header
+_LOCK_BYTES = 32
 _CHUNK_BYTES = 2**20
 _NOTE = b'{"file": '
 
@@ -126,6 +127,22 @@ def refuse_foreign(
     problem = foreign(path, written, name)
     if problem is not None:
         raise UsageError(f"{problem}; {ADVICE.format(option=option)}")
+
+
+def refuse_foreign_lock(lock: Path) -> None:
+    """Raise UsageError where a file has the name of an output's lock and is none: `uv.lock`, say.
+
+    A lock holds the number of the process that made it, and is removed in the end.
+    """
+    if not lock.is_file():
+        return
+    try:
+        with lock.open("rb") as file:
+            content = file.read(_LOCK_BYTES)
+    except OSError:
+        return  # taking the lock says what is wrong
+    if content.strip() and not content.strip().isdigit():
+        raise UsageError(f"{lock}: is there and is no lock of vmm's; choose another -o")
 
 
 @contextmanager

@@ -275,10 +275,11 @@ def _laid_out(page: _Page, columns: Sequence[Column], lines: Sequence[_Line]) ->
     natural = _natural(columns, lines)
     widths = _fitted(columns, lines, page.width)
     grouped = any(line.cells[0] == "" for line in lines)
-    if widths != natural and columns[0].shorten and len(columns) > 1:
+    named = columns[0].shorten is not None or columns[0].min_width is not None
+    if widths != natural and named and len(columns) > 1:
         tails = [replace(line, cells=line.cells[1:]) for line in lines]
         others = _fitted(columns[1:], tails, page.width - len(_INDENT))
-        cut = widths is None or widths[0] < min(natural[0], _READABLE_NAME)
+        cut = widths is None or widths[0] < min(natural[0], columns[0].min_width or _READABLE_NAME)
         if others and (grouped or cut):
             yield from _headed(page, columns[0].title, columns[1:], lines, tails, others)
             return
