@@ -8,7 +8,7 @@ import stat
 import sys
 import unicodedata
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -28,6 +28,12 @@ AMBIGUOUS_EXTENSIONS = frozenset({".ts", ".mts"})
 OTHER_EXTENSIONS = frozenset({
     ".aac", ".ac3", ".avif", ".cr3", ".flac", ".heic", ".heif", ".m4a", ".m4b", ".m4p", ".m4r",
     ".mka", ".mp3", ".oga", ".opus", ".spx", ".wav", ".webp", ".wma",
+})
+# Containers of sound alone. One that may hold pictures too, such as .mp4, counts as a video.
+SOUND_EXTENSIONS = frozenset({
+    ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".dts", ".eac3", ".flac",
+    ".m4a", ".m4b", ".m4p", ".m4r", ".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".qcp", ".spx",
+    ".tta", ".w64", ".wav", ".wma", ".wv",
 })
 # fmt: on
 
@@ -74,11 +80,14 @@ class Discovery:
         inputs: the files, in the order of the arguments, a folder's files sorted by path.
         missing: the arguments where there is nothing, as given.
         unreadable: the folders that may not be listed, by name.
+        sounds: the files of sound in the folders, which are looked for where there are no inputs:
+            beside videos, sound is most often a copy of theirs.
     """
 
     inputs: tuple[Input, ...]
     missing: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    sounds: tuple[Input, ...] = ()
 
 
 def discover(
@@ -111,12 +120,16 @@ def discover(
         if kind == "missing":
             missing[argument] = None
         elif kind == "folder":
-            found, closed = _search(argument, seen)
+            found, closed = _search(argument, seen, looks_like_video)
             inputs += found
             unreadable |= dict.fromkeys(closed)
         elif _first_time(argument, seen):
             inputs.append(Input(Path(argument), argument, os.path.basename(argument)))  # noqa: PTH119 - Path drops what the user typed
-    return Discovery(tuple(inputs), tuple(missing), tuple(unreadable))
+    sounds: list[Input] = []
+    for folder in given if not inputs else ():
+        if _kind(folder) == "folder":
+            sounds += _search(folder, seen, looks_like_sound)[0]
+    return Discovery(tuple(inputs), tuple(missing), tuple(unreadable), tuple(sounds))
 
 
 def require_inputs(discovery: Discovery, arguments: Sequence[str]) -> None:
@@ -124,6 +137,9 @@ def require_inputs(discovery: Discovery, arguments: Sequence[str]) -> None:
     if discovery.inputs or discovery.missing or discovery.unreadable:
         return
     where = ", ".join(_shown(argument) for argument in arguments) or "the list"
+    if count := len(discovery.sounds):
+        files = "1 sound file" if count == 1 else f"{count} sound files"
+        raise NoInputError(f"{files} and no video in {where}; `vmm sentiment` takes sound alone")
     raise NoInputError(f"no video found in {where}; name files or folders that hold some")
 
 
@@ -183,6 +199,11 @@ def looks_like_video(path: Path) -> bool:
     return is_video_signature(head)
 
 
+def looks_like_sound(path: Path) -> bool:
+    """Tell whether a regular file seems to hold sound and no pictures that move."""
+    return path.suffix.lower() in SOUND_EXTENSIONS and not looks_like_video(path)
+
+
 def is_video_signature(head: bytes) -> bool:
     """Tell whether a file's first bytes are those of a container for moving pictures."""
     if head[4:8] == b"ftyp":
@@ -231,13 +252,15 @@ def _first_time(path: str, seen: set[str]) -> bool:
     return True
 
 
-def _search(folder: str, seen: set[str]) -> tuple[list[Input], list[str]]:
-    """Return the videos under `folder`, sorted, and the folders that may not be listed."""
+def _search(
+    folder: str, seen: set[str], is_wanted: Callable[[Path], bool]
+) -> tuple[list[Input], list[str]]:
+    """Return the wanted files under `folder`, sorted, and the folders that may not be listed."""
     closed: list[str] = []
     found: list[str] = []
     for relative in _walk(folder, closed):
         path = os.path.join(folder, relative)  # noqa: PTH118 - keeps the name as given
-        if looks_like_video(Path(path)) and _first_time(path, seen):
+        if is_wanted(Path(path)) and _first_time(path, seen):
             found.append(relative)
     found.sort(key=lambda relative: relative.split("/"))
     inputs = [

@@ -68,6 +68,7 @@ def run_batch(
     single_formats: Formats = NO_FORMATS,
     output_folder: bool = False,
     writes_files: bool = False,
+    takes_sound: bool = False,
     model_digest: str | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
 ) -> int:
@@ -80,12 +81,13 @@ def run_batch(
     input under its own name, and the records go to stdout; otherwise -o is the file that the
     records go to, or a folder for a file of each input where the format is one of
     `single_formats`. `writes_files`: the work writes files under the inputs' names elsewhere.
+    `takes_sound`: where folders hold no video, their files of sound are the inputs.
     `on_record` hears of each record before it is written.
 
     Raises:
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
     """
-    discovery = _find_inputs(shared)
+    discovery = _find_inputs(shared, takes_sound=takes_sound)
     if output_folder or writes_files:
         refuse_collisions(discovery.inputs)
     known = {**formats, **single_formats}
@@ -329,7 +331,7 @@ class _Results:
             self.writer.write(record)
 
 
-def _find_inputs(shared: SharedOptions) -> Discovery:
+def _find_inputs(shared: SharedOptions, *, takes_sound: bool) -> Discovery:
     arguments = list(shared.inputs or ())
     if not arguments and shared.files_from is None:
         raise errors.UsageError(
@@ -338,6 +340,8 @@ def _find_inputs(shared: SharedOptions) -> Discovery:
     if shared.null and shared.files_from is None:
         raise errors.UsageError("-0 says how the list of --files-from is written; none is given")
     discovery = discover(arguments, files_from=shared.files_from, nul=shared.null)
+    if takes_sound:
+        discovery = replace(discovery, inputs=discovery.inputs or discovery.sounds)
     require_inputs(discovery, arguments)
     return discovery
 

@@ -130,7 +130,8 @@ def sentiment(
         typer.Option("--keep-features", help="Store what was computed of faces and voices."),
     ] = False,
     keep_transcript: Annotated[
-        bool, typer.Option("--keep-transcript", help="Write into the record what was read.")
+        bool,
+        typer.Option("--keep-transcript", help="Show the words: in records, tables, subtitles."),
     ] = False,
     start: Start = None,
     end: End = None,
@@ -155,8 +156,8 @@ def sentiment(
 ) -> int:
     """Tell how each video feels over time, from faces, voices and words.
 
-    INPUT is a video file, or a folder that is searched for videos. Subtitles (srt, vtt) of several
-    videos need a folder: -o DIR. Expression is not feeling: docs/sentiment.md says what this
+    INPUT is a file of video or sound, or a folder that is searched for such. Subtitles (srt, vtt)
+    of several need a folder: -o DIR. Expression is not feeling: docs/sentiment.md says what this
     cannot tell.
     """
     check_range(start, end)
@@ -251,6 +252,7 @@ def sentiment(
         ),
         wanted_format=format,
         writes_files=plot is not None,
+        takes_sound=True,
         on_record=Warnings().hear,
     )
 
@@ -353,6 +355,10 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     missing = missing_words(record)
     if missing:
         yield "missing", ", ".join(f"{kind}: {reason}" for kind, reason in missing.items())
+    label = "words"
+    for part in record.get("transcript", ()):
+        yield label, f"{clock(part['start_s'])} {' '.join(part['text'].split())}"
+        label = ""
 
 
 def _table(stream: TextIO) -> TableOfRecords:
