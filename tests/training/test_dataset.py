@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmm_cli.batch.inputs import OTHER_EXTENSIONS, VIDEO_EXTENSIONS
+from vmm_cli.batch.inputs import OTHER_EXTENSIONS, SOUND_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.errors import DataError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-from vmm_cli.training.dataset import SOUND_EXTENSIONS, read_dataset
+from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.evaluation import samples_left_out
 from vmm_cli.training.inspection import Inspection, inspect
 from vmm_cli.training.samples import SPLITS, DataSet, Problem, Sample, Segment, make_dataset

@@ -30,6 +30,7 @@ from vmm_cli.analysis.sentiment_curve import (
     summary,
 )
 from vmm_cli.bundle import Bundle
+from vmm_cli.encoders.listening import Span
 from vmm_cli.encoders.streams import past_end
 from vmm_cli.encoders.transcript import recogniser_folder
 from vmm_cli.errors import InputError, ModelError
@@ -325,6 +326,8 @@ def finish(request: SentimentRequest, input: Input, parts: Sequence[PartResult])
         record["people"] = [] if face is None else [*_people(request, face, steps)]
     if request.keep_transcript:
         record["transcript"] = [] if text is None else [*_transcript(text)]
+    if text is not None and text.not_understood:
+        record["not_understood"] = [*_spans(text.not_understood)]
     if text is not None and text.warnings:
         record["warnings"] = [*text.warnings]
     if text is not None and text.advice:
@@ -481,4 +484,10 @@ def _transcript(text: TextRead) -> Iterator[dict[str, Any]]:
             "start_s": round(caption.start_s, TIME_DIGITS),
             "end_s": round(caption.end_s, TIME_DIGITS),
             "text": caption.text,
+            "source": caption.source,
         }
+
+
+def _spans(spans: Sequence[Span]) -> Iterator[dict[str, float]]:
+    for start_s, end_s in spans:
+        yield {"start_s": round(start_s, TIME_DIGITS), "end_s": round(end_s, TIME_DIGITS)}

@@ -18,6 +18,7 @@ import numpy as np
 from vmm_cli.analysis.evidence import Evidence, Missing, nothing
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.extras import NotInstalledError
+from vmm_cli.encoders.listening import Span
 from vmm_cli.encoders.streams import wanted_until
 from vmm_cli.encoders.text_valence import read_valence
 from vmm_cli.encoders.transcript import Transcript, transcribe
@@ -39,6 +40,7 @@ TITLE_COUNTS = 0.2  # a title says what a video is about, not how it feels at a 
 
 # Below this number of letters a language is a guess: of "Talk" alone Finnish is the likeliest.
 LEAST_LETTERS = 20
+MOST_TOLD = 3  # places where speech was not understood; the record has them all
 SURELY = 0.7
 ENGLISH = {"en", "eng"}
 UNTOLD = {"und", "mul", "zxx", "mis"}  # ISO 639-2: these tags name no language
@@ -58,6 +60,7 @@ class TextRead:
         transcript: what was read, an entry for each observation.
         source: "captions", "speech" or "title"; "" where nothing was read.
         reader: "sentences" or "vader"; "" where nothing was read.
+        not_understood: where somebody speaks and no words were recognised.
         warnings: what of this video could not be read, in a line each.
         advice: what of the installation is absent or damaged and might have read more, likewise.
     """
@@ -67,6 +70,7 @@ class TextRead:
     source: str
     reader: str
     missing: Missing | None
+    not_understood: tuple[Span, ...] = ()
     warnings: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
 
@@ -88,6 +92,11 @@ class _Notes:
 
     warnings: list[str]
     advice: list[str]
+    not_understood: tuple[Span, ...] = ()
+
+    def told(self) -> tuple[tuple[Span, ...], tuple[str, ...], tuple[str, ...]]:
+        """Return the last fields of `TextRead`."""
+        return self.not_understood, tuple(self.warnings), tuple(self.advice)
 
 
 def text_evidence(
@@ -128,8 +137,7 @@ def text_evidence(
     notes = _Notes([*written.warnings], [])
     source = _choose(path, info, written, begin_s, end_s, asr_model, notes)
     if isinstance(source, Missing):
-        told = tuple(notes.warnings), tuple(notes.advice)
-        return TextRead(nothing("text", ()), (), "", "", source, *told)
+        return TextRead(nothing("text", ()), (), "", "", source, *notes.told())
     placed = source.texts
     sentences, parts = _sentences(placed)
     read = read_valence(sentences, bundle)
@@ -147,8 +155,7 @@ def text_evidence(
         valence,
         confidence.astype(np.float32),
     )
-    told = tuple(notes.warnings), tuple(notes.advice)
-    return TextRead(evidence, placed, source.name, read.reader, None, *told)
+    return TextRead(evidence, placed, source.name, read.reader, None, *notes.told())
 
 
 def _choose(
@@ -178,6 +185,9 @@ def _choose(
         unheard = Missing(code, str(error))
         notes.advice.append(unheard.message)
     else:
+        if said.missed:
+            notes.not_understood = said.missed
+            notes.warnings.append(_not_understood(said.missed))
         if heard := tuple(_placed(said.captions, begin_s, end_s)):
             return _Source("speech", heard)
         if said.language is not None and said.language != "en":
@@ -188,8 +198,29 @@ def _choose(
         if (language := other_language(title)) is not None:
             return _in_another(f"its title is in {language}", notes)
         return _Source("title", titled)
+    if unheard is not None:
+        return unheard
     what = "captions that can be read" if found.unread else "captions"
-    return unheard or Missing("no_text", f"no {what}, speech, title or description there")
+    if said.missed:
+        message = f"no {what}, title or description there, and what is said was not understood"
+        return Missing("no_text", message)
+    return Missing("no_text", f"no {what}, speech, title or description there")
+
+
+def _not_understood(missed: Sequence[Span]) -> str:
+    """Return the warning of speech without words.
+
+    >>> _not_understood([(6.25, 29.0), (40.0, 44.1)])
+    'speech from 6.2 to 29.0 s and from 40.0 to 44.1 s was not understood'
+    """
+    told = [f"from {start_s:.1f} to {end_s:.1f} s" for start_s, end_s in missed[:MOST_TOLD]]
+    in_all = ""
+    if (others := len(missed) - len(told)) > 0:
+        told.append(f"at {others} other {'times' if others > 1 else 'time'}")
+        in_all = f" ({sum(end_s - start_s for start_s, end_s in missed):.0f} s in all)"
+    *first, last = told
+    listed = f"{', '.join(first)} and {last}" if first else last
+    return f"speech {listed} was not understood{in_all}"
 
 
 def _in_another(what: str, notes: _Notes) -> Missing:

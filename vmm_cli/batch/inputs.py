@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from vmm_cli.batch.absent import what_is_there
-from vmm_cli.batch.listing import Looked, look_at
+from vmm_cli.batch.listing import IsVideo, Looked, look_at
 from vmm_cli.errors import NoInputError, UsageError
 
 # fmt: off
@@ -27,6 +27,12 @@ AMBIGUOUS_EXTENSIONS = frozenset({".ts", ".mts"})
 OTHER_EXTENSIONS = frozenset({
     ".aac", ".ac3", ".avif", ".cr3", ".flac", ".heic", ".heif", ".m4a", ".m4b", ".m4p", ".m4r",
     ".mka", ".mp3", ".oga", ".opus", ".spx", ".wav", ".webp", ".wma",
+})
+# Containers of sound alone. One that may hold pictures too, such as .mp4, counts as a video.
+SOUND_EXTENSIONS = frozenset({
+    ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".dts", ".eac3", ".flac",
+    ".m4a", ".m4b", ".m4p", ".m4r", ".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".qcp", ".spx",
+    ".tta", ".w64", ".wav", ".wma", ".wv",
 })
 # fmt: on
 
@@ -103,6 +109,7 @@ def discover(
     files_from: str | None = None,
     nul: bool = False,
     output: Path | None = None,
+    kinds: Sequence[IsVideo] | None = None,
 ) -> Discovery:
     """Find the inputs that the arguments, and the list in `files_from`, stand for.
 
@@ -116,6 +123,8 @@ def discover(
         files_from: a file that lists more of them, or `-` for standard input.
         nul: the list's entries end with NUL instead of a newline.
         output: where the results go, if that is a file.
+        kinds: what is looked for in folders: what the second one knows only where the first one
+            knows none; None: video.
 
     Raises:
         UsageError: the list cannot be read, or holds NUL where `nul` is not set.
@@ -127,6 +136,15 @@ def discover(
         status = None if output is None else output.stat()
     except (OSError, ValueError):  # not there yet
         status = None
+    found = Discovery(())
+    for is_wanted in kinds or (looks_like_video,):
+        found = _found(look_at(given, is_wanted, status))
+        if found.inputs:
+            break
+    return found
+
+
+def _found(looked_at: Iterable[Looked]) -> Discovery:
     inputs: list[Input] = []
     order: list[str] = []
     missing: dict[str, None] = {}
@@ -134,7 +152,7 @@ def discover(
     silent: list[str] = []
     any_folder = False
     is_output = None
-    for looked in look_at(given, looks_like_video, status):
+    for looked in looked_at:
         found = list(_inputs(looked))
         inputs += found
         told = [name for name in looked.closed if name not in unreadable]
@@ -264,6 +282,11 @@ def looks_like_video(path: Path) -> bool:
     if extension in AMBIGUOUS_EXTENSIONS and not _reads_as_text(head):
         return True
     return is_video_signature(head)
+
+
+def looks_like_sound(path: Path) -> bool:
+    """Tell whether a regular file seems to hold sound and no pictures that move."""
+    return path.suffix.lower() in SOUND_EXTENSIONS and not looks_like_video(path)
 
 
 def is_video_signature(head: bytes) -> bool:

@@ -14,7 +14,15 @@ from vmm_cli import errors
 from vmm_cli.batch.absent import why_missing
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.execute import execute
-from vmm_cli.batch.inputs import Discovery, Input, discover, refuse_collisions, require_inputs
+from vmm_cli.batch.inputs import (
+    Discovery,
+    Input,
+    discover,
+    looks_like_sound,
+    looks_like_video,
+    refuse_collisions,
+    require_inputs,
+)
 from vmm_cli.batch.journal import journal_path
 from vmm_cli.batch.lock import lock_path
 from vmm_cli.batch.memory import MemoryLimit, default_limit, is_watched
@@ -90,6 +98,7 @@ def run_batch(
     output_folder: bool = False,
     pictures: Path | None = None,
     refuse: Callable[[Sequence[Input]], None] | None = None,
+    takes_sound: bool = False,
     model_digest: str | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
 ) -> int:
@@ -102,14 +111,16 @@ def run_batch(
     input under its own name, and the records go to stdout; otherwise -o is the file that the
     records go to, or a folder for a file of each input where the format is one of
     `single_formats`. `pictures`: a folder that the work draws into, under the inputs' names;
-    `refuse` raises UsageError where that would replace what vmm did not write. `on_record` hears
-    of each record before it is written.
+    `refuse` raises UsageError where that would replace what vmm did not write. `takes_sound`: where
+    folders hold no video, their files of sound are the inputs. `on_record` hears of each record
+    before it is written.
 
     Raises:
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
     """
     start = time.monotonic()
-    discovery = _find_inputs(shared, None if output_folder else shared.output)
+    output = None if output_folder else shared.output
+    discovery = _find_inputs(shared, output, takes_sound=takes_sound)
     if output_folder or pictures is not None:
         refuse_collisions(discovery.inputs)
     if refuse is not None:
@@ -431,7 +442,7 @@ class _Results:
             self._writer = None  # what the work is for goes on
 
 
-def _find_inputs(shared: SharedOptions, output: Path | None) -> Discovery:
+def _find_inputs(shared: SharedOptions, output: Path | None, *, takes_sound: bool) -> Discovery:
     arguments = list(shared.inputs or ())
     if not arguments and shared.files_from is None:
         raise errors.UsageError(
@@ -439,8 +450,13 @@ def _find_inputs(shared: SharedOptions, output: Path | None) -> Discovery:
         )
     if shared.null and shared.files_from is None:
         raise errors.UsageError("-0 describes the list of --files-from, and none is given")
-    files_from = shared.files_from
-    discovery = discover(arguments, files_from=files_from, nul=shared.null, output=output)
+    discovery = discover(
+        arguments,
+        files_from=shared.files_from,
+        nul=shared.null,
+        output=output,
+        kinds=(looks_like_video, looks_like_sound) if takes_sound else (looks_like_video,),
+    )
     require_inputs(discovery, arguments)
     return discovery
 

@@ -144,7 +144,7 @@ def sentiment(
         bool,
         typer.Option(
             "--keep-transcript",
-            help="Include the transcript in the record.",
+            help="Show the words: in records, tables and subtitles.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -173,8 +173,9 @@ def sentiment(
 ) -> int:
     """Estimate the mood of each video over time.
 
-    It goes by faces, voices and words. Subtitles (srt, vtt) of several videos go to a folder:
-    -o DIR. Expression is not feeling: docs/sentiment.md says what this cannot tell.
+    INPUT is a file of video or sound, or a folder that is searched for such. Subtitles (srt, vtt)
+    of several go to a folder: -o DIR. Expression is not feeling: docs/sentiment.md says what this
+    cannot tell.
     """
     check_range(start, end)
     step = every or Fraction(1)
@@ -277,6 +278,7 @@ def sentiment(
         wanted_format=format,
         pictures=plot,
         refuse=refuse,
+        takes_sound=True,
         on_record=Advice().hear,
     )
 
@@ -383,6 +385,10 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     missing = missing_words(record)
     if missing:
         yield "missing", ", ".join(f"{kind}: {reason}" for kind, reason in missing.items())
+    label = "words"
+    for part in record.get("transcript", ()):
+        yield label, Times((part["start_s"], f" {' '.join(part['text'].split())}"))
+        label = ""
 
 
 def _table(stream: TextIO) -> TableOfRecords:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import floor
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import floor, inf
 from typing import Any
 
 from vmm_cli.output.subtitles import Cue
@@ -69,31 +70,89 @@ def follows(before: Point, point: Point, every_s: float) -> bool:
 def cues(record: Mapping[str, Any], start_s: float, every_s: float) -> Iterator[Cue]:
     """Yield a cue for each stretch in which one emotion leads and valence hardly changes.
 
-    A cue says the mean valence and the emotion; where nothing is known there is none. start_s,
-    every_s: where the steps of the curve begin, and their length.
+    A cue says the mean valence and the emotion; where nothing is known there is none. Where the
+    record has a transcript its words are cues, with valence and emotion in a second line, and the
+    others are for the times between them. start_s, every_s: where the steps of the curve begin, and
+    their length.
     """
+    curve: Sequence[Point] = record["curve"]
+    words = [part for part in record.get("transcript", ()) if part["source"] != "title"]
+    yield from _word_cues(curve, words, every_s)
+    between = _Between(words)
+    for stretch in _stretches(curve, between, every_s):
+        begin_s, _ = span_of(stretch[0], start_s, every_s)
+        _, end_s = span_of(stretch[-1], start_s, every_s)
+        after_s, until_s = between.bounds(stretch[0]["time_s"])
+        yield Cue(max(begin_s, after_s), min(end_s, until_s), _feeling(stretch))
+
+
+def _word_cues(
+    curve: Sequence[Point], words: Iterable[Mapping[str, Any]], every_s: float
+) -> Iterator[Cue]:
+    """Yield the words with what is known of the steps that they take part in."""
+    times = [point["time_s"] for point in curve]
+    for part in words:
+        first = bisect_right(times, part["start_s"] - every_s / 2)
+        last = bisect_left(times, part["end_s"] + every_s / 2)
+        yield Cue(part["start_s"], part["end_s"], part["text"], _feeling(curve[first:last]))
+
+
+class _Between:
+    """Tells which times lie between words."""
+
+    def __init__(self, words: Iterable[Mapping[str, Any]]) -> None:
+        self._starts: list[float] = []
+        self._ends: list[float] = []
+        for part in sorted(words, key=lambda part: part["start_s"]):
+            if self._ends and part["start_s"] <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], part["end_s"])
+            else:
+                self._starts.append(part["start_s"])
+                self._ends.append(part["end_s"])
+
+    def holds(self, time_s: float) -> bool:
+        """Tell whether no words are there at a time."""
+        after_s, _ = self.bounds(time_s)
+        return after_s <= time_s
+
+    def bounds(self, time_s: float) -> tuple[float, float]:
+        """Return the end of the words that began last before a time, the start of the next."""
+        place = bisect_right(self._starts, time_s)
+        after_s = self._ends[place - 1] if place else -inf
+        return after_s, self._starts[place] if place < len(self._starts) else inf
+
+
+def _stretches(
+    curve: Iterable[Point], between: _Between, every_s: float
+) -> Iterator[Sequence[Point]]:
+    """Yield the runs of points, without words, in which one emotion leads and little changes."""
     stretch: list[Point] = []
     low = high = 0.0  # of the valences in it
-    for point in record["curve"]:
+    for point in curve:
+        if not between.holds(point["time_s"]):
+            continue
         valence = float(point["valence"])
         low, high = min(low, valence), max(high, valence)
         if stretch and not (
             follows(stretch[-1], point, every_s)
+            and between.bounds(stretch[-1]["time_s"]) == between.bounds(point["time_s"])
             and dominant(stretch[-1]) == dominant(point)
             and high - low <= MOST_CHANGE
         ):
-            yield _cue(stretch, start_s, every_s)
+            yield stretch
             stretch = []
         if not stretch:
             low = high = valence
         stretch.append(point)
     if stretch:
-        yield _cue(stretch, start_s, every_s)
+        yield stretch
 
 
-def _cue(stretch: Sequence[Point], start_s: float, every_s: float) -> Cue:
-    mean = sum(point["valence"] for point in stretch) / len(stretch)
-    words = filter(None, (valence_text(mean), dominant(stretch[0])))
-    begin_s, _ = span_of(stretch[0], start_s, every_s)
-    _, end_s = span_of(stretch[-1], start_s, every_s)
-    return Cue(begin_s, end_s, " ".join(words))
+def _feeling(points: Sequence[Point]) -> str:
+    """Return the mean valence of some points, and the emotion that leads most of them."""
+    if not points:
+        return ""
+    mean = sum(point["valence"] for point in points) / len(points)
+    leaders = [leader for point in points if (leader := dominant(point)) is not None]
+    leader = max(dict.fromkeys(leaders), key=leaders.count, default=None)
+    return " ".join(filter(None, (valence_text(mean), leader)))

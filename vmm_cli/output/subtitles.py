@@ -17,11 +17,16 @@ _SRT_LOOKALIKES = str.maketrans("<>{}\\", "\u2039\u203a()\u2216")
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """A text and when it is shown, in seconds on the video's clock; cues may overlap."""
+    """A text and when it is shown, in seconds on the video's clock; cues may overlap.
+
+    Attributes:
+        note: what stands on a line of its own below the text.
+    """
 
     start_s: float
     end_s: float
     text: str
+    note: str = ""
 
 
 CuesOf = Callable[[Mapping[str, Any]], Iterable[Cue]]
@@ -75,12 +80,16 @@ def write_vtt(stream: TextIO, cues: Iterable[Cue]) -> None:
 
 
 def _timed(cues: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
-    """Yield start and end in ms, and the text on one line: a blank line would end the cue."""
+    """Yield start and end in ms, and the text and the note on one line each.
+
+    A blank line would end the cue.
+    """
     for cue in sorted(cues, key=lambda cue: (cue.start_s, cue.end_s)):
         start_ms = max(0, round(cue.start_s * 1000))
         # A cue that ends where it starts is shown by no player.
         end_ms = max(start_ms + 1, round(cue.end_s * 1000))
-        yield start_ms, end_ms, escape_controls(" ".join(cue.text.split()))
+        lines = (escape_controls(" ".join(text.split())) for text in (cue.text, cue.note))
+        yield start_ms, end_ms, "\n".join(line for line in lines if line)
 
 
 def _time(milliseconds: int, point: str) -> str:

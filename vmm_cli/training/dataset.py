@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 
-from vmm_cli.batch.inputs import looks_like_video
+from vmm_cli.batch.inputs import looks_like_sound, looks_like_video
 from vmm_cli.batch.listing import as_on_disk
 from vmm_cli.errors import DataError
 from vmm_cli.training.rows import (
@@ -27,14 +27,6 @@ from vmm_cli.training.rows import (
 from vmm_cli.training.samples import DataSet, Problem, Sample, Split, make_dataset, nothing_left
 
 LABEL_SEPARATOR = "|"  # in manifests
-
-# Containers of sound alone. One that may hold pictures too, such as .mp4, counts as a video.
-SOUND_EXTENSIONS = frozenset(
-    (
-        *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".m4b"),
-        *(".m4p", ".m4r", ".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".spx", ".wav", ".wma"),
-    )
-)
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -89,7 +81,7 @@ def _read_folder(source: Path) -> DataSet:
     samples, problems = _folder_samples(source, looks_like_video)
     if not samples:
         # Only then: beside videos, sound is most often a copy of theirs.
-        heard, others = _folder_samples(source, _looks_like_sound)
+        heard, others = _folder_samples(source, looks_like_sound)
         if heard:
             kept = [problem for problem in problems if problem.kind != "empty_class"]
             samples, problems = heard, list(dict.fromkeys((*kept, *others)))
@@ -99,10 +91,6 @@ def _read_folder(source: Path) -> DataSet:
             "class, or on a manifest that names the files and their labels"
         )
     return make_dataset(source, samples, multi_label=False, problems=problems)
-
-
-def _looks_like_sound(path: Path) -> bool:
-    return path.suffix.lower() in SOUND_EXTENSIONS and not looks_like_video(path)
 
 
 def _folder_samples(
@@ -163,7 +151,7 @@ def _class_samples(
         raw_labels.add(folder.name)
         return
     message = "this class folder holds no video and no sound"
-    if next(_media(source, folder, _looks_like_sound, []), None) is not None:
+    if next(_media(source, folder, looks_like_sound, []), None) is not None:
         message = (
             "this class folder holds sound alone, and others hold video; name the files in a "
             "manifest to train on both"
