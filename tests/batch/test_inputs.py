@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,60 @@ def test_lists(tmp_path: Path) -> None:
     for unreadable in (str(tmp_path / "absent"), str(tmp_path), "a\0b"):
         with pytest.raises(UsageError, match="cannot be read"):
             read_list(unreadable)
+
+
+LISTED = ["n/UPPER.MP4", "caf\u00e9/\u8996\u983b.mp4", "last"]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_lists_of_other_systems(tmp_path: Path, encoding: str, mark: str, newline: str) -> None:
+    if encoding.startswith("utf-32") and not mark:
+        return
+    text = mark + newline.join([*LISTED, ""])
+    listed = touch(tmp_path / "list", text.encode(encoding))
+    assert read_list(str(listed)) == LISTED
+    assert read_list("-", stdin=io.BytesIO(listed.read_bytes())) == LISTED
+    if mark:
+        listed.write_bytes((mark + "\0".join([*LISTED, ""])).encode(encoding))
+        assert read_list(str(listed), nul=True) == LISTED
+
+
+def test_a_list_of_a_single_line_in_utf_16(tmp_path: Path) -> None:
+    listed = touch(tmp_path / "list", "videos/a.mp4".encode("utf-16-le"))
+    assert read_list(str(listed)) == ["videos/a.mp4"]
+
+
+@pytest.mark.parametrize("content", [b"abc\0", b"ab.mp4\0cd.mp4\0", b"\0\0\0\0"])
+def test_a_list_with_nul_is_none_in_utf_16(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(UsageError, match="-0"):
+        read_list(str(touch(tmp_path / "list", content)))
+
+
+def test_a_name_that_does_begin_with_a_mark_is_kept(tmp_path: Path) -> None:
+    odd = touch(tmp_path / "\ufeffodd.mp4")
+    listed = touch(tmp_path / "list", b"\xef\xbb\xbfodd.mp4\n")
+    before = Path.cwd()
+    try:
+        os.chdir(tmp_path)
+        assert read_list(str(listed)) == [odd.name]
+    finally:
+        os.chdir(before)
+
+
+def test_names_are_found_however_their_accents_are_stored(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    on_disk = touch(tmp_path / apart / composed / f"{apart}.mp4")
+    given = f"{tmp_path}/{composed}/{apart}/{composed}.mp4"
+    (item,) = discover([given]).inputs
+    assert (item.path, item.name, item.output_name) == (on_disk, given, f"{composed}.mp4")
+    listed = touch(tmp_path / "list", f"{given}\n{tmp_path}/{composed}\n".encode())
+    assert len(discover([], files_from=str(listed)).inputs) == 1
+    both = touch(tmp_path / apart / composed / f"{composed}.mp4")
+    assert discover([str(on_disk), str(both)]).inputs[1].path == both, "each is its own"
+    missing = f"{tmp_path}/{composed}/none.mp4"
+    assert discover([missing]).missing == (missing,)
 
 
 def test_a_name_that_does_end_in_a_carriage_return_is_kept(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -566,3 +567,13 @@ def test_real_annotations_are_read_whole(vmm_data: Path) -> None:
         p for p in falls.problems if p.kind == "unseen_in_train"
     ]
     check_for_training(falls)
+
+
+def test_accents_of_labels_and_names_are_one_however_they_are_stored(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "\u00e9t\u00e9") for form in ("NFC", "NFD"))
+    touch(tmp_path, f"{apart}.mp4")
+    spans = ((0.0, 1.0, composed), (2.0, 3.0, apart))
+    dataset = read_annotations(activitynet(tmp_path, a=entry(f"{composed}.mp4", *spans)))
+    assert found(dataset) == {f"{composed}.mp4": [(0, 1, composed), (2, 3, composed)]}
+    assert dataset.labels == (composed,)
+    assert [p.kind for p in dataset.problems if p.kind not in EXPECTED] == ["label_form"]

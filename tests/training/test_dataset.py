@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tracemalloc
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -485,6 +486,52 @@ def test_labels_that_look_alike_are_warned_of(tmp_path: Path) -> None:
     ]
     assert dataset.problems[0].message.startswith("differs from 'fight' only in case or spaces")
     assert dataset.labels == ("Fight", "calm", "fight", "no fight", "nofight")
+
+
+def test_labels_of_another_kind_of_characters_are_warned_of_as_such(tmp_path: Path) -> None:
+    text = "path,label\na.mp4,\uff46ight\nb.mp4,fight\n"
+    dataset = read_dataset(manifest(tmp_path, text, "a.mp4", "b.mp4"))
+    assert wrong(dataset) == [("warning", "label_case", "fight")]
+    assert "only in the kind of its characters" in dataset.problems[0].message
+
+
+COMPOSED, APART = (unicodedata.normalize(form, "\u00e9t\u00e9") for form in ("NFC", "NFD"))
+
+
+def test_labels_have_their_accents_composed(tmp_path: Path) -> None:
+    text = f"path,label,group\na.mp4,{COMPOSED},{APART}\nb.mp4,{APART}|x,{COMPOSED}\n"
+    dataset = read_dataset(manifest(tmp_path, text, "a.mp4", "b.mp4"))
+    assert dataset.labels == ("x", COMPOSED)
+    assert {sample.group for sample in dataset.samples} == {COMPOSED}
+    assert wrong(dataset) == [("warning", "label_form", COMPOSED)]
+    assert "composed and decomposed; all count as one label" in str(dataset.problems[0])
+    apart = read_dataset(manifest(tmp_path, f"path,label\na.mp4,{APART}\n", "a.mp4"))
+    assert (apart.labels, wrong(apart)) == ((COMPOSED,), [])
+
+
+def test_class_folders_have_their_accents_composed(tmp_path: Path) -> None:
+    source = folder(tmp_path / "d", f"{COMPOSED}/1.mp4", f"{APART}/2.mp4", f"{APART} /3.mp4")
+    dataset = read_dataset(source)
+    assert dataset.labels == (COMPOSED,)
+    assert len(dataset.samples) == 3
+    assert all(sample.path.is_file() for sample in dataset.samples)
+    assert sorted(wrong(dataset)) == [
+        ("warning", "label_form", COMPOSED),
+        ("warning", "label_spaces", COMPOSED),
+    ]
+
+
+def test_files_are_found_however_their_accents_are_stored(tmp_path: Path) -> None:
+    text = f"path,label\n{COMPOSED}.mp4,x\n{APART}/{COMPOSED}.mp4,y\n"
+    source = manifest(tmp_path, text, f"{APART}.mp4", f"{COMPOSED}/{APART}.mp4")
+    dataset = read_dataset(source)
+    assert [sample.name for sample in dataset.samples] == [
+        *(f"{COMPOSED}.mp4", f"{APART}/{COMPOSED}.mp4")
+    ]
+    assert [sample.path for sample in dataset.samples] == [
+        *(tmp_path / f"{APART}.mp4", tmp_path / COMPOSED / f"{APART}.mp4")
+    ]
+    assert wrong(dataset) == []
 
 
 def test_spaces_around_a_label_are_dropped_and_warned_of(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from vmm_cli.cli.evaluate import report_rows
 from vmm_cli.errors import DataError, ModelError
 from vmm_cli.training.annotations import read_annotations
 from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.evaluation import Evaluation, evaluate, samples_left_out
+from vmm_cli.training.evaluation import Evaluation, _spelt_as, evaluate, samples_left_out
 from vmm_cli.training.evaluation_files import EVALUATION_FILES
 from vmm_cli.training.inspection import inspect
 from vmm_cli.training.run_files import write_evaluation
+from vmm_cli.training.samples import Sample, Segment
 from vmm_cli.training.scoring import Judged
 
 
@@ -267,3 +270,17 @@ def test_a_model_of_single_pictures_can_be_measured(squares: Path, tmp_path: Pat
     assert found.document["n"] == 2
     assert np.shape(found.judged.said) == (2, 1000)
     assert found.document["metrics"]["top5"] in (0, 0.5, 1)
+
+
+def test_a_model_with_decomposed_labels_knows_the_composed_ones() -> None:
+    composed, apart = (unicodedata.normalize(form, "agit\u00e9") for form in ("NFC", "NFD"))
+    segments = (Segment(0, 1, composed), Segment(2, 3, "still"))
+    names = (composed, "still")
+    sample = Sample(Path("a.mp4"), "a.mp4", names, None, None, None, segments=segments)
+    spelt = _spelt_as((apart, "still"), sample)
+    assert spelt.labels == (apart, "still")
+    assert [segment.label for segment in spelt.segments or ()] == [apart, "still"]
+    plain = replace(sample, segments=None)
+    assert _spelt_as((apart, "still"), plain).labels == (apart, "still")
+    assert _spelt_as((apart, composed, "still"), plain) is plain
+    assert _spelt_as(("other",), plain) is plain

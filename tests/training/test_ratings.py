@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,12 @@ def refusal(source: Path, read=read_ratings, **columns: str) -> str:
 
 
 # --- reading ------------------------------------------------------------------------------------
+
+
+def test_emotions_have_their_accents_composed(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "g\u00eane") for form in ("NFC", "NFD"))
+    source = manifest(tmp_path, f"path,emotion\n0.mp4,{composed}\n1.mp4,{apart}\n")
+    assert read_ratings(source).labels == (composed,)
 
 
 def test_valence_and_emotion_are_read_and_either_may_be_missing(tmp_path: Path) -> None:
