@@ -24,11 +24,18 @@ class Kept:
 
 
 def keep(
-    run: Path, out: Path, *, summary: str, licence: Mapping[str, str], files: Sequence[str]
+    run: Path,
+    out: Path,
+    *,
+    summary: str,
+    demonstration: str,
+    licence: Mapping[str, str],
+    files: Sequence[str],
 ) -> Kept:
     """Save a run's model as a bundle in `out`, and copy some of its files there.
 
-    `summary` and `licence` take the place of what `vmm train` wrote.
+    `summary` and `licence` take the place of what `vmm train` wrote; `demonstration` says why the
+    model is one.
     """
     metrics = json.loads((run / "metrics.json").read_text())
     metrics.pop("asked")  # what a training that goes on must share with this one
@@ -36,7 +43,9 @@ def keep(
     fields = yaml.safe_load((run / bundle.BUNDLE_FILE).read_text())
     for added in ("schema", "weights"):
         fields.pop(added)
-    fields |= {"summary": summary, "licence": dict(licence)}
+    first = {key: fields.pop(key) for key in ("name", "version", "summary")}
+    first |= {"summary": summary, "demonstration": demonstration}
+    fields = first | fields | {"licence": dict(licence)}
     saved = bundle.save(out, fields, bundle.load_tensors(trained, ""))
     for name in files:
         shutil.copyfile(run / name, out / name)

@@ -398,6 +398,7 @@ def card(metrics: dict[str, Any], notice: str) -> str:
         n=metrics["n"],
         held=held["n"],
         seeds=len(held["balanced_accuracy"]),
+        rates=", ".join(f"{held['balanced_accuracy']['0'][kind]:.3f} ({kind})" for kind in KINDS),
         rows="\n".join(card_row(kind, inner, held) for kind in KINDS),
         temperature=metrics["temperature"],
         ece=metrics["ece_inner_folds"],
@@ -441,6 +442,9 @@ of film reviews, of Amazon's reviews, of editorials of the New York Times, and t
 before, in English, mostly American. Those rated 0 only helped to fit the scales.
 
 ## How good it is
+
+On {held} snippets that no network saw it tells pleasant from unpleasant with a balanced accuracy of
+{rates}.
 
 Balanced accuracy of rating > 0 against < 0, 0 left out, a score of exactly 0 counting half: of five
 folds by group inside the training part, of which one served to choose how many blocks are tuned and

@@ -45,7 +45,8 @@ from vmm_cli.encoders.speech import (
 )
 from vmm_cli.training.metrics import score
 
-SUMMARY = "anger, boredom, disgust, fear, happiness, sadness, neutral; trained on research data"
+SUMMARY = "anger, boredom, disgust, fear, happiness, sadness, neutral"
+DEMONSTRATION = "learnt from research data, 408 German sentences that 8 actors spoke"
 LICENCE = {
     "code": "Apache-2.0",
     "weights": "MIT (silero-vad, Whisper tiny.en); the head Apache-2.0",
@@ -265,6 +266,7 @@ def bundle_fields(labels: Sequence[str], by_temperature: float) -> dict[str, Any
         "name": "sentiment/voice",
         "version": 1,
         "summary": SUMMARY,
+        "demonstration": DEMONSTRATION,
         "task": "valence",
         "streams": ["voice"],
         "encoders": {},
@@ -326,8 +328,8 @@ def card(metrics: Mapping[str, Any]) -> str:
 CARD = """\
 # sentiment/voice: how does somebody speak?
 
-**Trained on research data**: {n} German sentences that {speakers} actors spoke as if they felt
-something.
+**A demonstration, trained on research data**: {n} German sentences that {speakers} actors spoke as
+if they felt something.
 
 **For** one of the three kinds of evidence of `vmm sentiment`: for each stretch of speech, at most
 six seconds long, a probability of

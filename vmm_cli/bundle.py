@@ -92,6 +92,7 @@ class Bundle:
         task: one of `TASKS`.
         encoders: by stream.
         source: where a fetched model's weights come from, and the digest of what was fetched.
+        demonstration: why the model is one, and nothing may hang on it; "" where it is none.
     """
 
     folder: Path
@@ -109,6 +110,7 @@ class Bundle:
     licence: Mapping[str, str]
     weights_digest: str
     source: Mapping[str, str] = field(default_factory=dict)
+    demonstration: str = ""
 
     def __repr__(self) -> str:
         return f"Bundle({self.name!r} version {self.version}, {self.task}, at {self.folder})"
@@ -327,6 +329,7 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
         name=name,
         version=version,
         summary=str(fields.get("summary", "")),
+        demonstration=str(fields.get("demonstration") or ""),
         task=task,
         labels=labels,
         streams=_texts(fields, "streams"),

@@ -8,12 +8,17 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from file_server import serving
 from random_weights import random_weights
+
+from vmm_cli.bundle import packaged_models
+from vmm_cli.encoders.torchvision_models import TORCHVISION
+from vmm_cli.training.measured import accuracy_of, card_of, measured_of
 
 NAME = "torchvision/mobilenet_v3_large"
 EXPERTS = ["sentiment/face", "sentiment/text", "sentiment/voice"]
@@ -178,3 +183,121 @@ def test_a_download_that_is_interrupted_goes_on(
     assert done.returncode == 0
     assert server.asked[-1]["Range"] == "bytes=3000000-"
     assert not list(home.rglob("*.part*"))
+
+
+# --- what is said of models ---------------------------------------------------------------------
+
+
+def test_show_says_how_good_a_model_is_and_where_its_card_lies(run_vmm: Vmm) -> None:
+    shown = json.loads(run_vmm("models", "show", "fights").stdout)
+    assert "accuracy 0.832 ± 0.005 over 3 seeds" in shown["accuracy"]
+    assert Path(shown["card"]).read_text().startswith("# fights: ")
+    measured = shown["measured"]
+    assert measured["split"].startswith("each fold left out in turn")
+    assert (measured["folds"], measured["samples"], measured["seeds"]["n"]) == (5, 220, 3)
+    assert measured["seeds"]["accuracy"]["mean"] == pytest.approx(0.832, abs=5e-4)
+    assert measured["intervals"]["accuracy"]["low"] < measured["figures"]["accuracy"]
+    table = run_vmm("models", "show", "fights", "--format", "table").stdout
+    for said in ("accuracy", "0.832 ± 0.005", shown["card"], "demonstration"):
+        assert said in table
+    assert "source" not in table, "what is empty is left out"
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_each_packaged_model_says_how_good_it_is(name: str) -> None:
+    folder = packaged_models() / name
+    said = accuracy_of(folder)
+    assert said is not None and 40 < len(said) <= 500 and "\n" not in said
+    assert any(character.isdigit() for character in said)
+    assert card_of(folder) == folder / "CARD.md"
+
+
+def test_a_run_says_what_was_measured(squares_model: Path) -> None:
+    metrics = json.loads((squares_model / "metrics.json").read_text())
+    measured = measured_of(squares_model)
+    assert measured is not None
+    assert measured["figures"]["accuracy"] == metrics["validation"]["accuracy"]
+    assert measured["samples"] == metrics["samples"]["val"]
+    said = accuracy_of(squares_model)
+    assert said is not None and "samples that were held out" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[" * 100_000,
+        "[]",
+        "{}",
+        '{"folds": 5, "samples": {}}',
+        '{"folds": {"names": [], "split": 1, "test": []}, "samples": {"train": 1}}',
+        '{"validation": {"accuracy": "high"}, "samples": {"val": 1}}',
+        '{"validation": null, "samples": null}',
+        '{"stated_by_torchvision_percent": {"ImageNet-1K": {"acc@1": 69.8}}}',
+        "9" * 5000,
+    ],
+)
+def test_metrics_of_another_form_say_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "metrics.json").write_text(text)
+    assert measured_of(tmp_path) is None
+
+
+def test_what_is_no_number_is_null(tmp_path: Path) -> None:
+    scores = {"accuracy": float("nan"), "balanced_accuracy": 0.5, "macro_f1": float("inf")}
+    metrics = {"split": "x", "validation": scores, "samples": {"val": 3}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    measured = measured_of(tmp_path)
+    assert measured is not None
+    assert measured["figures"] == {"accuracy": None, "balanced_accuracy": 0.5, "macro_f1": None}
+
+
+def test_a_card_of_any_kind_does_no_harm(tmp_path: Path) -> None:
+    assert card_of(tmp_path) is None and accuracy_of(tmp_path) is None
+    os.mkfifo(tmp_path / "CARD.md")
+    assert card_of(tmp_path) is None and accuracy_of(tmp_path) is None
+    (tmp_path / "CARD.md").unlink()
+    (tmp_path / "CARD.md").write_bytes(
+        b"# x\n\n## Accuracy\n\n\xff" + b"word " * 500 + b"\n\n## More"
+    )
+    said = accuracy_of(tmp_path)
+    assert said is not None and said.startswith("\ufffdword word") and len(said) <= 503
+
+
+def test_a_demonstration_is_told_wherever_models_are_listed(run_vmm: Vmm) -> None:
+    listed = {model["name"]: model for model in json.loads(run_vmm("models", "list").stdout)}
+    demonstrations = {name for name, model in listed.items() if model["demonstration"]}
+    assert demonstrations == {"falls", "fights", "sentiment/voice"}
+    wide = {"COLUMNS": "1000"}
+    table = run_vmm("models", "list", "--format", "table", env=wide).stdout
+    assert table.count("a demonstration: ") == 3
+    doctor = run_vmm("doctor", "--format", "table", env=wide).stdout
+    assert doctor.count("verified, a demonstration") == 3
+    for name in demonstrations:
+        card = (packaged_models() / name / "CARD.md").read_text()
+        assert "**A demonstration" in card.split("##")[0]
+
+
+@pytest.mark.parametrize("command", ["classify", "detect-actions"])
+def test_a_demonstration_is_told_once_with_v(run_vmm: Vmm, bikes: Path, command: str) -> None:
+    end = ("--end", "1.5")
+    told = run_vmm(command, bikes, bikes, "-m", "fights", "-v", *end)
+    assert told.returncode == 0
+    assert told.stderr.count("the model 'fights' is a demonstration: learnt from 220 clips") == 1
+    assert str(packaged_models() / "fights" / "CARD.md") in told.stderr
+    assert "demonstration" not in run_vmm(command, bikes, "-m", "fights", *end).stderr
+
+
+@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("what", ["--fetchable", "--recipes", None])
+def test_lists_lose_no_word_in_a_narrow_terminal(
+    run_vmm: Vmm, width: int, what: str | None
+) -> None:
+    options = ("--format", "table", *([what] if what else []))
+    narrow = run_vmm("models", "list", *options, env={"COLUMNS": str(width)}).stdout
+    wide = run_vmm("models", "list", *options, env={"COLUMNS": "1000"}).stdout
+    assert max(map(len, narrow.splitlines())) <= width
+    rule = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
+    assert Counter(narrow.replace(rule, "").split()) == Counter(wide.replace(rule, "").split())
+    if what == "--fetchable":
+        assert "download (MiB)" in narrow
+        assert all(f"{name}\n" in narrow or f"{name} " in narrow for name in TORCHVISION)

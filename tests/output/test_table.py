@@ -128,5 +128,6 @@ def test_columns_says_how_wide_the_output_of_a_pipe_is(
 ) -> None:
     listed = run_vmm("models", "list", "--format", "table", env={"COLUMNS": "60"})  # type: ignore[operator]
     assert max(map(len, listed.stdout.splitlines())) <= 60
-    listed = run_vmm("models", "list", "--format", "table", env={"COLUMNS": ""})  # type: ignore[operator]
-    assert max(map(len, listed.stdout.splitlines())) > 80
+    for unbounded in ("", "0"):
+        listed = run_vmm("models", "list", "--format", "table", env={"COLUMNS": unbounded})  # type: ignore[operator]
+        assert max(map(len, listed.stdout.splitlines())) > 80

@@ -12,6 +12,7 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
+from vmm_cli.cli.demonstration import remark_on
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import (
@@ -136,6 +137,7 @@ def classify(
     from vmm_cli.analysis import classify_windows
 
     loaded = bundle.load(model)
+    remark_on(loaded)
     timeline_s = None if windows is None else float(windows)
     if classify_windows.is_for(loaded):
         options = [

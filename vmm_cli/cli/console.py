@@ -64,6 +64,11 @@ def info(message: str) -> None:
 
 def closing(message: str) -> None:
     """Say at the end what came of it: at a terminal, and with -v."""
+    remark(message)
+
+
+def remark(message: str) -> None:
+    """Say what a person should know, and a job's log need not: at a terminal, and with -v."""
     at_terminal = _is_terminal(sys.stderr) and not settings.quiet
     _say("info", message, heard=at_terminal or settings.verbosity >= 1)
 

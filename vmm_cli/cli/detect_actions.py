@@ -14,6 +14,7 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
+from vmm_cli.cli.demonstration import remark_on
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import (
@@ -169,6 +170,7 @@ def detect_actions(
     from vmm_cli.output.subtitles import subtitle_formats
 
     loaded = bundle.load(model)
+    remark_on(loaded)
     wanted = analysis.detect_request(
         loaded,
         labels=labels,

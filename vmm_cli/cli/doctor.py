@@ -347,6 +347,7 @@ def bundles(complain: Complain) -> list[dict[str, Any]]:
                 "version": getattr(model, "version", None),
                 "path": str(model.folder),
                 "verified": problem is None,
+                "demonstration": getattr(model, "demonstration", "") or None,
             }
         )
     if not any(model["path"].startswith(str(shipped)) for model in found):
@@ -431,6 +432,7 @@ def _lines(section: str, found: Any) -> Iterator[tuple[str, str]]:
     elif section == "models":
         for model in found:
             state = "verified" if model["verified"] else "cannot be used: see below"
+            state += ", a demonstration" if model["demonstration"] else ""
             yield f"model {model['name']}", f"version {model['version']}, {state}"
         if not found:
             yield "models", "none"

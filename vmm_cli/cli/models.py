@@ -67,7 +67,7 @@ def list_models(
         )
     if fetchable:
         found = _fetchable()
-        columns: tuple[str, ...] = ("name", "labels", "summary", "download_mib", "here")
+        columns: tuple[str, ...] = ("name", "download_mib", "here", "summary")
     elif recipes:
         from vmm_cli.training.recipe import list_recipes
 
@@ -77,15 +77,17 @@ def list_models(
         from vmm_cli import bundle
 
         found = [summary(model) for model in bundle.list_bundles()]
-        columns = ("name", "version", "task", "labels", "summary")
+        columns = ("name", "task", "labels", "summary")
     if wants_table(format):
         from rich.cells import cell_len
 
         from vmm_cli.output.table import Column, print_table
 
         longest = max((cell_len(entry["name"]) for entry in found), default=0)
+        least = {"name": longest, "summary": LEAST_TEXT_WIDTH, "description": LEAST_TEXT_WIDTH}
         shown = [
-            Column(_title(c), min_width=longest if c == "name" else None)  # to be copied from here
+            # A name is copied from here: it is whole, where need be above its row.
+            Column(TITLES.get(c, c), min_width=least.get(c), shorten="end" if c == "name" else None)
             for c in columns
         ]
         rows = (_row(entry, columns) for entry in found)
@@ -106,7 +108,8 @@ def show(name: Name, format: DocumentFormat = None, verbose: Verbose = 0) -> int
     if wants_table(format):
         from vmm_cli.output.table import Column, Row, print_table
 
-        rows = [Row((key, _shown(value))) for key, value in details(model).items()]
+        told = {key: value for key, value in details(model).items() if key != "measured"}
+        rows = [Row((key, _shown(value))) for key, value in told.items() if value not in EMPTY]
         print_table(console.stdout(data=False), (Column("field"), Column("value")), rows)
     else:
         from vmm_cli.output.json_document import write_document
@@ -221,17 +224,25 @@ def summary(model: Bundle | BrokenBundle) -> dict[str, Any]:
         "task": model.task,
         "labels": len(model.labels),
         "summary": model.summary,
+        "demonstration": model.demonstration or None,
         "path": str(model.folder),
         "problem": None,
     }
 
 
 def details(model: Bundle) -> dict[str, Any]:
-    """Return all that a bundle says of itself."""
+    """Return all that a bundle says of itself; `accuracy` is what its card says of that."""
+    from vmm_cli.training.measured import accuracy_of, card_of, measured_of
+
+    card = card_of(model.folder)
     return {
         "name": model.name,
         "version": model.version,
         "summary": model.summary,
+        "demonstration": model.demonstration or None,
+        "accuracy": accuracy_of(model.folder),
+        "measured": measured_of(model.folder),
+        "card": None if card is None else str(card.absolute()),
         "task": model.task,
         "path": str(model.folder),
         "streams": list(model.streams),
@@ -249,8 +260,8 @@ def details(model: Bundle) -> dict[str, Any]:
     }
 
 
-def _title(column: str) -> str:
-    return column.replace("_mib", " (MiB)")
+TITLES = {"download_mib": "download (MiB)"}
+LEAST_TEXT_WIDTH = 24  # of what models and recipes are for; narrower, names stand above it
 
 
 def _row(entry: dict[str, Any], columns: tuple[str, ...]) -> Row:
@@ -260,10 +271,14 @@ def _row(entry: dict[str, Any], columns: tuple[str, ...]) -> Row:
     if entry.get("problem") is not None:
         blank = [""] * (len(columns) - 2)
         return Row((entry["name"], *blank, entry["problem"]), failed=True)
-    return Row(tuple(_shown(entry[column]) for column in columns))
+    cells = {column: _shown(entry[column]) for column in columns}
+    if entry.get("demonstration"):
+        cells["summary"] += f"; a demonstration: {entry['demonstration']}"
+    return Row(tuple(cells.values()))
 
 
 LABELS_SHOWN = 20
+EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 
 def _shown(value: Any) -> str:

@@ -99,8 +99,9 @@ def print_table(
     A column in which nothing stands is left out. Where the terminal is too narrow for columns that
     can be read, each row becomes a few lines.
     """
-    console = Console(file=stream, highlight=False, emoji=False, markup=False)
-    page = _Page(console, _width_of(stream))
+    width = _width_of(stream)  # told to rich, which takes COLUMNS=0 for no room at all
+    console = Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
+    page = _Page(console, width)
     if title is not None:
         _print(page, escape_controls(title), "bold")
     for text, style in _laid_out(page, *_without_empty(columns, _plain(columns, rows))):
