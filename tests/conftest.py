@@ -179,7 +179,9 @@ def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
         env: dict[str, str] | None = None,
         input: str | None = None,
         timeout: float = 60,
+        memory_bytes: int | None = None,  # of addresses; without torch 1 GiB is plenty
     ) -> subprocess.CompletedProcess[str]:
+        limit = ["prlimit", f"--as={memory_bytes}"] if memory_bytes else []
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("VMM_")}
@@ -191,7 +193,7 @@ def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
             "COLUMNS": "100",
         }
         return subprocess.run(
-            [sys.executable, "-m", "vmm_cli", *map(os.fspath, args)],
+            [*limit, sys.executable, "-m", "vmm_cli", *map(os.fspath, args)],
             cwd=cwd or tmp_path,
             env=environment | (env or {}),
             input=input,

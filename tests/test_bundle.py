@@ -286,7 +286,14 @@ def test_packaged_models_are_found_in_a_checkout_and_in_a_wheel(tmp_path: Path) 
     source = Path(bundle.__file__).parent
     package = tmp_path / "vmm_cli"
     package.mkdir()
-    for file in ("__init__.py", "errors.py", "suggest.py", "bundle.py"):
+    for file in (
+        "__init__.py",
+        "errors.py",
+        "suggest.py",
+        "bundle.py",
+        "plain_file.py",
+        "plain_yaml.py",
+    ):
         shutil.copy(source / file, package)
 
     def found() -> str:

@@ -7,8 +7,9 @@ import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,179 @@ def _largest_file(size: int) -> Iterator[None]:
 def test_a_folder_that_cannot_be_written_is_told(server: Server, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         download.download(server.url, tmp_path / "none" / "file.bin", on_progress=lambda *at: None)
+
+
+# --- servers that mean no good --------------------------------------------------------------------
+
+HURRY = download.Patience(silent_s=0.3, slowest_s=0.5, slowest_bytes=10_000)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@contextmanager
+def speaking(*pieces: bytes, then: bytes = b"", pause_s: float = 0.0) -> Iterator[str]:
+    """A server that sends pieces to each who asks, then a last one again and again, slowly."""
+    over = threading.Event()
+
+    def speak(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            for piece in pieces:
+                connection.sendall(piece)
+            while then and not over.wait(pause_s):
+                connection.sendall(then)
+            if not then and pause_s:
+                over.wait()
+
+    def listen(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                thread = threading.Thread(target=speak, args=(connection,))
+                threads.append(thread)
+                thread.start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threads = [threading.Thread(target=listen, args=(listening,))]
+        threads[0].start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/file.bin"
+        finally:
+            over.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def refused(url: str, folder: Path, max_bytes: int = 2_000_000) -> str:
+    """Return what is said of a server; nothing lies under the file's name then."""
+    with pytest.raises(ModelError) as caught:
+        download.download(
+            url,
+            folder / "file.bin",
+            on_progress=lambda *at: None,
+            max_bytes=max_bytes,
+            patience=HURRY,
+        )
+    assert not (folder / "file.bin").exists()
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "then", "pause_s", "said"),
+    [
+        ((), b"", 1, "the server does not answer: timed out after 0.3 s"),
+        ((b"HTTP/1.1 ",), b"2", 0.05, "the server does not answer: timed out"),
+        ((b"HTTP/1.1 200 OK\r\nX: ",), b"x", 0.05, "the server does not answer: timed out"),
+        ((), b"HTTP/1.1 100 Continue\r\n\r\n", 0.001, "the server does not answer: timed out"),
+        ((HEAD,), b"x", 0.05, "bytes came within 0.5 s"),
+        ((HEAD, bytes(500)), b"", 1, "bytes came within 0.5 s"),
+        ((CHUNKED,), b"1\r\nx\r\n", 0.05, "bytes came within 0.5 s"),
+        ((CHUNKED,), b"0", 0.05, "0 bytes came within 0.5 s"),
+        ((CHUNKED, b"5;"), b"x", 0.05, "0 bytes came within 0.5 s"),
+    ],
+    ids=["deaf", "status", "header", "continue", "drip", "stops", "chunks", "size", "extension"],
+)
+def test_a_server_that_hardly_sends_is_left(
+    tmp_path: Path, pieces: tuple[bytes, ...], then: bytes, pause_s: float, said: str
+) -> None:
+    with speaking(*pieces, then=then, pause_s=pause_s) as url:
+        assert said in refused(url, tmp_path)
+
+
+def test_a_byte_in_each_answer_is_no_progress(server: Server, tmp_path: Path) -> None:
+    server.breaks_after = [1] * 100_000
+    assert "bytes came within 0.5 s; the same command" in refused(server.url, tmp_path)
+
+
+def test_a_slow_server_that_goes_on_is_waited_for(tmp_path: Path) -> None:
+    pieces = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", bytes(10_000)
+    with speaking(*pieces, then=bytes(2000), pause_s=0.05) as url:
+        download.download(
+            url, tmp_path / "file.bin", on_progress=lambda *at: None, patience=HURRY
+        )  # a second and more, twice as long as it may take without progress
+    assert (tmp_path / "file.bin").stat().st_size == 60_000
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\n\r\n", CHUNKED + b"ffffffffffff\r\n"],
+    ids=["no length", "chunk"],
+)
+def test_a_body_without_end_is_stopped(tmp_path: Path, head: bytes) -> None:
+    with speaking(head, then=bytes(100_000)) as url, _largest_file(2_000_000):
+        said = refused(url, tmp_path, max_bytes=1_500_000)
+    assert "sends more and more, which is larger than what is wanted (1.43 MiB at most)" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_is_wanted_is_not_begun(server: Server, tmp_path: Path) -> None:
+    said = refused(server.url, tmp_path, max_bytes=1000)
+    assert (
+        f"has {len(DATA)} bytes, which is larger than what is wanted (1000 bytes at most)" in said
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_body_longer_than_its_length_ends_there(tmp_path: Path) -> None:
+    with speaking(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12345", then=b"6" * 100_000) as url:
+        download.download(url, tmp_path / "file.bin", on_progress=lambda *at: None, patience=HURRY)
+    assert (tmp_path / "file.bin").read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize(
+    "length", [b"-5", b"+5", b"5, 5", b"1e9", b"0x10", b"\xb2", b"5 5", b"9" * 5000, b""]
+)
+def test_an_odd_length_is_told(tmp_path: Path, length: bytes) -> None:
+    with speaking(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n12345") as url:
+        assert "as the length of the file" in refused(url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        (b"file:///etc/passwd", "to 'file:///etc/passwd', which is not safe"),
+        (b"ftp://127.0.0.1/x", "not safe"),
+        (b"data:,x", "not safe"),
+        (b"http://127.0.0.1:99999/x", "not safe"),
+        (b"http://[1/x", "not safe"),
+        (b"http:///x", "a loop?"),
+        (b"//", "a loop?"),
+        (b"", "to '', which is not safe"),
+        (b"http://a..b/x", "cannot be asked"),
+        (b"http://" + b"x" * 300 + b"/", "cannot be asked"),
+        (b"\xff\xfe", "redirections: a loop?"),
+        (b"/again", "redirections: a loop?"),
+    ],
+)
+def test_a_redirection_that_leads_nowhere_is_told(
+    tmp_path: Path, location: bytes, said: str
+) -> None:
+    with speaking(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n\r\n", then=b"x") as url:
+        assert said in refused(url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "the server answers 204 No Content"),
+        (b"HTTP/1.1 999 " + b"x" * 5000 + b"\r\n\r\n", "the server answers 999 xxx"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n12345", "compre"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "more than 100 headers"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", "got more than 65536 bytes"),
+    ],
+    ids=["no content", "status", "compressed", "no http", "headers", "long header"],
+)
+def test_an_odd_answer_is_told(tmp_path: Path, answer: bytes, said: str) -> None:
+    with speaking(answer) as url:
+        assert said in refused(url, tmp_path)
+
+
+def test_a_tag_that_cannot_be_asked_with_is_none(tmp_path: Path) -> None:
+    head = b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\nETag: "a\r\n b"\r\nLast-Modified: \xff\r\n\r\n'
+    with speaking(head + b"1234") as url:
+        refused(url, tmp_path)
+    note = json.loads((tmp_path / "file.bin.part.json").read_text())
+    assert note == {"etag": None, "last_modified": None, "size": 9}

@@ -21,12 +21,12 @@ import yaml
 from random_weights import random_network, random_weights
 
 from vmm_cli import bundle, fetch
-from vmm_cli.batch import journal
+from vmm_cli.batch.lock import lock
 from vmm_cli.encoders import catalogue, torchvision_networks
 from vmm_cli.encoders.image import encode
 from vmm_cli.encoders.torchvision_bundle import card, read_state
 from vmm_cli.encoders.torchvision_models import TORCHVISION
-from vmm_cli.errors import LockedError, ModelError
+from vmm_cli.errors import LockedError, ModelError, OutputError
 
 NAME = "torchvision/mobilenet_v3_large"  # the smallest file
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
@@ -139,6 +139,17 @@ def test_what_is_there_but_damaged_is_fetched_again(weights: Path, home: Path) -
     (home / NAME / "weights.safetensors").write_bytes(b"damaged")
     assert not fetched(os.fspath(weights)).already
     bundle.load(NAME)
+
+
+def test_what_the_user_put_there_stays(weights: Path, home: Path) -> None:
+    fetched(os.fspath(weights))
+    notes = home / NAME / "notes.txt"
+    notes.write_text("my notes")
+    (home / NAME / "weights.safetensors").write_bytes(b"damaged")
+    for force in (False, True):
+        with pytest.raises(OutputError, match="which no fetch put there; move it away"):
+            fetched(os.fspath(weights), force=force)
+    assert notes.read_text() == "my notes"
 
 
 def test_the_address_is_torchvision_s_or_a_mirror_s(
@@ -267,6 +278,20 @@ def test_other_files_are_refused(tmp_path: Path, home: Path) -> None:
     assert files_in(home) == set()
 
 
+def test_what_is_far_too_large_is_neither_read_nor_brought(
+    site: Site, tmp_path: Path, home: Path
+) -> None:
+    holes = site.folder / "holes-01234567.pth"
+    with holes.open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(ModelError, match=r"has 931 GiB; .* has 21 MiB: it is another file"):
+        fetched(os.fspath(holes))
+    said = r"has 1000000000000 bytes, which is larger than what is wanted \(31\.5 MiB at most\)"
+    with pytest.raises(ModelError, match=said):
+        fetched(f"{site.url}/{holes.name}")
+    assert files_in(home) <= {f".fetch/{work(home).name}.lock"}
+
+
 def test_torch_s_older_format_is_read(tmp_path: Path) -> None:
     file = random_weights(NAME, tmp_path, zipped=False)
     assert set(read_state(file)) == set(random_network(NAME).state_dict())
@@ -275,7 +300,7 @@ def test_torch_s_older_format_is_read(tmp_path: Path) -> None:
 def test_two_at_once(weights: Path, home: Path) -> None:
     work(home).mkdir(parents=True)
     with (
-        journal.lock(work(home)),
+        lock(work(home)),
         pytest.raises(LockedError, match="another vmm is fetching"),
     ):
         fetched(os.fspath(weights))

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
+import reprlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import yaml
 
 from vmm_cli.errors import ModelError
+from vmm_cli.plain_file import UnreadableError, open_regular, read_regular, size_text
+from vmm_cli.plain_yaml import YamlError
+from vmm_cli.plain_yaml import load as load_yaml
 from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -31,13 +37,18 @@ TASKS = ("classes", "segments", "valence")
 BUNDLE_FILE = "bundle.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 MAX_BUNDLE_FILE_BYTES = 4 * 2**20  # the largest label map in sight is below 1 MB
-MAX_WEIGHTS_BYTES = 8 * 2**30
+MAX_WEIGHTS_BYTES = 2 * 2**30  # six times the largest that can be fetched
+MAX_HEADER_BYTES = 4 * 2**20  # of weights: the names and shapes of some 40,000 tensors
+SHORTEST_STEP_S = 0.001  # between the pictures that a model wants
 # In the metadata of the weights: what of bundle.yaml they were saved with, see `_described`.
 DESCRIBED = "vmm.described"
+_METADATA = "__metadata__"  # where safetensors keep it
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME = re.compile(rf"(?:{_FOLDER_NAME.pattern}/)?{_FOLDER_NAME.pattern}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 2, 4, 4, 80
 
 
 @dataclass(frozen=True)
@@ -152,11 +163,11 @@ def find(name: str) -> Path:
     """
     from vmm_cli.encoders.torchvision_models import TORCHVISION, how_to_get
 
-    if (Path(name) / BUNDLE_FILE).is_file():
+    if _is_bundle(Path(name)):
         return Path(name)
     if is_name(name):
         for folder in search_folders():
-            if (folder / name / BUNDLE_FILE).is_file():
+            if _is_bundle(folder / name):
                 return folder / name
     if Path(name).is_dir():
         raise ModelError(f"{name!r} is a folder without {BUNDLE_FILE}, so it is no model bundle")
@@ -183,12 +194,17 @@ def list_bundles() -> tuple[Bundle | BrokenBundle, ...]:
 def _bundles_in(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the bundles of a folder, and those of the families in it, with their names."""
     for path in _subfolders(folder):
-        if (path / BUNDLE_FILE).is_file():
+        if _is_bundle(path):
             yield path.name, path
             continue
         for inner in _subfolders(path):
-            if (inner / BUNDLE_FILE).is_file():
+            if _is_bundle(inner):
                 yield f"{path.name}/{inner.name}", inner
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Tell whether a folder means to be a bundle, though it may be a broken one."""
+    return os.path.lexists(folder / BUNDLE_FILE)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -227,26 +243,43 @@ def read(folder: Path) -> Bundle:
         ModelError: see `load`.
     """
     path = folder / BUNDLE_FILE
-    data = _read_bytes(path, MAX_BUNDLE_FILE_BYTES)
-    try:
-        # The C parser where it is there: 1000 labels take 10 ms instead of 100.
-        fields = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{path}: is not readable as YAML: {reason}") from None
+    with _as_model_error(path):
+        data = read_regular(path, MAX_BUNDLE_FILE_BYTES)
+        document = load_yaml(data)
+    fields = document.value
     if not isinstance(fields, dict):
         raise ModelError(f"{path}: holds no fields")
     try:
         _check_schema(fields.get("schema"))
+        if document.repeated:
+            key, line = document.repeated[0]
+            raise ValueError(f"line {line}: {_short(key)} is given a second time")
         return _bundle(folder, hashlib.sha256(data).hexdigest(), fields)
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from None
 
 
+@contextmanager
+def _as_model_error(path: Path) -> Iterator[None]:
+    """Say of which file of a bundle it is that it cannot be read."""
+    try:
+        yield
+    except UnreadableError as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        raise ModelError(f"{path}: {'is missing' if missing else error}") from None
+    except YamlError as error:
+        raise ModelError(f"{path}: is not readable as YAML: {error}") from None
+
+
+def _short(value: object) -> str:
+    """Return a value as it is shown in a message, which stays short whatever a file says."""
+    return _SHORT.repr(value)
+
+
 def _check_schema(schema: object) -> None:
     match = re.fullmatch(rf"{re.escape(SCHEMA_NAME)}/([0-9]{{1,9}})", str(schema))
     if match is None:
-        raise ValueError(f"is no model bundle: its schema is {schema!r}")
+        raise ValueError(f"is no model bundle: its schema is {_short(schema)}")
     if int(match[1]) > SCHEMA_VERSION:
         raise ValueError(
             f"has the schema {schema}, newer than this vmm reads ({SCHEMA_NAME}/{SCHEMA_VERSION}); "
@@ -259,28 +292,32 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
     file = weights.get("file")
     if file != WEIGHTS_FILE:
         raise ValueError(
-            f"names {file!r} for its weights; vmm reads {WEIGHTS_FILE} beside {BUNDLE_FILE} "
+            f"names {_short(file)} for its weights; vmm reads {WEIGHTS_FILE} beside {BUNDLE_FILE} "
             "and nothing else"
         )
     name = fields.get("name")
     if not isinstance(name, str) or not is_name(name):
         raise ValueError(
-            f"its name {name!r} is not made of letters, digits, '.', '_' and '-', or two such "
-            "words with a '/' between them"
+            f"its name {_short(name)} is not made of letters, digits, '.', '_' and '-', or two "
+            "such words with a '/' between them"
         )
     version = fields.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"its version {version!r} is not a whole number from 1")
+        raise ValueError(f"its version {_short(version)} is not a whole number from 1")
     task = fields.get("task")
     if task not in TASKS:
-        raise ValueError(f"its task {task!r} is none of {', '.join(TASKS)}")
+        raise ValueError(f"its task {_short(task)} is none of {', '.join(TASKS)}")
     labels = _texts(fields, "labels")
     if len(set(labels)) != len(labels):
         raise ValueError("names a label twice")
     network = _mapping(fields, "network")
+    _refuse_endless(network, "network")
+    thresholds = _numbers(fields.get("thresholds") or {}, "thresholds")
+    if thresholds.get("temperature", 1) <= 0:
+        raise ValueError(f"its temperature {thresholds['temperature']} is not above 0")
     outputs = network.get("outputs", len(labels))
     if outputs != len(labels):
-        raise ValueError(f"its network has {outputs!r} outputs for {len(labels)} labels")
+        raise ValueError(f"its network has {_short(outputs)} outputs for {len(labels)} labels")
     encoders = {
         stream: _encoder(stream, spec) for stream, spec in _mapping(fields, "encoders").items()
     }
@@ -296,7 +333,7 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
         encoders=encoders,
         network=network,
         sampling=_sampling(_mapping(fields, "sampling")),
-        thresholds=_numbers(fields.get("thresholds") or {}, "thresholds"),
+        thresholds=thresholds,
         licence={str(k): str(v) for k, v in _mapping(fields, "licence").items()},
         weights_digest=_hex_digest(weights.get("sha256"), "weights"),
         source={str(k): str(v) for k, v in _mapping({"source": {}, **fields}, "source").items()},
@@ -305,18 +342,22 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
 
 def _encoder(stream: str, spec: object) -> EncoderSpec:
     if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
-        raise ValueError(f"does not name the encoder of its stream {stream!r}")
+        raise ValueError(f"does not name the encoder of its stream {_short(stream)}")
     return EncoderSpec(
         name=spec["name"],
-        digest=_hex_digest(spec.get("sha256"), f"encoder of {stream!r}"),
+        digest=_hex_digest(spec.get("sha256"), f"encoder of {_short(stream)}"),
         preprocess=_numbers(spec.get("preprocess") or {}, "preprocess"),
     )
 
 
 def _sampling(fields: Mapping[str, Any]) -> SamplingSpec:
     every_s, free = fields.get("every_s"), fields.get("free")
-    if isinstance(every_s, bool) or not isinstance(every_s, int | float) or not 0 < every_s < 1e6:
-        raise ValueError(f"its sampling step {every_s!r} is not a number of seconds")
+    if (
+        isinstance(every_s, bool)
+        or not isinstance(every_s, int | float)
+        or not (SHORTEST_STEP_S <= every_s < 1e6)
+    ):
+        raise ValueError(f"its sampling step {_short(every_s)} is not a number of seconds")
     if not isinstance(free, bool):
         raise ValueError("does not say whether its sampling is free")
     return SamplingSpec(float(every_s), free)
@@ -341,7 +382,17 @@ def _numbers(value: object, key: str) -> dict[str, float]:
         isinstance(k, str) and isinstance(v, int | float) for k, v in value.items()
     ):
         raise ValueError(f"its {key!r} are not names with numbers")
+    _refuse_endless(value, key)
     return value
+
+
+def _refuse_endless(value: object, key: str) -> None:
+    """Raise ValueError where something in a field is no finite number, though it is a float."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"its {key!r} hold {value}, which is no finite number")
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_endless(inner, key)
 
 
 def _hex_digest(value: object, what: str) -> str:
@@ -350,30 +401,24 @@ def _hex_digest(value: object, what: str) -> str:
     return value
 
 
-def _read_bytes(path: Path, limit: int) -> bytes:
-    try:
-        if not path.is_file():
-            raise ModelError(f"{path}: is missing, or not a regular file")
-        if path.stat().st_size > limit:
-            raise ModelError(f"{path}: is larger than {limit // 2**20} MiB")
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-
-
 # --- weights -----------------------------------------------------------------------------------
 
 
 def verify(bundle: Bundle) -> None:
     """Check that weights, labels and network are those that were saved; pickles are refused.
 
-    What the weights do not tell of labels and network, as in bundles of an earlier vmm, is not
-    checked.
+    The file is read piece by piece, and not at all where it cannot be what it says. What the
+    weights do not tell of labels and network, as in bundles of an earlier vmm, is not checked.
 
     Raises:
         ModelError: missing, another digest, another kind of file, other labels or another network.
     """
-    _verified_weights(bundle)
+    path = bundle.folder / WEIGHTS_FILE
+    with _as_model_error(path), open_regular(path) as (file, size):
+        header = _weights_header(path, file, size)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    _check_weights(bundle, digest, header)
 
 
 def load_tensors(bundle: Bundle, prefix: str = "") -> dict[str, np.ndarray]:
@@ -382,50 +427,89 @@ def load_tensors(bundle: Bundle, prefix: str = "") -> dict[str, np.ndarray]:
     What is returned was verified: the file is read once, and its bytes are checked.
 
     Raises:
-        ModelError: see `verify`.
+        ModelError: see `verify`; or a tensor holds what is no finite number.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    path = bundle.folder / WEIGHTS_FILE
+    with _as_model_error(path), open_regular(path) as (file, size):
+        header = _weights_header(path, file, size)
+        file.seek(0)
+        data = file.read(size)
+    _check_weights(bundle, hashlib.sha256(data).hexdigest(), header)
     try:
-        tensors = load(_verified_weights(bundle))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ModelError(
-            f"{bundle.folder / WEIGHTS_FILE}: is not readable as safetensors: {error}"
-        ) from None
+        tensors = load(data)
+    except KeyError as error:  # numpy has no such numbers
+        raise ModelError(f"{path}: holds tensors of a type that is not read: {error}") from None
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(f"{path}: is not readable as safetensors: {_short(str(error))}") from None
+    _refuse_no_numbers(path, tensors)
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _verified_weights(bundle: Bundle) -> bytes:
-    path = bundle.folder / WEIGHTS_FILE
-    data = _read_bytes(path, MAX_WEIGHTS_BYTES)
-    header_bytes = int.from_bytes(data[:8], "little")
-    if header_bytes > len(data) - 8 or data[8:9] != b"{":
+def _refuse_no_numbers(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise ModelError where scores would be no numbers either."""
+    import numpy as np
+
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ModelError(
+                f"{path}: refused: {_short(name)} holds values that are no finite numbers; fetch "
+                "or train the model again"
+            )
+
+
+def _weights_header(path: Path, file: BinaryIO, size: int) -> dict[str, Any]:
+    """Return what safetensors say of themselves; ModelError where a file cannot be such.
+
+    Tensors lie one after the other, so that the header says how long the file is: what would read
+    gigabytes of something else is told before.
+    """
+    if size > MAX_WEIGHTS_BYTES:
+        raise ModelError(f"{path}: is larger than {size_text(MAX_WEIGHTS_BYTES)}")
+    start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    if not 1 < length <= size - 8 or start[8:] != b"{":
         # Zip (torch.save) or pickle protocol 2 and later.
-        pickled = data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in b"\2\3\4\5")
+        pickled = start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5")
         kind = "a pickle, which can run any code when it is read" if pickled else "no safetensors"
         raise ModelError(f"{path}: refused: it is {kind}; vmm reads safetensors only")
-    if hashlib.sha256(data).hexdigest() != bundle.weights_digest:
+    if length > MAX_HEADER_BYTES:
+        raise ModelError(
+            f"{path}: refused: its header is larger than {MAX_HEADER_BYTES // 2**20} MiB"
+        )
+    try:
+        header = json.loads(start[8:] + file.read(length - 1))
+        ends = [spec["data_offsets"][1] for name, spec in header.items() if name != _METADATA]
+        declared = 8 + length + max(ends, default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        raise ModelError(f"{path}: refused: its header is not that of safetensors") from None
+    if declared != size:
+        raise ModelError(
+            f"{path}: refused: it has {size} bytes, and {_short(declared)} by its header; the file "
+            "is damaged or was exchanged: fetch or train the model again"
+        )
+    found: dict[str, Any] = header
+    return found
+
+
+def _check_weights(bundle: Bundle, digest: str, header: Mapping[str, Any]) -> None:
+    """Raise ModelError where weights are not those that `bundle.yaml` names, or not of it."""
+    path = bundle.folder / WEIGHTS_FILE
+    if digest != bundle.weights_digest:
         raise ModelError(
             f"{path}: refused: its SHA-256 digest is not the one {BUNDLE_FILE} names; "
             "the file is damaged or was exchanged: fetch or train the model again"
         )
-    told = _metadata(data[8 : 8 + header_bytes]).get(DESCRIBED)
+    metadata = header.get(_METADATA)
+    told = metadata.get(DESCRIBED) if isinstance(metadata, dict) else None
     if told is not None and told != _described(bundle):
         raise ModelError(
             f"{bundle.folder / BUNDLE_FILE}: refused: its labels, streams or network are not those "
             "that the weights were saved with; the file is damaged or was edited: fetch or train "
             "the model again"
         )
-    return data
-
-
-def _metadata(header: bytes) -> Mapping[str, Any]:
-    try:
-        metadata = json.loads(header).get("__metadata__")
-    except (ValueError, RecursionError):  # safetensors says what is wrong with it
-        return {}
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _described(bundle: Bundle) -> str:

@@ -1,45 +1,59 @@
 """Download one file over HTTP: with resuming, and nothing under its name before it is whole.
 
 What has come lies in FILE.part, with what the server said of it in FILE.part.json, so that a later
-call goes on where an earlier one broke off, unless the file has changed meanwhile. Standard library
-only.
+call goes on where an earlier one broke off, unless the file has changed meanwhile. A server is
+given so much time without progress and so many bytes, whatever it says. Standard library only.
 """
 
 from __future__ import annotations
 
 import errno
 import http.client
+import io
 import json
 import os
 import re
 import socket
 import ssl
+import string
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import vmm_cli
 from vmm_cli.errors import ModelError, OutputError
+from vmm_cli.plain_file import size_text
 
-TIMEOUT_S = 30.0  # to connect, and between two pieces of the answer
+TIMEOUT_S = 30.0  # to connect, until an answer has begun, and between two pieces of it
+# Less than this in such a time is no progress: a modem brings more.
+SLOWEST_S = 60.0
+SLOWEST_BYTES = 60 * 1024
 # Waits before trying again when a download breaks off; the count begins anew with each byte won.
 RETRY_PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 CHUNK_BYTES = 256 * 1024
-MAX_BYTES = 8 * 2**30
+MAX_BYTES = 2 * 2**30
 # A server may say once that what is here is of no use; more often it contradicts itself.
 MAX_RESTARTS = 2
+MAX_REDIRECTIONS = 5
+GOES_ON = "the same command goes on from there"
 # Answers that a later try may change: a timeout, too many requests, trouble of the server's own.
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where that is known
 
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_NUMBER = r"[0-9]{1,18}"
+_LENGTH = re.compile(_NUMBER)
+_CONTENT_RANGE = re.compile(rf"bytes (?:({_NUMBER})-({_NUMBER})|\*)/({_NUMBER}|\*)")
+# What a server may call a file, that it can be asked with again.
+_TAG_OR_TIME = re.compile(r"[\x20-\x7e]{1,200}")
+_REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
 
 
 class _BrokenOffError(Exception):
@@ -48,6 +62,28 @@ class _BrokenOffError(Exception):
 
 class _StaleError(Exception):
     """What is here is no beginning of what the server has now."""
+
+
+class _TooLargeError(Exception):
+    """The server has, or sends, more than is wanted."""
+
+
+class _TooSlowError(Exception):
+    """So little comes that nobody would wait for the rest."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for.
+
+    Attributes:
+        silent_s: to connect, until an answer has begun, and between two pieces of it.
+        slowest_s, slowest_bytes: in so many seconds at least so many bytes must come.
+    """
+
+    silent_s: float
+    slowest_s: float = SLOWEST_S
+    slowest_bytes: int = SLOWEST_BYTES
 
 
 @dataclass(frozen=True)
@@ -59,40 +95,58 @@ class _Said:
     size: int | None = None
 
 
-def download(url: str, target: Path, *, on_progress: Progress) -> None:
+def download(
+    url: str,
+    target: Path,
+    *,
+    on_progress: Progress,
+    max_bytes: int | None = None,
+    patience: Patience | None = None,
+) -> None:
     """Fetch `url` (http or https) to `target`, whose folder must exist, and flush it to disk.
 
+    max_bytes: more is not taken; None: 2 GiB.
+
     Raises:
-        ModelError: the server cannot be reached, does not have the file, or breaks off again and
-            again; what came so far is kept.
+        ModelError: the server cannot be reached, does not have the file, breaks off again and
+            again or hardly sends anything; what came so far is kept. Or it has more than
+            `max_bytes`; that is not kept.
         OutputError: the disk is full or cannot be written.
     """
     check_url(url)
+    limit = MAX_BYTES if max_bytes is None else max_bytes
+    clock = _Clock(patience or Patience(TIMEOUT_S))
     part = _part(target)
     failures = restarts = 0
     answered = False  # where nothing has come yet, waiting for a network helps nobody
     while True:
         before = _size(part)
         try:
-            _transfer(url, part, on_progress, patient=answered)
+            _transfer(_Wanted(url, part, limit, answered), clock, on_progress)
             break
         except _StaleError:
             restarts += 1
             discard(target)
             if restarts > MAX_RESTARTS:
                 raise ModelError(f"{url}: the server gives another file each time") from None
+        except _TooLargeError as error:
+            discard(target)
+            raise ModelError(f"{url}: {error}") from None
+        except _TooSlowError as error:
+            raise ModelError(f"{url}: {_broke_off(part)}: {error}; {GOES_ON}") from None
         except _BrokenOffError as error:
             failures = 0 if _size(part) > before else failures + 1
             if failures >= len(RETRY_PAUSES_S):
-                raise ModelError(
-                    f"{url}: broke off after {_size(part) / 1e6:.1f} MB: {error}; the same command "
-                    "goes on from there"
-                ) from None
+                raise ModelError(f"{url}: {_broke_off(part)}: {error}; {GOES_ON}") from None
             time.sleep(RETRY_PAUSES_S[failures])
         answered = True
     with _as_output_error(target):
         part.replace(target)
         _note(target).unlink(missing_ok=True)
+
+
+def _broke_off(part: Path) -> str:
+    return f"broke off after {_size(part) / 1e6:.1f} MB"
 
 
 def has_begun(target: Path) -> bool:
@@ -111,20 +165,32 @@ def check_url(url: str) -> None:
     """Raise ModelError where `url` is not one of http or https that names a server."""
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # such as an unclosed bracket around an IPv6 address
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as an unclosed bracket around an IPv6 address, a port of 99999
         valid = False
     if not valid or not url.isascii() or re.search(r"[\x00-\x20\x7f]", url):
         raise ModelError(f"{url!r} is no http or https address")
 
 
-def _transfer(url: str, part: Path, on_progress: Progress, *, patient: bool) -> None:
-    """Bring the rest of a file. _BrokenOffError, _StaleError, ModelError or OutputError else.
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be brought, and where to.
 
-    patient: take a server that cannot be reached for one that is there again soon.
+    Attributes:
+        limit: bytes; more is not taken.
+        answered: the server was there already: if it cannot be reached it may be there again soon.
     """
-    have = _size(part)
-    said = _read_note(part) if have else _Said()
+
+    url: str
+    part: Path
+    limit: int
+    answered: bool
+
+
+def _transfer(wanted: _Wanted, clock: _Clock, on_progress: Progress) -> None:
+    """Bring the rest of a file; one of the errors above, ModelError or OutputError else."""
+    have = _size(wanted.part)
+    said = _read_note(wanted.part) if have else _Said()
     if have and have == said.size:
         return  # only its name was not set yet
     headers = {"User-Agent": f"vmm-cli/{vmm_cli.__version__}", "Accept-Encoding": "identity"}
@@ -134,43 +200,85 @@ def _transfer(url: str, part: Path, on_progress: Progress, *, patient: bool) -> 
         if known:
             headers["If-Range"] = known
     try:
-        with _answer(urllib.request.Request(url, headers=headers), patient) as answer:
-            begin, total = _stretch(answer, have, said)
-            if total is not None and total > MAX_BYTES:
-                raise ModelError(f"{url}: is larger than {MAX_BYTES // 2**30} GiB")
-            with _as_output_error(part):
-                _write_note(part, _said(answer.headers, total))
-            _write(answer, part, begin, total, on_progress)
+        with _answer(wanted, headers, clock) as answer:
+            begin, total = _stretch(wanted.url, answer, have, said)
+            if total is not None and total > wanted.limit:
+                raise _TooLargeError(_too_large(f"has {total} bytes", wanted.limit))
+            with _as_output_error(wanted.part):
+                _write_note(wanted.part, _said(answer.headers, total))
+            clock.begin_body()
+            _write(answer, wanted, begin, total, clock, on_progress)
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        raise _BrokenOffError(str(error) or type(error).__name__) from error
+        raise _BrokenOffError(_one_line(error)) from error
 
 
-def _answer(request: urllib.request.Request, patient: bool) -> Any:
-    """Return the server's answer to read from."""
+def _too_large(what: str, limit: int) -> str:
+    return f"{what}, which is larger than what is wanted ({size_text(limit)} at most)"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _answer(wanted: _Wanted, headers: Mapping[str, str], clock: _Clock) -> Any:
+    """Return the answer to read from, of the server or of one that it sends us on to."""
+    url = wanted.url
+    for _ in range(MAX_REDIRECTIONS + 1):
+        clock.begin_answer()
+        answer = _opened(urllib.request.Request(url, headers=dict(headers)), wanted, clock)
+        if answer.status in (200, 206):
+            return answer
+        with answer:  # its body is nothing to us, however long
+            if answer.status not in _REDIRECTIONS:
+                raise _refusal(url, answer.status, answer.reason)
+            url = _sent_on(url, answer.headers.get("Location", ""))
+    raise ModelError(f"{wanted.url}: more than {MAX_REDIRECTIONS} redirections: a loop?")
+
+
+def _opened(request: urllib.request.Request, wanted: _Wanted, clock: _Clock) -> Any:
+    url = request.full_url
     try:
-        return _opener().open(request, timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _refusal(request.full_url, error) from None
+        return _opener(clock).open(request, timeout=clock.left())
     except urllib.error.URLError as error:
-        if patient:
-            raise _BrokenOffError(_unreachable(error.reason)) from error
-        raise ModelError(f"{request.full_url}: {_unreachable(error.reason)}") from None
+        if wanted.answered:
+            raise _BrokenOffError(_unreachable(error.reason, clock.patience)) from error
+        raise ModelError(f"{url}: {_unreachable(error.reason, clock.patience)}") from None
+    except TimeoutError as error:
+        said = f"the server does not answer: timed out after {clock.patience.silent_s:g} s"
+        if wanted.answered:
+            raise _BrokenOffError(said) from error
+        raise ModelError(f"{url}: {said}") from None
+    except ValueError as error:  # a name of a server that none can have
+        raise ModelError(f"{url}: cannot be asked: {_one_line(error)}") from None
 
 
-def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
-    if error.code == 416:  # the file is shorter than what is here
+def _sent_on(url: str, location: str) -> str:
+    """Return the address that a server sends us on to. ModelError where it is less safe."""
+    shown = repr(location[:200])
+    try:
+        there = urljoin(url, quote(location, encoding="iso-8859-1", safe=string.punctuation))
+        check_url(there)
+    except (ModelError, ValueError):
+        raise ModelError(
+            f"{url}: a redirection to {shown}, which is not safe: no http or https address"
+        ) from None
+    if not location or (url.startswith("https:") and not there.startswith("https:")):
+        raise ModelError(f"{url}: a redirection to {shown}, which is not safe")
+    return there
+
+
+def _refusal(url: str, status: int, reason: str) -> Exception:
+    if status == 416:  # the file is shorter than what is here
         return _StaleError()
-    if error.code in PASSING_STATUS:
-        return _BrokenOffError(f"the server answers {error.code} {error.reason}")
-    return ModelError(f"{url}: the server answers {error.code} {error.reason}")
+    said = f"the server answers {status} {reason[:100]}".rstrip()
+    return _BrokenOffError(said) if status in PASSING_STATUS else ModelError(f"{url}: {said}")
 
 
-def _unreachable(reason: object) -> str:
+def _unreachable(reason: object, patience: Patience) -> str:
     if isinstance(reason, socket.gaierror):
         return "the name of the server is not found; is this machine offline?"
     if isinstance(reason, TimeoutError):
-        return f"the server does not answer within {TIMEOUT_S:.0f} s"
+        return f"the server does not answer: timed out after {patience.silent_s:g} s"
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"the server's certificate is not trusted: {reason.verify_message}"
     if isinstance(reason, OSError) and reason.strerror:
@@ -178,15 +286,19 @@ def _unreachable(reason: object) -> str:
     return f"the server cannot be reached: {reason}"
 
 
-def _stretch(answer: Any, have: int, said: _Said) -> tuple[int, int | None]:
+def _stretch(url: str, answer: Any, have: int, said: _Said) -> tuple[int, int | None]:
     """Return where in the file the answer begins, and how many bytes the file has in all."""
-    length = answer.headers.get("Content-Length", "")
+    length = answer.headers.get("Content-Length")
+    if length is not None and not _LENGTH.fullmatch(length.strip()):
+        raise ModelError(f"{url}: the server gives {length[:60]!r} as the length of the file")
+    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ModelError(f"{url}: the server sends the file compressed, which was not asked for")
     if answer.status != 206:  # all of it: no ranges here, or another file than before
-        return 0, int(length) if length.isdigit() else None
+        return 0, None if length is None else int(length)
     span = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if span is None or span[1] is None or int(span[1]) != have:
         raise _StaleError
-    total = int(span[3]) if span[3].isdigit() else None
+    total = int(span[3]) if span[3] != "*" else None
     now = _said(answer.headers, total)
     for before, after in zip(asdict(said).values(), asdict(now).values(), strict=True):
         if before is not None and after is not None and before != after:
@@ -194,9 +306,16 @@ def _stretch(answer: Any, have: int, said: _Said) -> tuple[int, int | None]:
     return have, total
 
 
-def _write(answer: Any, part: Path, begin: int, total: int | None, on_progress: Progress) -> None:
+def _write(
+    answer: Any,
+    wanted: _Wanted,
+    begin: int,
+    total: int | None,
+    clock: _Clock,
+    on_progress: Progress,
+) -> None:
     """Append what comes, to a file that is `begin` bytes long; flush it to disk at the end."""
-    done = begin
+    done, part = begin, wanted.part
     with _as_output_error(part), part.open("ab" if begin else "wb", buffering=0) as file:
         while total is None or done < total:
             on_progress(done, total)
@@ -204,9 +323,12 @@ def _write(answer: Any, part: Path, begin: int, total: int | None, on_progress: 
             if not piece:
                 break
             done += len(piece)
-            if done > (MAX_BYTES if total is None else total):
+            if total is not None and done > total:
                 raise _StaleError
+            if done > wanted.limit:
+                raise _TooLargeError(_too_large("sends more and more", wanted.limit))
             _write_all(file, piece)
+            clock.came(len(piece))
         os.fsync(file.fileno())
     on_progress(done, total)
     if total is not None and done < total:
@@ -217,7 +339,7 @@ def _read(answer: Any) -> bytes:
     try:
         piece: bytes = answer.read1(CHUNK_BYTES)  # what has come, not more
     except OSError as error:  # of the connection; those of the disk are told apart by this
-        raise _BrokenOffError(str(error) or type(error).__name__) from error
+        raise _BrokenOffError(_one_line(error)) from error
     return piece
 
 
@@ -227,35 +349,118 @@ def _write_all(file: IO[bytes], piece: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-class _SameOrSafer(urllib.request.HTTPRedirectHandler):
-    """Follows redirections, but from https to https only."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        """Return the request for the new address. ModelError where it is less safe."""
-        scheme = urlsplit(newurl).scheme
-        if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
-            raise ModelError(f"{req.full_url}: sends us on to {newurl!r}, which is not safe")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+# --- time limits: everything that is read of a connection goes through one clock ------------------
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Return what speaks HTTP and nothing else: neither ftp nor local files."""
+class _Clock:
+    """Says how long the next byte may take; one for all attempts of a download."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self._answer_by: float | None = None  # None: the answer has begun
+        self._since = time.monotonic()
+        self._bytes = 0  # since then
+
+    def begin_answer(self) -> None:
+        """Begin to wait for an answer: for all of its head, however slowly that comes."""
+        self._answer_by = time.monotonic() + self.patience.silent_s
+
+    def begin_body(self) -> None:
+        """Note that an answer's head is there."""
+        self._answer_by = None
+
+    def came(self, number: int) -> None:
+        """Note that so many bytes of the file came."""
+        self._bytes += number
+
+    def left(self) -> float:
+        """Return seconds. TimeoutError or _TooSlowError where there are none."""
+        now = time.monotonic()
+        if now - self._since >= self.patience.slowest_s:
+            if self._bytes < self.patience.slowest_bytes:
+                raise _TooSlowError(
+                    f"only {self._bytes} bytes came within {self.patience.slowest_s:g} s"
+                )
+            self._since, self._bytes = now, 0
+        if self._answer_by is None:
+            rest_s = self._since + self.patience.slowest_s - now
+            enough = self._bytes >= self.patience.slowest_bytes
+            return self.patience.silent_s if enough else min(self.patience.silent_s, rest_s)
+        if now >= self._answer_by:
+            raise TimeoutError("timed out")
+        return self._answer_by - now
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket, each time for as long as a clock allows."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase, clock: _Clock) -> None:
+        self._sock, self._raw, self._clock = sock, raw, clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(max(self._clock.left(), 0.001))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """An answer whose head and body are read under a clock.
+
+    The time limit of a socket is for one read: a server that sends a byte now and then, in its
+    headers or in the lengths of chunks, keeps within it for ever.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, clock: _Clock, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(_TimedReader(sock, raw, clock))
+
+
+def _timed(connect: Callable[..., Any], clock: _Clock) -> Callable[..., Any]:
+    """Return what makes connections whose answers are read under a clock."""
+
+    def connection(host: str, **options: Any) -> Any:
+        made = connect(host, **options)
+        made.response_class = partial(_TimedResponse, clock=clock)
+        return made
+
+    return connection
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, clock: _Clock) -> None:
+        super().__init__()
+        self._connection = _timed(http.client.HTTPConnection, clock)
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._connection, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, clock: _Clock) -> None:
+        super().__init__()
+        self._connection = _timed(http.client.HTTPSConnection, clock)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._connection, req)
+
+
+def _opener(clock: _Clock) -> urllib.request.OpenerDirector:
+    """Return what speaks HTTP and nothing else, neither ftp nor local files, and goes nowhere else.
+
+    Answers come as they are, redirections and refusals too.
+    """
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),  # as the environment says
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        _SameOrSafer(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPDefaultErrorHandler(),
+        _Http(clock),
+        _Https(clock),
         urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)
@@ -278,13 +483,19 @@ def _size(part: Path) -> int:
 
 
 def _said(headers: http.client.HTTPMessage, size: int | None) -> _Said:
-    return _Said(headers.get("ETag"), headers.get("Last-Modified"), size)
+    return _Said(_known(headers.get("ETag")), _known(headers.get("Last-Modified")), size)
+
+
+def _known(text: object) -> str | None:
+    """Return what a file is recognised by, where it is of a kind that can be asked with."""
+    return text if isinstance(text, str) and _TAG_OR_TIME.fullmatch(text) else None
 
 
 def _read_note(part: Path) -> _Said:
     try:
         fields = json.loads(part.with_name(part.name + ".json").read_text(encoding="utf-8"))
-        return _Said(fields["etag"], fields["last_modified"], fields["size"])
+        size = fields["size"] if isinstance(fields["size"], int) else None
+        return _Said(_known(fields["etag"]), _known(fields["last_modified"]), size)
     except (OSError, ValueError, KeyError, TypeError):
         return _Said()  # the digest in the end says whether the pieces belong together
 

@@ -19,17 +19,24 @@ from urllib.parse import unquote, urlsplit
 
 from vmm_cli import bundle as bundles
 from vmm_cli import download
-from vmm_cli.batch import journal
+from vmm_cli.batch.lock import lock
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.plain_file import size_text
 from vmm_cli.suggest import did_you_mean
 
 WORK_FOLDER = ".fetch"  # in the user's models: the same file system, so that a rename is enough
+FETCHED_FILES = frozenset(
+    {bundles.BUNDLE_FILE, bundles.WEIGHTS_FILE, "CARD.md", "recipe.yaml", "metrics.json"}
+)
 MIRROR_VARIABLE = "VMM_MODELS_URL"
 
 # What is being done ("downloading", "converting"), bytes so far, bytes in all where known.
 OnProgress = Callable[[str, int, int | None], None]
+
+# A file of the same network can be stored in another way, but not in twice the space.
+LARGEST_FILE = 1.5
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth")
@@ -60,13 +67,14 @@ def fetch(
 
     Raises:
         ModelError: no such model, the file cannot be had, or is not what it should be.
-        OutputError: the models folder cannot be written.
+        OutputError: the models folder cannot be written, or holds something of the user's there.
         LockedError: another process fetches the same model.
     """
     _check_name(name)
     if not force and (there := _there(name)) is not None:
         return Fetched(there, already=True, is_original=True)
     target = bundles.user_models() / name
+    _refuse_foreign(target)
     work = bundles.user_models() / WORK_FOLDER / name.replace("/", "-")
     with _as_output_error(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -78,6 +86,18 @@ def fetch(
     original = _published_url(name).rsplit("/", 1)[-1]
     bundle = bundles.read(target)
     return Fetched(bundle, already=False, is_original=bundle.source.get("file") == original)
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Raise OutputError where something lies in a model's place that no fetch put there."""
+    advice = "move it away, or give another folder with XDG_DATA_HOME"
+    if not os.path.lexists(target):
+        return
+    if target.is_symlink() or not target.is_dir():
+        raise OutputError(f"{target}: is there and is no model's folder; {advice}")
+    others = sorted({entry.name for entry in target.iterdir()} - FETCHED_FILES)
+    if others:
+        raise OutputError(f"{target}: holds {others[0]!r}, which no fetch put there; {advice}")
 
 
 def _check_name(name: str) -> None:
@@ -107,7 +127,7 @@ def _held(name: str, work: Path) -> Iterator[None]:
     """Keep other processes from fetching the same model."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(journal.lock(work))
+            stack.enter_context(lock(work))
         except LockedError:
             raise LockedError(f"another vmm is fetching {name!r} now; wait for it to end") from None
         yield
@@ -119,7 +139,7 @@ def _made(name: str, source: str | None, work: Path, on_progress: OnProgress) ->
         _remove(left_behind)
     folder = work / "made"
     if source is not None and "://" not in source:
-        file = _given_file(source)
+        file = _given_file(source, name)
         return _converted(name, file, {"file": file.name}, folder, on_progress)
     url = _address(name) if source is None else source
     file = _downloaded(name, url, work, on_progress)
@@ -132,11 +152,25 @@ def _made(name: str, source: str | None, work: Path, on_progress: OnProgress) ->
     return made
 
 
-def _given_file(source: str) -> Path:
+def _given_file(source: str, name: str) -> Path:
     file = Path(source)
     if not file.is_file():
         raise ModelError(f"{source}: there is no such file")
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{source}: cannot be read: {error.strerror}") from None
+    if size > _max_bytes(name):
+        raise ModelError(
+            f"{source}: has {size_text(size)}; the file of {name} has "
+            f"{TORCHVISION[name].download_mib} MiB: it is another file"
+        )
     return file
+
+
+def _max_bytes(name: str) -> int:
+    """Return how large the file of a model's weights can be."""
+    return int(LARGEST_FILE * TORCHVISION[name].download_mib * 2**20)
 
 
 def _address(name: str) -> str:
@@ -168,7 +202,10 @@ def _downloaded(name: str, url: str, work: Path, on_progress: OnProgress) -> Pat
         if not file.exists():
             try:
                 download.download(
-                    url, file, on_progress=partial(on_progress, f"downloading {file.name}")
+                    url,
+                    file,
+                    on_progress=partial(on_progress, f"downloading {file.name}"),
+                    max_bytes=_max_bytes(name),
                 )
             except ModelError as error:
                 raise ModelError(f"{error}; {_by_hand(name)}") from None

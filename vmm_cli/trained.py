@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # More would be no network that a recipe can ask for.
 MAX_LAYERS = 16
 MAX_LEVELS = 12
+MAX_STREAMS = 16
 LONGEST_REASON = 300  # characters, of what torch says of a network that it cannot make
 
 
@@ -69,7 +70,7 @@ def load_trained(folder: Path, digest: str) -> Trained:
         state = {k: torch.from_numpy(v.copy()) for k, v in tensors.items()}
         network.load_state_dict(state, assign=True)
         tokens = tokens_from(about)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
         raise _cannot_run(bundle, error) from None
     network.eval().requires_grad_(False)
     return Trained(bundle, network, plan, tokens, bool(about.get("multi_label")))
@@ -79,7 +80,7 @@ def check(bundle: Bundle) -> None:
     """Raise ModelError where a bundle's parts do not fit each other; needs no torch."""
     try:
         _refuse_misfits(bundle)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _cannot_run(bundle, error) from None
 
 
@@ -107,6 +108,8 @@ def _refuse_misfits(bundle: Bundle) -> None:
     """Raise ValueError, KeyError or TypeError where a bundle's parts do not fit each other."""
     about = bundle.network
     names = [stream["name"] for stream in about["streams"]]
+    if len(names) > MAX_STREAMS:
+        raise ValueError(f"it has {len(names)} streams")
     if names != list(bundle.streams):
         raise ValueError(f"it reads {names}, and not {list(bundle.streams)}")
     words = {"text"} if about.get("vocabulary") is not None else set()

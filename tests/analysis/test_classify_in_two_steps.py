@@ -18,8 +18,9 @@ from vmm_cli import bundle, store
 from vmm_cli.analysis import classify
 from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult, classify_request
 from vmm_cli.batch.device import Stage
-from vmm_cli.batch.execute import Work, execute
+from vmm_cli.batch.execute import execute
 from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.work import Work
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
 

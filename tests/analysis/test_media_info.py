@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +36,21 @@ def test_sound_alone_has_no_shots(tmp_path: Path) -> None:
         sound.setframerate(8000)
         sound.writeframes(bytes(16000))
     assert fields_of(path, shots=True)["shots"] == []
+
+
+def test_long_texts_are_shortened_and_say_so(render_clip: Callable[..., Path]) -> None:
+    tags = {"title": "x" * 10_000_000, "description": "é" * 1001}
+    tags |= {f"tag{i}": "short" for i in range(150)} | {"y" * 5000: "z" * 5000}
+    path = render_clip("clip.mkv", frames=5, metadata=tags)
+    found = fields_of(path, shots=False)
+    assert found["title"] == "x" * 1000 + "... (10,000,000 characters)"
+    assert found["description"] == "é" * 1000 + "... (1,001 characters)"
+    assert len(found["tags"]) == 100 and found["tags_left_out"] > 50
+    assert len(json.dumps(found)) < 20_000
+
+
+def test_texts_of_usual_length_are_as_they_are(render_clip: Callable[..., Path]) -> None:
+    path = render_clip("clip.mkv", frames=5, metadata={"title": "t" * 1000})
+    found = fields_of(path, shots=False)
+    assert found["title"] == "t" * 1000
+    assert "tags_left_out" not in found

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from vmm_cli.batch.journal import lock
+from vmm_cli.batch.lock import lock
 from vmm_cli.errors import LockedError
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vmm_cli.batch.device import Loaded, Stage
-from vmm_cli.batch.execute import Work
 from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.work import Work
 from vmm_cli.errors import InputError, UsageError
 
 AREA_BYTES = 5000

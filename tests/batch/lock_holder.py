@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vmm_cli.batch.journal import lock
+from vmm_cli.batch.lock import lock
 from vmm_cli.errors import LockedError
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,7 @@ def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
     assert all(item.path.is_file() for item in found.inputs)
 
 
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")
 def test_real_clips_are_known_by_content_alone(tmp_path: Path, bikes: Path) -> None:
     extensions = [
         "mp4",

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from vmm_cli.batch.journal import Journal, fingerprint, journal_path, lock, lock_path
+from vmm_cli.batch.journal import Journal, fingerprint, journal_path
+from vmm_cli.batch.lock import lock, lock_path
 from vmm_cli.errors import LockedError, OutputError
 from vmm_cli.identity import FileIdentity
 
@@ -43,11 +44,13 @@ def test_what_is_done_is_known_in_this_run_and_in_later_ones(tmp_path: Path) -> 
         journal.append("a.mp4", IDENTITY, PRINT, ok(n=1))
         journal.append(odd, IDENTITY, PRINT, ok(n=2))
         journal.append("a.mp4", IDENTITY, PRINT, ok(n=3))
-        assert journal.done("a.mp4", IDENTITY, PRINT) == ok(n=3)
+        assert journal.done("a.mp4", PRINT) == IDENTITY
+        assert journal.last("a.mp4") == ok(n=3)
     for _ in range(2):
         with Journal(output) as journal:
-            assert journal.done("a.mp4", IDENTITY, PRINT) == ok(n=3)
-            assert journal.done(odd, IDENTITY, PRINT) == ok(n=2)
+            assert journal.done("a.mp4", PRINT) == journal.done(odd, PRINT) == IDENTITY
+            assert journal.last("a.mp4") == ok(n=3)
+            assert journal.last(odd) == ok(n=2)
             assert journal.names() == ("a.mp4", odd)
     lines = [json.loads(line) for line in journal.path.read_bytes().splitlines()]
     assert lines[0] == {
@@ -58,17 +61,15 @@ def test_what_is_done_is_known_in_this_run_and_in_later_ones(tmp_path: Path) -> 
     }
 
 
-def test_not_done_where_file_options_or_status_differ(tmp_path: Path) -> None:
+def test_not_done_where_options_or_status_differ(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.append("a", IDENTITY, PRINT, ok())
-        assert journal.done("a", IDENTITY, PRINT)
-        assert journal.done("b", IDENTITY, PRINT) is None
-        assert journal.done("a", FileIdentity(10, 21, "ab"), PRINT) is None
-        assert journal.done("a", FileIdentity(10, 20, "cd"), PRINT) is None
-        assert journal.done("a", IDENTITY, PRINT + "x") is None
+        assert journal.done("a", PRINT) == IDENTITY
+        assert journal.done("b", PRINT) is None
+        assert journal.done("a", PRINT + "x") is None
         failed = {"status": "failed", "error": {"code": "timeout", "message": "m"}}
         journal.append("a", None, PRINT, failed)
-        assert journal.done("a", IDENTITY, PRINT) is None
+        assert journal.done("a", PRINT) is None
         assert journal.last("a") == failed
 
 
@@ -99,12 +100,13 @@ def test_torn_and_foreign_lines_are_passed_over(tmp_path: Path) -> None:
             assert journal.names() == (("a",) if len(whole) - cut >= first_line else ())
             journal.append("c", IDENTITY, PRINT, ok(n=3))
         with Journal(tmp_path) as journal:
-            assert journal.done("c", IDENTITY, PRINT) == ok(n=3)
+            assert journal.done("c", PRINT) == IDENTITY
+            assert journal.last("c") == ok(n=3)
     garbage = b'\xff\xfe\0\n{"input": 5}\n[]\n\n"a"\n{"input": "a"}\n' + b"[" * 100_000 + b"\n"
     journal.path.write_bytes(garbage + whole + garbage + b'{"input": "a", "identity": {}, "fing')
     with Journal(tmp_path) as journal:
-        assert journal.done("a", IDENTITY, PRINT) == ok(n=1)
-        assert journal.done("b", IDENTITY, PRINT) == ok(n=2)
+        assert journal.done("a", PRINT) == journal.done("b", PRINT) == IDENTITY
+        assert [journal.last(name) for name in "ab"] == [ok(n=1), ok(n=2)]
 
 
 def test_a_run_killed_while_it_writes_loses_no_whole_line(tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_run_killed_while_it_writes_loses_no_whole_line(tmp_path: Path) -> Non
     with Journal(tmp_path) as journal:
         assert len(told) > 0
         for number in map(int, told):
-            assert journal.done(str(number), FileIdentity(1, 2, "c"), "f") is not None
+            assert journal.done(str(number), "f") == FileIdentity(1, 2, "c")
 
 
 def test_what_was_there_counts_after_a_full_disk(tmp_path: Path) -> None:
@@ -147,10 +149,10 @@ def test_what_was_there_counts_after_a_full_disk(tmp_path: Path) -> None:
         assert journal.path.stat().st_size == size + 50
         assert journal.last("b") is None
         journal.append("c", IDENTITY, PRINT, ok(n=3))
-        assert journal.done("c", IDENTITY, PRINT) == ok(n=3)
+        assert journal.last("c") == ok(n=3)
     with Journal(tmp_path) as journal:
         assert journal.names() == ("a", "c")
-        assert journal.done("c", IDENTITY, PRINT) == ok(n=3)
+        assert journal.last("c") == ok(n=3)
 
 
 def test_a_failing_sync_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

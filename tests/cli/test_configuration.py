@@ -44,7 +44,7 @@ def test_an_empty_file_is_fine(tmp_path: Path) -> None:
         ("- jobs", "the file must hold"),
         ("jobs: [1]", "jobs must be one value"),
         ("jobs: 1\n  x: : 2", "line 2"),
-        ("a: &a [*a]", "unknown option 'a'"),
+        ("a: &a [*a]", "line 1: the alias 'a' lies in what it stands for"),
         ("!!python/object/apply:os.system [ls]", "not YAML"),
     ],
 )

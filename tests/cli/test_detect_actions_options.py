@@ -17,6 +17,7 @@ from vmm_cli.cli.detect_actions import (
     table_rows,
 )
 from vmm_cli.output.subtitles import Cue
+from vmm_cli.output.table import span
 
 FOUND: dict[str, Any] = {
     "input": "a.mp4",
@@ -78,10 +79,10 @@ def test_csv_has_a_row_for_each_segment() -> None:
 def test_a_table_says_each_input_once() -> None:
     rows = [row for record in (FOUND, NOTHING, FAILED) for row in table_rows(record)]
     assert [tuple(row.cells) for row in rows] == [
-        ("a.mp4", "0:00:01.000 - 0:00:02.500", "run", "0.875"),
-        ("", "0:00:02.000 - 1:02:03.500", "fall", "0.500"),
-        ("b.mp4", "", "(nothing found)", ""),
-        ("c.mp4", "", "missing: no such file or folder", ""),
+        ("a.mp4", span(1.0, 2.5), "run", "0.875"),
+        ("", span(2.0, 3723.5), "fall", "0.500"),
+        ("b.mp4", "(nothing found)"),
+        ("c.mp4", "missing: no such file or folder"),
     ]
     assert [row.rule for row in rows] == [False, True, True, True]
     assert [row.failed for row in rows] == [False, False, False, True]
@@ -96,9 +97,9 @@ def test_a_cue_says_label_and_score() -> None:
     ("arguments", "said"),
     [
         (["x"], "vmm models list"),
-        (["x", "-m", "fights", "--min-score", "2"], "--min-score: '2' is no score"),
+        (["x", "-m", "fights", "--min-score", "2"], "--min-score: '2' is not a valid score"),
         (["x", "-m", "fights", "--min-duration", "-1"], "--min-duration: '-1' lies before"),
-        (["x", "-m", "fights", "--merge-gap", "x"], "--merge-gap: 'x' is no time"),
+        (["x", "-m", "fights", "--merge-gap", "x"], "--merge-gap: 'x' is not a valid time"),
         (["x", "-m", "fights", "--labels", ","], "--labels: no label is given"),
         (["x", "-m", "fights", "--start", "3", "--end", "2"], "must lie after"),
         (["x", "-m", "fights", "--format", "ass"], "'ass' is not one of"),

@@ -17,7 +17,7 @@ from vmm_cli.cli.app import run
 from vmm_cli.cli.sentiment import (
     EMOTIONS,
     EVIDENCE,
-    Warnings,
+    Advice,
     csv_header,
     csv_rows,
     parse_evidence,
@@ -25,7 +25,7 @@ from vmm_cli.cli.sentiment import (
     parse_step,
     table_rows,
 )
-from vmm_cli.output.table import Column, TableOfRecords
+from vmm_cli.output.table import Column, TableOfRecords, Times
 
 NOT_INSTALLED = {"code": "not_installed", "message": "pip install 'vmm-cli[speech]'"}
 
@@ -126,7 +126,7 @@ def test_what_is_no_evidence_is_said(text: str, said: str) -> None:
 def test_steps_and_numbers_of_faces() -> None:
     assert [parse_step(text) for text in ("0.1", "1", "1:00:00")] == [Fraction(1, 10), 1, 3600]
     for text in ("0", "0.099", "3600.1", "-1", "x", ""):
-        with pytest.raises(ValueError, match=r"0.1 to 3600|lies before|is no time"):
+        with pytest.raises(ValueError, match=r"0.1 to 3600|lies before|is not a valid time"):
             parse_step(text)
     assert [parse_faces(text) for text in ("0", "3", " 20 ")] == [0, 3, 20]
     for text in ("21", "-1", "1.5", "x", "", "٣"):
@@ -137,14 +137,14 @@ def test_steps_and_numbers_of_faces() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--evidence", "smell"], "--evidence: 'smell' is no evidence"),
+        (["--evidence", "smell"], "--evidence: 'smell' is not a kind of evidence"),
         (["--every", "0"], "--every: '0' is not from 0.1 to 3600 seconds"),
         (["--faces", "21"], "--faces: '21' is not a whole number from 0 to 20"),
         (["--faces", "2", "--evidence", "voice,text"], "add face to --evidence"),
         (["--asr-model", ".", "-e", "face"], "add text to --evidence"),
         (["--keep-transcript", "-e", "face"], "add text to --evidence"),
         (["--keep-features", "--no-store"], "leave one out"),
-        (["--asr-model", "none"], "none: is no folder"),
+        (["--asr-model", "none"], "none: is not a folder"),
         (["--model", "m", "--faces", "2"], "--faces is for the experts"),
         (["--model", "m", "--evidence", "face"], "--evidence is for the experts"),
         (["--model", "m", "--keep-transcript"], "--keep-transcript is for the experts"),
@@ -229,13 +229,13 @@ def test_a_table_says_what_was_found_and_from_what() -> None:
     assert [tuple(row.cells) for row in rows] == [
         ("a.mp4", "valence", "+0.35 (-0.10 to +0.42)"),
         ("", "mostly", "happiness"),
-        ("", "covered", "3% of 0:01:02.500"),
-        ("", "peaks", "0:00:00.500 +0.42, 0:00:01.500 -0.10"),
+        ("", "covered", Times(("3% of ", 62.5))),
+        ("", "peaks", Times((0.5, " +0.42", ", ", 1.5, " -0.10"))),
         ("", "evidence", "face, voice"),
         ("", "missing", "text: recogniser not installed"),
         ("b.mp4", "valence", "(nothing to go on)"),
         ("", "missing", "face: no pictures, voice: no speech"),
-        ("c.mp4", "", "missing: no such file or folder"),
+        ("c.mp4", "missing: no such file or folder"),
     ]
     assert [row.rule for row in rows] == [*[False] * 5, True, False, True, True]
     assert [row.failed for row in rows] == [*[False] * 8, True]
@@ -248,8 +248,8 @@ def test_a_table_says_who_is_seen() -> None:
         {**person, "person": 2, "valence": None, "dominant": None},
     ]
     rows = [tuple(row.cells) for row in table_rows({**FOUND, "people": people})]
-    assert ("", "person 1", "+0.30, happiness, seen 0:00:01.500") in rows
-    assert ("", "person 2", "seen 0:00:01.500") in rows
+    assert ("", "person 1", Times(("+0.30, happiness, seen ", 1.5))) in rows
+    assert ("", "person 2", Times(("seen ", 1.5))) in rows
 
 
 def test_a_table_shows_the_words_where_they_were_kept() -> None:
@@ -282,7 +282,7 @@ def test_a_table_can_be_read_in_a_narrow_window(monkeypatch: pytest.MonkeyPatch)
 def test_what_the_installation_lacks_is_said_once_a_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    heard = Warnings()
+    heard = Advice()
     advice = [NOT_INSTALLED["message"], "another is damaged"]
     for name, number in (("a.mp4", 1), ("b.mp4", 2)):
         said = {"warnings": ["its captions are broken"], "advice": advice[:number]}
@@ -290,8 +290,6 @@ def test_what_the_installation_lacks_is_said_once_a_run(
     heard.hear(NOTHING)
     heard.hear(FAILED)
     assert capsys.readouterr().err.splitlines() == [
-        "a.mp4: its captions are broken",
         "pip install 'vmm-cli[speech]'",
-        "b.mp4: its captions are broken",
         "another is damaged",
     ]

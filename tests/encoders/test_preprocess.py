@@ -31,7 +31,17 @@ def test_the_numbers_are_checked() -> None:
     for wrong in ({"crop": 224}, TORCHVISION | {"mean": 127}, NUMBERS | {"frames": 16}):
         with pytest.raises(ValueError, match="not a preprocessing"):
             Preprocess.from_dict(wrong)
-    for wrong in ({"std_red": 0}, {"width": 100}, {"frames": 0}, {"frames": 16}):
+    for wrong in (
+        {"std_red": 0},
+        {"width": 100},
+        {"frames": 0},
+        {"frames": 16},
+        {"frames": 10**9, "rate_hz": 15},
+        {"frames": 16, "rate_hz": 1e300},
+        {"short_side": 10**9, "crop": 10**9},
+        {"short_side": 10**9},
+        {"width": 10**9},
+    ):
         with pytest.raises(ValueError, match="cannot be used"):
             Preprocess.from_dict(TORCHVISION | wrong)
 

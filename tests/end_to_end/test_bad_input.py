@@ -18,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from vmm_cli.cli.app import run
 
@@ -386,15 +387,15 @@ def test_a_reader_that_left(bikes: Path, tmp_path: Path) -> None:
         ("-o out --at 1,5 --end 4", "--at 5 s does not lie before --end (4 s)"),
         ("-o out --at 1 --start 3 --end 4", "--at 1 s, counted from --start (3 s), does not"),
         ("-o out --start=-1", "lies before the start of the video"),
-        ("-o out --at 1,x", "--at: 'x' is no time"),
-        ("-o out --at ,", "--at: ',' is no time"),
-        ("-o out --fps 0", "--fps: '0' is no frame rate above 0"),
-        ("-o out --fps 1/0", "--fps: '1/0' is no frame rate above 0"),
+        ("-o out --at 1,x", "--at: 'x' is not a valid time"),
+        ("-o out --at ,", "--at: ',' is not a valid time"),
+        ("-o out --fps 0", "--fps: '0' is not a frame rate above 0"),
+        ("-o out --fps 1/0", "--fps: '1/0' is not a frame rate above 0"),
         ("-o out --every 0", "--every: '0' is not above 0 seconds"),
         ("-o out --count 0", "--count: '0' is not a whole number of at least 1"),
-        ("-o out --size 0x9", "--size: '0x9' is no size"),
-        ("-o out --size 99999", "--size: '99999' is no size"),
-        ("-o out --quality 101", "--quality: 101 is no quality"),
+        ("-o out --size 0x9", "--size: '0x9' is not a valid size"),
+        ("-o out --size 99999", "--size: '99999' is not a valid size"),
+        ("-o out --quality 101", "--quality: 101 is not a valid quality"),
         ("-o out --quality 50 --image-format png", "--quality means nothing for png"),
         ("-o out --image-format bmp", "--image-format: 'bmp' is not one of"),
         ("-o out --format csv", "--format: 'csv' is not one of"),
@@ -457,3 +458,38 @@ def test_hostile_names_and_titles(run_vmm: Vmm, render_clip: Render, tmp_path: P
     # On disk each has the name that it had.
     assert set(os.listdir(tmp_path / "out")) == {*names, "vmm.journal.jsonl"}
     assert records[names[2]]["folder"] == names[2]
+
+
+def test_an_answer_that_fits(run_vmm: Vmm, tmp_path: Path, render_clip: Render) -> None:
+    """Addresses, pictures, sound, and videos without their index: what each is, and what to do."""
+    whole = render_clip("whole.mp4")
+    content = whole.read_bytes()
+    (tmp_path / "half.mp4").write_bytes(content[: len(content) // 2])
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "songs" / "a.flac").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    asked = ["https://example.org/a.mp4", "half.mp4", "photo.jpg", "whole.mp4"]
+    done = run_vmm("info", *asked)
+    assert done.returncode == 3
+    said = dict(line.split(": ", 1) for line in done.stderr.replace("://", "//").splitlines())
+    assert len(said) == 3
+    assert said["https//example.org/a.mp4"].startswith("missing: vmm reads local files; download")
+    assert "its index (moov) is missing" in said["half.mp4"]
+    assert said["photo.jpg"].startswith("refused: is a picture, not a video: JPEG")
+    dry = run_vmm("info", *asked, "--dry-run")
+    assert "vmm reads local files" in dry.stderr
+    for folder, what in (("songs", "1 sound file;"), ("photos", "1 picture;")):
+        none = run_vmm("info", folder)
+        assert none.returncode == 4
+        assert none.stderr.startswith(f"no video found in {folder}: it holds {what}")
+
+
+def test_the_cap_of_pixels_holds_for_what_is_stored_too(run_vmm: Vmm, render_clip: Render) -> None:
+    clip = render_clip()
+    for _ in range(2):
+        assert run_vmm("classify", clip).returncode == 0
+    done = run_vmm("classify", clip, "--max-pixels", "10x10")
+    assert done.returncode == 3
+    assert "refused: its pictures are 320x240, above the cap of 100 pixels" in done.stderr

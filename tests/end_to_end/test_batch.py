@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from vmm_cli.batch.journal import lock
+from vmm_cli.batch.lock import lock
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., Path]

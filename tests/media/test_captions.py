@@ -11,7 +11,7 @@ import av
 import pytest
 
 from vmm_cli.errors import InputError
-from vmm_cli.media.captions import Caption, captions, decode_text, read_sidecar, sidecar_files
+from vmm_cli.media.captions import Caption, captions, decode_text, read_sidecar
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -145,21 +145,6 @@ def test_damage_never_raises(tmp_path: Path) -> None:
                 assert text.strip()
 
 
-def test_what_belongs_to_a_clip(tmp_path: Path) -> None:
-    mine = {
-        "clip.SRT": None,
-        "clip.ass": None,
-        "clip.en.srt": "en",
-        "clip.forced.srt": None,
-        "clip.pt-BR.forced.vtt": "pt-BR",
-    }
-    others = ["clip.part2.srt", "clip2.srt", "other.srt", "clip.txt", "clip.mp4", "clip.en.x.srt"]
-    for name in (*mine, *others):
-        (tmp_path / name).touch()
-    found = {path.name: language for path, language in sidecar_files(tmp_path / "clip.mp4")}
-    assert found == mine
-
-
 def test_a_sidecar_that_is_a_folder_or_too_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +156,28 @@ def test_a_sidecar_that_is_a_folder_or_too_large(
     monkeypatch.setattr("vmm_cli.media.captions.MAX_SIDECAR_BYTES", 10)
     assert read_sidecar(large).captions == ()
     assert read_sidecar(tmp_path / "none.srt").warnings
+
+
+def test_no_more_captions_are_read_than_there_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmm_cli.media.captions.MAX_CUES", 2)
+    path = tmp_path / "clip.srt"
+    assert texts(path, SRT) == SRT_TEXTS[:2]
+    assert read_sidecar(path).warnings == ("clip.srt: only its first 2 captions are read",)
+
+
+def test_rolling_captions_are_read_line_by_line(tmp_path: Path) -> None:
+    made_by_yt_dlp = (
+        "1\n00:00:00,469 --> 00:00:03,169\n \nI love this\n\n"
+        "2\n00:00:03,169 --> 00:00:03,179\nI love this\n \n\n"
+        "3\n00:00:03,179 --> 00:00:05,500\nI love this\nit is great\n\n"
+    )
+    path = tmp_path / "clip.srt"
+    path.write_text(made_by_yt_dlp)
+    assert [(c.start_s, c.end_s, c.text) for c in read_sidecar(path).captions] == [
+        *((0.469, 3.179, "I love this"), (3.179, 5.5, "it is great"))
+    ]
 
 
 def test_all_sources_of_a_clip(render_clip: Callable[..., Path]) -> None:

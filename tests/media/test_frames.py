@@ -61,8 +61,8 @@ def shown_times(path: Path, plan: Sampling) -> list[int]:
             pts
             for pts, key, _ in decoded
             if (plan.kind == "all" or key)
-            and pts >= ticks(plan.start)
-            and (plan.end is None or pts < ticks(plan.end))
+            and (pts - origin) * base >= plan.start
+            and (plan.end is None or (pts - origin) * base < plan.end)
         ]
     last_pts, _, last_duration = decoded[-1]
     last_duration = last_duration or round(1 / (stream_rate * base))

@@ -171,7 +171,7 @@ def test_a_codec_that_nobody_knows(render_clip: Render) -> None:
     path = render_clip()
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
     (video,) = probe(path).video
-    assert (video.codec, video.decodable) == (None, False)
+    assert (video.codec, video.decodable) == ("unknown", False)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from av.video.reformatter import VideoReformatter
 
 from vmm_cli.errors import InputError
 from vmm_cli.media import sampling
+from vmm_cli.media.extent import extent
 from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames, iter_pictures, to_rgb
 from vmm_cli.media.geometry import Size
-from vmm_cli.media.source import declared_duration_s, open_media
+from vmm_cli.media.source import open_media
 from vmm_cli.media.stills import StillEncoder
 
 CONCAT = "ffconcat version 1.0\nfile {target}\n"
@@ -35,13 +36,13 @@ def test_names_that_read_like_protocols_are_files(bikes, tmp_path):
     for name in ("concat:a|b", "http:x.mp4", "-i", "pipe:0"):
         path = tmp_path / name
         path.write_bytes(bikes.read_bytes())
-        assert declared_duration_s(path) == 10
+        assert extent(path).end_s == 10
 
 
 def test_names_of_any_bytes_open(bikes, tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9\nline.mp4")
     path.write_bytes(bikes.read_bytes())
-    assert declared_duration_s(path) == 10
+    assert extent(path).end_s == 10
 
 
 def test_what_is_no_regular_file_is_refused_without_reading(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vmm_cli.output.clock import clock_text
 from vmm_cli.output.contact_sheet import (
     BACKGROUND,
     CELL_WIDTH,
@@ -15,7 +16,6 @@ from vmm_cli.output.contact_sheet import (
     LABEL_HEIGHT,
     MARGIN,
     MAX_CELLS,
-    clock_text,
     draw_contact_sheet,
     evenly,
 )

@@ -545,7 +545,7 @@ def test_check_tells_what_is_annotated(run_vmm: Vmm, tmp_path: Path, render_clip
     assert json.loads(done.stdout)["segments"]["n"] == 3
     shown = run_vmm(*asked, "--format", "table")
     lines = [line.split() for line in shown.stdout.splitlines()]
-    assert ["walk", "2", "2", "1.0", "1.5", "2.0", "0:00:03.000", "50.0"] in lines
+    assert ["walk", "2", "2", "1.0", "1.5", "2.0", "0:03.000", "50.0"] in lines
     assert ["actions", "3"] in lines and ["samples", "without", "any", "1"] in lines
     assert "2 actions overlap another, 0 with one of their own label" in shown.stdout
     assert "walk and wave: 1 (0.5 s)" in shown.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,10 +19,11 @@ from vmm_cli.batch.inputs import OTHER_EXTENSIONS, SOUND_EXTENSIONS, VIDEO_EXTEN
 from vmm_cli.errors import DataError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.training.dataset import read_dataset
+from vmm_cli.training.evaluation import samples_left_out
 from vmm_cli.training.inspection import Inspection, inspect
-from vmm_cli.training.samples import SPLITS, DataSet, Problem, Sample, make_dataset
+from vmm_cli.training.samples import SPLITS, DataSet, Problem, Sample, Segment, make_dataset
 from vmm_cli.training.splits import check_for_training, with_validation
-from vmm_cli.training.summary import summary
+from vmm_cli.training.summary import sharing_time, summary
 
 Render = Callable[..., Path]
 
@@ -415,6 +417,63 @@ def test_a_repeated_row_counts_once(tmp_path: Path) -> None:
         ("warning", "duplicate", "clips.csv:4"),
     ]
     assert dataset.problems[0].message == "repeats clips.csv:2: 'a.mp4'; left out"
+
+
+def test_of_many_wrong_rows_the_first_are_listed_and_the_others_counted(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.mp4,x,{'train' if i % 2 else 'test'}\n" for i in range(3000))
+    text = "path,label,split\n" + rows + "a.mp4,x,train\n" * 2002
+    dataset = read_dataset(manifest(tmp_path, text, "a.mp4"))
+    assert len(dataset.samples) == 1
+    counted = [problem for problem in dataset.problems if problem.rows > 1]
+    assert [(p.kind, p.where, p.rows) for p in counted] == [
+        ("missing", "clips.csv:2002", 500),
+        ("missing", "clips.csv:2003", 500),
+        ("duplicate", "clips.csv:4003", 1001),
+    ]
+    assert counted[0].message == "'2000.mp4': no such file; left out (and 499 more like it)"
+    assert sum(p.rows for p in dataset.problems if p.kind == "missing") == 3000
+    for split, number in ((None, 3000), ("train", 1500), ("test", 1500)):
+        assert sum(p.rows for p in samples_left_out(dataset, split)) == number
+    with pytest.raises(DataError, match=r"no sample can be used: .* \(and 2997 more\)"):
+        read_dataset(manifest(tmp_path, "path,label,split\n" + rows, name="none.csv"))
+
+
+@pytest.mark.parametrize("name", ["clips.csv", "clips.jsonl"])
+def test_many_rows_of_one_file_take_little_memory(tmp_path: Path, name: str) -> None:
+    rows = (f"a.mp4,x{i % 3},g{i % 7},{i % 50}" for i in range(30_000))
+    text = "path,label,group,start\n" + "\n".join(rows)
+    if name.endswith("jsonl"):
+        header, *lines = text.splitlines()
+        cells = (zip(header.split(","), line.split(","), strict=True) for line in lines)
+        text = "\n".join(json.dumps(dict(row)) for row in cells)
+    source = manifest(tmp_path, text, "a.mp4", name=name)
+    tracemalloc.start()
+    try:
+        dataset = read_dataset(source)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(dataset.samples) == 3 * 7 * 50
+    assert most - 2 * len(text) < 5e6  # the text as bytes and as letters, and what is kept
+
+
+def test_of_many_columns_a_few_are_named(tmp_path: Path) -> None:
+    said = refusal(manifest(tmp_path, "path," + ",".join(f"c{i}" for i in range(50_000)) + "\n"))
+    assert "has no column 'label'; found: path, c0, c1, " in said
+    assert "c98 and 49901 more" in said and len(said) < 1500
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(1, 6), st.sampled_from("ab")), max_size=12)
+)
+def test_actions_that_share_time_are_counted(spans: list[tuple[int, int, str]]) -> None:
+    segments = sorted({Segment(start, start + length, label) for start, length, label in spans})
+    sharing = [
+        one
+        for one in segments
+        if any(o is not one and o.start_s < one.end_s and one.start_s < o.end_s for o in segments)
+    ]
+    assert sharing_time(segments) == len(sharing)
 
 
 def test_labels_that_look_alike_are_warned_of(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from vmm_cli.errors import DataError, ModelError
 from vmm_cli.training.annotations import read_annotations
 from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.evaluation import Evaluation, evaluate, samples_left_out
+from vmm_cli.training.evaluation_files import EVALUATION_FILES
 from vmm_cli.training.inspection import inspect
 from vmm_cli.training.run_files import write_evaluation
 from vmm_cli.training.scoring import Judged
@@ -80,6 +81,7 @@ def test_every_row_is_judged_unless_a_split_is_asked_for(
     write_evaluation(tmp_path / "out", ("moving", "still"), found, multi_label=False)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"metrics.json", "scores.csv", "confusion.png", "calibration.png"}
+    assert names <= set(EVALUATION_FILES), "or they would replace files of others"
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == document
     with (tmp_path / "out" / "scores.csv").open() as file:
         scores = list(csv.DictReader(file))

@@ -17,7 +17,7 @@ import pytest
 
 from tests.squares import KINDS, squares_clip
 from vmm_cli import bundle as bundles
-from vmm_cli.batch.journal import lock
+from vmm_cli.batch.lock import lock
 from vmm_cli.errors import (
     DataError,
     LockedError,

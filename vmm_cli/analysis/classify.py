@@ -29,9 +29,10 @@ from vmm_cli.encoders.preprocess import Preprocess
 from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import DeviceError, InputError, ModelError, UsageError
 from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.frames import DecodeReport, video_end_s
+from vmm_cli.media.extent import video_end_s
+from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import Sampling, count, every, split, wanted_times
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS, refuse_large
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
@@ -287,6 +288,7 @@ def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult
     if part is None and identity is not None:
         kept = _stored(request, identity)
         if kept is not None and kept.end_s is not None:
+            refuse_large(input.path, max_pixels=request.max_pixels)
             return PartResult(kept.features, kept.end_s, identity, stored=True)
     end = video_end_s(input.path, max_pixels=request.max_pixels)
     sampling = request.sampling if part is None else part.sampling

@@ -30,6 +30,7 @@ from vmm_cli.identity import FileIdentity, file_identity
 from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
 from vmm_cli.media.probe import probe
 from vmm_cli.media.sampling import Sampling, fps
+from vmm_cli.media.source import refuse_large
 
 if TYPE_CHECKING:
     from vmm_cli.encoders.faces import FaceEncoder, Faces
@@ -112,6 +113,8 @@ def face_evidence(
     sampling = fps(rate_hz, start=start, end=end)
     identity = file_identity(path) if keep_features else None
     looked = None if identity is None else _kept(bundle, identity, sampling)
+    if looked is not None:
+        refuse_large(path, max_pixels=max_pixels)
     if looked is None:
         found = _look(path, bundle, sampling, max_pixels)
         if isinstance(found, Missing):

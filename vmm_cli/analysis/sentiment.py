@@ -7,6 +7,7 @@ one grid. A trained network can take their place: see `judge_valence`.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from vmm_cli import bundle as bundles
 from vmm_cli.analysis import judge_valence
@@ -31,11 +31,14 @@ from vmm_cli.analysis.sentiment_curve import (
 )
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.listening import Span
-from vmm_cli.encoders.streams import media_end_s, past_end
+from vmm_cli.encoders.streams import past_end
 from vmm_cli.encoders.transcript import recogniser_folder
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.probe import MediaInfo, probe
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.plain_file import UnreadableError, read_regular
+from vmm_cli.plain_yaml import YamlError
+from vmm_cli.plain_yaml import load as load_yaml
 
 if TYPE_CHECKING:
     from vmm_cli.analysis.face_evidence import FacesSeen
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 SCHEMA = "vmm.sentiment/1"
 FUSION_SCHEMA = "vmm.fusion/1"
 FUSION_FILE = "fusion.yaml"
+MAX_FUSION_BYTES = 2**16
 FAMILY = "sentiment"
 # Expressions last half a second to four (Ekman 2003): at least one look at each; the smoothing of a
 # second would blur what more looks add.
@@ -181,7 +185,7 @@ def _expert(name: str) -> Bundle:
 def _fusion_file() -> Path:
     """Return the first there is where bundles are looked for: an expert of one's own needs none."""
     files = [folder / FAMILY / FUSION_FILE for folder in bundles.search_folders()]
-    return next((file for file in files if file.is_file()), files[-1])
+    return next((file for file in files if os.path.lexists(file)), files[-1])
 
 
 def read_fusion(path: Path) -> Fusion:
@@ -191,14 +195,12 @@ def read_fusion(path: Path) -> Fusion:
         ModelError: the file is missing or says nothing usable.
     """
     try:
-        data = path.read_bytes()
-        fields = yaml.safe_load(data)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ModelError(
-            f"{path}: is not readable as YAML: {' '.join(str(error).split())}"
-        ) from None
+        data = read_regular(path, MAX_FUSION_BYTES)
+        fields = load_yaml(data).value
+    except UnreadableError as error:
+        raise ModelError(f"{path}: {error}") from None
+    except YamlError as error:
+        raise ModelError(f"{path}: is not readable as YAML: {error}") from None
     if not isinstance(fields, dict) or fields.get("schema") != FUSION_SCHEMA:
         raise ModelError(f"{path}: its schema is not {FUSION_SCHEMA}")
     kernel_s, reliability = fields.get("kernel_s"), fields.get("reliability")
@@ -258,8 +260,7 @@ def run(request: SentimentRequest, input: Input, part: str | None) -> PartResult
             if error.code != "past_end":  # sound and pictures need not end together
                 raise
             late.append(expert)
-    end_s = _end_s(input.path, info, request.max_pixels)
-    return PartResult(end_s, past_end=tuple(late), **said)
+    return PartResult(info.duration_s or 0.0, past_end=tuple(late), **said)
 
 
 def _ask(
@@ -287,15 +288,6 @@ def _ask(
     from vmm_cli.analysis.text_evidence import text_evidence
 
     return text_evidence(path, info, bundle, start=start, end=end, asr_model=request.asr_model)
-
-
-def _end_s(path: Path, info: MediaInfo, max_pixels: int) -> float:
-    """Return where the longer of pictures and sound ends."""
-    declared = info.duration_s or 0.0
-    try:
-        return max(float(media_end_s(path, max_pixels=max_pixels)), float(declared))
-    except InputError:
-        return float(declared)
 
 
 def finish(request: SentimentRequest, input: Input, parts: Sequence[PartResult]) -> dict[str, Any]:

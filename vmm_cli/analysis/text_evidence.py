@@ -23,7 +23,7 @@ from vmm_cli.encoders.streams import wanted_until
 from vmm_cli.encoders.text_valence import read_valence
 from vmm_cli.encoders.transcript import Transcript, transcribe
 from vmm_cli.errors import ModelError
-from vmm_cli.media.captions import Caption, captions
+from vmm_cli.media.captions import Caption, CaptionResult, captions
 from vmm_cli.media.probe import MediaInfo
 
 # A caption that nothing ends is shown for as long as it takes to read: subtitlers allow some 17
@@ -132,9 +132,10 @@ def text_evidence(
     begin_s, end_s = float(start), float("inf") if end is None else float(end)
     if info.duration_s is not None:
         end_s = float(wanted_until(start, end, Fraction(info.duration_s)))
-    written = captions(path)
+    among = {stream.index for stream in info.video}
+    written = captions(path, closed_captions=any(stream.index in among for stream in info.captions))
     notes = _Notes([*written.warnings], [])
-    source = _choose(path, info, written.captions, begin_s, end_s, asr_model, notes)
+    source = _choose(path, info, written, begin_s, end_s, asr_model, notes)
     if isinstance(source, Missing):
         return TextRead(nothing("text", ()), (), "", "", source, *notes.told())
     placed = source.texts
@@ -160,14 +161,14 @@ def text_evidence(
 def _choose(
     path: Path,
     info: MediaInfo,
-    found: Sequence[Caption],
+    found: CaptionResult,
     begin_s: float,
     end_s: float,
     asr_model: str | None,
     notes: _Notes,
 ) -> _Source | Missing:
     """Return what is to be read, or why nothing is; notes what was passed over."""
-    written = [c for c in found if c.source in ("sidecar", "stream")]
+    written = [c for c in found.captions if c.source in ("sidecar", "stream")]
     track, others = _english_track(written, begin_s, end_s)
     if track:
         return _Source("captions", track)
@@ -192,17 +193,18 @@ def _choose(
         if said.language is not None and said.language != "en":
             named = f"is in {said.language}" if said.language else "was not understood as English"
             return _in_another(f"what is said {named}", notes)
-    title = "\n".join(c.text for c in found if c.source in ("title", "description"))
+    title = "\n".join(c.text for c in found.captions if c.source in ("title", "description"))
     if titled := tuple(_placed([Caption(None, None, title, "title")], begin_s, end_s)):
         if (language := other_language(title)) is not None:
             return _in_another(f"its title is in {language}", notes)
         return _Source("title", titled)
     if unheard is not None:
         return unheard
+    what = "captions that can be read" if found.unread else "captions"
     if said.missed:
-        message = "no captions, title or description there, and what is said was not understood"
+        message = f"no {what}, title or description there, and what is said was not understood"
         return Missing("no_text", message)
-    return Missing("no_text", "no captions, speech, title or description there")
+    return Missing("no_text", f"no {what}, speech, title or description there")
 
 
 def _not_understood(missed: Sequence[Span]) -> str:

@@ -14,8 +14,12 @@ def default_workers(bytes_per_worker: int, *, root: Path = Path("/")) -> int:
     2) leave it. `root` is where `proc` and `sys` are mounted.
     """
     cores = min((_usable_cores(), *_cpu_quotas(root)))
-    memory = min((_available_memory(root), *_memory_left(root)))
-    return max(1, int(min(cores, memory // max(1, bytes_per_worker))))
+    return max(1, int(min(cores, free_memory(root=root) // max(1, bytes_per_worker))))
+
+
+def free_memory(*, root: Path = Path("/")) -> float:
+    """Return how many bytes can be had, inside this process's limits; infinite where unknown."""
+    return min((_available_memory(root), *_memory_left(root)))
 
 
 def _usable_cores() -> float:

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 # start(pool, function, args, limit_s, then): have a pool call a function, `then` take the outcome.
 Start = Callable[
-    [WorkerPool, Callable[..., Any], tuple[Any, ...], float, Callable[[Outcome], None]], None
+    [WorkerPool, Callable[..., Any], tuple[Any, ...], float, Callable[[Outcome], None]], object
 ]
 
 

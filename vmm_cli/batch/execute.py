@@ -6,6 +6,7 @@ Nothing is printed here; the caller hears of each record through `on_record`.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,49 +15,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vmm_cli.batch.device import Device, Item, Loaded, Stage, load_part
+from vmm_cli.batch.absent import why_missing
+from vmm_cli.batch.device import Device, Item, Loaded, load_part
 from vmm_cli.batch.inputs import Input
-from vmm_cli.batch.journal import Journal, fingerprint, lock
+from vmm_cli.batch.interruptions import held
+from vmm_cli.batch.journal import Journal, fingerprint
 from vmm_cli.batch.ledger import Ledger, Record, Summary
-from vmm_cli.batch.runner import Outcome, Task, WorkerPool
+from vmm_cli.batch.lock import Hold, lock
+from vmm_cli.batch.memory import NO_LIMIT, MemoryLimit
+from vmm_cli.batch.runner import LOOK_S, Outcome, Task, WorkerPool
 from vmm_cli.batch.shared_memory import attach
+from vmm_cli.batch.tally import Standing, Tally
+from vmm_cli.batch.work import PREPARE_LIMIT_S, Done, Look, Prepared, Work, prepare
 from vmm_cli.errors import DeviceError, InputError
-from vmm_cli.identity import FileIdentity, file_identity
+from vmm_cli.identity import FileIdentity
+from vmm_cli.progress import Stand
 
-# Opening a file and planning reads its header; minutes mean a demuxer that does not come back.
-PREPARE_LIMIT_S = 120.0
-# The default limit: slow machines decode 4K at a tenth of real time; small files need start-up.
-LIMIT_BASE_S = 120.0
-LIMIT_PER_SECOND = 20.0
-# Where no duration is declared it is taken from the size at a very low bit rate.
-LOW_BYTES_PER_SECOND = 20_000
-LONGEST_S = 48 * 3600.0
 # Inputs handed out ahead of the workers, so that none waits while the parent writes.
 INPUTS_AHEAD = 2
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What is done to each input. All functions are at module level: they run in workers.
-
-    run(request, input, part) does one part (None: all of the input); finish(request, input,
-    results) makes the record's own fields of the results of all parts; plan(request, input,
-    workers) may split an input, None for work that is never split. With `stage` parts are done as
-    it says, on a device that one process owns, and `run` does what needs no device.
-
-    For work that writes files of its own, two more, called by the parent while it holds the
-    output: kept(request, input) tells whether what an earlier run wrote is still there; tidy(
-    request) removes what unfinished work left behind, here or in a run that was killed.
-    """
-
-    run: Callable[[Any, Input, Any], Any]
-    finish: Callable[[Any, Input, list[Any]], Record]
-    plan: Callable[[Any, Input, int], list[Any]] | None = None
-    kept: Callable[[Any, Input], bool] | None = None
-    tidy: Callable[[Any], None] | None = None
-    stage: Stage | None = None
 
 
 def execute(
@@ -72,10 +50,12 @@ def execute(
     resume: bool = True,
     jobs: int = 1,
     timeout_s: float | None = None,
+    memory: MemoryLimit = NO_LIMIT,
     max_pixels: int,
     on_record: Callable[[Record], None],
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[Standing], None] = lambda standing: None,
     on_traceback: Callable[[str], None] = lambda text: None,
+    on_end: Callable[[Callable[[str], Record | None]], None] | None = None,
 ) -> Summary:
     """Do `work` on every input and hand each one's record to `on_record` as it is ready.
 
@@ -83,50 +63,71 @@ def execute(
     "failed", "error": {"code", "message"}}`. With `output`, every record is in its journal, on
     disk, before `on_record` hears of it, and an input whose journal record is ok and made from
     the same file with the same `options`, model and schema is handed on as it is (`resume`).
-    `missing`: names that lead nowhere; each gives a failed record.
+    `missing`: names that lead nowhere; each gives a failed record. Inputs are looked at in workers
+    alone: a disk that does not answer holds up nothing but them.
+
+    `on_end`, once all is done and while `output` is still held, is given what returns an input's
+    record: no record is kept in memory for that.
 
     Raises:
         LockedError: another run holds `output`.
-        OutputError: the journal cannot be written.
+        OutputError: the journal cannot be written, or `output` was removed or replaced meanwhile.
         DeviceError: the device that `work` cannot do without cannot be used.
     """
-    with ExitStack() as stack:
-        journal = None
-        if output is not None:
-            stack.enter_context(lock(output))
-            journal = stack.enter_context(Journal(output))
-        if work.tidy is not None:
-            work.tidy(request)
-            stack.callback(work.tidy, request)  # once the workers are gone, before the lock is
-        ledger = Ledger(
-            schema=schema,
-            mark=fingerprint(schema, options, model_digest),
-            journal=journal,
-            resume=resume,
-            kept=None if work.kept is None else partial(work.kept, request),
-            total=len(inputs) + len(missing),
-            on_record=on_record,
-            on_progress=on_progress,
-        )
-        for name in missing:
-            ledger.fail(name, None, InputError("missing", "no such file or folder"))
-        _Run(
-            work=work,
-            request=request,
-            ledger=ledger,
-            jobs=jobs,
-            timeout_s=timeout_s,
-            max_pixels=max_pixels,
-            on_traceback=on_traceback,
-        ).all(inputs)
-        return ledger.summary()
+    stack = ExitStack()  # what must be ended, whatever happens
+    undisturbed = ExitStack()
+    try:
+        try:
+            hold = journal = None
+            if output is not None:
+                with held():
+                    hold = stack.enter_context(lock(output))
+                journal = stack.enter_context(Journal(output))
+            if work.tidy is not None:  # once the workers are gone, before the lock is
+                stack.callback(_tidy, work.tidy, request, hold)
+                work.tidy(request)
+            ledger = Ledger(
+                schema=schema,
+                mark=fingerprint(schema, options, model_digest),
+                journal=journal,
+                resume=resume,
+                folders=work.folders,
+                on_record=on_record,
+                check=_nothing if hold is None else hold.check,
+            )
+            run = _Run(
+                work=work,
+                request=request,
+                ledger=ledger,
+                tally=Tally(len(inputs) + len(missing)),
+                jobs=jobs,
+                timeout_s=timeout_s,
+                memory=memory,
+                max_pixels=max_pixels,
+                on_progress=on_progress,
+                on_traceback=on_traceback,
+            )
+            run.all(inputs, missing, stack)
+            if on_end is not None and journal is not None:
+                ledger.check()
+                on_end(journal.last)
+            return ledger.summary()
+        finally:
+            # An interruption may come right before this: it is then one that no other follows.
+            undisturbed.enter_context(held())
+    finally:
+        stack.close()
+        undisturbed.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    identity: FileIdentity
-    limit_s: float
-    parts: list[Any]
+def _tidy(tidy: Callable[[Any], None], request: Any, hold: Hold | None) -> None:
+    """Remove what unfinished work left, unless the place is another run's by now."""
+    if hold is None or hold.is_ours():
+        tidy(request)
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(slots=True, eq=False)
@@ -134,11 +135,34 @@ class _Entry:
     """One input on its way."""
 
     input: Input
+    memory_bytes: int | None
     identity: FileIdentity | None = None
     limit_s: float = PREPARE_LIMIT_S
     results: dict[tuple[int, int], Any] = field(default_factory=dict)  # by the order of its parts
+    shares: dict[tuple[int, int], float] = field(default_factory=dict)  # how far each part is
     unfinished: int = 0  # parts without a result
+    duration_s: float | None = None
+    about: Record = field(default_factory=dict)  # what its record says whatever the command
+    warnings: tuple[str, ...] = ()
+    span: tuple[float, float] | None = None  # the seconds that its parts say they go over
     ended: bool = False  # its record is written
+
+    @property
+    def share(self) -> float:
+        """How far it is, from 0 to 1."""
+        parts = max(len(self.shares), 1)
+        return min(sum(self.shares.values()) / parts, 1.0)
+
+    @property
+    def length_s(self) -> float | None:
+        """How long the part of the video is that is gone over, in seconds, if that is known."""
+        return self.duration_s if self.span is None else self.span[1] - self.span[0]
+
+    def hear(self, order: tuple[int, int], stand: Stand) -> None:
+        """Take how far a part is."""
+        self.shares[order] = max(self.shares.get(order, 0.0), stand.share)
+        first_s, last_s = self.span or (stand.first_s, stand.last_s)
+        self.span = min(first_s, stand.first_s), max(last_s, stand.last_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +174,9 @@ class _Part:
     content: Any
 
 
+_WHOLE = (0, 0)  # the order of what is not split
+
+
 @dataclass(slots=True)
 class _Run:
     """The state of one `execute`: its workers, its device, and what each is at."""
@@ -157,54 +184,80 @@ class _Run:
     work: Work
     request: Any
     ledger: Ledger
+    tally: Tally
     jobs: int
     timeout_s: float | None
+    memory: MemoryLimit
     max_pixels: int
+    on_progress: Callable[[Standing], None]
     on_traceback: Callable[[str], None]
     _pool: WorkerPool = field(init=False)
     _device: Device | None = None
     _tasks: dict[str, Callable[[Outcome], None]] = field(default_factory=dict)
+    _working: dict[str, tuple[_Entry, tuple[int, int]]] = field(default_factory=dict)  # by task
+    _entries: dict[int, _Entry] = field(default_factory=dict)  # under way, by identity in memory
     _unloaded: deque[_Part] = field(default_factory=deque)  # parts that wait for an area
+    _shared_bytes: int = 0  # what a worker may map beside its own memory
     _serial: int = 0
+    _looked: float = float("-inf")
 
-    def all(self, inputs: Sequence[Input]) -> None:
+    def all(self, inputs: Sequence[Input], missing: Sequence[str], stack: ExitStack) -> None:
+        """Do everything; what must be ended goes onto the stack."""
+        for name in missing:
+            self.tally.settle(was_work=False)
+            self.ledger.fail(name, None, InputError("missing", why_missing(name)))
+            self._tell_progress()
         waiting = deque(inputs)
-        with ExitStack() as stack:
-            if (stage := self.work.stage) is not None:
-                device = Device(stage, self.request, self.jobs, self._start, self._device_lost)
-                stack.callback(device.close)
-                self._device = device
-                self._pool = WorkerPool(self.jobs, initializer=attach, initargs=(device.areas,))
-            else:
-                self._pool = WorkerPool(self.jobs)
-            stack.enter_context(self._pool)
-            while True:
-                while waiting and self._under_way() < self.jobs * INPUTS_AHEAD:
-                    # An input is split only where it would leave workers without work.
-                    spare = self.jobs if len(inputs) < self.jobs else 1
-                    self._begin(waiting.popleft(), spare)
-                if self._device is not None:
-                    self._load_parts(self._device)
-                    self._device.feed()
-                if not self._tasks:
-                    return
-                pools = [self._pool] if self._device is None else [self._pool, self._device.pool]
-                outcome = WorkerPool.next_outcome_of(pools)
-                self._tasks.pop(outcome.key)(outcome)
+        if (stage := self.work.stage) is not None:
+            device = Device(stage, self.request, self.jobs, self._start, self._device_lost)
+            stack.callback(device.close)
+            self._device = device
+            self._shared_bytes = device.areas.count * device.areas.size
+            self._pool = WorkerPool(self.jobs, initializer=attach, initargs=(device.areas,))
+        else:
+            self._pool = WorkerPool(self.jobs)
+        stack.enter_context(self._pool)
+        while True:
+            while waiting and self._under_way() < self.jobs * INPUTS_AHEAD:
+                # An input is split only where it would leave workers without work.
+                spare = self.jobs if len(inputs) < self.jobs else 1
+                self._begin(waiting.popleft(), spare)
+            if self._device is not None:
+                self._load_parts(self._device)
+                self._device.feed()
+            if not self._tasks:
+                return
+            pools = [self._pool] if self._device is None else [self._pool, self._device.pool]
+            outcome = WorkerPool.next_outcome_of(pools, self._look)
+            self._working.pop(outcome.key, None)
+            self._tasks.pop(outcome.key)(outcome)
 
     def _under_way(self) -> int:
         return len(self._tasks) + len(self._unloaded)
 
-    def _begin(self, input: Input, spare: int) -> None:
-        try:
-            if self.ledger.take_up(input):
-                return
-        except InputError as error:
-            self.ledger.fail(input.name, None, error)
+    def _look(self) -> None:
+        """See now and then whether the output is still ours, and how far the workers are."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S:
             return
-        entry = _Entry(input)
-        args = (self.work, self.request, input, spare, self.timeout_s, self.max_pixels)
-        self._submit(entry, _prepare, args, partial(self._prepared, entry))
+        self._looked = now
+        self.ledger.check()
+        for key, stand in self._pool.stands().items():
+            if (working := self._working.get(key)) is not None:
+                entry, order = working
+                entry.hear(order, stand)
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        entries = self._entries.values()
+        self.on_progress(self.tally.standing((entry.share, entry.length_s) for entry in entries))
+
+    def _begin(self, input: Input, spare: int) -> None:
+        known = self.ledger.known(input)
+        entry = _Entry(input, self.memory.usual)
+        self._entries[id(entry)] = entry
+        look = Look(self.work, self.request, spare, self.timeout_s, self.memory, self.max_pixels)
+        self._submit(entry, prepare, (look, input, known), partial(self._prepared, entry))
 
     def _start(
         self,
@@ -213,12 +266,14 @@ class _Run:
         args: tuple[Any, ...],
         limit_s: float,
         then: Callable[[Outcome], None],
-    ) -> None:
-        """Have a pool call a function, and `then` take what comes of it."""
+        memory_bytes: int | None = None,
+    ) -> str:
+        """Have a pool call a function, and `then` take what comes of it; return the task's key."""
         self._serial += 1
         key = str(self._serial)
         self._tasks[key] = then
-        pool.submit(Task(key, function, args, limit_s))
+        pool.submit(Task(key, function, args, limit_s, memory_bytes))
+        return key
 
     def _submit(
         self,
@@ -226,8 +281,12 @@ class _Run:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         then: Callable[[Any], None],
+        order: tuple[int, int] | None = None,
     ) -> None:
-        """Have a worker do something for an input: an error ends it, `then` takes the value."""
+        """Have a worker do something for an input: an error ends it, `then` takes the value.
+
+        `order`: of the part that is worked on.
+        """
 
         def take(outcome: Outcome) -> None:
             self._tell(entry, outcome)
@@ -238,35 +297,52 @@ class _Run:
             else:
                 then(outcome.value)
 
-        self._start(self._pool, function, args, self._limit_s(entry), take)
+        limits = self._limit_s(entry), take, self._memory_bytes(entry)
+        key = self._start(self._pool, function, args, *limits)
+        if order is not None:
+            self._working[key] = entry, order
 
     def _limit_s(self, entry: _Entry) -> float:
         return entry.limit_s if self.timeout_s is None else self.timeout_s
+
+    def _memory_bytes(self, entry: _Entry) -> int | None:
+        limit = entry.memory_bytes
+        return None if limit is None else limit + self._shared_bytes
 
     def _tell(self, entry: _Entry, outcome: Outcome) -> None:
         if outcome.traceback:
             self.on_traceback(f"{entry.input.name}:\n{outcome.traceback}")
 
-    def _prepared(self, entry: _Entry, prepared: _Prepared) -> None:
+    def _prepared(self, entry: _Entry, prepared: Prepared | Done) -> None:
+        if isinstance(prepared, Done):
+            self._settle(entry, was_work=False)
+            self.ledger.take_up(entry.input.name)
+            self._tell_progress()
+            return
         entry.identity, entry.limit_s = prepared.identity, prepared.limit_s
+        entry.memory_bytes, entry.duration_s = prepared.memory_bytes, prepared.duration_s
+        entry.about, entry.warnings = prepared.about, prepared.warnings
         parts = [_Part(entry, (i, 0), content) for i, content in enumerate(prepared.parts)]
         entry.unfinished = len(parts)
+        entry.shares = dict.fromkeys((part.order for part in parts), 0.0)
         if parts and self._device is not None:
             self._unloaded.extend(parts)
         elif len(parts) < 2:
             args = (self.work, self.request, entry.input, parts[0].content if parts else None)
-            self._submit(entry, _whole, args, partial(self._finished, entry))
+            self._submit(entry, _whole, args, partial(self._finished, entry), _WHOLE)
         else:
             for part in parts:
                 self._run(part)
 
     def _run(self, part: _Part) -> None:
         args = (self.request, part.entry.input, part.content)
-        self._submit(part.entry, self.work.run, args, partial(self._part_done, part))
+        then = partial(self._part_done, part)
+        self._submit(part.entry, self.work.run, args, then, part.order)
 
     def _part_done(self, part: _Part, result: Any) -> None:
         entry = part.entry
         entry.results[part.order] = result
+        entry.shares[part.order] = 1.0
         entry.unfinished -= 1
         if entry.unfinished == 0:
             results = [entry.results[order] for order in sorted(entry.results)]
@@ -281,13 +357,15 @@ class _Run:
             if part.entry.ended:
                 continue
             area = device.free.pop()
-            self._start(
+            key = self._start(
                 self._pool,
                 load_part,
                 (self.work.stage, self.request, part.entry.input, part.content, area),
                 self._limit_s(part.entry),
                 partial(self._loaded, device, part, area),
+                self._memory_bytes(part.entry),
             )
+            self._working[key] = part.entry, part.order
 
     def _loaded(self, device: Device, part: _Part, area: int, outcome: Outcome) -> None:
         entry, loaded = part.entry, outcome.value
@@ -304,6 +382,7 @@ class _Run:
         assert isinstance(loaded, Loaded)
         if loaded.rest is not None:
             entry.unfinished += 1
+            entry.shares[part.order[0], part.order[1] + 1] = 0.0
             rest = _Part(entry, (part.order[0], part.order[1] + 1), loaded.rest)
             self._unloaded.appendleft(rest)
         device.waiting.append(
@@ -340,40 +419,23 @@ class _Run:
         self._unloaded.clear()
 
     def _finished(self, entry: _Entry, fields: Record) -> None:
-        entry.ended = True
-        self.ledger.finish(entry.input.name, entry.identity, fields)
+        self._settle(entry)
+        record = {**fields, **entry.about}
+        if warnings := [*entry.warnings, *fields.get("warnings", ())]:
+            record["warnings"] = warnings
+        self.ledger.finish(entry.input.name, entry.identity, record)
+        self._tell_progress()
 
     def _end(self, entry: _Entry, error: InputError) -> None:
+        self._settle(entry)
+        self.ledger.fail(entry.input.name, entry.identity, error)
+        self._tell_progress()
+
+    def _settle(self, entry: _Entry, *, was_work: bool = True) -> None:
         entry.ended = True
         entry.results.clear()
-        self.ledger.fail(entry.input.name, entry.identity, error)
-
-
-def _prepare(
-    work: Work,
-    request: Any,
-    input: Input,
-    spare: int,
-    timeout_s: float | None,
-    max_pixels: int,
-) -> _Prepared:
-    """Look at an input before work: what file it is, how long it may take, whether to split it."""
-    # Imported here: the parent, which runs this module too, needs no decoder.
-    from vmm_cli.media.source import check_regular_file, declared_duration_s
-
-    check_regular_file(input.path)
-    identity = file_identity(input.path)
-    limit_s = timeout_s
-    if limit_s is None:
-        duration = declared_duration_s(input.path, max_pixels=max_pixels)
-        if duration is None:
-            duration = identity.size / LOW_BYTES_PER_SECOND
-        limit_s = min(LONGEST_S, LIMIT_BASE_S + LIMIT_PER_SECOND * duration)
-    if work.stage is not None:
-        parts = work.stage.plan(request, input, spare)
-    else:
-        parts = work.plan(request, input, spare) if work.plan is not None and spare > 1 else []
-    return _Prepared(identity, limit_s, parts)
+        del self._entries[id(entry)]
+        self.tally.settle(entry.length_s, was_work=was_work)
 
 
 def _whole(work: Work, request: Any, input: Input, part: Any) -> Record:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import sys
 import unicodedata
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from vmm_cli.batch.absent import what_is_there
+from vmm_cli.batch.listing import IsVideo, Looked, look_at
 from vmm_cli.errors import NoInputError, UsageError
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset({
-    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif",
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".divx", ".dv", ".f4v", ".flv", ".gif",
     ".h264", ".h265", ".hevc", ".ivf", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv",
     ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm",
     ".rmvb", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
@@ -54,8 +53,17 @@ _QUICKTIME_FIRST_BOXES = (b"moov", b"mdat", b"wide")  # files older than the fty
 _TS_SYNC = 0x47
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # (packet length, offset of the sync byte), bytes
 
+_UTF_8_MARK = b"\xef\xbb\xbf"
+# What Windows' shells write; UTF-32 first, since its mark begins with that of UTF-16.
+_WIDE_MARKS = (
+    (b"\xff\xfe\0\0", "utf-32-le"),
+    (b"\0\0\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """One file to work on.
 
@@ -72,7 +80,7 @@ class Input:
     output_name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Discovery:
     """What was found.
 
@@ -80,30 +88,43 @@ class Discovery:
         inputs: the files, in the order of the arguments, a folder's files sorted by path.
         missing: the arguments where there is nothing, as given.
         unreadable: the folders that may not be listed, by name.
-        sounds: the files of sound in the folders, which are looked for where there are no inputs:
-            beside videos, sound is most often a copy of theirs.
+        silent: what did not answer, by name; what follows it in its folder was not found.
+        order: the names of all of these, in the order of the arguments.
+        any_folder: whether an argument is a folder.
+        is_output: the name of an input that is the file the results go to.
     """
 
     inputs: tuple[Input, ...]
     missing: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
-    sounds: tuple[Input, ...] = ()
+    silent: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    any_folder: bool = False
+    is_output: str | None = None
 
 
 def discover(
-    arguments: Sequence[str], *, files_from: str | None = None, nul: bool = False
+    arguments: Sequence[str],
+    *,
+    files_from: str | None = None,
+    nul: bool = False,
+    output: Path | None = None,
+    kinds: Sequence[IsVideo] | None = None,
 ) -> Discovery:
     """Find the inputs that the arguments, and the list in `files_from`, stand for.
 
     A file is always an input, also where it is none vmm can read: it becomes a failed record. A
     folder is searched recursively for files that look like video, by extension or first bytes;
     what is hidden is left out, and so is what is no regular file. Links are followed; each real
-    folder and each real file counts once.
+    folder and each real file counts once. See `as_on_disk` for names with accents.
 
     Args:
         arguments: paths of files and folders.
         files_from: a file that lists more of them, or `-` for standard input.
         nul: the list's entries end with NUL instead of a newline.
+        output: where the results go, if that is a file.
+        kinds: what is looked for in folders: what the second one knows only where the first one
+            knows none; None: video.
 
     Raises:
         UsageError: the list cannot be read, or holds NUL where `nul` is not set.
@@ -111,61 +132,125 @@ def discover(
     given = list(arguments)
     if files_from is not None:
         given += read_list(files_from, nul=nul)
+    try:
+        status = None if output is None else output.stat()
+    except (OSError, ValueError):  # not there yet
+        status = None
+    found = Discovery(())
+    for is_wanted in kinds or (looks_like_video,):
+        found = _found(look_at(given, is_wanted, status))
+        if found.inputs:
+            break
+    return found
+
+
+def _found(looked_at: Iterable[Looked]) -> Discovery:
     inputs: list[Input] = []
+    order: list[str] = []
     missing: dict[str, None] = {}
     unreadable: dict[str, None] = {}
-    seen: set[str] = set()
-    for argument in given:
-        kind = _kind(argument)
-        if kind == "missing":
-            missing[argument] = None
-        elif kind == "folder":
-            found, closed = _search(argument, seen, looks_like_video)
-            inputs += found
-            unreadable |= dict.fromkeys(closed)
-        elif _first_time(argument, seen):
-            inputs.append(Input(Path(argument), argument, os.path.basename(argument)))  # noqa: PTH119 - Path drops what the user typed
-    sounds: list[Input] = []
-    for folder in given if not inputs else ():
-        if _kind(folder) == "folder":
-            sounds += _search(folder, seen, looks_like_sound)[0]
-    return Discovery(tuple(inputs), tuple(missing), tuple(unreadable), tuple(sounds))
+    silent: list[str] = []
+    any_folder = False
+    is_output = None
+    for looked in looked_at:
+        found = list(_inputs(looked))
+        inputs += found
+        told = [name for name in looked.closed if name not in unreadable]
+        unreadable |= dict.fromkeys(told)
+        if looked.kind == "missing" and looked.argument not in missing:
+            missing[looked.argument] = None
+            told.append(looked.argument)
+        silent += looked.silent
+        order += (*(item.name for item in found), *told, *looked.silent)
+        any_folder |= looked.kind == "folder"
+        for name, item in zip(looked.found, found, strict=True):
+            if name == looked.is_output:
+                is_output = item.name
+    return Discovery(
+        tuple(inputs),
+        tuple(missing),
+        tuple(unreadable),
+        tuple(silent),
+        tuple(order),
+        any_folder,
+        is_output,
+    )
+
+
+def _inputs(looked: Looked) -> Iterator[Input]:
+    if looked.kind == "file":
+        for name in looked.found:
+            yield Input(Path(looked.place), name, os.path.basename(name))  # noqa: PTH119 - Path drops what the user typed
+    for relative in looked.found if looked.kind == "folder" else ():
+        name = os.path.join(looked.argument, relative)  # noqa: PTH118 - keeps the name as given
+        yield Input(Path(looked.place, relative), name, relative)
 
 
 def require_inputs(discovery: Discovery, arguments: Sequence[str]) -> None:
     """Raise NoInputError where nothing was found, not even something to report as failed."""
-    if discovery.inputs or discovery.missing or discovery.unreadable:
+    if discovery.order:
         return
     where = ", ".join(_shown(argument) for argument in arguments) or "the list"
-    if count := len(discovery.sounds):
-        files = "1 sound file" if count == 1 else f"{count} sound files"
-        raise NoInputError(f"{files} and no video in {where}; `vmm sentiment` takes sound alone")
-    raise NoInputError(f"no video found in {where}; name files or folders that hold some")
+    held = what_is_there(arguments)
+    advice = f": {held}" if held else "; name files or folders that hold some"
+    raise NoInputError(f"no video found in {where}{advice}")
 
 
 def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) -> list[str]:
     """Return the paths that a list file, or standard input for `-`, names.
 
-    Empty entries are left out. Bytes that are no UTF-8 come through as `os.fsdecode` gives them.
-    A carriage return at a line's end belongs to the line ending unless a path with it exists.
+    Empty entries are left out. Lists in UTF-16, and byte order marks, are understood. Else bytes
+    that are no UTF-8 come through as `os.fsdecode` gives them. A mark at the beginning, and a
+    carriage return at a line's end, belong to no path unless a path with it exists.
 
     Raises:
         UsageError: the list cannot be read, or holds NUL where `nul` is not set.
     """
     try:
         if source == "-":
+            if stdin is None and sys.stdin is None:
+                raise UsageError("standard input is closed; --files-from - reads the list from it")
             content = (stdin or sys.stdin.buffer).read()
         else:
             content = Path(source).read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"the list {_shown(source)} cannot be read: {reason}") from None
-    if nul:
-        return [os.fsdecode(entry) for entry in content.split(b"\0") if entry]
-    if b"\0" in content:
+    separator = b"\0" if nul else b"\n"
+    if (text := _wide_text(content, nul=nul)) is not None:
+        entries = text.split(separator.decode())
+    elif not nul and b"\0" in content:
         raise UsageError(f"the list {_shown(source)} holds NUL bytes; read it with -0")
-    entries = (os.fsdecode(line) for line in content.split(b"\n"))
-    return [entry for entry in map(_without_carriage_return, entries) if entry]
+    else:
+        first, *others = content.split(separator)
+        if not os.path.lexists(first):
+            first = first.removeprefix(_UTF_8_MARK)
+        entries = [os.fsdecode(entry) for entry in (first, *others)]
+    if not nul:
+        entries = [_without_carriage_return(entry) for entry in entries]
+    return [entry for entry in entries if entry]
+
+
+def _wide_text(content: bytes, *, nul: bool) -> str | None:
+    """Return the text of a list in UTF-16 or UTF-32; None for one whose bytes are names.
+
+    Without a mark, one in UTF-16 has NUL in every other place only: beside the ends of its lines,
+    or beside most characters where it has a single line.
+    """
+    for mark, encoding in _WIDE_MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, errors="replace")
+    if nul or len(content) % 2 or b"\0" not in content:
+        return None
+    for encoding, low, high in (
+        ("utf-16-le", content[::2], content[1::2]),
+        ("utf-16-be", content[1::2], content[::2]),
+    ):
+        ends = [i for i, byte in enumerate(low) if byte == 0x0A]
+        is_wide = any(high[i] == 0 for i in ends) if ends else 2 * high.count(0) > len(high)
+        if 0 not in low and is_wide:
+            return content.decode(encoding, errors="replace")
+    return None
 
 
 def refuse_collisions(inputs: Iterable[Input]) -> None:
@@ -232,76 +317,6 @@ def _is_animated_png(head: bytes) -> bool:
 def _is_transport_stream(head: bytes, length: int, offset: int) -> bool:
     syncs = head[offset::length]
     return len(syncs) >= 4 and syncs[:4] == bytes([_TS_SYNC]) * 4
-
-
-def _kind(argument: str) -> str:
-    try:
-        mode = os.stat(argument).st_mode  # noqa: PTH116 - an empty argument is no "."
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
-        return "missing"
-    except OSError:  # a link to itself, no permission to look: its record says so
-        return "file"
-    return "folder" if stat.S_ISDIR(mode) else "file"
-
-
-def _first_time(path: str, seen: set[str]) -> bool:
-    real = os.path.realpath(path)
-    if real in seen:
-        return False
-    seen.add(real)
-    return True
-
-
-def _search(
-    folder: str, seen: set[str], is_wanted: Callable[[Path], bool]
-) -> tuple[list[Input], list[str]]:
-    """Return the wanted files under `folder`, sorted, and the folders that may not be listed."""
-    closed: list[str] = []
-    found: list[str] = []
-    for relative in _walk(folder, closed):
-        path = os.path.join(folder, relative)  # noqa: PTH118 - keeps the name as given
-        if is_wanted(Path(path)) and _first_time(path, seen):
-            found.append(relative)
-    found.sort(key=lambda relative: relative.split("/"))
-    inputs = [
-        Input(Path(folder, relative), os.path.join(folder, relative), relative)  # noqa: PTH118
-        for relative in found
-    ]
-    return inputs, sorted(closed)
-
-
-def _walk(folder: str, closed: list[str]) -> Iterator[str]:
-    """Yield the paths, relative to `folder`, of the regular files in it that are not hidden.
-
-    What is reached without links comes first, so that a file is called by its own name rather
-    than by a link's. Each real folder is entered once, which ends loops of links.
-    """
-    folders, links = deque([""]), deque[str]()
-    entered: set[tuple[int, int]] = set()
-    while folders or links:
-        relative = folders.popleft() if folders else links.popleft()
-        path = os.path.join(folder, relative) if relative else folder  # noqa: PTH118
-        try:
-            status = os.stat(path)  # noqa: PTH116
-            if stat.S_ISREG(status.st_mode):
-                yield relative
-                continue
-            place = (status.st_dev, status.st_ino)
-            if not stat.S_ISDIR(status.st_mode) or place in entered:
-                continue
-            entered.add(place)
-            with os.scandir(path) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):  # a dangling link, or gone meanwhile
-            continue
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                closed.append(path)
-            continue
-        for entry in entries:
-            if not entry.name.startswith("."):
-                inner = f"{relative}/{entry.name}" if relative else entry.name
-                (links if entry.is_symlink() else folders).append(inner)
 
 
 def _head(path: Path) -> bytes:

@@ -1,27 +1,24 @@
-"""What a run has done: a journal beside its output that a later run resumes from, and its lock."""
+"""What a run has done: a journal beside its output that a later run resumes from."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-from vmm_cli.errors import LockedError, OutputError
+from vmm_cli.durable import sync_file, sync_folder
+from vmm_cli.errors import OutputError
 from vmm_cli.identity import FileIdentity
 
 Record = dict[str, Any]
 
-
-class _Place(NamedTuple):
-    offset: int
-    length: int
+_LINE_BYTES = 8192  # most lines are shorter
 
 
 class Journal:
@@ -29,7 +26,7 @@ class Journal:
 
     A line is `{"input": name, "identity": {...} | null, "fingerprint": str, "record": {...}}`.
     Lines that are torn, because a run was killed or the disk was full, or that are no such object
-    are passed over. Records stay on disk: memory holds where each input's line lies.
+    are passed over. Records stay on disk: memory holds where each input's line begins.
 
     Use it as a context manager, while holding the output's `lock`.
 
@@ -39,11 +36,14 @@ class Journal:
 
     def __init__(self, output: Path) -> None:
         self.path = journal_path(output)
-        with _as_output_error(f"the journal {self.path} cannot be opened"):
+        with as_output_error(f"the journal {self.path} cannot be opened"):
+            _adopt(output, self.path)
             self._descriptor = _open_for_appending(self.path)
+        self._places: dict[str, int] = {}  # by input
+        self._folders: dict[str, str] = {}  # by folder of an output, the input that filled it last
         try:
-            with _as_output_error(f"the journal {self.path} cannot be read"):
-                self._places, self._end, self._torn = self._scan()
+            with as_output_error(f"the journal {self.path} cannot be read"):
+                self._end, self._torn = self._scan()
         except BaseException:
             self.close()
             raise
@@ -84,80 +84,91 @@ class Journal:
         # Escaped to ASCII, so that names of any bytes survive.
         content = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
         start = self._end + self._torn
-        with _as_output_error(f"the journal {self.path} cannot be written"):
+        with as_output_error(f"the journal {self.path} cannot be written"):
             try:
                 self._write(b"\n" * self._torn + content)
             except BaseException:
                 self._end, self._torn = os.fstat(self._descriptor).st_size, True
                 raise
         self._end, self._torn = start + len(content), False
-        self._places[name] = _Place(start, len(content))
+        self._places[name] = start
 
     def last(self, name: str) -> Record | None:
         """Return an input's last record, whatever its status; None where there is none."""
         entry = self._entry(name)
         return None if entry is None else entry["record"]
 
-    def done(self, name: str, identity: FileIdentity, fingerprint: str) -> Record | None:
-        """Return an input's record where it is done: status ok, file and fingerprint the same."""
+    def done(self, name: str, fingerprint: str) -> FileIdentity | None:
+        """Return which file an input's record was made of, where it is ok and the rest the same.
+
+        The input is done if it is still that file.
+        """
         entry = self._entry(name)
         if (
             entry is None
             or entry["record"].get("status") != "ok"
-            or entry["identity"] != identity.to_dict()
             or entry["fingerprint"] != fingerprint
         ):
             return None
-        record: Record = entry["record"]
-        return record
+        return _identity(entry)
 
-    def is_of(self, name: str, identity: FileIdentity) -> bool:
-        """Tell whether an input's last record was made from this very file."""
-        entry = self._entry(name)
-        return entry is not None and entry["identity"] == identity.to_dict()
+    def holder(self, folder: str) -> tuple[str, FileIdentity | None] | None:
+        """Return the input whose record says that it filled this folder, and which file that was.
+
+        None where the last record of that input does not say so any more.
+        """
+        name = self._folders.get(folder)
+        entry = None if name is None else self._entry(name)
+        if name is None or entry is None or not _fills(entry["record"], folder):
+            return None
+        return name, _identity(entry)
 
     def names(self) -> tuple[str, ...]:
         """Return the inputs that have a record, in the order they first got one."""
         return tuple(self._places)
 
     def _entry(self, name: str) -> dict[str, Any] | None:
-        place = self._places.get(name)
-        if place is None:
+        offset = self._places.get(name)
+        if offset is None:
             return None
-        with _as_output_error(f"the journal {self.path} cannot be read"):
-            return _parsed(os.pread(self._descriptor, place.length, place.offset))
+        line, size = b"", _LINE_BYTES
+        with as_output_error(f"the journal {self.path} cannot be read"):
+            while b"\n" not in line:
+                piece = os.pread(self._descriptor, size, offset + len(line))
+                if not piece:  # somebody cut it meanwhile
+                    return None
+                line, size = line + piece, 2 * size
+        return _parsed(line[: line.index(b"\n")])
 
-    def _scan(self) -> tuple[dict[str, _Place], int, bool]:
-        """Return where each input's line lies, the file's length, and whether its end is torn."""
-        places: dict[str, _Place] = {}
+    def _scan(self) -> tuple[int, bool]:
+        """Note where each input's line begins; return the file's length, and if its end is torn."""
         offset, line = 0, b"\n"
         with os.fdopen(os.dup(self._descriptor), "rb") as file:
             file.seek(0)
             for line in file:
                 if line.endswith(b"\n") and (entry := _parsed(line)) is not None:
-                    places[entry["input"]] = _Place(offset, len(line))
+                    self._places[entry["input"]] = offset
+                    if isinstance(folder := entry["record"].get("folder"), str):
+                        self._folders[folder] = entry["input"]
                 offset += len(line)
-        return places, offset, not line.endswith(b"\n")
+        return offset, not line.endswith(b"\n")
 
     def _write(self, content: bytes) -> None:
         unwritten = memoryview(content)
         while unwritten:
             unwritten = unwritten[os.write(self._descriptor, unwritten) :]
-        os.fsync(self._descriptor)
+        sync_file(self._descriptor)
 
 
 def journal_path(output: Path) -> Path:
-    """Return where the journal of `output` lies: in it, where that is a folder, else beside it."""
-    if output.is_dir():
-        return output / "vmm.journal.jsonl"
-    return output.with_name(output.name + ".journal.jsonl")
+    """Return where the journal of `output` lies: in it, where that is a folder, else beside it.
 
-
-def lock_path(output: Path) -> Path:
-    """Return where the lock of `output` lies: in it, where that is a folder, else beside it."""
-    if output.is_dir():
-        return output / ".vmm.lock"
-    return output.with_name(output.name + ".lock")
+    Of a symbolic link that is where the output really is.
+    """
+    place = Path(os.path.realpath(output))  # unlike resolve(), no error for a loop of links
+    if place.is_dir():
+        return place / "vmm.journal.jsonl"
+    return place.with_name(place.name + ".journal.jsonl")
 
 
 def fingerprint(schema: str, options: Mapping[str, object], model_digest: str | None) -> str:
@@ -169,79 +180,38 @@ def fingerprint(schema: str, options: Mapping[str, object], model_digest: str | 
     return hashlib.sha256(parts.encode("ascii")).hexdigest()
 
 
-@contextmanager
-def lock(output: Path) -> Iterator[None]:
-    """Hold `output` for this process alone.
-
-    The kernel lets go of the lock when the process ends, however it ends; a lock file left behind
-    does no harm.
-
-    Raises:
-        LockedError: another process holds it.
-        OutputError: the lock file cannot be written, or the file system has no locks.
-    """
-    path = lock_path(output)
-    descriptor = _locked(path, output)
-    try:
-        yield
-    finally:
-        # While it is still held: the next holder then sees that the file it opened has gone.
-        try:
-            path.unlink()
-        except OSError:  # the folder was removed or closed to us; the lock itself ends below
-            pass
-        finally:
-            os.close(descriptor)
-
-
-def _locked(path: Path, output: Path) -> int:
-    """Return the descriptor of the locked lock file."""
-    while True:
-        with _as_output_error(f"{output} cannot be written: its lock {path.name}"):
-            # O_NOFOLLOW: in a folder that others write to, a link could point anywhere.
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(path, flags, 0o666)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_still_at(path, descriptor):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-                    return descriptor
-            except BlockingIOError:
-                holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-                os.close(descriptor)
-                who = f"another run (process {holder})" if holder.isdigit() else "another run"
-                raise LockedError(
-                    f"{who} holds {output}; wait for it to end or choose another -o"
-                ) from None
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)  # its holder removed it between our open and our lock
-
-
-def _is_still_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
 def _open_for_appending(path: Path) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
     try:
         return os.open(path, flags)
     except FileNotFoundError:
         descriptor = os.open(path, flags | os.O_CREAT, 0o666)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)  # the new name, too, survives a power cut
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that does not sync folders
-            raise
-    finally:
-        os.close(folder)
+        sync_folder(path.parent)  # the new name, too, survives a power cut
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def _adopt(output: Path, journal: Path) -> None:
+    """Give an output that is a hard link the journal of the file it is.
+
+    Writing the results parts the two, so each has a journal of its own from here on.
+    """
+    if journal.exists() or not output.is_file() or output.stat().st_nlink < 2:
+        return
+    known_as = output.stat()
+    with os.scandir(journal.parent) as listing:
+        names = sorted(entry.name for entry in listing if entry.inode() == known_as.st_ino)
+    for name in names:
+        other = output.with_name(name)
+        theirs = journal_path(other)
+        if other.samefile(output) and theirs.is_file():
+            copied = journal.with_name(f"{journal.name}.copying")
+            shutil.copyfile(theirs, copied)
+            copied.replace(journal)
+            return
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -260,8 +230,20 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return entry if whole else None
 
 
+def _identity(entry: Mapping[str, Any]) -> FileIdentity | None:
+    try:
+        return FileIdentity.from_dict(entry["identity"] or {})
+    except ValueError:
+        return None
+
+
+def _fills(record: Record, folder: str) -> bool:
+    return record.get("status") == "ok" and record.get("folder") == folder
+
+
 @contextmanager
-def _as_output_error(what: str) -> Iterator[None]:
+def as_output_error(what: str) -> Iterator[None]:
+    """Have an OSError be an OutputError that says what cannot be done."""
     try:
         yield
     except OSError as error:

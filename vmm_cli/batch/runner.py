@@ -14,7 +14,6 @@ import pickle
 import selectors
 import signal
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,21 +21,26 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
+from vmm_cli.batch import worker as messages
 from vmm_cli.batch.capacity import default_workers
-from vmm_cli.batch.worker import HEADER_BYTES, INTERRUPTIONS, Report, header, work
+from vmm_cli.batch.interruptions import held
+from vmm_cli.batch.memory import MemoryWatch, resident_bytes
+from vmm_cli.batch.worker import HEADER_BYTES, Report, header, work
 from vmm_cli.errors import InputError
+from vmm_cli.progress import Stand
 
 __all__ = ["Outcome", "Task", "WorkerPool", "default_workers"]
 
 # A task's own limit counts from when its function is called; before that a worker starts and
-# imports. Importing torch from a cold network disk takes tens of seconds.
+# imports, and a task may load more. Importing torch from a cold network disk takes tens of seconds.
 START_LIMIT_S = 120.0
-# How often a silent worker is asked whether it lives: a process that a task left behind can hold
-# the dead worker's socket open, and then nothing announces the death.
-CHECK_ALIVE_S = 1.0
+# How often the parent looks, also where nothing is announced: whether silent workers live (a
+# process that a task left behind can hold a dead one's socket open), how far they are, and whether
+# it was stopped itself. Of a longer pause no worker's clock counts more than twice as much.
+LOOK_S = 0.25
 # A worker that hung up has ended or is about to; longer, and it has only closed its connection.
 HANG_UP_WAIT_S = 0.5
 # After SIGKILL only a process stuck in the kernel (a dead network disk) takes longer; it is left.
@@ -65,13 +69,16 @@ class Task:
         key: names the task in its outcome; need not be unique.
         function: at module level, so that a worker can import it.
         args: picklable.
-        timeout_s: how long the call may take, in seconds; None for no limit.
+        timeout_s: how long the call may take, in seconds; None for no limit. What it loads for
+            later calls too does not count, nor does the time in which the parent was stopped.
+        memory_bytes: how much memory its worker may take; None for no limit.
     """
 
     key: str
     function: Callable[..., object]
     args: tuple[Any, ...]
     timeout_s: float | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,8 @@ class Outcome:
     """What came of a task: `value`, or `error` where that is not None.
 
     Error codes: that of the VmmError the function raised; `timeout`; `crashed` (the worker died);
-    `memory`; `internal` (any other exception, with `traceback`). `wall_s` is in seconds.
+    `memory` (there was none left, or it took more than it may); `internal` (any other exception,
+    with `traceback`). `wall_s` is in seconds.
     """
 
     key: str
@@ -96,29 +104,59 @@ class _Job:
     key: str
     content: bytes  # pickled (function, args)
     timeout_s: float | None
+    memory_bytes: int | None
     restarts: int = 0  # workers that died before they began it
+    needs_fresh_worker: bool = False
 
 
 @dataclass(eq=False)
 class _Worker:
-    """The parent's view of one worker process."""
+    """The parent's view of one worker process; times are those of the pool's clock."""
 
     process: SpawnProcess
     channel: socket.socket
     job: _Job | None = None
-    since: float = 0.0  # when the job was handed over, then when it began; monotonic seconds
+    since: float = 0.0  # when the job was handed over, then when it began
     begun: bool = False
+    loads_since: float | None = None
+    loaded_s: float = 0.0
+    stand: Stand | None = None
+    resident_at_start: int = 0  # bytes
+    is_fresh: bool = True
     unsent: memoryview = field(default_factory=lambda: memoryview(b""))
     received: bytearray = field(default_factory=bytearray)
-    heard: float = 0.0  # when bytes last came, monotonic seconds
+    heard: float = 0.0  # when bytes last came
     hung_up: bool = False
 
     def deadline(self) -> float:
-        """Return when to kill it, in monotonic seconds."""
+        """Return when to kill it."""
         if self.job is None or self.job.timeout_s is None:
             return float("inf")
-        deadline = self.since + self.job.timeout_s + (0.0 if self.begun else START_LIMIT_S)
+        if not self.begun:
+            deadline = self.since + START_LIMIT_S
+        elif self.loads_since is not None:
+            deadline = self.loads_since + START_LIMIT_S
+        else:
+            deadline = self.since + self.job.timeout_s + self.loaded_s
         return max(deadline, self.heard + STALL_LIMIT_S) if self.received else deadline
+
+
+class _Clock:
+    """Counts the seconds in which the parent looked after its workers: it stands with the parent.
+
+    A run that was stopped, as by Ctrl-Z, goes on as if nothing had been.
+    """
+
+    def __init__(self) -> None:
+        self._counted = 0.0
+        self._looked = time.monotonic()
+
+    def now(self) -> float:
+        """Return the seconds so far."""
+        now = time.monotonic()
+        self._counted += min(now - self._looked, 2 * LOOK_S)
+        self._looked = now
+        return self._counted
 
 
 class WorkerPool:
@@ -157,6 +195,8 @@ class WorkerPool:
         self._waiting: deque[_Job] = deque()
         self._outcomes: deque[Outcome] = deque()
         self._selector = selectors.DefaultSelector()
+        self._clock = _Clock()
+        self._memory = MemoryWatch()
         self._closed = False
 
     def __enter__(self) -> WorkerPool:
@@ -188,26 +228,38 @@ class WorkerPool:
         if self._closed:
             raise RuntimeError("the pool is closed")
         content = pickle.dumps((task.function, task.args), pickle.HIGHEST_PROTOCOL)
-        self._waiting.append(_Job(task.key, content, task.timeout_s))
+        self._waiting.append(_Job(task.key, content, task.timeout_s, task.memory_bytes))
         self._hand_out()
 
-    def next_outcome(self) -> Outcome:
+    def stands(self) -> dict[str, Stand]:
+        """Return how far tasks are that say so, by their keys."""
+        return {
+            worker.job.key: worker.stand
+            for worker in self._workers
+            if worker.job is not None and worker.stand is not None
+        }
+
+    def next_outcome(self, on_look: Callable[[], None] = lambda: None) -> Outcome:
         """Wait for the next task to end, in whatever order, and return what came of it.
 
-        Limits are kept while this waits: call it again soon.
+        Limits are kept while this waits: call it again soon. `on_look` is called each `LOOK_S` or
+        more often.
 
         Raises:
             LookupError: no task is pending.
             OSError: no worker could be started and none is there.
         """
-        return self.next_outcome_of((self,))
+        return self.next_outcome_of((self,), on_look)
 
     @staticmethod
-    def next_outcome_of(pools: Sequence[WorkerPool]) -> Outcome:
+    def next_outcome_of(
+        pools: Sequence[WorkerPool], on_look: Callable[[], None] = lambda: None
+    ) -> Outcome:
         """Wait for the next task of any of the pools: see `next_outcome`."""
         while not (ready := next((pool for pool in pools if pool._outcomes), None)):
             if not any(pool.pending for pool in pools):
                 raise LookupError("no task is pending")
+            on_look()
             for pool in pools:
                 pool._hand_out()
             pause_s = min(pool._longest_wait_s() for pool in pools)
@@ -219,7 +271,7 @@ class WorkerPool:
 
     def close(self) -> None:
         """Kill all workers, busy or not, and drop what is pending. Safe to call again."""
-        with _interruptions_held():
+        with held():
             self._closed = True
             self._waiting.clear()
             self._outcomes.clear()
@@ -227,13 +279,18 @@ class WorkerPool:
                 worker.process.kill()
             while self._workers:
                 self._remove(self._workers[-1])
+            self._memory.close()
             self._selector.close()
 
     def _hand_out(self) -> None:
         """Give waiting jobs to free workers, and start workers for the rest."""
         while self._waiting:
-            worker = next((w for w in self._workers if w.job is None), None)
+            fresh = self._waiting[0].needs_fresh_worker
+            idle = [worker for worker in self._workers if worker.job is None]
+            worker = next((worker for worker in idle if worker.is_fresh or not fresh), None)
             if worker is None:
+                if len(self._workers) >= self._limit and idle:
+                    self._remove(idle[0])
                 if len(self._workers) >= self._limit:
                     return
                 try:
@@ -246,7 +303,12 @@ class WorkerPool:
             self._assign(worker, self._waiting.popleft())
 
     def _assign(self, worker: _Worker, job: _Job) -> None:
-        worker.job, worker.begun, worker.since = job, False, time.monotonic()
+        worker.job, worker.begun, worker.since = job, False, self._clock.now()
+        worker.loads_since, worker.loaded_s, worker.stand = None, 0.0, None
+        pid = worker.process.pid
+        assert pid is not None
+        worker.resident_at_start = resident_bytes(pid)
+        self._memory.limit(pid, job.memory_bytes)
         worker.unsent = memoryview(header(len(job.content)) + job.content)
         self._send(worker)
 
@@ -255,7 +317,7 @@ class WorkerPool:
         resource_tracker.ensure_running()
         context = multiprocessing.get_context("spawn")
         ours, theirs = socket.socketpair()
-        with _interruptions_held(), theirs:
+        with held(), theirs:
             try:
                 process = context.Process(
                     target=work,
@@ -277,8 +339,8 @@ class WorkerPool:
 
     def _longest_wait_s(self) -> float:
         deadlines = [worker.deadline() for worker in self._workers]
-        until_first = min(deadlines, default=float("inf")) - time.monotonic()
-        return min(CHECK_ALIVE_S, max(0.0, until_first))
+        until_first = min(deadlines, default=float("inf")) - self._clock.now()
+        return min(LOOK_S, max(0.0, until_first))
 
     def _attend(self) -> None:
         """See to what has happened to the workers meanwhile."""
@@ -291,7 +353,7 @@ class WorkerPool:
         for worker in tuple(self._workers):
             if worker.hung_up or not worker.process.is_alive():
                 self._bury(worker)
-            elif worker.deadline() <= time.monotonic():
+            elif worker.deadline() <= self._clock.now():
                 self._end_overdue(worker)
 
     def _send(self, worker: _Worker) -> None:
@@ -319,13 +381,24 @@ class WorkerPool:
             worker.hung_up = True
             return False
         worker.received += chunk
-        worker.heard = time.monotonic()
+        worker.heard = self._clock.now()
         while (content := _take_message(worker)) is not None:
-            if content:
-                self._settle(worker, _unpickled(content))
-            else:
-                worker.begun, worker.since = True, worker.heard
+            self._hear(worker, bytes(content[:1]), content[1:])
         return True
+
+    def _hear(self, worker: _Worker, kind: bytes, content: memoryview) -> None:
+        """Take one message: see `vmm_cli.batch.worker`."""
+        if kind == messages.BEGUN:
+            worker.begun, worker.since = True, worker.heard
+        elif kind == messages.WENT and len(content) == messages.STAND.size:
+            worker.stand = Stand(*messages.STAND.unpack(content))
+        elif kind == messages.LOADS:
+            worker.loads_since = worker.heard
+        elif kind == messages.LOADED and len(content) == messages.SECONDS.size:
+            worker.loads_since = None
+            worker.loaded_s += messages.SECONDS.unpack(content)[0]
+        else:
+            self._settle(worker, _unpickled(content))
 
     def _settle(self, worker: _Worker, report: Report) -> None:
         """Note the outcome of a worker's job and free the worker."""
@@ -333,9 +406,9 @@ class WorkerPool:
         if job is None:
             return
         error = None if report.code is None else InputError(report.code, report.message)
-        wall_s = time.monotonic() - worker.since
+        wall_s = self._clock.now() - worker.since
         self._outcomes.append(Outcome(job.key, report.value, error, report.traceback, wall_s))
-        worker.job = None
+        worker.job, worker.is_fresh = None, False
 
     def _bury(self, worker: _Worker) -> None:
         """Remove a worker that died, after reading what it had still sent."""
@@ -345,27 +418,47 @@ class WorkerPool:
             pass
         worker.process.join(HANG_UP_WAIT_S)
         how = _death(worker.process.exitcode)
-        if (job := worker.job) is not None and not worker.begun and job.restarts == 0:
-            # It died before the task had its turn, so the task has another.
-            job.restarts += 1
-            worker.job = None
-            self._waiting.appendleft(job)
-        self._settle(worker, Report(None, "crashed", f"the process that worked on it {how}"))
+        assert worker.process.pid is not None
+        took_too_much = self._memory.forget(worker.process.pid)
+        if (job := worker.job) is not None:
+            if self._has_another_turn(worker, job, took_too_much):
+                job.restarts += 1
+                worker.job = None
+                self._waiting.appendleft(job)
+            elif took_too_much:
+                self._settle(worker, Report(None, "memory", _too_much(job)))
+            else:
+                what = f"the process that worked on it {how}"
+                self._settle(worker, Report(None, "crashed", what))
         self._remove(worker)
+
+    def _has_another_turn(self, worker: _Worker, job: _Job, took_too_much: bool) -> bool:
+        """Tell whether a task is tried again that was with a worker as that died."""
+        if job.restarts > 0:
+            return False
+        if took_too_much and not worker.is_fresh and job.memory_bytes is not None:
+            # Much of the memory may be what earlier tasks left.
+            job.needs_fresh_worker = worker.resident_at_start > job.memory_bytes / 2
+            return job.needs_fresh_worker
+        return not worker.begun  # the task had no turn yet
 
     def _end_overdue(self, worker: _Worker) -> None:
         assert worker.job is not None
         worker.process.kill()
         limit = f"{worker.job.timeout_s:g} s"
-        if worker.begun:
-            what = f"not done after {limit}; raise the limit with --timeout"
-        else:
+        if not worker.begun:
             what = f"its worker had not started after {START_LIMIT_S:g} s"
+        elif worker.loads_since is not None:
+            what = f"its worker had not loaded what it needs after {START_LIMIT_S:g} s"
+        else:
+            what = f"not done after {limit}; raise the limit with --timeout"
         self._settle(worker, Report(None, "timeout", what))
         self._remove(worker)
 
     def _remove(self, worker: _Worker) -> None:
         """Kill a worker, if need be, and let go of all it holds."""
+        assert worker.process.pid is not None
+        self._memory.forget(worker.process.pid)
         self._selector.unregister(worker.channel)
         self._selector.unregister(worker.process.sentinel)
         worker.channel.close()
@@ -400,6 +493,11 @@ def _unpickled(content: memoryview) -> Report:
     return report
 
 
+def _too_much(job: _Job) -> str:
+    limit = f"{(job.memory_bytes or 0) / 2**20:.0f} MiB"
+    return f"it takes more than {limit} of memory; raise the limit with --max-memory"
+
+
 def _death(exit_code: int | None) -> str:
     if exit_code is None:
         return "closed its connection"
@@ -427,34 +525,3 @@ def _worker_environment(threads: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _interruptions_held() -> Iterator[None]:
-    """Put signals off until the end of the block, so that no worker is lost half started.
-
-    They are blocked in this thread: a process started meanwhile inherits that and so cannot be
-    hit before it ignores Ctrl-C. Another thread may still take the signal, and Python would then
-    raise here: so its handlers, where this is the thread they run in, only take note.
-    """
-    noted: list[int] = []
-    handlers: dict[signal.Signals, Any] = {}
-
-    def take_note(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
-        if threading.current_thread() is threading.main_thread():
-            for number in INTERRUPTIONS:
-                if callable(handler := signal.getsignal(number)):
-                    handlers[number] = handler
-                    signal.signal(number, take_note)
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for noted_number in noted:
-            signal.raise_signal(noted_number)

@@ -1,8 +1,10 @@
 """The worker's side of the pool: take a task, run it, pass back what came of it, until told to end.
 
 Both sides speak in messages over a stream socket: 8 bytes of length, big-endian, then that many
-bytes of pickle. The parent sends (function, args) and closes the socket to end the worker. For
-each task the worker sends `BEGUN`, a message without content, then a `Report`.
+bytes of content. The parent sends a pickle of (function, args) and closes the socket to end the
+worker. Of each task the worker sends messages whose first byte says what they are: `BEGUN` when
+the function is there to be called, perhaps `WENT`, `LOADS` and `LOADED` (see `vmm_cli.progress`),
+and `REPORT`, the last.
 """
 
 from __future__ import annotations
@@ -12,17 +14,23 @@ import os
 import pickle
 import signal
 import socket
+import struct
 import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from vmm_cli import progress
+from vmm_cli.batch.interruptions import INTERRUPTIONS
 from vmm_cli.errors import VmmError
 
 HEADER_BYTES = 8
-BEGUN = bytes(HEADER_BYTES)
-INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # they end a run in order
+BEGUN = b"B"
+WENT, STAND = b"W", struct.Struct("<3d")  # a `progress.Stand`
+LOADS = b"L"
+LOADED, SECONDS = b"D", struct.Struct("<d")
+REPORT = b"R"  # and a pickle of a `Report`
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -51,16 +59,42 @@ def work(
     _leave_signals_and_stdout_to_the_parent()
     channel.set_inheritable(False)
     unready = _attempt(initializer, initargs) if initializer is not None else None
+    parent = _Parent(channel)
     with suppress(OSError):  # the parent has gone or closed the channel
         while (task := _receive(channel)) is not None:
-            channel.sendall(BEGUN)
-            report = unready if unready is not None and unready.code else _run(task)
-            content = _pickled(report)
-            channel.sendall(header(len(content)))
-            channel.sendall(content)
-            del task, report, content  # not held while waiting for the next one
+            if unready is not None and unready.code:
+                report = unready
+            else:
+                report = _run(task, parent)
+            parent.send(REPORT, _pickled(report))
+            del task, report  # not held while waiting for the next one
     # Nobody waits for this process any more: threads a task left behind must not keep it.
     os._exit(0)
+
+
+class _Parent:
+    """The parent, as the one who hears what a task says."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    def send(self, kind: bytes, content: bytes = b"") -> None:
+        """Send one message, whole."""
+        self._channel.sendall(header(len(kind) + len(content)) + kind)
+        if content:
+            self._channel.sendall(content)
+
+    def went(self, stand: progress.Stand) -> None:
+        """See `progress.Listener`."""
+        self.send(WENT, STAND.pack(*stand))
+
+    def load(self) -> None:
+        """See `progress.Listener`."""
+        self.send(LOADS)
+
+    def loaded(self, seconds: float) -> None:
+        """See `progress.Listener`."""
+        self.send(LOADED, SECONDS.pack(seconds))
 
 
 def _live_and_die_with(parent_pid: int) -> None:
@@ -100,12 +134,17 @@ def _receive_bytes(channel: socket.socket, count: int) -> bytes | None:
     return bytes(received)
 
 
-def _run(task: bytes) -> Report:
+def _run(task: bytes, parent: _Parent) -> Report:
     def unpickle_and_call() -> object:
         function, args = pickle.loads(task)  # imports the function's module
+        parent.send(BEGUN)
+        progress.listen(parent)
         return function(*args)
 
-    return _attempt(unpickle_and_call, ())
+    try:
+        return _attempt(unpickle_and_call, ())
+    finally:
+        progress.listen(None)
 
 
 def _attempt(function: Callable[..., object], args: tuple[Any, ...]) -> Report:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from vmm_cli.cli import (
     doctor,
     evaluate,
     extract_frames,
+    help,
     info,
     models,
     sentiment,
@@ -32,6 +34,9 @@ from vmm_cli.suggest import did_you_mean
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+OWNERS_NAMED = 3  # commands that have an option which another one was given
+_UNKNOWN_COMMAND = re.compile(r"No such command '(.*)'\.", re.DOTALL)
 
 
 def _version(wanted: bool) -> None:
@@ -57,6 +62,7 @@ def build() -> Any:
     """Return the whole command line as Typer's command object."""
     app = typer.Typer(
         name="vmm",
+        suggest_commands=False,  # it guesses from afar: see `_right_group`
         rich_markup_mode=None,  # plain help: no rich to import, no boxes to break in narrow windows
         pretty_exceptions_enable=False,
         context_settings={
@@ -66,11 +72,13 @@ def build() -> Any:
         },
     )
     app.callback(invoke_without_command=True)(_root)
-    app.command("extract-frames")(extract_frames.extract_frames)
+    app.command("extract-frames", options_metavar="-o DIR [OPTIONS]")(extract_frames.extract_frames)
     app.command("classify")(classify.classify)
-    app.command("detect-actions")(detect_actions.detect_actions)
+    app.command("detect-actions", options_metavar="-m MODEL [OPTIONS]")(
+        detect_actions.detect_actions
+    )
     app.command("sentiment")(sentiment.sentiment)
-    app.command("train")(train.train)
+    app.command("train", options_metavar="-o RUN [OPTIONS]")(train.train)
     app.command("evaluate")(evaluate.evaluate)
     app.command("info")(info.info)
     app.add_typer(models.app, name="models")
@@ -78,6 +86,7 @@ def build() -> Any:
     app.add_typer(cache.app, name="cache")
     command = get_command(app)
     _name_environment(command, ())
+    help.dress(command)
     return command
 
 
@@ -106,7 +115,7 @@ def run(argv: Sequence[str]) -> int:
         console.details(console.traceback_of(error))
         return error.exit_code
     except typer.TyperException as error:
-        _usage_error(error)
+        _usage_error(error, argv)
         return error.exit_code
     except Exception as error:
         console.error(
@@ -126,7 +135,7 @@ def _run(argv: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _usage_error(error: typer.TyperException) -> None:
+def _usage_error(error: typer.TyperException, argv: Sequence[str]) -> None:
     """Say in one line what is wrong with the command line, and in another where to look."""
     context = getattr(error, "ctx", None)
     parameter = getattr(error, "param", None)
@@ -136,24 +145,44 @@ def _usage_error(error: typer.TyperException) -> None:
         console.error(_sentence(message))
         return
     if option is not None and hasattr(error, "possibilities"):
-        message = f"no such option {option!r}{_right_place(option, context.command)}"
+        message = f"no such option {option!r}{_right_place(option, context, argv)}"
+    elif (unknown := _UNKNOWN_COMMAND.fullmatch(message)) is not None:
+        message = f"no such command {unknown[1]!r}{_right_group(unknown[1], context.command)}"
     elif parameter is not None and error.message:
         message = f"{_origin(context, parameter)}: {_sentence(error.message)}"
     console.error(_sentence(message))
     console.error(f"see `{context.command_path} --help`")
 
 
-def _right_place(option: str, command: Any) -> str:
-    near = did_you_mean(option, [name for param in command.params for name in param.opts])
-    commands = getattr(command, "commands", {})
+def _right_place(option: str, context: typer.Context, argv: Sequence[str]) -> str:
+    """Return a hint for an option that the command does not have: who has it, or one like it."""
+    command = context.command
     owners = [
-        name
-        for name, inner in commands.items()
-        if any(option in param.opts for param in inner.params)
+        " ".join(("vmm", *path))
+        for path, inner in _commands(context.find_root().command)
+        if any(option in parameter.opts for parameter in inner.params)
     ]
-    if not near and owners:
-        return f"; options of a command follow it: vmm {owners[0]} {option}"
-    return near
+    if owners and hasattr(command, "commands"):
+        meant = [owner for owner in owners if owner.split()[-1] in argv] or owners
+        return f"; options of a command follow it: {meant[0]} {option}"
+    if owners:
+        more = f" and {len(owners) - OWNERS_NAMED} more" if len(owners) > OWNERS_NAMED else ""
+        return f"; it is an option of {', '.join(owners[:OWNERS_NAMED])}{more}"
+    return did_you_mean(option, [name for param in command.params for name in param.opts])
+
+
+def _right_group(name: str, group: Any) -> str:
+    """Return a hint for a command that a group does not have: where it is, or one like it."""
+    near = did_you_mean(name, group.commands)
+    inside = [f"vmm {' '.join(path)}" for path, _ in _commands(group) if path[-1:] == (name,)]
+    return near or (f"; did you mean '{inside[0]}'?" if inside else "")
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield a command and those in it, with the words that lead to each."""
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, (*path, name))
 
 
 def _origin(context: typer.Context, parameter: Any) -> str:

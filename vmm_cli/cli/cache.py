@@ -10,12 +10,12 @@ from vmm_cli import errors
 from vmm_cli.cli import console
 from vmm_cli.cli.options import DocumentFormat, Verbose, wants_table
 
-app = typer.Typer(help="Look at or clear the store of computed features.")
+app = typer.Typer(help="Inspect or clear the store of computed features.")
 
 
 @app.command()
 def info(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
-    """Say where the store is and how full."""
+    """Show where the store is and how full it is."""
     from vmm_cli import store
 
     _print(format, _facts(store.info()))
@@ -24,7 +24,7 @@ def info(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
 
 @app.command()
 def clear(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
-    """Remove every entry of the store, and say what was removed."""
+    """Delete every entry of the store, and say how much that was."""
     from vmm_cli import store
 
     try:

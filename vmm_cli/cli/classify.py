@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,10 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.failure import failure_text
+from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import (
+    FORMAT_HELP,
     Device,
     End,
     NoStore,
@@ -30,8 +31,9 @@ from vmm_cli.cli.options import (
 if TYPE_CHECKING:
     from vmm_cli.analysis.classify import ClassifyRequest
     from vmm_cli.analysis.classify_windows import WindowsRequest
+    from vmm_cli.batch.inputs import Input
     from vmm_cli.cli.running import Formats
-    from vmm_cli.output.table import Row, TableOfRecords
+    from vmm_cli.output.table import Cell, Row, TableOfRecords
 
 # torch, the network and a batch of pictures peak at 390 MB with a 720p file; the 16 reference
 # pictures that H.264 allows in 4K take 200 MB more.
@@ -48,14 +50,22 @@ def classify(
         typer.Option(
             "--model",
             "-m",
-            metavar="M",
+            metavar="MODEL",
             autocompletion=complete_model,
-            help="A name from `vmm models list`, or a folder.",
+            help="A model from `vmm models list`, or its folder.",
+            rich_help_panel="Labels",
         ),
     ] = "imagenet",
     top_k: Annotated[
         int,
-        typer.Option("--top-k", "-k", metavar="K", parser=parse_count, help="Labels to give."),
+        typer.Option(
+            "--top-k",
+            "-k",
+            metavar="K",
+            parser=parse_count,
+            help="How many labels to give.",
+            rich_help_panel="Labels",
+        ),
     ] = 5,
     every: Annotated[
         Fraction | None,
@@ -63,13 +73,18 @@ def classify(
             "--every",
             metavar="S",
             parser=parse_positive_seconds,
-            help="Look at one frame each S seconds.",
+            help="Look at one frame every S seconds.",
+            rich_help_panel="Labels",
         ),
     ] = None,
     count: Annotated[
         int | None,
         typer.Option(
-            "--count", metavar="N", parser=parse_count, help="Look at N frames, evenly spread."
+            "--count",
+            metavar="N",
+            parser=parse_count,
+            help="Look at N frames, evenly spaced.",
+            rich_help_panel="Labels",
         ),
     ] = None,
     windows: Annotated[
@@ -79,6 +94,7 @@ def classify(
             metavar="S",
             parser=parse_positive_seconds,
             help="Give labels for each S seconds: a timeline.",
+            rich_help_panel="Labels",
         ),
     ] = None,
     start: Start = None,
@@ -86,12 +102,19 @@ def classify(
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Say what each decision rests on; for models that vmm trained."
+            "--explain",
+            help="Say what each decision rests on (models made by `vmm train`).",
+            rich_help_panel="Labels",
         ),
     ] = False,
     strips: Annotated[
         Path | None,
-        typer.Option("--strips", metavar="DIR", help="Draw what each decision rests on into DIR."),
+        typer.Option(
+            "--strips",
+            metavar="DIR",
+            help="Draw what each decision rests on into DIR, a picture per video.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     device: Device = "auto",
     no_store: NoStore = False,
@@ -100,17 +123,15 @@ def classify(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv",
-            help="[default: by the suffix of -o; table on a terminal, else jsonl].",
+            help=FORMAT_HELP,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
-    """Label what each video shows.
-
-    INPUT is a video file, or a folder that is searched for videos.
-    """
+    """Label what each video shows."""
     check_range(start, end)
     if every is not None and count is not None:
-        raise errors.UsageError("--every and --count contradict each other; give one of them")
+        raise errors.UsageError("--every and --count contradict each other; give only one of them")
     from vmm_cli import bundle
     from vmm_cli.analysis import classify_windows
 
@@ -132,16 +153,16 @@ def classify(
             max_pixels=shared.max_pixels,
         )
         if device.startswith("cuda"):
-            console.warning(f"model {loaded.name!r} runs on the CPU: --device changes nothing")
+            console.warning(f"model {loaded.name!r} runs on the CPU only: --device has no effect")
         return _classify_windows(shared, wanted, strips, format)
     if explain or strips is not None:
         raise errors.UsageError(
-            f"model {loaded.name!r} judges single pictures: --explain and --strips are for models "
-            "that `vmm train` made"
+            f"model {loaded.name!r} looks at single pictures: --explain and --strips need a model "
+            "made by `vmm train`"
         )
     from vmm_cli.analysis import classify as analysis
     from vmm_cli.batch.device import Stage
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.device import chosen_device
     from vmm_cli.cli.running import run_batch
 
@@ -186,18 +207,24 @@ def _classify_windows(
     """Run a model that was trained on windows."""
     from vmm_cli.analysis import classify_windows
     from vmm_cli.analysis.classify import SCHEMA
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
 
     request: object = wanted
+    refuse: Callable[[Sequence[Input]], None] | None = None
     work = Work(
         run=classify_windows.run, finish=classify_windows.finish, plan=classify_windows.plan
     )
     if strips is not None:
         from vmm_cli.output.explain_strip import STRIP
-        from vmm_cli.output.pictured import PicturesRequest, with_pictures
+        from vmm_cli.output.pictured import (
+            PicturesRequest,
+            refuse_foreign_pictures,
+            with_pictures,
+        )
 
-        request = PicturesRequest(wanted, strips)
+        request = PicturesRequest(wanted, strips, shared.overwrite)
+        refuse = partial(refuse_foreign_pictures, STRIP, request)
         work = with_pictures(work, STRIP)
     return run_batch(
         shared,
@@ -217,7 +244,8 @@ def _classify_windows(
         work_memory_bytes=WORKER_MEMORY_BYTES,
         formats=_formats(timeline=wanted.cells_s is not None),
         wanted_format=format,
-        writes_files=strips is not None,
+        pictures=strips,
+        refuse=refuse,
     )
 
 
@@ -258,41 +286,47 @@ def csv_rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 def table_rows(record: Mapping[str, Any], *, timeline: bool) -> Iterator[Row]:
     """Return one row for each label; the input stands in the first one only."""
-    from vmm_cli.output.table import Row
+    from vmm_cli.output.table import Row, Times, span
 
     name = record["input"]
-    blank = ("",) if timeline else ()
     if record["status"] != "ok":
         reason = failure_text(record)
-        said = reason or record["status"]
-        yield Row((name, *blank, said, "", ""), failed=bool(reason), rule=True)
+        yield Row((name, reason or record["status"]), failed=bool(reason), rule=True)
         return
-    rows: list[list[str]] = []
+    rows: list[tuple[Cell, ...]] = []
     for start_s, end_s, labels in _spans(record):
-        span = f"{clock(start_s)} - {clock(end_s)}" if timeline else ""
-        shown = [
-            (label["label"], f"{label['score']:.3f}", ", ".join(map(clock, label["times"])))
+        time: Cell = span(start_s, end_s) if timeline else ""
+        shown: list[tuple[Cell, ...]] = [
+            (label["label"], f"{label['score']:.3f}", Times(_listed(label["times"])))
             for label in labels
         ]
-        for said in shown or [("(no frame)", "", "")]:
-            rows.append([name, *([span] if timeline else []), *said])
-            name = span = ""
+        for cells in shown or [("(no frame)", "", "")]:
+            rows.append((name, *((time,) if timeline else ()), *cells))
+            name = time = ""
     if "explain" in record:
-        rows += [["", *blank, *said] for said in _explained(record["explain"])]
-    for i, cells in enumerate(rows):
-        yield Row(cells, rule=i == len(rows) - 1)
+        blank = ("", "") if timeline else ("",)
+        rows += [(*blank, *cells) for cells in _explained(record["explain"])]
+    for i, row in enumerate(rows):
+        yield Row(row, rule=i == len(rows) - 1)
 
 
-def _explained(explain: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _listed(times_s: Sequence[float]) -> tuple[str | float, ...]:
+    """Return times with commas between them."""
+    return tuple(part for time_s in times_s for part in (", ", time_s))[1:]
+
+
+def _explained(explain: Mapping[str, Any]) -> Iterator[tuple[Cell, ...]]:
     """Yield what becomes of the best label's score without a stream, and without some seconds."""
-    window = f"{clock(explain['start_s'])} - {clock(explain['end_s'])}"
+    from vmm_cli.output.table import span
+
+    window = span(explain["start_s"], explain["end_s"])
     yield f"{explain['label']}, in its best window", f"{explain['score']:.3f}", window
     for stream, score in explain["without"].items():
         yield f"  without {stream}", f"{score:.3f}", window
     if explain["seconds"]:
         most = max(explain["seconds"], key=lambda part: part["drop"])
-        span = f"{clock(most['start_s'])} - {clock(most['end_s'])}"
-        yield "  without its strongest part", f"{explain['score'] - most['drop']:.3f}", span
+        without = f"{explain['score'] - most['drop']:.3f}"
+        yield "  without its strongest part", without, span(most["start_s"], most["end_s"])
 
 
 def _spans(
@@ -307,7 +341,12 @@ def _spans(
 def _table(stream: TextIO, *, timeline: bool) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords
 
-    columns = [Column("input"), Column("label"), Column("score", number=True), Column("seen at")]
+    columns = [
+        Column("input", shorten="start"),
+        Column("label", shorten="end"),
+        Column("score", number=True),
+        Column("seen at", shorten="end"),
+    ]
     if timeline:
-        columns.insert(1, Column("time"))
+        columns.insert(1, Column("time", number=True))
     return TableOfRecords(stream, columns, partial(table_rows, timeline=timeline))

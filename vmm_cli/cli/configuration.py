@@ -13,6 +13,7 @@ folders being worked on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.suggest import did_you_mean
 
+MAX_FILE_BYTES = 2**20
 PATH_KEY = "vmm.configuration"  # where `apply` leaves the file's path in the context's `meta`
 
 
@@ -83,22 +85,18 @@ def options_of_commands(root: Any, excluded: Collection[str]) -> dict[str, froze
 
 def read(path: Path) -> Any:
     """Return what the YAML file holds. UsageError where it cannot be read."""
-    import yaml
+    from vmm_cli.plain_file import UnreadableError, read_regular
+    from vmm_cli.plain_yaml import YamlError, load
 
     try:
-        with path.open(encoding="utf-8") as file:
-            return yaml.safe_load(file)
-    except OSError as cause:
-        raise errors.UsageError(
-            f"cannot read the configuration {path}: {cause.strerror}"
-        ) from cause
-    except UnicodeDecodeError as cause:
-        raise errors.UsageError(f"the configuration {path} is not UTF-8 text") from cause
-    except (yaml.YAMLError, ValueError, RecursionError) as cause:
-        mark = getattr(cause, "problem_mark", None)
-        where = "" if mark is None else f", line {mark.line + 1}"
-        problem = getattr(cause, "problem", None) or "it cannot be parsed"
-        raise errors.UsageError(f"{path}{where}: not YAML: {problem}") from cause
+        document = load(read_regular(path, MAX_FILE_BYTES))
+    except UnreadableError as cause:
+        raise errors.UsageError(f"the configuration {path} {cause}") from cause
+    except YamlError as cause:
+        raise errors.UsageError(f"{path}: not YAML: {cause}") from cause
+    for key, line in document.repeated:
+        raise errors.UsageError(f"{path}: line {line}: {key[:60]!r} is given a second time")
+    return document.value
 
 
 def check(
@@ -136,6 +134,8 @@ def _items(values: Any, path: Path, what: str) -> Iterator[tuple[str, Any]]:
 
 
 def _scalar(value: Any, path: Path, key: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise errors.UsageError(f"{path}: {key} {value} is no finite number")
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     raise errors.UsageError(f"{path}: {key} must be one value")

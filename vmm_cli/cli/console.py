@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from typing import Any, TextIO, cast
 
 from vmm_cli import errors
 from vmm_cli.output.escape import escape_controls
+
+_LOG_HEAD_BYTES = 4096
+# What is printed one after the other comes without the bar in between.
+ASIDE_S = 0.3
 
 
 class StdoutClosed(Exception):
@@ -57,6 +62,12 @@ def info(message: str) -> None:
     _say("info", message, heard=settings.verbosity >= 1)
 
 
+def closing(message: str) -> None:
+    """Say at the end what came of it: at a terminal, and with -v."""
+    at_terminal = _is_terminal(sys.stderr) and not settings.quiet
+    _say("info", message, heard=at_terminal or settings.verbosity >= 1)
+
+
 def details(text: str) -> None:
     """Say a traceback, line by line, with -vv; the log file has it anyway."""
     for line in text.rstrip("\n").split("\n"):
@@ -85,56 +96,96 @@ def _say(level: str, message: str, *, heard: bool) -> None:
 
 
 def open_log(path: Path) -> None:
-    """Append what is said from now on to `path` too. OutputError where that cannot be written."""
+    """Append what is said from now on to `path` too.
+
+    OutputError where that cannot be written, or is no text: a video, named there by mistake.
+    """
     try:
+        if path.is_file():
+            with path.open("rb") as before:
+                if b"\0" in before.read(_LOG_HEAD_BYTES):
+                    raise errors.OutputError(f"{path}: is not a text file; choose another log file")
         settings.log = path.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as cause:
-        raise errors.OutputError(f"{path}: cannot write the log: {cause.strerror}") from cause
+        why = cause.strerror if path.parent.is_dir() else f"no folder {path.parent}; make it first"
+        raise errors.OutputError(f"{path}: cannot write the log: {why}") from cause
 
 
-@dataclass
 class Progress:
-    """A bar that may not be there: `advance` and `total` may be called either way."""
+    """A bar that may not be there: each function may be called either way."""
 
-    _bar: Any = None
-    _task: Any = None
+    def __init__(self, bar: Any = None, terminal: Any = None) -> None:
+        self._bar = bar
+        self._terminal = terminal
+        self._task = None if bar is None else bar.add_task("", total=None)
+        self._is_drawn = False
+        self._aside_since = 0.0
 
-    def update(self, done: float, total: float, what: str = "") -> None:
-        """Show `done` of `total`, and a short word on what is being done."""
+    def update(self, done: float, total: float | None, what: str = "") -> None:
+        """Show `done` of `total`, None where nobody knows, and a word on what is being done."""
         if self._bar is not None:
-            self._bar.update(
-                self._task, completed=done, total=total, description=escape_controls(what)
-            )
+            words = escape_controls(what)
+            self._bar.update(self._task, completed=done, total=total, description=words)
+            if not self._is_drawn and time.monotonic() - self._aside_since >= ASIDE_S:
+                self.draw()
+
+    def draw(self) -> None:
+        """Draw the bar, and messages above it."""
+        from rich.text import Text
+
+        if self._bar is not None:
+            self._is_drawn = True
+            self._bar.start()
+            settings.above_progress = lambda line: self._terminal.print(Text(line), soft_wrap=True)
+
+    def clear(self) -> None:
+        """Remove the bar."""
+        settings.above_progress = None
+        if self._bar is not None and self._is_drawn:
+            self._is_drawn = False
+            self._bar.stop()
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Keep the bar away while something else is printed to its terminal, and a moment on."""
+        self.clear()
+        self._aside_since = time.monotonic()
+        yield
 
 
 @contextlib.contextmanager
-def progress(*, shown: bool = True) -> Iterator[Progress]:
-    """Draw a progress bar where stderr is a terminal and -q was not given."""
-    if not shown or settings.quiet or not _is_terminal(sys.stderr):
+def progress(*, counts: bool = True) -> Iterator[Progress]:
+    """Draw a progress bar where stderr is a terminal and -q was not given.
+
+    `counts`: whether it says how many of how many, and the time left; otherwise words alone do.
+    """
+    if settings.quiet or not _is_terminal(sys.stderr):
         yield Progress()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
-    from rich.text import Text
 
     terminal = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    words = TextColumn("{task.description}", markup=False)
+    columns = (
+        (words, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
+        if counts
+        else (BarColumn(bar_width=None), words)
+    )
     bar = Bar(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        *columns,
         console=terminal,
         transient=True,
         redirect_stdout=False,  # results are for stdout, whatever it is
         redirect_stderr=False,
     )
-    settings.above_progress = lambda line: terminal.print(Text(line), soft_wrap=True)
+    drawn = Progress(bar, terminal)
+    drawn.draw()
     try:
-        with bar:
-            yield Progress(bar, bar.add_task("", total=None))
+        yield drawn
     finally:
-        settings.above_progress = None
+        drawn.clear()
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -154,6 +205,8 @@ class Stdout:
 
     `stream` None is one that was closed before the command began: it fails when it is written to.
     """
+
+    obeys_columns = True  # COLUMNS says how wide it is where it is no terminal
 
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
@@ -13,9 +14,10 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.failure import failure_text
+from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import (
+    FORMAT_HELP,
     Device,
     End,
     NoStore,
@@ -29,6 +31,7 @@ from vmm_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from vmm_cli.batch.inputs import Input
     from vmm_cli.output.subtitles import Cue
     from vmm_cli.output.table import Row, TableOfRecords
 
@@ -44,7 +47,7 @@ def parse_score(text: object) -> float:
     """Return a score from 0 to 1. ValueError otherwise."""
     word = str(text).strip()
     if not _SHARE.fullmatch(word) or float(word) > 1:
-        raise ValueError(f"{word!r} is no score; give a number from 0 to 1")
+        raise ValueError(f"{word!r} is not a valid score; give a number from 0 to 1")
     return float(word)
 
 
@@ -76,15 +79,20 @@ def detect_actions(
         typer.Option(
             "--model",
             "-m",
-            metavar="M",
+            metavar="MODEL",
             autocompletion=complete_model,
-            help="A name from `vmm models list`, or a folder.",
+            help="A model from `vmm models list`, or its folder [required].",
+            rich_help_panel="Actions",
         ),
     ] = None,
     labels: Annotated[
         Any,
         typer.Option(
-            "--labels", metavar="A,B", parser=parse_labels, help="Look for these labels only."
+            "--labels",
+            metavar="A,B",
+            parser=parse_labels,
+            help="Look for these labels only.",
+            rich_help_panel="Actions",
         ),
     ] = None,
     min_score: Annotated[
@@ -93,7 +101,8 @@ def detect_actions(
             "--min-score",
             metavar="0-1",
             parser=parse_score,
-            help="Leave out what scores less [default: the model's own threshold].",
+            help="Drop detections that score less [default: the model's own threshold].",
+            rich_help_panel="Actions",
         ),
     ] = None,
     min_duration: Annotated[
@@ -103,7 +112,8 @@ def detect_actions(
             metavar="S",
             show_default=False,
             parser=parse_length,
-            help="Leave out what is shorter.",
+            help="Drop detections shorter than S seconds.",
+            rich_help_panel="Actions",
         ),
     ] = 0.0,
     merge_gap: Annotated[
@@ -113,7 +123,8 @@ def detect_actions(
             metavar="S",
             show_default=False,
             parser=parse_length,
-            help="Join two of one label that overlap or are no further apart; 0: none.",
+            help="Merge detections of one label at most S seconds apart [default: do not merge].",
+            rich_help_panel="Actions",
         ),
     ] = 0.0,
     start: Start = None,
@@ -124,7 +135,8 @@ def detect_actions(
             "--timeline",
             metavar="DIR",
             parser=parse_path,
-            help="Draw what happens when into DIR, a picture per video.",
+            help="Draw the detections into DIR, a picture per video.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     device: Device = "auto",
@@ -134,23 +146,21 @@ def detect_actions(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv|srt|vtt",
-            help="[default: by the suffix of -o; table on a terminal, else jsonl].",
+            help=FORMAT_HELP,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
     """Find what happens when in each video, of any length.
 
-    INPUT is a video file, or a folder that is searched for videos. Subtitles (srt, vtt) of several
-    videos need a folder: -o DIR.
+    Subtitles (srt, vtt) of several videos go to a folder: -o DIR.
     """
     check_range(start, end)
     if model is None:
-        raise errors.UsageError(
-            "no model is given; name one with --model: `vmm models list` says which there are"
-        )
+        raise errors.UsageError("no model given; choose one with -m MODEL: see `vmm models list`")
     from vmm_cli import bundle
     from vmm_cli.analysis import detect_actions as analysis
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
@@ -172,14 +182,20 @@ def detect_actions(
         max_pixels=shared.max_pixels,
     )
     if device.startswith("cuda"):
-        console.warning(f"model {loaded.name!r} runs on the CPU: --device changes nothing")
+        console.warning(f"model {loaded.name!r} runs on the CPU only: --device has no effect")
     request: object = wanted
+    refuse: Callable[[Sequence[Input]], None] | None = None
     work = Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan)
     if timeline is not None:
-        from vmm_cli.output.pictured import PicturesRequest, with_pictures
+        from vmm_cli.output.pictured import (
+            PicturesRequest,
+            refuse_foreign_pictures,
+            with_pictures,
+        )
         from vmm_cli.output.timeline import TIMELINE
 
-        request = PicturesRequest(wanted, timeline)
+        request = PicturesRequest(wanted, timeline, shared.overwrite)
+        refuse = partial(refuse_foreign_pictures, TIMELINE, request)
         work = with_pictures(work, TIMELINE)
         if not shared.dry_run:
             make_folder(timeline)  # what cannot be written to is found before the work
@@ -208,7 +224,8 @@ def detect_actions(
         },
         single_formats=subtitle_formats(cues),
         wanted_format=format,
-        writes_files=timeline is not None,
+        pictures=timeline,
+        refuse=refuse,
     )
 
 
@@ -236,25 +253,30 @@ def csv_rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
     """Yield one row for each segment; the input stands in the first one only."""
-    from vmm_cli.output.table import Row
+    from vmm_cli.output.table import Row, span
 
     name = record["input"]
     if record["status"] != "ok":
         reason = failure_text(record)
-        yield Row((name, "", reason or record["status"], ""), failed=bool(reason), rule=True)
+        yield Row((name, reason or record["status"]), failed=bool(reason), rule=True)
         return
     segments = record["segments"]
     for i, segment in enumerate(segments, start=1):
-        span = f"{clock(segment['start_s'])} - {clock(segment['end_s'])}"
+        time = span(segment["start_s"], segment["end_s"])
         score = f"{segment['score']:.3f}"
-        yield Row((name, span, segment["label"], score), rule=i == len(segments))
+        yield Row((name, time, segment["label"], score), rule=i == len(segments))
         name = ""
     if not segments:
-        yield Row((name, "", "(nothing found)", ""), rule=True)
+        yield Row((name, "(nothing found)"), rule=True)
 
 
 def _table(stream: TextIO) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords
 
-    columns = [Column("input"), Column("time"), Column("label"), Column("score", number=True)]
+    columns = [
+        Column("input", shorten="start"),
+        Column("time", number=True),
+        Column("label", shorten="end"),
+        Column("score", number=True),
+    ]
     return TableOfRecords(stream, columns, table_rows)

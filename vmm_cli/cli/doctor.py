@@ -6,9 +6,11 @@ end of it.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -41,7 +43,15 @@ OTHER_VARIABLES = frozenset(
         "VMM_DATA",
     }
 )
-PACKAGES = ("numpy", "pillow", "platformdirs", "pysubs2", "pyyaml", "rich", "safetensors", "typer")
+PACKAGES = ("numpy", "pillow", "platformdirs", "pyyaml", "rich", "safetensors", "typer")
+
+# By extra: what it is for, and the module whose `check_packages` loads what it brings.
+EXTRAS = {
+    "sentences": ("what sentences mean, by MiniLM", "vmm_cli.encoders.sentences"),
+    "speech": ("speech recognition in English, by Whisper", "vmm_cli.encoders.transcript"),
+}
+
+_PACKAGE = re.compile(r"[A-Za-z0-9._-]+")
 
 Report = dict[str, Any]
 Complain = Callable[[str, str], None]
@@ -52,14 +62,16 @@ def doctor(
     format: DocumentFormat = None,
     verbose: Verbose = 0,
 ) -> int:
-    """Say what is installed, what this machine offers, and what is wrong.
+    """Check the installation and this machine.
 
-    Ends with 1 where something is wrong.
+    Shows what is installed, what this machine offers, and what is wrong. The exit code is 1 if
+    something is wrong.
     """
     problems: list[dict[str, str]] = []
     report: Report = {"schema": SCHEMA}
     sections: tuple[tuple[str, Callable[[Complain], Any]], ...] = (
         ("versions", versions),
+        ("extras", extras),
         ("devices", devices),
         ("codecs", codecs),
         ("paths", lambda complain: paths(context.find_root().command, complain)),
@@ -133,6 +145,59 @@ def _libav_versions() -> dict[str, str]:
     from vmm_cli.media.codecs import library_versions
 
     return library_versions()
+
+
+def extras(complain: Complain) -> list[dict[str, Any]]:
+    """Return each extra: installed, absent or damaged, with its packages and how to install it."""
+    from vmm_cli.encoders.extras import NotInstalledError
+
+    found = []
+    for name, (purpose, module) in EXTRAS.items():
+        packages = _packages_of(name)
+        state = "installed"
+        try:
+            importlib.import_module(module).check_packages()
+        except NotInstalledError as error:
+            state = "absent"
+            if packages and all(packages.values()):  # but for one that they need themselves
+                state = "damaged"
+                complain(str(error), _install(name, "--force-reinstall"))
+        except Exception as error:  # one that is not whole raises anything
+            state = "damaged"
+            complain(str(error), _install(name, "--force-reinstall"))
+        found.append(
+            {
+                "name": name,
+                "purpose": purpose,
+                "state": state,
+                "packages": packages,
+                "install": _install(name),
+            }
+        )
+    return found
+
+
+def _install(extra: str, option: str = "") -> str:
+    return " ".join(filter(None, ("pip install", option, f"'vmm-cli[{extra}]'")))
+
+
+def _packages_of(extra: str) -> dict[str, str | None]:
+    """Return the versions of an extra's packages; None for those that are not installed."""
+    try:
+        required = importlib.metadata.requires("vmm-cli") or []
+    except importlib.metadata.PackageNotFoundError:  # run from a folder, not installed
+        return {}
+    packages: dict[str, str | None] = {}
+    for requirement in required:
+        needed, _, marker = requirement.partition(";")
+        name = _PACKAGE.match(needed)
+        if name is None or not re.search(rf"""extra\s*==\s*['"]{extra}['"]""", marker):
+            continue
+        try:
+            packages[name[0]] = importlib.metadata.version(name[0])
+        except importlib.metadata.PackageNotFoundError:
+            packages[name[0]] = None
+    return packages
 
 
 def devices(complain: Complain) -> dict[str, Any]:
@@ -317,7 +382,7 @@ def draw(stream: TextIO, report: Report) -> None:
 
     rows = [
         Row((title, text), rule=last)
-        for section in ("versions", "devices", "codecs", "paths", "models")
+        for section in ("versions", "extras", "devices", "codecs", "paths", "models")
         for title, text, last in _with_last(_lines(section, report[section]))
     ]
     print_table(stream, (Column("what"), Column("found")), rows)
@@ -344,6 +409,9 @@ def _lines(section: str, found: Any) -> Iterator[tuple[str, str]]:
     elif section == "versions":
         for name, version in found.items():
             yield name, version or "missing"
+    elif section == "extras":
+        for extra in found:
+            yield f"extra {extra['name']}", f"{extra['state']}: {_told(extra)}"
     elif section == "devices":
         yield "CPU cores", str(found["cpu_cores"])
         yield "CPU units for bf16", ", ".join(found["cpu_bf16"]) or "none"
@@ -366,3 +434,11 @@ def _lines(section: str, found: Any) -> Iterator[tuple[str, str]]:
             yield f"model {model['name']}", f"version {model['version']}, {state}"
         if not found:
             yield "models", "none"
+
+
+def _told(extra: dict[str, Any]) -> str:
+    """Return what there is to say of an extra beside its state."""
+    versions = [f"{name} {version}" for name, version in extra["packages"].items() if version]
+    if extra["state"] == "absent":
+        return f"{extra['purpose']}; {extra['install']}"
+    return ", ".join(versions) or extra["purpose"]

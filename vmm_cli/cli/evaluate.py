@@ -11,6 +11,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
+from vmm_cli.cli.help import INPUT, OUTPUT
 from vmm_cli.cli.options import (
     DEFAULT_MAX_PIXELS,
     Config,
@@ -19,6 +20,7 @@ from vmm_cli.cli.options import (
     LogFile,
     MaxPixels,
     NoStore,
+    Overwrite,
     Quiet,
     Verbose,
     complete_model,
@@ -35,21 +37,38 @@ GROUPS_SHOWN = 20
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", hidden=True, autocompletion=complete_model)
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            autocompletion=complete_model,
+            show_default=False,
+            help="A model from `vmm models list`, or its folder.",
+            rich_help_panel=INPUT,
+        ),
     ],
     data: Data,
     split: Annotated[
         str | None,
-        typer.Option("--split", metavar="NAME", help="Only this split [default: every row]."),
+        typer.Option(
+            "--split",
+            metavar="NAME",
+            help="Evaluate only this split [default: all rows].",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     group: Group = None,
     format: DocumentFormat = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Write metrics, scores and pictures here."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write metrics, predictions and plots to this folder.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
+    overwrite: Overwrite = False,
     no_store: NoStore = False,
     keep_features: KeepFeatures = False,
     jobs: Jobs = None,
@@ -61,16 +80,16 @@ def evaluate(
 ) -> int:
     """Measure a model on labelled videos.
 
-    MODEL is a name from `vmm models list`, or a folder; DATA is a folder or a file as for
-    `vmm train`, of timed actions for a model that finds them, of valences and emotions for a model
-    that tells those. With groups the accuracy of each, and an interval over them, is given too.
+    DATA has the same form as for `vmm train`: with timed actions for a model that finds actions,
+    with valences and emotions for a model that predicts those. With groups, the accuracy of each
+    and a confidence interval over them are reported too.
     """
     from vmm_cli import bundle as bundles
     from vmm_cli.training.readers import READERS
 
     refuse_contradiction(keep_features, no_store)
     if output is not None:
-        refuse_output(output)
+        refuse_output(output, overwrite)
     bundle = bundles.load(model)
     dataset = READERS[bundle.task](data, group=group)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
@@ -111,19 +130,25 @@ def evaluate(
     return EXIT_SOME_FAILED if found.document["failed"] else 0
 
 
-def refuse_output(folder: Path) -> None:
-    """Raise UsageError where what is measured would be written over what a training wrote."""
+def refuse_output(folder: Path, overwrite: bool) -> None:
+    """Raise UsageError where what is measured would be written over what no evaluation wrote."""
     from vmm_cli.bundle import BUNDLE_FILE
+    from vmm_cli.output.owned import foreign, refuse_foreign
+    from vmm_cli.training.evaluation_files import EVALUATION_FILES, METRICS_FILE
     from vmm_cli.training.run_folder import WORK_FOLDER
 
     if folder.exists() and not folder.is_dir():
         raise errors.UsageError(f"{folder}: is not a folder; give another -o")
-    for name, what in ((BUNDLE_FILE, "a model"), (WORK_FOLDER, "a training that goes on")):
+    for name, what in ((BUNDLE_FILE, "a model"), (WORK_FOLDER, "an unfinished training")):
         if (folder / name).exists():
             raise errors.UsageError(
-                f"{folder}: holds {what}, whose metrics and pictures would be overwritten; "
+                f"{folder}: holds {what}, whose metrics and plots would be overwritten; "
                 "give another -o"
             )
+    metrics = folder / METRICS_FILE
+    if not overwrite and not (metrics.is_file() and foreign(metrics) is None):
+        for name in EVALUATION_FILES:
+            refuse_foreign(folder / name)
 
 
 def _report(found: Evaluation, format: str | None) -> None:

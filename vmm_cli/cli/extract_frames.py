@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
 from vmm_cli import errors
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.failure import failure_text
+from vmm_cli.cli.help import OUTPUT
 from vmm_cli.cli.options import (
     End,
     SharedOptions,
     Start,
     check_range,
     parse_count,
+    parse_path,
     parse_positive_seconds,
     parse_time,
     takes_shared_options,
@@ -33,7 +36,6 @@ SCHEMA = "vmm.extract-frames/1"
 WORKER_MEMORY_BYTES = 400 * 2**20
 MAX_SIDE = 16000  # libav encodes no square much larger
 DEFAULT_FPS = Fraction(1)
-COLUMNS = ("input", "duration", "frames", "folder", "notes")
 
 _SIZE = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)(?:/(\d+))?", re.ASCII)
@@ -46,7 +48,7 @@ def parse_size(text: object) -> tuple[int, ...]:
     sides = tuple(int(side) for side in match.groups() if side) if match else ()
     if not sides or not all(2 <= side <= MAX_SIDE for side in sides):
         raise ValueError(
-            f"{word!r} is no size; give WxH (640x360) or the shorter side (224), "
+            f"{word!r} is not a valid size; give WxH (640x360) or the shorter side (224), "
             f"from 2 to {MAX_SIDE}"
         )
     return sides
@@ -57,7 +59,7 @@ def parse_rate(text: object) -> Fraction:
     word = str(text).strip()
     match = _RATE.fullmatch(word)
     if match is None or not Fraction(match[1]) or (match[2] and not int(match[2])):
-        raise ValueError(f"{word!r} is no frame rate above 0; give 5, 0.5 or 30000/1001")
+        raise ValueError(f"{word!r} is not a frame rate above 0; give 5, 0.5 or 30000/1001")
     return Fraction(match[1]) / int(match[2] or 1)
 
 
@@ -72,28 +74,57 @@ def parse_quality(text: object) -> int:
     """Return a quality from 1 to 100. ValueError otherwise."""
     quality = parse_count(text)
     if quality > 100:
-        raise ValueError(f"{quality} is no quality; give 1 (smallest files) to 100 (best pictures)")
+        raise ValueError(
+            f"{quality} is not a valid quality; give 1 (smallest files) to 100 (best pictures)"
+        )
     return quality
 
 
-@takes_shared_options
+FramesFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        parser=parse_path,
+        help="Folder for the frames [required]. A rerun skips what is done already.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+@partial(takes_shared_options, output=FramesFolder)
 def extract_frames(
     shared: SharedOptions,
     fps: Annotated[
         Fraction | None,
         typer.Option(
-            "--fps", metavar="F", parser=parse_rate, help="F frames a second [default: 1]."
+            "--fps",
+            metavar="F",
+            parser=parse_rate,
+            help="F frames per second [default: 1].",
+            rich_help_panel="Which frames",
         ),
     ] = None,
     every: Annotated[
         Fraction | None,
         typer.Option(
-            "--every", metavar="S", parser=parse_positive_seconds, help="A frame each S seconds."
+            "--every",
+            metavar="S",
+            parser=parse_positive_seconds,
+            help="One frame every S seconds.",
+            rich_help_panel="Which frames",
         ),
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option("--count", metavar="N", parser=parse_count, help="N frames, evenly spread."),
+        typer.Option(
+            "--count",
+            metavar="N",
+            parser=parse_count,
+            help="N frames, evenly spaced.",
+            rich_help_panel="Which frames",
+        ),
     ] = None,
     at: Annotated[
         Any,
@@ -102,12 +133,32 @@ def extract_frames(
             metavar="T,...",
             parser=parse_times,
             help="The frames shown at these times: seconds or [HH:]MM:SS[.mmm].",
+            rich_help_panel="Which frames",
         ),
     ] = None,
-    keyframes: Annotated[bool, typer.Option("--keyframes", help="Every keyframe.")] = False,
-    all: Annotated[bool, typer.Option("--all", help="Every frame.")] = False,
+    keyframes: Annotated[
+        bool,
+        typer.Option(
+            "--keyframes",
+            help="Every keyframe.",
+            rich_help_panel="Which frames",
+        ),
+    ] = False,
+    all: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Every frame.",
+            rich_help_panel="Which frames",
+        ),
+    ] = False,
     shots: Annotated[
-        bool, typer.Option("--shots", help="The frame in the middle of each shot, from cut to cut.")
+        bool,
+        typer.Option(
+            "--shots",
+            help="The middle frame of each shot.",
+            rich_help_panel="Which frames",
+        ),
     ] = False,
     start: Start = None,
     end: End = None,
@@ -117,12 +168,18 @@ def extract_frames(
             "--size",
             metavar="WxH|SHORT",
             parser=parse_size,
-            help="Exact size, or the shorter side with the aspect kept [default: as shown].",
+            help="Exact size, or the length of the shorter side [default: as displayed].",
+            rich_help_panel="Pictures",
         ),
     ] = None,
     image_format: Annotated[
         Literal["jpg", "png", "webp"],
-        typer.Option("--image-format", metavar="jpg|png|webp", help="Kind of picture files."),
+        typer.Option(
+            "--image-format",
+            metavar="jpg|png|webp",
+            help="File format of the pictures.",
+            rich_help_panel="Pictures",
+        ),
     ] = "jpg",
     quality: Annotated[
         int | None,
@@ -130,29 +187,34 @@ def extract_frames(
             "--quality",
             metavar="1-100",
             parser=parse_quality,
-            help="Of jpg and webp [default: 97 for jpg, which is ffmpeg's -q:v 3; 90 for webp].",
+            help="Quality of jpg and webp [default: 97 for jpg, as ffmpeg's -q:v 3; 90 for webp].",
+            rich_help_panel="Pictures",
         ),
     ] = None,
     contact_sheet: Annotated[
-        bool, typer.Option("--contact-sheet", help="Also draw one overview picture per video.")
+        bool,
+        typer.Option(
+            "--contact-sheet",
+            help="Also draw a contact sheet of each video.",
+            rich_help_panel="Pictures",
+        ),
     ] = False,
     format: Annotated[
         Literal["table", "json", "jsonl"] | None,
         typer.Option(
             "--format",
             metavar="table|json|jsonl",
-            help="Of the records [default: table on a terminal, else jsonl].",
+            help="Format of the records [default: table on a terminal, else jsonl].",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
-    """Write frames of each video as picture files, under -o DIR.
+    """Save frames of each video as picture files.
 
-    INPUT is a video file, or a folder that is searched for videos. Each input gets a folder of its
-    own, named by its path, with the pictures and frames.jsonl, a line a picture. Wanted times
-    count from --start. Give at most one of --fps, --every, --count, --at, --keyframes, --all,
-    --shots.
+    Each video gets a folder of its own under DIR, with the pictures and frames.jsonl, which has a
+    line for each of them. Give at most one of the ways to choose frames; times count from --start.
     """
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.media.geometry import Size
     from vmm_cli.output import frames_folder
@@ -160,11 +222,9 @@ def extract_frames(
     from vmm_cli.output.jsonl import JsonLines
 
     if shared.output is None:
-        raise errors.UsageError("no output folder is given; name one with -o DIR")
+        raise errors.UsageError("no output folder given; name one with -o DIR")
     if quality is not None and image_format == "png":
-        raise errors.UsageError(
-            "--quality means nothing for png, which loses nothing; leave it out"
-        )
+        raise errors.UsageError("--quality means nothing for png, which is lossless; leave it out")
     check_range(start, end)
     sampling = _sampling(fps, every, count, at, keyframes, all, shots, start, end)
     request = frames_folder.ExtractRequest(
@@ -175,6 +235,7 @@ def extract_frames(
         quality=quality,
         contact_sheet=contact_sheet,
         max_pixels=shared.max_pixels,
+        overwrite=shared.overwrite,
     )
     return run_batch(
         shared,
@@ -193,6 +254,7 @@ def extract_frames(
             plan=frames_folder.plan,
             kept=frames_folder.kept,
             tidy=frames_folder.tidy,
+            folders=True,
         ),
         work_memory_bytes=WORKER_MEMORY_BYTES,
         formats={
@@ -235,7 +297,9 @@ def _sampling(
     }
     names = [name for name, is_given in given.items() if is_given]
     if len(names) > 1:
-        raise errors.UsageError(f"{' and '.join(names)} contradict each other; give one of them")
+        raise errors.UsageError(
+            f"{' and '.join(names)} contradict each other; give only one of them"
+        )
     begin = start or Fraction(0)
     if every is not None:
         return sampling.every(every, start=begin, end=end)
@@ -261,18 +325,23 @@ def _sampling(
 def _table(stream: TextIO) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords  # loads rich
 
-    columns = [Column(title, number=title in ("duration", "frames")) for title in COLUMNS]
+    columns = [
+        Column("input", shorten="start"),
+        Column("duration", number=True),
+        Column("frames", number=True),
+        Column("folder", shorten="start"),
+        Column("notes"),
+    ]
     return TableOfRecords(stream, columns, table_rows)
 
 
 def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
     """Return the table's row for one record."""
-    from vmm_cli.output.table import Row
+    from vmm_cli.output.table import Row, Times
 
     if record["status"] != "ok":
         reason = failure_text(record)
-        cells = (record["input"], "", "", "", reason or record["status"])
-        yield Row(cells, failed=bool(reason))
+        yield Row((record["input"], reason or record["status"]), failed=bool(reason))
     else:
         notes = []
         if record["skipped_packets"]:
@@ -282,7 +351,7 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
         yield Row(
             (
                 record["input"],
-                clock(record["duration_s"]),
+                Times((record["duration_s"],)),
                 str(record["frames"]),
                 record["folder"],
                 "; ".join(notes),

@@ -8,15 +8,25 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
+from vmm_cli.cli.help import INPUT, RUN
 from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, complete_model, wants_table
 
 if TYPE_CHECKING:
     from vmm_cli.bundle import BrokenBundle, Bundle
     from vmm_cli.output.table import Row
 
-app = typer.Typer(help="Look at the models that --model can name, and fetch more.")
+app = typer.Typer(help="List the models on this machine, and fetch more.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", hidden=True, autocompletion=complete_model)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=complete_model,
+        show_default=False,
+        help="A model from `vmm models list`, or its folder.",
+        rich_help_panel=INPUT,
+    ),
+]
 
 
 def complete_fetchable(incomplete: str) -> list[str]:
@@ -31,21 +41,30 @@ def list_models(
     fetchable: Annotated[
         bool,
         typer.Option(
-            "--fetchable", help="List what `vmm models fetch` can bring, not what is here."
+            "--fetchable",
+            help="List what `vmm models fetch` can download.",
+            rich_help_panel="What to list",
         ),
     ] = False,
     recipes: Annotated[
-        bool, typer.Option("--recipes", help="List the recipes that `vmm train` knows.")
+        bool,
+        typer.Option(
+            "--recipes",
+            help="List the recipes for `vmm train`.",
+            rich_help_panel="What to list",
+        ),
     ] = False,
     format: DocumentFormat = None,
     verbose: Verbose = 0,
 ) -> int:
-    """List the models that are found.
+    """List the models on this machine.
 
-    They are looked for in the folders of VMM_MODELS, in the user's data folder and in vmm itself.
+    They are searched for in the folders of VMM_MODELS, in your data folder and in vmm itself.
     """
     if fetchable and recipes:
-        raise errors.UsageError("--fetchable and --recipes are two lists; give one of them")
+        raise errors.UsageError(
+            "--fetchable and --recipes are different lists; give only one of them"
+        )
     if fetchable:
         found = _fetchable()
         columns: tuple[str, ...] = ("name", "labels", "summary", "download_mib", "here")
@@ -80,10 +99,7 @@ def list_models(
 
 @app.command()
 def show(name: Name, format: DocumentFormat = None, verbose: Verbose = 0) -> int:
-    """Show what a model is: its labels, sampling, licence and digests.
-
-    NAME is one of `vmm models list`, or the path of a model's folder.
-    """
+    """Show what a model is: its labels, sampling, licence and digests."""
     from vmm_cli import bundle
 
     model = bundle.load(name)
@@ -101,15 +117,12 @@ def show(name: Name, format: DocumentFormat = None, verbose: Verbose = 0) -> int
 
 @app.command()
 def path(name: Name, verbose: Verbose = 0) -> int:
-    """Print the folder of a model.
-
-    NAME is one of `vmm models list`, or the path of a model's folder.
-    """
+    """Print the folder of a model."""
     from vmm_cli import bundle
 
     folder = str(bundle.find(name).resolve())
     if "\n" in folder:
-        raise errors.ModelError(f"the folder of {name} has a line end in its name: {folder!r}")
+        raise errors.ModelError(f"the folder of {name} has a line break in its name: {folder!r}")
     stream = console.stdout(data=False)
     stream.write(folder + "\n")
     stream.flush()
@@ -119,7 +132,14 @@ def path(name: Name, verbose: Verbose = 0) -> int:
 @app.command()
 def fetch(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", hidden=True, autocompletion=complete_fetchable)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=complete_fetchable,
+            show_default=False,
+            help="A model from `vmm models list --fetchable`.",
+            rich_help_panel=INPUT,
+        ),
     ],
     source: Annotated[
         str | None,
@@ -127,18 +147,24 @@ def fetch(
             "--from",
             metavar="URL|FILE",
             help="Take the weights from here [default: where they are published].",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Fetch the model again where it is here already.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Fetch the model even if it is here already.",
+            rich_help_panel=RUN,
+        ),
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> int:
-    """Download a published model, check it and make it one of yours.
+    """Download a published model, check it and install it.
 
-    NAME is one of `vmm models list --fetchable`. A download that broke off goes on where it ended.
-    On a machine without a network give the file that another one downloaded to --from.
+    An interrupted download continues where it stopped. On a machine without a network, give the
+    file that another machine downloaded to --from.
     """
     from vmm_cli import fetch as fetching
 
@@ -151,7 +177,7 @@ def fetch(
         try:
             fetched = fetching.fetch(name, source, force=force, on_progress=on_progress)
         except KeyboardInterrupt:
-            console.warning("interrupted; the same command goes on from there")
+            console.warning("interrupted; run the same command again to continue")
             raise
     if not fetched.already and not fetched.is_original:
         console.warning(

@@ -21,12 +21,16 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import configuration, console
+from vmm_cli.cli.help import INPUT, OUTPUT, RUN
 
 DEFAULT_MAX_PIXELS = 8192 * 8192
 
 # These say what one call works on, so neither the environment nor a file may set them.
 COMMAND_LINE_ONLY = frozenset(
-    {"inputs", "files_from", "null", "output", "start", "end", "dry_run", "config", "help"}
+    {
+        *("inputs", "files_from", "null", "output", "overwrite", "start", "end", "dry_run"),
+        *("config", "help"),
+    }
 )
 
 # Those that mean the same in every command: VMM_JOBS beside VMM_CLASSIFY_JOBS, `jobs:` at the top
@@ -35,6 +39,7 @@ SHARED_NAMES = frozenset(
     {
         "jobs",
         "timeout",
+        "max_memory",
         "no_resume",
         "no_store",
         "device",
@@ -54,6 +59,8 @@ _SECONDS = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?", re.ASCII)
 _PIXELS = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
+_BYTES = re.compile(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?b)?", re.ASCII)
+LEAST_MEMORY = 2**20
 
 
 def parse_time(text: object) -> Fraction:
@@ -69,10 +76,10 @@ def parse_time(text: object) -> Fraction:
         raise ValueError(f"{word!r} lies before the start of the video")
     clock = _CLOCK.fullmatch(word)
     if clock is None:
-        raise ValueError(f"{word!r} is no time; give seconds (12.5) or [HH:]MM:SS[.mmm]")
+        raise ValueError(f"{word!r} is not a valid time; give seconds (12.5) or [HH:]MM:SS[.mmm]")
     hours, minutes, seconds = clock.groups()
     if int(minutes) >= 60 or Fraction(seconds) >= 60:
-        raise ValueError(f"{word!r} is no time: minutes and seconds go to 59")
+        raise ValueError(f"{word!r} is not a valid time: minutes and seconds go up to 59")
     return int(hours or 0) * 3600 + int(minutes) * 60 + Fraction(seconds)
 
 
@@ -96,7 +103,7 @@ def parse_device(text: object) -> str:
     """Return "auto", "cpu", "cuda" or "cuda:N". ValueError otherwise."""
     word = str(text).strip().lower()
     if not _DEVICE.fullmatch(word):
-        raise ValueError(f"{word!r} is no device; give auto, cpu, cuda or cuda:N")
+        raise ValueError(f"{word!r} is not a valid device; give auto, cpu, cuda or cuda:N")
     return word
 
 
@@ -106,8 +113,23 @@ def parse_max_pixels(text: object) -> int:
     match = _PIXELS.fullmatch(word)
     pixels = 0 if match is None else int(match.group(1)) * int(match.group(2) or 1)
     if pixels < 1:
-        raise ValueError(f"{word!r} is no number of pixels; give 67108864 or 8192x8192")
+        raise ValueError(f"{word!r} is not a valid number of pixels; give 67108864 or 8192x8192")
     return pixels
+
+
+def parse_memory(text: object) -> int:
+    """Return bytes from "900M", "1.5G" or "2GiB", in powers of 1024; 0 from "none".
+
+    ValueError otherwise, and for less than 1M.
+    """
+    word = str(text).strip().lower()
+    if word in ("none", "0"):
+        return 0
+    match = _BYTES.fullmatch(word)
+    size = 0 if match is None else int(Fraction(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
+    if size < LEAST_MEMORY:
+        raise ValueError(f"{word!r} is no amount of memory; give 900M, 1.5G or none")
+    return size
 
 
 def parse_file_name(text: object) -> str:
@@ -147,7 +169,11 @@ def _log(value: Path | None) -> Path | None:
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="INPUT", hidden=True),  # each command's text says what INPUT is
+    typer.Argument(
+        metavar="INPUT",
+        help="Video files, or folders to search for videos.",
+        rich_help_panel=INPUT,
+    ),
 ]
 FilesFrom = Annotated[
     str | None,
@@ -155,11 +181,18 @@ FilesFrom = Annotated[
         "--files-from",
         metavar="FILE",
         parser=parse_file_name,
-        help="Read more inputs from FILE, one a line; - is standard input.",
+        help="Read more inputs from FILE, one per line; - is standard input.",
+        rich_help_panel=INPUT,
     ),
 ]
 Null = Annotated[
-    bool, typer.Option("--null", "-0", help="Names in --files-from end with NUL, not a line end.")
+    bool,
+    typer.Option(
+        "--null",
+        "-0",
+        help="Entries in --files-from end with NUL instead of a newline.",
+        rich_help_panel=INPUT,
+    ),
 ]
 Output = Annotated[
     Path | None,
@@ -168,7 +201,8 @@ Output = Annotated[
         "-o",
         metavar="PATH",
         parser=parse_path,
-        help="Write results here; what is done already is not done again.",
+        help="Write the results to this file. A rerun skips what is done already.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Jobs = Annotated[
@@ -178,7 +212,8 @@ Jobs = Annotated[
         "-j",
         metavar="N",
         parser=parse_count,
-        help="Inputs worked on at once [default: what cores and free memory allow].",
+        help="Process N inputs in parallel [default: as many as cores and memory allow].",
+        rich_help_panel=RUN,
     ),
 ]
 Timeout = Annotated[
@@ -187,14 +222,42 @@ Timeout = Annotated[
         "--timeout",
         metavar="S",
         parser=parse_positive_seconds,
-        help="Give up on an input after S seconds [default: by its duration].",
+        help="Give up on an input after S seconds [default: depends on its duration].",
+        rich_help_panel=RUN,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace files that vmm did not write.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+MaxMemory = Annotated[
+    int | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        parser=parse_memory,
+        help="Give up on an input that takes more memory, as 900M or 2G [default: what fits].",
     ),
 ]
 NoResume = Annotated[
-    bool, typer.Option("--no-resume", help="Do everything again, whatever is done already.")
+    bool,
+    typer.Option(
+        "--no-resume",
+        help="Redo everything, even what is done already.",
+        rich_help_panel=RUN,
+    ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say which inputs would be worked on.")
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Only list the inputs that would be processed.",
+        rich_help_panel=RUN,
+    ),
 ]
 MaxPixels = Annotated[
     int,
@@ -203,12 +266,19 @@ MaxPixels = Annotated[
         show_default=False,
         metavar="N",
         parser=parse_max_pixels,
-        help="Refuse pictures larger than this, as N or WxH [default: 8192x8192].",
+        help="Refuse larger pictures, given as N or WxH [default: 8192x8192].",
+        rich_help_panel=RUN,
     ),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", callback=_hush, help="No progress bar, no warnings."),
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=_hush,
+        help="Show no progress bar and no warnings.",
+        rich_help_panel=RUN,
+    ),
 ]
 Verbose = Annotated[
     int,
@@ -220,6 +290,7 @@ Verbose = Annotated[
         callback=_hear,
         metavar="",
         help="Say more; -vv adds tracebacks.",
+        rich_help_panel=RUN,
     ),
 ]
 LogFile = Annotated[
@@ -230,6 +301,7 @@ LogFile = Annotated[
         parser=parse_path,
         callback=_log,
         help="Append messages, with times and tracebacks, to FILE.",
+        rich_help_panel=RUN,
     ),
 ]
 Config = Annotated[
@@ -240,7 +312,8 @@ Config = Annotated[
         parser=parse_path,
         is_eager=True,
         callback=_configure,
-        help="Read defaults from FILE, not from the user's own file.",
+        help="Read defaults from FILE instead of your own configuration file.",
+        rich_help_panel=RUN,
     ),
 ]
 
@@ -252,11 +325,17 @@ Device = Annotated[
         show_default=False,
         metavar="NAME",
         parser=parse_device,
-        help="auto, cpu or cuda[:N] [default: auto].",
+        help="Compute on auto, cpu or cuda[:N] [default: auto].",
+        rich_help_panel=RUN,
     ),
 ]
 NoStore = Annotated[
-    bool, typer.Option("--no-store", help="Neither read nor write the feature store.")
+    bool,
+    typer.Option(
+        "--no-store",
+        help="Do not use the feature store, which keeps computed features.",
+        rich_help_panel=RUN,
+    ),
 ]
 Start = Annotated[
     Fraction | None,
@@ -264,21 +343,34 @@ Start = Annotated[
         "--start",
         metavar="TIME",
         parser=parse_time,
-        help="Begin here: seconds or [HH:]MM:SS[.mmm].",
+        help="Start here: seconds or [HH:]MM:SS[.mmm].",
+        rich_help_panel=INPUT,
     ),
 ]
 End = Annotated[
     Fraction | None,
     typer.Option(
-        "--end", metavar="TIME", parser=parse_time, help="Stop here: seconds or [HH:]MM:SS[.mmm]."
+        "--end",
+        metavar="TIME",
+        parser=parse_time,
+        help="Stop here: seconds or [HH:]MM:SS[.mmm].",
+        rich_help_panel=INPUT,
     ),
 ]
+
+# Of commands with a record for each input
+FORMAT_HELP = (
+    "Format of the results [default: by the suffix of -o, or table on a terminal, else jsonl]."
+)
 
 # Of commands that print one document
 DocumentFormat = Annotated[
     Literal["table", "json"] | None,
     typer.Option(
-        "--format", metavar="table|json", help="[default: table on a terminal, else json]."
+        "--format",
+        metavar="table|json",
+        help="Format of the results [default: table on a terminal, else json].",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
@@ -291,8 +383,10 @@ class SharedOptions:
     files_from: FilesFrom = None
     null: Null = False
     output: Output = None
+    overwrite: Overwrite = False
     jobs: Jobs = None
     timeout: Timeout = None
+    max_memory: MaxMemory = None
     no_resume: NoResume = False
     dry_run: DryRun = False
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS
@@ -302,12 +396,13 @@ class SharedOptions:
     config: Config = None
 
 
-def takes_shared_options(command: Callable[..., int]) -> Callable[..., int]:
+def takes_shared_options(command: Callable[..., int], **instead: Any) -> Callable[..., int]:
     """Return `command` for Typer: its `shared` argument becomes the options of `SharedOptions`.
 
     The inputs come first in the command's help, then its own options, then the shared ones.
+    `instead`: how some of them are declared here, by name.
     """
-    hints = get_type_hints(SharedOptions, include_extras=True)
+    hints = get_type_hints(SharedOptions, include_extras=True) | instead
     shared = [
         inspect.Parameter(
             field.name,

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from vmm_cli import errors
+from vmm_cli.batch.absent import why_missing
 from vmm_cli.batch.capacity import default_workers
-from vmm_cli.batch.execute import Work, execute
-from vmm_cli.batch.inputs import Discovery, discover, refuse_collisions, require_inputs
+from vmm_cli.batch.execute import execute
+from vmm_cli.batch.inputs import (
+    Discovery,
+    Input,
+    discover,
+    looks_like_sound,
+    looks_like_video,
+    refuse_collisions,
+    require_inputs,
+)
+from vmm_cli.batch.journal import journal_path
+from vmm_cli.batch.lock import lock_path
+from vmm_cli.batch.memory import MemoryLimit, default_limit, is_watched
+from vmm_cli.batch.work import Work
 from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
-from vmm_cli.output.atomic_file import atomic_file, make_folder
+from vmm_cli.cli.ordering import InOrder
+from vmm_cli.cli.standing import Bar, closing_words
+from vmm_cli.output.atomic_file import make_folder, require_folder
+from vmm_cli.output.owned import (
+    ADVICE,
+    Written,
+    foreign,
+    noted_file,
+    refuse_foreign,
+    refuse_foreign_lock,
+)
 
 if TYPE_CHECKING:
     from vmm_cli.cli.options import SharedOptions
@@ -25,6 +47,9 @@ if TYPE_CHECKING:
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
+
+CLOSED = "the folder may not be listed"
+SILENT = "it does not answer; what follows it in its folder was not looked for"
 
 # Which files a run wrote into the folder that -o named, where each input has one of its own.
 WRITTEN_FILE = "vmm.files.jsonl"
@@ -37,6 +62,10 @@ SUFFIX_FORMATS = {
     ".srt": "srt",
     ".vtt": "vtt",
 }
+
+RESULTS = "results"  # what a journal calls the file that it lies beside, whatever links lead to it
+# Files of the others are noted when they are written: see `vmm_cli.output.owned`.
+KNOWN_BY_CONTENT = frozenset({"json", "jsonl"})
 
 Record = Mapping[str, Any]
 
@@ -67,7 +96,8 @@ def run_batch(
     wanted_format: str | None,
     single_formats: Formats = NO_FORMATS,
     output_folder: bool = False,
-    writes_files: bool = False,
+    pictures: Path | None = None,
+    refuse: Callable[[Sequence[Input]], None] | None = None,
     takes_sound: bool = False,
     model_digest: str | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
@@ -80,16 +110,21 @@ def run_batch(
     text holds one input alone. `output_folder`: -o is a folder that the work itself fills, each
     input under its own name, and the records go to stdout; otherwise -o is the file that the
     records go to, or a folder for a file of each input where the format is one of
-    `single_formats`. `writes_files`: the work writes files under the inputs' names elsewhere.
-    `takes_sound`: where folders hold no video, their files of sound are the inputs.
-    `on_record` hears of each record before it is written.
+    `single_formats`. `pictures`: a folder that the work draws into, under the inputs' names;
+    `refuse` raises UsageError where that would replace what vmm did not write. `takes_sound`: where
+    folders hold no video, their files of sound are the inputs. `on_record` hears of each record
+    before it is written.
 
     Raises:
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
     """
-    discovery = _find_inputs(shared, takes_sound=takes_sound)
-    if output_folder or writes_files:
+    start = time.monotonic()
+    output = None if output_folder else shared.output
+    discovery = _find_inputs(shared, output, takes_sound=takes_sound)
+    if output_folder or pictures is not None:
         refuse_collisions(discovery.inputs)
+    if refuse is not None:
+        refuse(discovery.inputs)
     known = {**formats, **single_formats}
     if output_folder:
         place = _Destination(choose_format(wanted_format, None, known), folder=shared.output)
@@ -102,18 +137,29 @@ def run_batch(
     if place.folder is not None:
         make_folder(place.folder)
 
-    streams = to_stdout and place.format != "table"
-    writer: RecordWriter | None = None
-    if place.files is not None:
-        writer = _FilePerInput(known[place.format], place.files, place.folder)
-    elif streams:
-        writer = _to_stdout(known, place.format)
-    run = _Results(writer, on_record)
     _listen_to_logging()
+    run = _Results(discovery, on_record, keep=place.file is None and place.format == "table")
+    if place.files is not None:
+        run.write = _FilePerInput(known[place.format], place).write
+    elif to_stdout and place.format != "table":
+        run.stream(_to_stdout(known, place.format), needed=not output_folder)
+
+    def write_file(record_of: Callable[[str], Record | None]) -> None:
+        """Write what goes to one file, while its lock is held."""
+        if place.file is not None:
+            place.refuse_what_came_meanwhile(place.file)
+            with noted_file(place.file, place.written, RESULTS) as stream:
+                _write_all(known[place.format](stream), run.in_order(record_of))
+
+    jobs = shared.jobs or default_workers(work_memory_bytes)
     try:
-        with console.progress(shown=not (streams and console.stdout_is_terminal())) as bar:
+        with console.progress(counts=False) as drawn:
+            bar = Bar(drawn.update)
+            run.aside = drawn.aside if run.streams and console.stdout_is_terminal() else None
             for name in discovery.unreadable:
-                run.take(_failed(schema, name, "unreadable", "the folder may not be listed"))
+                run.take(_failed(schema, name, "unreadable", CLOSED))
+            for name in discovery.silent:
+                run.take(_failed(schema, name, "timeout", SILENT))
             summary = execute(
                 discovery.inputs,
                 discovery.missing,
@@ -124,28 +170,42 @@ def run_batch(
                 model_digest=model_digest,
                 output=shared.output,
                 resume=not shared.no_resume,
-                jobs=shared.jobs or default_workers(work_memory_bytes),
+                jobs=jobs,
                 timeout_s=None if shared.timeout is None else float(shared.timeout),
+                memory=_memory_limit(shared, work_memory_bytes, jobs),
                 max_pixels=shared.max_pixels,
                 on_record=run.take,
-                on_progress=bar.update,
+                on_progress=bar.show,
                 on_traceback=console.details,
+                on_end=write_file,
             )
     except KeyboardInterrupt:
         if place.file is None:
-            _end_run(run, known, place.format, discovery)
+            run.end(known, place.format)
         hint = "; run the same again to go on" if shared.output is not None else ""
         console.error(f"interrupted{hint}")
         return EXIT_INTERRUPTED
     if place.file is None:
-        _end_run(run, known, place.format, discovery)
-    else:
-        with atomic_file(place.file) as stream:
-            _write_all(known[place.format](stream), _in_order(run.records, discovery))
-    console.info(
-        f"{summary.done} done ({summary.resumed} of them by an earlier run), {run.failed} failed"
+        run.end(known, place.format)
+    said = closing_words(
+        summary,
+        failed=run.failed,
+        seconds=time.monotonic() - start,
+        results=None if output_folder else shared.output,
+        pictures=shared.output if output_folder else pictures,
     )
+    console.closing(said)
     return EXIT_SOME_FAILED if run.failed else EXIT_DONE
+
+
+def _memory_limit(shared: SharedOptions, work_bytes: int, jobs: int) -> MemoryLimit:
+    """Return how much memory a worker may take."""
+    if shared.max_memory is None:
+        return default_limit(work_bytes, jobs)
+    if not is_watched():
+        console.warning("--max-memory: this system does not say what a process takes; no limit")
+    limit = shared.max_memory or None  # 0: none
+    return MemoryLimit(limit, limit)
 
 
 def choose_format(wanted: str | None, file: Path | None, formats: Iterable[str]) -> str:
@@ -161,7 +221,7 @@ def choose_format(wanted: str | None, file: Path | None, formats: Iterable[str])
     name = SUFFIX_FORMATS.get(file.suffix.lower())
     if name is None or name not in formats:
         raise errors.UsageError(
-            f"{file}: its suffix names no format; give --format {'|'.join(formats)}"
+            f"{file}: the format is not clear from its suffix; give --format {'|'.join(formats)}"
         )
     return name
 
@@ -175,12 +235,26 @@ class _Destination:
         file: for the records of all inputs.
         files: for the record of each input, by the input's name.
         folder: what must be there before the work.
+        written: notes on what earlier runs wrote there; None for formats whose files say it.
+        overwrite: whether files may be replaced that no run wrote.
     """
 
     format: str
     file: Path | None = None
     files: Mapping[str, Path] | None = None
     folder: Path | None = None
+    written: Written | None = None
+    overwrite: bool = False
+
+    def name_of(self, file: Path) -> str:
+        """Return what notes call one of the files."""
+        return RESULTS if self.folder is None else file.relative_to(self.folder).as_posix()
+
+    def refuse_what_came_meanwhile(self, file: Path) -> None:
+        """Raise OutputError where a file is there, at the end of the work, that no run wrote."""
+        problem = None if self.overwrite else foreign(file, self.written, self.name_of(file))
+        if problem is not None:
+            raise errors.OutputError(f"{problem}; {ADVICE.format(option='-o')}")
 
 
 def _destination(
@@ -196,108 +270,87 @@ def _destination(
     where its suffix is the format's, and a folder otherwise.
     """
     output = shared.output
-    count = len(discovery.inputs) + len(discovery.missing) + len(discovery.unreadable)
+    count = len(discovery.order)
     is_folder = output is not None and output.is_dir()
     if is_folder and wanted not in single_formats:
         into = f", or give --format {'|'.join(single_formats)}" if single_formats else ""
-        raise errors.UsageError(f"{output}: is a folder; -o names the file for the results{into}")
+        raise errors.UsageError(f"{output}: is a folder; -o takes a file for the results{into}")
     if output is not None and not is_folder:
         _check_output_file(output, discovery)
     name = choose_format(wanted, output, (*formats, *single_formats))
     if output is None:
         if name in single_formats and count > 1:
             raise errors.UsageError(
-                f"{name} is for one video, and there are {count}; give -o FOLDER for a file each"
+                f"{name} holds one video, and there are {count}; give -o FOLDER for one file each"
             )
         return _Destination(name)
-    if name not in single_formats:
-        return _Destination(name, file=output)
     given = shared.inputs or []
-    one_file = shared.files_from is None and len(given) == 1 and not Path(given[0]).is_dir()
-    if not is_folder and (one_file or SUFFIX_FORMATS.get(output.suffix.lower()) == name):
-        if count > 1:
-            raise errors.UsageError(
-                f"{output}: would hold one video, and there are {count}; name a folder, "
-                f"with --format {name}"
-            )
-        return _Destination(name, files={item.name: output for item in discovery.inputs})
-    return _Destination(name, files=_files_in(output, name, discovery), folder=output)
+    one_file = shared.files_from is None and len(given) == 1 and not discovery.any_folder
+    for_one = one_file or SUFFIX_FORMATS.get(output.suffix.lower()) == name
+    if name in single_formats and (is_folder or not for_one):
+        return _files_in(output, name, discovery, overwrite=shared.overwrite)
+    if name in single_formats and count > 1:
+        raise errors.UsageError(
+            f"{output}: can hold one video, and there are {count}; name a folder, "
+            f"with --format {name}"
+        )
+    require_folder(output)
+    written = None if name in KNOWN_BY_CONTENT else Written(journal_path(output))
+    refuse_foreign_lock(lock_path(output))
+    if not shared.overwrite:
+        refuse_foreign(output, written, RESULTS)
+    if name not in single_formats:
+        return _Destination(name, file=output, written=written, overwrite=shared.overwrite)
+    files = {item.name: output for item in discovery.inputs}
+    return _Destination(name, files=files, written=written, overwrite=shared.overwrite)
 
 
-def _files_in(folder: Path, format: str, discovery: Discovery) -> dict[str, Path]:
+def _files_in(folder: Path, format: str, discovery: Discovery, *, overwrite: bool) -> _Destination:
     """Return each input's file in `folder`: its own name with the format's suffix.
 
     UsageError where two would meet, or where one would take the place of a file that no earlier
     run wrote: beside videos, their own subtitles have such names.
     """
     if folder.exists() and not folder.is_dir():
-        raise errors.UsageError(f"{folder}: is no folder; -o names one, for a file of each input")
+        raise errors.UsageError(
+            f"{folder}: is not a folder; -o takes a folder, for one file per input"
+        )
     renamed = [
         replace(item, output_name=str(Path(item.output_name).with_suffix(f".{format}")))
         for item in discovery.inputs
     ]
     refuse_collisions(renamed)
     files = {item.name: folder / item.output_name for item in renamed}
-    written = _written(folder)
-    for item in renamed:
-        if item.output_name not in written and os.path.lexists(folder / item.output_name):
-            raise errors.UsageError(
-                f"{folder / item.output_name}: is there, and no earlier run wrote it; move it "
-                "away, or choose another -o"
-            )
-    return files
-
-
-def _written(folder: Path) -> set[str]:
-    """Return the files that earlier runs wrote into `folder`, as `_FilePerInput` noted them."""
-    try:
-        lines = (folder / WRITTEN_FILE).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return set()
-    names = set()
-    for line in lines:
-        with suppress(ValueError):  # the last one of a run that was killed
-            names.add(str(json.loads(line)))
-    return names
-
-
-def _note(path: Path, name: str) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as notes:
-            notes.write(json.dumps(name) + "\n")
-    except OSError as error:
-        raise errors.OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    written = Written(folder / WRITTEN_FILE)
+    if not overwrite:
+        for item in renamed:
+            refuse_foreign(folder / item.output_name, written, item.output_name)
+    return _Destination(format, files=files, folder=folder, written=written, overwrite=overwrite)
 
 
 class _FilePerInput:
     """Writes the record of each input that was done to that input's own file.
 
-    What is written into a folder is noted there, so that another run knows what it may replace.
+    What is written is noted, so that another run knows what it may replace.
     """
 
-    def __init__(
-        self,
-        begin: Callable[[TextIO], RecordWriter],
-        files: Mapping[str, Path],
-        folder: Path | None,
-    ) -> None:
+    def __init__(self, begin: Callable[[TextIO], RecordWriter], place: _Destination) -> None:
         self._begin = begin
-        self._files = files
-        self._folder = folder
+        self._place = place
 
     def write(self, record: Record) -> None:
-        """Write one file, whole or not at all; of a failed input none is left."""
-        file = self._files.get(record["input"])
+        """Write one file, whole or not at all; of a failed input none of ours is left."""
+        file = (self._place.files or {}).get(record["input"])
         if file is None:  # a name that leads nowhere
             return
+        name = self._place.name_of(file)
         if record["status"] != "ok":
-            if record["status"] == "failed":
+            if record["status"] == "failed" and foreign(file, self._place.written, name) is None:
                 file.unlink(missing_ok=True)
             return
         make_folder(file.parent)
-        if self._folder is not None:
-            _note(self._folder / WRITTEN_FILE, file.relative_to(self._folder).as_posix())
-        with atomic_file(file) as stream:
+        self._place.refuse_what_came_meanwhile(file)
+        with noted_file(file, self._place.written, name) as stream:
             _write_all(self._begin(stream), [record])
 
     def close(self) -> None:
@@ -305,17 +358,42 @@ class _FilePerInput:
 
 
 class _Results:
-    """Takes records as they come: says which failed, and writes or keeps them."""
+    """Takes records as they come: says which failed, and writes or keeps them.
+
+    keep: whether all are kept for the end, as for a table. Otherwise `write`, where there is one,
+    takes each; the journal has those that go to a file at the end.
+    """
 
     def __init__(
         self,
-        writer: RecordWriter | None,
+        discovery: Discovery,
         on_record: Callable[[Record], None] = lambda record: None,
+        *,
+        keep: bool = False,
     ) -> None:
-        self.writer = writer
+        self.order = discovery.order
         self.on_record = on_record
-        self.records: dict[str, Record] = {}  # by input; kept only where there is no writer
         self.failed = 0
+        self.write: Callable[[Record], None] | None = None
+        self.streams = False
+        self.aside: Callable[[], AbstractContextManager[None]] | None = None
+        # Of names that no journal has, or of all.
+        self._kept: dict[str, Record] = {}
+        self._keep_also = None if keep else {*discovery.unreadable, *discovery.silent}
+        self._ordered: InOrder | None = None
+        self._writer: RecordWriter | None = None
+        self._needed = True
+
+    def stream(self, writer: RecordWriter, *, needed: bool) -> None:
+        """Write each record to stdout when its turn has come.
+
+        needed: whether they go nowhere else, so that there is no use in working for a reader that
+        is gone.
+        """
+        self.streams = True
+        self._writer, self._needed = writer, needed
+        self._ordered = InOrder(self.order, self._print)
+        self.write = self._ordered.take
 
     def take(self, record: Record) -> None:
         """Take one record."""
@@ -324,24 +402,61 @@ class _Results:
             console.failure(f"{record['input']}: {failure_text(record)}")
         else:
             console.info(f"{record['input']}: {record['status']}")
+            for message in record.get("warnings", ()):
+                console.warning(f"{record['input']}: {message}")
         self.on_record(record)
-        if self.writer is None:
-            self.records[record["input"]] = record
-        else:
-            self.writer.write(record)
+        if self.write is not None:
+            self.write(record)
+        elif self._keep_also is None or record["input"] in self._keep_also:
+            self._kept[record["input"]] = record
+
+    def in_order(self, record_of: Callable[[str], Record | None]) -> Iterator[Record]:
+        """Yield the records in the order of the inputs, whichever was done first."""
+        for name in self.order:
+            record = self._kept.get(name) or record_of(name)
+            if record is not None:
+                yield record
+
+    def end(self, formats: Formats, name: str) -> None:
+        """Write what must come last; for a table that is all of it."""
+        if self._ordered is not None:
+            self._ordered.flush()
+        if self._writer is not None:
+            with self._while_read():
+                self._writer.close()
+        elif self.write is None:
+            _write_all(_to_stdout(formats, name), self.in_order(self._kept.get))
+
+    def _print(self, record: Record) -> None:
+        if self._writer is not None:
+            with self._while_read(), self.aside() if self.aside is not None else nullcontext():
+                self._writer.write(record)
+
+    @contextmanager
+    def _while_read(self) -> Iterator[None]:
+        try:
+            yield
+        except console.StdoutClosed:
+            if self._needed:
+                raise
+            self._writer = None  # what the work is for goes on
 
 
-def _find_inputs(shared: SharedOptions, *, takes_sound: bool) -> Discovery:
+def _find_inputs(shared: SharedOptions, output: Path | None, *, takes_sound: bool) -> Discovery:
     arguments = list(shared.inputs or ())
     if not arguments and shared.files_from is None:
         raise errors.UsageError(
-            "no INPUT is given; name files or folders, or a list of them with --files-from"
+            "no INPUT given; name files or folders, or a list of them with --files-from"
         )
     if shared.null and shared.files_from is None:
-        raise errors.UsageError("-0 says how the list of --files-from is written; none is given")
-    discovery = discover(arguments, files_from=shared.files_from, nul=shared.null)
-    if takes_sound:
-        discovery = replace(discovery, inputs=discovery.inputs or discovery.sounds)
+        raise errors.UsageError("-0 describes the list of --files-from, and none is given")
+    discovery = discover(
+        arguments,
+        files_from=shared.files_from,
+        nul=shared.null,
+        output=output,
+        kinds=(looks_like_video, looks_like_sound) if takes_sound else (looks_like_video,),
+    )
     require_inputs(discovery, arguments)
     return discovery
 
@@ -349,9 +464,8 @@ def _find_inputs(shared: SharedOptions, *, takes_sound: bool) -> Discovery:
 def _check_output_file(file: Path, discovery: Discovery) -> None:
     if file.exists() and not file.is_file():
         raise errors.UsageError(f"{file}: is not a regular file; without -o results go to stdout")
-    for item in discovery.inputs:
-        if file.exists() and item.path.exists() and file.samefile(item.path):
-            raise errors.UsageError(f"{file}: is an input; the results would take its place")
+    if discovery.is_output is not None:
+        raise errors.UsageError(f"{file}: is an input; the results would overwrite it")
 
 
 def _to_stdout(formats: Formats, name: str | None) -> RecordWriter:
@@ -361,13 +475,15 @@ def _to_stdout(formats: Formats, name: str | None) -> RecordWriter:
 
 def _plan(discovery: Discovery, schema: str, writer: RecordWriter) -> int:
     """Write which inputs would be worked on."""
-    run = _Results(writer)
-    for item in discovery.inputs:
-        run.take({"schema": schema, "input": item.name, "status": "planned"})
-    for name in discovery.missing:
-        run.take(_failed(schema, name, "missing", "no such file or folder"))
-    for name in discovery.unreadable:
-        run.take(_failed(schema, name, "unreadable", "the folder may not be listed"))
+    run = _Results(discovery)
+    run.write = writer.write
+    problems = {
+        name: _failed(schema, name, "missing", why_missing(name)) for name in discovery.missing
+    }
+    problems |= {name: _failed(schema, name, "unreadable", CLOSED) for name in discovery.unreadable}
+    problems |= {name: _failed(schema, name, "timeout", SILENT) for name in discovery.silent}
+    for name in discovery.order:
+        run.take(problems.get(name) or {"schema": schema, "input": name, "status": "planned"})
     writer.close()
     return EXIT_SOME_FAILED if run.failed else EXIT_DONE
 
@@ -375,20 +491,6 @@ def _plan(discovery: Discovery, schema: str, writer: RecordWriter) -> int:
 def _failed(schema: str, name: str, code: str, message: str) -> Record:
     error = {"code": code, "message": message}
     return {"schema": schema, "input": name, "status": "failed", "error": error}
-
-
-def _in_order(records: Mapping[str, Record], discovery: Discovery) -> Sequence[Record]:
-    """Return the records in the order of the inputs, whichever was done first."""
-    names = (*(item.name for item in discovery.inputs), *discovery.missing, *discovery.unreadable)
-    return [records[name] for name in names if name in records]
-
-
-def _end_run(run: _Results, formats: Formats, name: str, discovery: Discovery) -> None:
-    """Write what must come last; for a table that is all of it, in the order of the inputs."""
-    if run.writer is not None:
-        run.writer.close()
-    else:
-        _write_all(_to_stdout(formats, name), _in_order(run.records, discovery))
 
 
 def _write_all(writer: RecordWriter, records: Iterable[Record]) -> None:

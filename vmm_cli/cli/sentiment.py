@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,10 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.cli import console
-from vmm_cli.cli.clock import clock
 from vmm_cli.cli.failure import failure_text
+from vmm_cli.cli.help import OUTPUT, RUN
 from vmm_cli.cli.options import (
+    FORMAT_HELP,
     End,
     NoStore,
     SharedOptions,
@@ -30,7 +31,8 @@ from vmm_cli.output.escape import escape_controls
 from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from vmm_cli.output.table import Row, TableOfRecords
+    from vmm_cli.batch.inputs import Input
+    from vmm_cli.output.table import Cell, Row, TableOfRecords
 
 EVIDENCE = ("face", "voice", "text")
 WORKER_MEMORY_BYTES = 900 * 2**20
@@ -52,7 +54,7 @@ def parse_evidence(text: object) -> tuple[str, ...]:
     for word in words:
         if word not in EVIDENCE:
             hint = did_you_mean(word, EVIDENCE) or f"; there are {', '.join(EVIDENCE)}"
-            raise ValueError(f"{word!r} is no evidence{hint}")
+            raise ValueError(f"{word!r} is not a kind of evidence{hint}")
     if not words:
         raise ValueError("no evidence is named; give some of face,voice,text")
     return tuple(kind for kind in EVIDENCE if kind in words)
@@ -84,7 +86,8 @@ def sentiment(
             "-e",
             metavar="face,voice,text",
             parser=parse_evidence,
-            help="Go by these only [default: all].",
+            help="Use only these kinds of evidence [default: all].",
+            rich_help_panel="Evidence",
         ),
     ] = None,
     model: Annotated[
@@ -92,9 +95,10 @@ def sentiment(
         typer.Option(
             "--model",
             "-m",
-            metavar="RUN",
+            metavar="MODEL",
             autocompletion=complete_model,
-            help="Use a model of `vmm train --task valence`, not the experts.",
+            help="Use a model of `vmm train --task valence` instead of the experts.",
+            rich_help_panel="Evidence",
         ),
     ] = None,
     every: Annotated[
@@ -104,6 +108,7 @@ def sentiment(
             metavar="S",
             parser=parse_step,
             help="Step of the curve, 0.1 to 3600 seconds [default: 1].",
+            rich_help_panel="Evidence",
         ),
     ] = None,
     faces: Annotated[
@@ -113,7 +118,8 @@ def sentiment(
             metavar="N",
             show_default=False,
             parser=parse_faces,
-            help="Also tell N people apart, those seen longest; at most 20.",
+            help="Also follow the N people seen longest, one by one (at most 20).",
+            rich_help_panel="Evidence",
         ),
     ] = 0,
     asr_model: Annotated[
@@ -122,16 +128,25 @@ def sentiment(
             "--asr-model",
             metavar="PATH",
             parser=parse_path,
-            help="Recognise speech with this faster-whisper model, not tiny.en.",
+            help="Recognise speech with the faster-whisper model in PATH [default: tiny.en].",
+            rich_help_panel="Evidence",
         ),
     ] = None,
     keep_features: Annotated[
         bool,
-        typer.Option("--keep-features", help="Store what was computed of faces and voices."),
+        typer.Option(
+            "--keep-features",
+            help="Let the feature store keep features of faces and voices.",
+            rich_help_panel=RUN,
+        ),
     ] = False,
     keep_transcript: Annotated[
         bool,
-        typer.Option("--keep-transcript", help="Show the words: in records, tables, subtitles."),
+        typer.Option(
+            "--keep-transcript",
+            help="Show the words: in records, tables and subtitles.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     start: Start = None,
     end: End = None,
@@ -142,6 +157,7 @@ def sentiment(
             metavar="DIR",
             parser=parse_path,
             help="Draw the curve into DIR, a picture per video.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     no_store: NoStore = False,
@@ -150,14 +166,15 @@ def sentiment(
         typer.Option(
             "--format",
             metavar="table|jsonl|json|csv|srt|vtt",
-            help="[default: by the suffix of -o; table on a terminal, else jsonl].",
+            help=FORMAT_HELP,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
-    """Tell how each video feels over time, from faces, voices and words.
+    """Estimate the mood of each video over time.
 
     INPUT is a file of video or sound, or a folder that is searched for such. Subtitles (srt, vtt)
-    of several need a folder: -o DIR. Expression is not feeling: docs/sentiment.md says what this
+    of several go to a folder: -o DIR. Expression is not feeling: docs/sentiment.md says what this
     cannot tell.
     """
     check_range(start, end)
@@ -166,24 +183,26 @@ def sentiment(
     if model is not None:
         _refuse_beside_model(evidence, faces, asr_model, keep_transcript)
     elif faces and "face" not in asked:
-        raise errors.UsageError("--faces is for faces; add face to --evidence, or leave it out")
+        raise errors.UsageError("--faces needs faces; add face to --evidence, or leave --faces out")
     elif asr_model is not None and "text" not in asked:
-        raise errors.UsageError("--asr-model is for text; add text to --evidence, or leave it out")
+        raise errors.UsageError(
+            "--asr-model needs text; add text to --evidence, or leave --asr-model out"
+        )
     elif keep_transcript and "text" not in asked:
         raise errors.UsageError(
-            "--keep-transcript is for text; add text to --evidence, or leave it out"
+            "--keep-transcript needs text; add text to --evidence, or leave --keep-transcript out"
         )
     if keep_features and no_store:
         raise errors.UsageError(
-            "--keep-features writes to the feature store and --no-store does not; leave one out"
+            "--keep-features writes to the feature store, which --no-store disables; leave one out"
         )
     if asr_model is not None and not asr_model.is_dir():
         raise errors.UsageError(
-            f"{asr_model}: is no folder; --asr-model names one with a faster-whisper model"
+            f"{asr_model}: is not a folder; --asr-model takes the folder of a faster-whisper model"
         )
     from vmm_cli import bundle
     from vmm_cli.analysis import sentiment as analysis
-    from vmm_cli.batch.execute import Work
+    from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
     from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
@@ -210,12 +229,18 @@ def sentiment(
     if wanted.model is not None:
         emotions, kinds = wanted.model.labels, wanted.model.streams
     request: object = wanted
+    refuse: Callable[[Sequence[Input]], None] | None = None
     work = Work(run=analysis.run, finish=analysis.finish, plan=analysis.plan)
     if plot is not None:
-        from vmm_cli.output.pictured import PicturesRequest, with_pictures
+        from vmm_cli.output.pictured import (
+            PicturesRequest,
+            refuse_foreign_pictures,
+            with_pictures,
+        )
         from vmm_cli.output.sentiment_plot import PLOT
 
-        request = PicturesRequest(wanted, plot)
+        request = PicturesRequest(wanted, plot, shared.overwrite)
+        refuse = partial(refuse_foreign_pictures, PLOT, request)
         work = with_pictures(work, PLOT)
         if not shared.dry_run:
             make_folder(plot)  # what cannot be written to is found before the work
@@ -251,9 +276,10 @@ def sentiment(
             partial(cues, start_s=float(wanted.start), every_s=float(step))
         ),
         wanted_format=format,
-        writes_files=plot is not None,
+        pictures=plot,
+        refuse=refuse,
         takes_sound=True,
-        on_record=Warnings().hear,
+        on_record=Advice().hear,
     )
 
 
@@ -270,20 +296,18 @@ def _refuse_beside_model(
     for option, is_given in given.items():
         if is_given:
             raise errors.UsageError(
-                f"{option} is for the experts, and --model takes their place; leave one out"
+                f"{option} is for the experts, which --model replaces; leave one of them out"
             )
 
 
-class Warnings:
-    """Says what the records of a run warn of, and once what the installation lacks."""
+class Advice:
+    """Says once what the installation lacks, of all records of a run."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def hear(self, record: Mapping[str, Any]) -> None:
-        """Say what one record warns of."""
-        for message in record.get("warnings", ()):
-            console.warning(f"{record['input']}: {message}")
+        """Say what one record advises."""
         for message in record.get("advice", ()):
             if message not in self._said:
                 self._said.add(message)
@@ -322,7 +346,7 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
     name = record["input"]
     if record["status"] != "ok":
         reason = failure_text(record)
-        yield Row((name, "", reason or record["status"]), failed=bool(reason), rule=True)
+        yield Row((name, reason or record["status"]), failed=bool(reason), rule=True)
         return
     lines = [*_lines(record)]
     for i, line in enumerate(lines, start=1):
@@ -330,8 +354,9 @@ def table_rows(record: Mapping[str, Any]) -> Iterator[Row]:
         name = ""
 
 
-def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     from vmm_cli.output.sentiment_text import missing_words, valence_text
+    from vmm_cli.output.table import Times
 
     summary = record["summary"]
     if summary["valence"] is None:
@@ -341,15 +366,20 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "valence", f"{valence_text(summary['valence'])} ({bounds})"
         if summary["dominant"]:
             yield "mostly", summary["dominant"]
-        yield "covered", f"{summary['covered']:.0%} of {clock(record['duration_s'])}"
-    peaks = [f"{clock(one['time_s'])} {valence_text(one['valence'])}" for one in summary["peaks"]]
+        yield "covered", Times((f"{summary['covered']:.0%} of ", record["duration_s"]))
+    peaks = [
+        part
+        for one in summary["peaks"]
+        for part in (", ", one["time_s"], f" {valence_text(one['valence'])}")
+    ]
     if peaks:
-        yield "peaks", ", ".join(peaks)
+        yield "peaks", Times(tuple(peaks[1:]))
     for person in record.get("people", ()):
-        words = [f"seen {clock(person['seen_s'])}"]
+        words = [person["dominant"], "seen "]
         if person["valence"] is not None:
-            words = [valence_text(person["valence"]), person["dominant"], *words]
-        yield f"person {person['person']}", ", ".join(filter(None, words))
+            words.insert(0, valence_text(person["valence"]))
+        seen = Times((", ".join(filter(None, words)), person["seen_s"]))
+        yield f"person {person['person']}", seen
     if record["evidence"]:
         yield "evidence", ", ".join(record["evidence"])
     missing = missing_words(record)
@@ -357,11 +387,12 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "missing", ", ".join(f"{kind}: {reason}" for kind, reason in missing.items())
     label = "words"
     for part in record.get("transcript", ()):
-        yield label, f"{clock(part['start_s'])} {' '.join(part['text'].split())}"
+        yield label, Times((part["start_s"], f" {' '.join(part['text'].split())}"))
         label = ""
 
 
 def _table(stream: TextIO) -> TableOfRecords:
     from vmm_cli.output.table import Column, TableOfRecords
 
-    return TableOfRecords(stream, [Column("input"), Column(""), Column("")], table_rows)
+    columns = [Column("input", shorten="start"), Column("what", min_width=8), Column("value")]
+    return TableOfRecords(stream, columns, table_rows)

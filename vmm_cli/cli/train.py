@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vmm_cli import errors
+from vmm_cli.batch.absent import MISSING, why_missing
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
-from vmm_cli.cli.clock import clock
+from vmm_cli.cli.help import INPUT, OUTPUT, RUN
 from vmm_cli.cli.options import (
     DEFAULT_MAX_PIXELS,
     Config,
@@ -27,10 +28,12 @@ from vmm_cli.cli.options import (
     Quiet,
     Verbose,
     parse_count,
+    parse_file_name,
     wants_table,
 )
 
 if TYPE_CHECKING:
+    from vmm_cli.output.table import Cell
     from vmm_cli.training.inspection import Inspection
     from vmm_cli.training.loop import Progress
     from vmm_cli.training.run import Listener
@@ -51,7 +54,9 @@ def parse_name(text: object) -> str:
     """Return the name of a model. ValueError for what cannot be one."""
     word = str(text)
     if not _MODEL_NAME.fullmatch(word):
-        raise ValueError(f"{word!r} is no name for a model: letters, digits, '.', '_' and '-'")
+        raise ValueError(
+            f"{word!r} is not a valid model name; use letters, digits, '.', '_' and '-'"
+        )
     return word
 
 
@@ -59,16 +64,35 @@ def parse_seed(text: object) -> int:
     """Return a whole number from 0. ValueError otherwise."""
     word = str(text).strip()
     if not re.fullmatch(r"[0-9]{1,9}", word, re.ASCII):
-        raise ValueError(f"{word!r} is not a whole number from 0")
+        raise ValueError(f"{word!r} is not a whole number of at least 0")
     return int(word)
 
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", hidden=True)]
+def parse_data(text: object) -> Path:
+    """Return where a data set is. ValueError for an address, and for no name at all."""
+    name = parse_file_name(text)
+    why = why_missing(name)
+    if why != MISSING:
+        raise ValueError(f"{name!r}: {why}")
+    return Path(name)
+
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        parser=parse_data,
+        show_default=False,
+        help="Labelled videos: a folder or a file.",
+        rich_help_panel=INPUT,
+    ),
+]
 KeepFeatures = Annotated[
     bool,
     typer.Option(
         "--keep-features",
-        help="Store what was computed of faces and voices.",
+        help="Let the feature store keep features of faces and voices.",
+        rich_help_panel=RUN,
     ),
 ]
 Group = Annotated[
@@ -77,6 +101,7 @@ Group = Annotated[
         "--group",
         metavar="COLUMN",
         help="Keep rows with the same value in COLUMN together [default: the column 'group'].",
+        rich_help_panel=INPUT,
     ),
 ]
 
@@ -86,7 +111,11 @@ def train(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="RUN", help="The folder to make; it is then a model."
+            "--output",
+            "-o",
+            metavar="RUN",
+            help="Output folder; usable as a model afterwards [required, except with --check].",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     task: Annotated[
@@ -94,8 +123,9 @@ def train(
         typer.Option(
             "--task",
             metavar="classes|segments|valence",
-            help="What to learn: labels of whole videos, actions and when they happen, or how "
-            "pleasant videos are and which emotion they show.",
+            help="What to learn: classes (labels of whole videos), segments (actions and when they "
+            "happen) or valence (how pleasant videos are, and which emotion they show).",
+            rich_help_panel="Training",
         ),
     ] = "classes",
     recipe: Annotated[
@@ -104,8 +134,9 @@ def train(
             "--recipe",
             "-r",
             metavar="R",
-            help="A name from `vmm models list --recipes`, or a YAML file "
+            help="A recipe from `vmm models list --recipes`, or a YAML file "
             "[default: default, segments or sentiment, by task].",
+            rich_help_panel="Training",
         ),
     ] = None,
     set: Annotated[
@@ -113,12 +144,19 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change one value of the recipe, such as optimisation.learning_rate=0.001.",
+            help="Change a value of the recipe, such as optimisation.learning_rate=0.001.",
+            rich_help_panel="Training",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", metavar="N", parser=parse_count, help="Stop after N at most."),
+        typer.Option(
+            "--epochs",
+            metavar="N",
+            parser=parse_count,
+            help="Train for at most N epochs.",
+            rich_help_panel="Training",
+        ),
     ] = None,
     name: Annotated[
         str | None,
@@ -126,17 +164,28 @@ def train(
             "--name",
             metavar="NAME",
             parser=parse_name,
-            help="What the model is called [default: as its folder].",
+            help="Name of the model [default: that of its folder].",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option("--seed", metavar="N", parser=parse_seed, help="What all chance follows."),
+        typer.Option(
+            "--seed",
+            metavar="N",
+            parser=parse_seed,
+            help="Random seed.",
+            rich_help_panel="Training",
+        ),
     ] = 0,
     seeds: Annotated[
         int,
         typer.Option(
-            "--seeds", metavar="N", parser=parse_count, help="Measure with N seeds from --seed on."
+            "--seeds",
+            metavar="N",
+            parser=parse_count,
+            help="Measure with N seeds, starting from --seed.",
+            rich_help_panel="Training",
         ),
     ] = 1,
     folds: Annotated[
@@ -144,15 +193,26 @@ def train(
         typer.Option(
             "--folds",
             metavar="COLUMN",
-            help="Measure by leaving out each value of COLUMN in turn; then train on all rows.",
+            help="Measure by leaving out each value of COLUMN in turn, then train on all rows.",
+            rich_help_panel="Training",
         ),
     ] = None,
     group: Group = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only look at the data and say what is in it.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Only inspect the data and report what is in it.",
+            rich_help_panel=RUN,
+        ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training that RUN holds.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume the training in RUN.",
+            rich_help_panel=RUN,
+        ),
     ] = False,
     device: Device = "auto",
     no_store: NoStore = False,
@@ -167,12 +227,12 @@ def train(
 ) -> int:
     """Train a model on labelled videos.
 
-    DATA is a folder with a folder of videos for each class (in train/, val/ and test/ if you like),
-    or a CSV or JSONL file with the columns path and label, and maybe split, group, fold, start,
-    end, text. With --task segments it is a JSON file as ActivityNet writes it, or a CSV or JSONL
-    file with the columns path, start, end and label, and maybe split, group, fold. With --task
-    valence it is a CSV or JSONL file with the column path, and valence (from -1 to 1) or emotion or
-    both in place of label.
+    DATA is a folder with one folder of videos per class (optionally inside train/, val/ and test/),
+    or a CSV or JSONL file with the columns path and label, and optionally split, group, fold,
+    start, end and text. For --task segments it is a JSON file in ActivityNet's format, or a CSV or
+    JSONL file with the columns path, start, end and label, and optionally split, group and fold.
+    For --task valence it is a CSV or JSONL file with the column path and, instead of label, valence
+    (from -1 to 1), emotion or both.
     """
     from vmm_cli.training.inspection import inspect
     from vmm_cli.training.readers import READERS
@@ -180,7 +240,9 @@ def train(
 
     refuse_contradiction(keep_features, no_store)
     if output is None and not check:
-        raise errors.UsageError("say where the model goes with -o RUN, or only look with --check")
+        raise errors.UsageError(
+            "no output folder given; name one with -o RUN, or only inspect the data with --check"
+        )
     # What can be refused is refused before all files are looked at.
     overrides = [*(set or ()), *([f"optimisation.epochs={epochs}"] if epochs else [])]
     recipe = recipe or DEFAULT_RECIPES[task]
@@ -228,7 +290,7 @@ def train(
         try:
             metrics = run(inspection, request, _listener(bar, chosen.optimisation.epochs))
         except KeyboardInterrupt:
-            console.error("interrupted; run the same again with --resume to go on")
+            console.error("interrupted; run the same command with --resume to continue")
             raise
     if metrics:
         _report(metrics, output, format)
@@ -239,7 +301,7 @@ def refuse_contradiction(keep_features: bool, no_store: bool) -> None:
     """Raise UsageError where features are to be kept and the store is not to be used."""
     if keep_features and no_store:
         raise errors.UsageError(
-            "--keep-features writes to the feature store and --no-store does not; leave one out"
+            "--keep-features writes to the feature store, which --no-store disables; leave one out"
         )
 
 
@@ -326,7 +388,7 @@ def _tell(
     return 0
 
 
-def label_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+def label_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:
     """Return how many samples have each label: the columns after it, and the rows."""
     counts = said["labels"]
     splits = _splits_shown(said, counts.values())
@@ -336,8 +398,10 @@ def label_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...
     ]
 
 
-def segment_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+def segment_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:
     """Return how many actions have each label, and how long they last: columns, and rows."""
+    from vmm_cli.output.table import Times
+
     found = said["segments"]["labels"]
     splits = _splits_shown(said, [numbers["segments"] for numbers in found.values()])
     rows = []
@@ -346,7 +410,7 @@ def segment_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, .
         times = (f"{lengths[key]:.1f}" for key in ("min", "median", "max"))
         share = "?" if numbers["share"] is None else f"{100 * numbers['share']:.1f}"
         shown = (str(counts.get(split, 0)) for split in splits)
-        total = clock(lengths["total"])
+        total = Times((lengths["total"],))
         rows.append((label, *shown, str(numbers["videos"]), *times, total, share))
     return [*splits, "videos", "min s", "median s", "max s", "total", "% of time"], rows
 
@@ -357,8 +421,10 @@ def _splits_shown(said: Mapping[str, Any], counts: Iterable[Mapping[str, int]]) 
     return ["n", *sorted(named), *(["none"] if named and said["splits"].get("none") else [])]
 
 
-def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     """Yield what a person wants to know of a data set's `summary` as a whole: name and value."""
+    from vmm_cli.output.table import Times
+
     balance, lengths = said["balance"], said["durations_s"]
     yield "samples", f"{said['n']} in {said['files']} files"
     if balance is not None:
@@ -374,7 +440,7 @@ def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         unknown = f", {lengths['unknown']} unknown" if lengths["unknown"] else ""
         least, middle, most = (f"{lengths[key]:.1f}" for key in ("min", "median", "max"))
         yield "durations", f"{least} to {most} s, median {middle} s{unknown}"
-        yield "total", clock(lengths["total"])
+        yield "total", Times((lengths["total"],))
     if (groups := said["groups"]) is not None:
         yield "groups", f"{groups['n']}, of {groups['smallest']} to {groups['largest']} samples"
     if (folds := said["folds"]) is not None:
@@ -397,7 +463,9 @@ def _valence_facts(valence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "without an emotion", str(valence["without_emotion"])
 
 
-def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
+    from vmm_cli.output.table import Times
+
     yield "actions", str(segments["n"])
     yield "samples without any", str(segments["videos_without"])
     overlaps = segments["overlaps"]
@@ -406,8 +474,9 @@ def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if overlaps["pairs"]:
         yield "most often", ", ".join(map(_pair, overlaps["pairs"][:PAIRS_SHOWN]))
     if segments["share"] is not None:
-        nothing = f"{clock(segments['unlabelled_s'])} without any action"
-        yield "time with an action", f"{100 * segments['share']:.0f} %; {nothing}"
+        shared = f"{100 * segments['share']:.0f} %; "
+        without = " without any action"
+        yield "time with an action", Times((shared, segments["unlabelled_s"], without))
 
 
 def _pair(pair: Mapping[str, Any]) -> str:

@@ -23,6 +23,8 @@ MOTION_BACKBONE = "efficientnet-lite0"
 MOTION_SIDES = {"motion-crop": (0.35,), "motion-crops": (0.25, 0.35, 0.5)}
 MOTION_ENERGY = "motion-energy"
 SENTENCES = "sentences"
+# Of a grid's steps a second and of a window's seconds: what recipes allow.
+LEAST, MAX_RATE_HZ, MAX_WINDOW_S = 0.01, 60.0, 3600.0
 FACES, SPEECH = "faces", "speech"
 FACES_CARRIER = "sentiment/face"  # the bundle that carries the weights
 
@@ -39,7 +41,8 @@ class StreamPlan:
         train_last: how many of the image encoder's last blocks are left out, as they are to learn.
 
     Raises:
-        ValueError: a window has no step, or more than `MAX_STEPS`.
+        ValueError: a window has no step or more than `MAX_STEPS`, or is of no length that a recipe
+            can have.
     """
 
     encoders: Mapping[str, EncoderSpec]
@@ -49,7 +52,11 @@ class StreamPlan:
     train_last: int = 0
 
     def __post_init__(self) -> None:
-        if not (min(self.rate_hz, self.window_s) > 0 and self.window_s * self.rate_hz <= MAX_STEPS):
+        if not (
+            LEAST <= self.rate_hz <= MAX_RATE_HZ
+            and LEAST <= self.window_s <= MAX_WINDOW_S
+            and self.window_s * self.rate_hz <= MAX_STEPS
+        ):
             window_s, rate_hz = float(self.window_s), float(self.rate_hz)
             raise ValueError(f"windows of {window_s:g} s cannot have {rate_hz:g} steps a second")
 
@@ -108,20 +115,30 @@ def plan_of(bundle: Bundle) -> StreamPlan:
         ModelError: it was made with other encoders than those at hand, or says nothing usable.
     """
     try:
-        rate_hz, window_s = (Fraction(str(bundle.network[k])) for k in ("rate_hz", "window_s"))
+        rate_hz, window_s = (_number(bundle.network[k], k) for k in ("rate_hz", "window_s"))
         plan = StreamPlan(bundle.encoders, rate_hz, window_s, bundle.folder)
-    except (KeyError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"model {bundle.name!r} cannot be used: {reason}") from None
     for stream, spec in plan.encoders.items():
         here = encoder_spec(stream, spec.name, window_s)
         # An image encoder that learnt too is the model's own, and checked when it is loaded.
-        if stream != "image" and here.digest != spec.digest:
+        if stream != "image" and (here.digest, dict(here.preprocess)) != (
+            spec.digest,
+            dict(spec.preprocess),
+        ):
             raise ModelError(
                 f"model {bundle.name!r} was made with another {spec.name!r} than the one at hand; "
                 "it needs the version of vmm-cli it came with"
             )
     return plan
+
+
+def _number(value: object, what: str) -> Fraction:
+    """Return a number of a bundle as it is written; ValueError where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"its {what} is no number")
+    return Fraction(str(value))
 
 
 def sees_windows_apart(spec: EncoderSpec) -> bool:

@@ -5,6 +5,7 @@ Numpy only, but for `prepare` with torchvision's own resizing: that is torch's, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,10 @@ _TORCHVISION = frozenset(
     | {f"std_{c}" for c in _COLOURS}
 )
 _OPTIONAL = frozenset({"width", "frames", "rate_hz"})
+# Twice and more of what any network here wants: pictures of a bundle's own sizes take memory.
+MAX_SIDE = 2048  # pixels
+MAX_CLIP_VALUES = 2**28  # of frames x crop x crop x 3
+MAX_RATE_HZ = 1000.0
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,10 @@ class Preprocess:
     def __post_init__(self) -> None:
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
         sides = (self.short_side, self.width or self.short_side)
-        is_timed = self.frames == 1 or self.rate_hz > 0
-        if not 0 < self.crop <= min(sides) or min(scales) <= 0 or self.frames < 1 or not is_timed:
+        is_timed = self.frames == 1 or 0 < self.rate_hz <= MAX_RATE_HZ
+        fits = max(sides) <= MAX_SIDE and math.prod(self.shape) <= MAX_CLIP_VALUES
+        whole = 0 < self.crop <= min(sides) and min(scales) > 0 and self.frames >= 1
+        if not (whole and is_timed and fits):
             raise ValueError(f"cannot be used for preprocessing: {self}")
 
     @classmethod

@@ -60,6 +60,11 @@ def sentence_embeddings(texts: Sequence[str]) -> np.ndarray:
     return embeddings
 
 
+def check_packages() -> None:
+    """Load what the extra brings. NotInstalledError, ModelError as `sentence_embeddings`."""
+    _model()
+
+
 def states_of(session: Any, ids: Sequence[int], output: str | None = None) -> np.ndarray:
     """Return an output of the network, the last layer unless told: L token ids -> [L, 384]."""
     tokens = np.array([ids], np.int64)  # [1, L]

@@ -23,7 +23,7 @@ from vmm_cli.encoders.pictures import OF_PICTURES, from_pictures
 from vmm_cli.encoders.plan import FACES, SENTENCES, SPEECH, StreamPlan, sees_windows_apart
 from vmm_cli.errors import InputError
 from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.frames import video_end_s
+from vmm_cli.media.extent import video_end_s
 from vmm_cli.media.probe import probe
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 LAYER = "layer_norm_6"  # the ONNX file's name of what the third block gives
 VADER_WIDTH = 6
+MOST_PARTS = 64  # blocks, and queries
+LONGEST_REASON = 300  # characters, of what torch says of a network that it cannot make
 
 ENOUGH_WORDS = 4.0  # so many words have half of the confidence of many
 
@@ -114,12 +117,17 @@ def _network(folder: Path, digest: str) -> TextValence:
     if built.pop("kind", None) != "text_valence":
         raise ModelError(f"{folder}: is no model for texts")
     try:
-        network = TextValence(**built, scores=VADER_WIDTH)
+        if not all(0 <= number <= MOST_PARTS for number in built.values()):
+            raise ValueError(f"it has {built}")
+        with torch.device("meta"):  # what it asks for takes memory only where it has weights
+            network = TextValence(**built, scores=VADER_WIDTH)
+        tensors = bundles.load_tensors(bundle)
         network.load_state_dict(
-            {k: torch.from_numpy(v).float() for k, v in bundles.load_tensors(bundle).items()}
+            {k: torch.from_numpy(v).float() for k, v in tensors.items()}, assign=True
         )
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: is no model for texts: {error}") from None
+    except (OverflowError, TypeError, ValueError, RuntimeError) as error:
+        reason = shorten(str(error), LONGEST_REASON, placeholder=" ...")
+        raise ModelError(f"{folder}: is no model for texts: {reason}") from None
     return network.eval()
 
 

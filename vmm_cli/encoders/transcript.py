@@ -291,6 +291,11 @@ def _network(folder: Path, sha256: str | None) -> Any:
             ) from None
 
 
+def check_packages() -> None:
+    """Load what the extra brings. NotInstalledError, ModelError as `transcribe`."""
+    _network(recogniser_folder(None), _PACKAGED_SHA256)
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

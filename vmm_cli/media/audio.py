@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av.container
 import av.error
-import av.stream
+import av.packet
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
-from vmm_cli.media.probe import read_packets
-from vmm_cli.media.source import AV_TIME_BASE, clock_origin_s, open_media
+from vmm_cli.media.continuity import may_restart, read_packets
+from vmm_cli.media.extent import extent
+from vmm_cli.media.layouts import one_channel
+from vmm_cli.media.source import AV_TIME_BASE, best_audio_stream, clock_origin_s, open_media
 
 Samples = npt.NDArray[np.float32]
 
@@ -55,6 +59,8 @@ def iter_audio(
     taken to the nearest sample. Nothing is added where the sound ends before `end`. All channels
     are mixed by their places, at most to full scale. Nothing comes from a file without sound.
 
+    Where channels cannot be mixed by their places one is heard: see `one_channel`.
+
     A timestamp that cannot be true (10 s past the container's end, or behind what was heard) is
     passed over, the sound goes on where it was.
 
@@ -78,36 +84,28 @@ def _blocks(path: Path, rate: int, start: Fraction, end: Fraction | None) -> Ite
         stream = best_audio_stream(container)
         if stream is None:
             return
-        frames = _frames_from(container, stream, start)
-        pieces = _mono_pieces(frames, rate, clock_origin_s(container), _known_end_s(container))
+        known_end = _known_end_s(path, container)
+        frames = _frames_from(path, container, stream, start)
+        pieces = _mono_pieces(frames, rate, clock_origin_s(container), known_end)
         position = first
         for samples in _gathered(_laid_out(pieces, first, last, rate * BLOCK_S), rate * BLOCK_S):
             yield AudioBlock(position / rate, samples)
             position += len(samples)
 
 
-def best_audio_stream(container: av.container.InputContainer) -> AudioStream | None:
-    """Return the stream of sound that libav thinks best, of those that can be decoded; or None."""
-    best = container.streams.best("audio")
-    if isinstance(best, AudioStream) and best.codec_context is not None:
-        return best
-    return next((s for s in container.streams.audio if s.codec_context is not None), None)
-
-
-def _known_end_s(container: av.container.InputContainer) -> Fraction | None:
+def _known_end_s(path: Path, container: av.container.InputContainer) -> Fraction | None:
+    if may_restart(container):
+        return extent(path).end_s
     stated = container.duration
     return Fraction(stated, AV_TIME_BASE) if stated is not None and stated > 0 else None
 
 
 def _frames_from(
-    container: av.container.InputContainer, stream: AudioStream, start: Fraction
+    path: Path, container: av.container.InputContainer, stream: AudioStream, start: Fraction
 ) -> Iterator[AudioFrame]:
     """Yield decoded sound from some time before `start`, or from the very first."""
-    for other in container.streams:
-        if other is not stream:
-            other.discard = av.stream.Discard.all  # spares the demuxer the pictures
     origin = clock_origin_s(container)
-    if start >= SEEK_FROM_S and container.format.name in EXACT_SEEKS:
+    if start >= SEEK_FROM_S and container.format.name in EXACT_SEEKS and not _restarts(path):
         try:
             container.seek(int((start + origin - PREROLL_S) * AV_TIME_BASE))
         except av.error.FFmpegError:
@@ -124,11 +122,16 @@ def _frames_from(
     yield from _frames(container, stream)
 
 
+def _restarts(path: Path) -> bool:
+    """Return True if a seek would not find its time: time stamps start anew in the file."""
+    return bool(extent(path).restarts_s)
+
+
 def _frames(container: av.container.InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     """Decode packet by packet; what is damaged is skipped."""
-    for packet in read_packets(container, stream):
+    for packet in read_packets(container, stream, alone=True):
         try:
-            frames = stream.decode(packet)
+            frames = stream.decode(cast("av.packet.Packet[AudioStream]", packet))
         except av.error.FFmpegError:
             continue
         yield from frames
@@ -148,7 +151,7 @@ def _mono_pieces(
     As long as timestamps agree with the number of samples heard, the samples count, so that
     rounded timestamps neither tear nor repeat anything. Where they part, a new run begins.
     """
-    resampler: AudioResampler | None = None
+    mixer: _Mixer | None = None
     setup: tuple[int, str, str] | None = None
     expected = Fraction(0)
     position = 0
@@ -160,22 +163,22 @@ def _mono_pieces(
             time = expected
         this_setup = (frame.sample_rate, frame.format.name, frame.layout.name)
         parted = abs(time - expected) > SMALLEST_GAP_S
-        if resampler is None or parted or this_setup != setup:
-            if resampler is not None:
-                for samples in _mixed(resampler, None):
+        if mixer is None or parted or this_setup != setup:
+            if mixer is not None:
+                for samples in mixer.mixed(None):
                     yield position, samples
                     position += len(samples)
-            if resampler is None or parted:
+            if mixer is None or parted:
                 expected = time
                 position = round(time * rate)
-            resampler = _mono_resampler(rate)
+            mixer = _Mixer(rate)
             setup = this_setup
-        for samples in _mixed(resampler, frame):
+        for samples in mixer.mixed(frame):
             yield position, samples
             position += len(samples)
         expected += Fraction(frame.samples, frame.sample_rate)
-    if resampler is not None:
-        for samples in _mixed(resampler, None):
+    if mixer is not None:
+        for samples in mixer.mixed(None):
             yield position, samples
             position += len(samples)
 
@@ -187,16 +190,46 @@ def _is_wrong(time: Fraction, expected: Fraction, known_end: Fraction | None) ->
     return time > latest
 
 
-def _mono_resampler(rate: int) -> AudioResampler:
-    return AudioResampler(format="flt", layout="mono", rate=rate, options=NO_LOUDER_THAN_FULL_SCALE)
+class _Mixer:
+    """Brings frames of one setup to mono at a rate.
+
+    Channels are mixed by their places. Where libswresample knows no mix (ambisonic layouts,
+    channels without places), what `one_channel` says is heard.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._resampler = self._new_resampler()
+        self._by_hand = False
+
+    def mixed(self, frame: AudioFrame | None) -> Iterator[Samples]:
+        """Take a frame (None: the end) and yield what comes out, float32 [N]."""
+        if not self._by_hand:
+            try:
+                yield from _samples(self._resampler.resample(frame))
+            except (av.error.FFmpegError, ValueError):
+                # A resampler that failed once gives nothing more, and does not say so.
+                self._by_hand = True
+                self._resampler = self._new_resampler()
+            else:
+                return
+        one = None if frame is None else _as_mono(frame)
+        with suppress(av.error.FFmpegError, ValueError):  # a damaged frame
+            yield from _samples(self._resampler.resample(one))
+
+    def _new_resampler(self) -> AudioResampler:
+        return AudioResampler(
+            format="flt", layout="mono", rate=self._rate, options=NO_LOUDER_THAN_FULL_SCALE
+        )
 
 
-def _mixed(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[Samples]:
-    """Give a frame to the resampler (None: the end) and yield what comes out, float32 [N]."""
-    try:
-        outputs = resampler.resample(frame)
-    except (av.error.FFmpegError, ValueError):
-        return  # channels that cannot be mixed, or a damaged frame
+def _as_mono(frame: AudioFrame) -> AudioFrame:
+    mono = AudioFrame.from_ndarray(one_channel(frame)[None], format="flt", layout="mono")
+    mono.sample_rate, mono.pts, mono.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return mono
+
+
+def _samples(outputs: Iterable[AudioFrame | None]) -> Iterator[Samples]:
     for output in outputs:
         if output is not None:  # PyAV 18.1 gives the None back where nothing had to be converted
             samples = np.asarray(output.to_ndarray(), np.float32).reshape(-1)

@@ -49,8 +49,8 @@ class Cursor:
     def __init__(self, sampling: Sampling, duration: Fraction | None, clock: Clock) -> None:
         self.kind = sampling.kind
         self.past_end: tuple[int, ...] = ()
-        self._start = clock.ticks(sampling.start)
-        self._end = None if sampling.end is None else clock.ticks(sampling.end)
+        self._start = clock.first_from(sampling.start)
+        self._end = None if sampling.end is None else clock.first_from(sampling.end)
         self._even: tuple[EvenTicks, ...] = ()
         self._listed: tuple[int, ...] = ()
         if is_even(sampling):

@@ -12,8 +12,9 @@ Packets are decoded one by one, so that a bad packet costs its own picture and n
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,16 +27,13 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from vmm_cli.errors import InputError
+from vmm_cli.media.aspect import Aspects
+from vmm_cli.media.colours import Target, converted, convertible
 from vmm_cli.media.cursor import Cursor
-from vmm_cli.media.ending import (
-    declared_end_s,
-    declared_is_there,
-    latest_end_s,
-    near_end_ticks,
-    read_end_ticks,
-)
+from vmm_cli.media.extent import declared_end_s, latest_end_s, video_end_s
 from vmm_cli.media.geometry import Geometry, Size, geometry
 from vmm_cli.media.numbering import PictureNumbers
+from vmm_cli.media.ordering import check_times, times_in_doubt
 from vmm_cli.media.orientation import Orientation, frame_orientation
 from vmm_cli.media.packets import (
     TIMED_FORMATS,
@@ -46,12 +44,17 @@ from vmm_cli.media.packets import (
 )
 from vmm_cli.media.sampling import Sampling, needs_duration
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS, open_media, require_video_stream
+from vmm_cli.media.trust import Distrust, Trust, distrust, trust_in
 
 if TYPE_CHECKING:
     from vmm_cli.media.packets import VideoPacket
 
-# Work is spread over processes; left to itself libav starts a thread for each core in each of them.
-SCALING_THREADS = 1
+# libav's pixel format with a palette, which travels beside the pictures.
+PALETTED = "pal8"
+# AVPictureType of pictures whose keyframes only the container tells: unknown, and I.
+MARK_COUNTS = frozenset({0, 1})
+# So many pictures of the last ones may have a time that lies before that of the one before.
+MAX_BEHIND, BEHIND_AMONG = 2, 64
 # AVFieldOrder: unknown, progressive.
 PROGRESSIVE_FIELD_ORDERS = frozenset({0, 1})
 
@@ -145,14 +148,8 @@ def iter_frames(
 def to_rgb(picture: Picture, reformatter: VideoReformatter) -> np.ndarray:
     """Return the picture as shown: uint8 [H, W, 3] RGB."""
     shape = picture.geometry
-    scaled = reformatter.reformat(
-        picture.frame,
-        shape.coded_width,
-        shape.coded_height,
-        "rgb24",
-        interpolation="BICUBIC",
-        threads=SCALING_THREADS,
-    )
+    target = Target(shape.coded_width, shape.coded_height, "rgb24")
+    scaled = converted(reformatter, picture.frame, target)
     return upright(scaled.to_ndarray(), shape.orientation)
 
 
@@ -175,70 +172,89 @@ def iter_pictures(
     counted = None
     if any(needs_duration(r.sampling) for r in requests):
         counted = video_end_s(path, max_pixels=max_pixels)
-    with open_media(path, max_pixels=max_pixels) as container:
-        stream = require_video_stream(container, max_pixels=max_pixels)
+    trust = trust_in(path)
+    state: _State | None = None
+    while True:  # again, from the start, where a claim of the container turns out to be wrong
+        with open_media(path, max_pixels=max_pixels) as container:
+            stream = require_video_stream(container, max_pixels=max_pixels)
+            if state is None:
+                state = _State.of(path, container, stream, requests, counted, report)
+            try:
+                for request, shown in _decode(container, stream, trust, state, report):
+                    yield _picture(request, shown, requests[request].size, state)
+                break
+            except Distrust as doubt:
+                trust = distrust(path, doubt.claim)
+            finally:
+                # Closed before the container: a decoder left with packets inside can hang at exit.
+                if stream.codec_context.is_open:
+                    stream.codec_context.flush_buffers()
+    for wish, cursor in zip(requests, state.cursors, strict=True):
+        if cursor.past_end:
+            report.past_end[wish.name] = [state.clock.seconds(t) for t in cursor.past_end]
+    if report.decoded == 0 and report.skipped_packets:
+        raise InputError(
+            "unreadable",
+            f"no picture could be decoded ({report.skipped_packets} bad packets)",
+        )
+    if report.decoded == 0 and not report.passed_over:
+        raise InputError("unreadable", "no picture came out of its video stream")
+
+
+@dataclass(slots=True)
+class _State:
+    """What outlives the reading of a file from its start again."""
+
+    path: Path
+    clock: Clock
+    cursors: list[Cursor]
+    shown: _Shown
+    orientations: _Orientations
+    aspects: Aspects
+    fields: bool  # two packets of one field each may make a picture
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        container: av.container.InputContainer,
+        stream: av.video.stream.VideoStream,
+        requests: Sequence[FrameRequest],
+        counted: Fraction | None,
+        report: DecodeReport,
+    ) -> _State:
         clock = Clock.of(container, stream)
         declared = declared_end_s(container, stream)
         report.duration_s = None if declared is None else float(declared)
         # Knowing by when the pictures end saves looking for more.
-        known_end = latest_end_s(stream, clock, declared)
+        known_end = latest_end_s(container, stream, clock, declared)
         cursors = [
             Cursor(r.sampling, counted if needs_duration(r.sampling) else known_end, clock)
             for r in requests
         ]
-        orientations = _Orientations()
-        try:
-            for request, frame, pts in _decode(container, stream, clock, cursors, report):
-                shape = geometry(
-                    frame.width,
-                    frame.height,
-                    stream.sample_aspect_ratio,
-                    orientations.of(frame),
-                    requests[request].size,
-                )
-                yield Picture(request, clock.seconds(pts), pts, bool(frame.key_frame), frame, shape)
-        finally:
-            # Closed before the container: a decoder left with packets inside can hang at exit.
-            if stream.codec_context.is_open:
-                stream.codec_context.flush_buffers()
-        for wish, cursor in zip(requests, cursors, strict=True):
-            if cursor.past_end:
-                report.past_end[wish.name] = [clock.seconds(t) for t in cursor.past_end]
-        if report.decoded == 0 and report.skipped_packets:
-            raise InputError(
-                "unreadable",
-                f"no picture could be decoded ({report.skipped_packets} bad packets)",
-            )
-        if report.decoded == 0 and not report.passed_over:
-            raise InputError("unreadable", "no picture came out of its video stream")
+        aspects = Aspects.of(stream)
+        return cls(
+            path,
+            clock,
+            cursors,
+            _Shown(cursors, picture_ticks(stream), report, aspects),
+            _Orientations(),
+            aspects,
+            stream.codec_context.field_order not in PROGRESSIVE_FIELD_ORDERS,
+        )
 
 
-def video_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction:
-    """Return where the pictures of a video end, in seconds on its clock.
-
-    What the file declares where its index shows that all of it is there; else what the packets of
-    its last seconds say, or where that says nothing those of the whole file. Nothing is decoded.
-
-    Raises:
-        InputError: as `iter_frames`.
-    """
-    with open_media(path, max_pixels=max_pixels) as container:
-        stream = require_video_stream(container, max_pixels=max_pixels)
-        clock = Clock.of(container, stream)
-        declared = declared_end_s(container, stream)
-        if declared is not None:
-            if declared_is_there(container, stream, clock, declared):
-                return declared
-            near = near_end_ticks(container, stream, clock, declared)
-            if near > clock.origin_ticks:
-                end = read_end_ticks(container, stream, clock, near)
-                if end is not None:
-                    return clock.exact_seconds(end)
-    with open_media(path, max_pixels=max_pixels) as container:
-        stream = require_video_stream(container, max_pixels=max_pixels)
-        clock = Clock.of(container, stream)
-        end = read_end_ticks(container, stream, clock, None)
-        return Fraction(0) if end is None else clock.exact_seconds(end)
+def _picture(request: int, shown: _ShownPicture, size: Size | None, state: _State) -> Picture:
+    frame = shown.frame
+    orientation = state.orientations.of(frame)
+    return Picture(
+        request,
+        state.clock.seconds(shown.pts),
+        shown.pts,
+        shown.keyframe,
+        convertible(frame),
+        geometry(frame.width, frame.height, shown.aspect, orientation, size),
+    )
 
 
 def times_every_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bool:
@@ -277,32 +293,43 @@ class _Orientations:
 def _decode(
     container: av.container.InputContainer,
     stream: av.video.stream.VideoStream,
-    clock: Clock,
-    cursors: Sequence[Cursor],
+    trust: Trust,
+    state: _State,
     report: DecodeReport,
-) -> Iterator[tuple[int, av.video.frame.VideoFrame, int]]:
-    """Yield (request, decoded frame, pts) for every wanted picture, in time order."""
-    reader = PacketReader(container, stream)
-    jump = KeyframeJump(reader, stream, clock)
-    numbers = PictureNumbers(stream, clock)
-    shown = _Shown(cursors, numbers, stream)
-    # Two packets of one field each may make a picture: skipping one would leave half of it.
-    fields = stream.codec_context.field_order not in PROGRESSIVE_FIELD_ORDERS
-    only_keyframes = all(c.kind == "keyframes" for c in cursors)
+) -> Iterator[tuple[int, _ShownPicture]]:
+    """Yield (request, picture) for every wanted picture, in time order.
+
+    Raises:
+        Distrust: a claim of the container does not hold; what was answered stays so.
+    """
+    cursors, shown, clock, fields = state.cursors, state.shown, state.clock, state.fields
+    reader = PacketReader(container, stream, timed=trust.times)
+    if trust.times and times_in_doubt(container, stream, reader):
+        check_times(state.path, container, stream)
+    if stream.codec_context.pix_fmt == PALETTED:
+        trust = replace(trust, marks=False)  # a palette comes once, with the first packet
+    jump = KeyframeJump(reader, stream, clock, trust)
+    shown.begin(reader, PictureNumbers(stream, clock, timed=trust.times))
+    for cursor in cursors:
+        cursor.start_over()
+    only_keyframes = trust.marks and all(c.kind == "keyframes" for c in cursors)
     while True:
         upcoming = reader.peek()
         position = reader.earliest(default=clock.origin_ticks)
         unfed = [t for c in cursors if (t := c.first_unfed(position)) is not None]
         served = not unfed and shown.any_seen
-        # Draining between the fields of a wanted picture would lose it: wait until it is out.
-        whole = not fields or not any(c.awaits_picture() for c in cursors)
+        # Draining between the fields of a wanted picture would lose it, and what is wanted before
+        # the first picture is answered by that: wait until it is out.
+        waits = fields or not shown.any_seen
+        whole = not waits or not any(c.awaits_picture() for c in cursors)
         if upcoming is None or served or (unfed and whole and jump.pays(min(unfed), upcoming)):
             frames = _drain(stream, report)
-            if jump.back_off(frames):
+            if jump.check(frames):
                 _start_over(cursors)
                 continue
             for frame in frames:
-                yield from shown.take(frame, reader)
+                yield from shown.take(frame)
+            yield from shown.settle()
             if upcoming is None or served:
                 break
             shown.segment_ends(min(unfed))
@@ -317,13 +344,17 @@ def _decode(
         wanted = _is_wanted(packet, reader, cursors) or not shown.any_seen or fields
         stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
         if packet.pts is None:
-            numbers.note(packet)
-        frames = _decode_packet(packet, report)
-        if frames and jump.back_off(frames):
+            shown.numbers.note(packet)
+        made = _decode_packet(packet, report, jump)
+        state.aspects.note(stream, packet.pts)
+        if made is None:
+            shown.numbers.lost(packet)
+            continue
+        if made and jump.check(made):
             _start_over(cursors)
             continue
-        for frame in frames:
-            yield from shown.take(frame, reader)
+        for frame in made:
+            yield from shown.take(frame)
     shown.stream_ends(complete=reader.at_end())
     yield from shown.answered()
     report.end_s = None if shown.end is None else clock.seconds(shown.end)
@@ -346,12 +377,21 @@ def _is_wanted(packet: VideoPacket, reader: PacketReader, cursors: Iterable[Curs
     return wanted
 
 
-def _decode_packet(packet: VideoPacket, report: DecodeReport) -> list[av.video.frame.VideoFrame]:
+def _decode_packet(
+    packet: VideoPacket, report: DecodeReport, jump: KeyframeJump
+) -> list[av.video.frame.VideoFrame] | None:
+    """Return the pictures that came out; None where the packet is bad.
+
+    Raises:
+        Distrust: right after a jump: it lacks what comes before, or reading on will tell.
+    """
     try:
         frames = packet.decode()
     except (av.error.FFmpegError, ValueError):
+        if jump.pending:
+            raise Distrust("marks") from None
         report.skipped_packets += 1
-        return []
+        return None
     report.decoded += len(frames)
     return frames
 
@@ -370,60 +410,141 @@ def _drain(
     return frames
 
 
+@dataclass(frozen=True, slots=True)
+class _ShownPicture:
+    """A decoded picture with what was known of it when it came out of the decoder."""
+
+    frame: av.video.frame.VideoFrame
+    pts: int
+    keyframe: bool
+    aspect: Fraction | None
+
+
 class _Shown:
-    """Assigns decoded pictures to wanted times."""
+    """Assigns decoded pictures to wanted times; the times of what it hands out never go back."""
+
+    numbers: PictureNumbers
+    _reader: PacketReader
 
     def __init__(
         self,
         cursors: Sequence[Cursor],
-        numbers: PictureNumbers,
-        stream: av.video.stream.VideoStream,
+        usual_ticks: int,
+        report: DecodeReport,
+        aspects: Aspects,
     ) -> None:
         self._cursors = cursors
-        self._numbers = numbers
-        self._previous: tuple[av.video.frame.VideoFrame, int] | None = None
-        self._queue: list[tuple[int, av.video.frame.VideoFrame, int]] = []
-        self._picture_ticks = picture_ticks(stream)
+        self._usual_ticks = usual_ticks
+        self._report = report
+        self._aspects = aspects
+        self._previous: _ShownPicture | None = None
+        self._early: list[_ShownPicture] = []  # ascending by time
+        self._queue: list[tuple[int, _ShownPicture]] = []
+        self._taken: int | None = None  # the time of the last picture that was considered
+        self._count = 0  # of the pictures that came out
+        self._behind: list[int] = []  # which of them had a time before that of the one before
+        self._again = False  # reading once more what lies up to that
         self.end: int | None = None
         self.any_seen = False
 
-    def take(
-        self, frame: av.video.frame.VideoFrame, reader: PacketReader
-    ) -> Iterator[tuple[int, av.video.frame.VideoFrame, int]]:
-        """Take the next decoded picture and yield what it decides."""
+    def begin(self, reader: PacketReader, numbers: PictureNumbers) -> None:
+        """Take pictures of a file that is read from its start, for the first time or again."""
+        self.numbers = numbers
+        self._reader = reader
+        self._previous = None
+        self._early.clear()
+        self._again = self._taken is not None
+        self._behind.clear()
+
+    def take(self, frame: av.video.frame.VideoFrame) -> Iterator[tuple[int, _ShownPicture]]:
+        """Take the next decoded picture and yield what it decides.
+
+        Raises:
+            Distrust: pictures come out in the order in which they are shown; their times do not.
+        """
         pts = frame.pts
         if pts is None:  # some streams time only their keyframes, raw ones nothing
-            pts = self._numbers.time(frame, self.end)
-        length = frame.duration or self._picture_ticks
-        following = reader.next_time(pts)
+            pts = self.numbers.time(frame, None if self._again else self.end)
+        aspect = self._aspects.at(pts)
+        insort(
+            self._early,
+            _ShownPicture(frame, pts, self._is_keyframe(frame, pts), aspect),
+            key=lambda picture: picture.pts,
+        )
+        # Until a decoder has seen how far a stream reorders, it may hand out a picture too early:
+        # one that is not the next is held until the one after it is there.
+        due = None if self._taken is None else self._reader.next_time(self._taken)
+        while self._early and (len(self._early) > 1 or due is None or self._early[0].pts <= due):
+            self._consider(self._early.pop(0))
+        yield from self.answered()
+
+    def settle(self) -> Iterator[tuple[int, _ShownPicture]]:
+        """Yield what the pictures decide that are held: no others come before them."""
+        while self._early:
+            self._consider(self._early.pop(0))
+        yield from self.answered()
+
+    def _consider(self, picture: _ShownPicture) -> None:
+        pts = picture.pts
+        self._count += 1
+        if self._taken is not None and pts < self._taken:
+            if self._again:
+                self._previous = picture
+            else:
+                self._falls_behind()
+            return
+        if self._again and pts == self._taken:
+            self._previous = picture
+            return
+        self._again = False
+        length = picture.frame.duration or self._usual_ticks
+        following = self._reader.next_time(pts)
         # A picture lasts until the next one, also where its own duration says less.
         self.end = max(self.end or pts, pts + length, pts if following is None else following)
         for index, cursor in enumerate(self._cursors):
             if not cursor.explicit:
-                if cursor.holds(pts) and (cursor.kind == "all" or frame.key_frame):
-                    self._queue.append((index, frame, pts))
+                if cursor.holds(pts) and (cursor.kind == "all" or picture.keyframe):
+                    self._queue.append((index, picture))
                 continue
             if self._previous is not None:
-                before, before_pts = self._previous
-                if cursor.answer(pts, before_pts):
-                    self._queue.append((index, before, before_pts))
+                if cursor.answer(pts, self._previous.pts):
+                    self._queue.append((index, self._previous))
             elif not self.any_seen and cursor.answer(pts, pts):
-                self._queue.append((index, frame, pts))
+                self._queue.append((index, picture))
             if following is not None and cursor.answer(following, pts):
-                self._queue.append((index, frame, pts))
-        self._previous = (frame, pts)
+                self._queue.append((index, picture))
+        self._previous = picture
+        self._taken = pts
         self.any_seen = True
-        yield from self.answered()
 
-    def answered(self) -> Iterator[tuple[int, av.video.frame.VideoFrame, int]]:
+    def _is_keyframe(self, frame: av.video.frame.VideoFrame, pts: int) -> bool:
+        """Go by the decoder, and by the container where its decoder does not tell."""
+        if frame.key_frame:
+            return True
+        return frame.pict_type in MARK_COUNTS and self._reader.is_marked(pts)
+
+    def _falls_behind(self) -> None:
+        """Leave out a picture that has no place on the clock.
+
+        Raises:
+            Distrust: too many have none.
+        """
+        self._report.skipped_packets += 1
+        self._behind = [n for n in self._behind if n > self._count - BEHIND_AMONG]
+        self._behind.append(self._count)
+        if len(self._behind) > MAX_BEHIND and self.numbers.timed:
+            raise Distrust("times")
+
+    def answered(self) -> Iterator[tuple[int, _ShownPicture]]:
         """Yield what has been decided and not yet been yielded, in time order."""
         queue, self._queue = self._queue, []
-        yield from sorted(queue, key=lambda item: item[2])
+        yield from sorted(queue, key=lambda item: item[1].pts)
 
     def segment_ends(self, upto: int) -> None:
         """Answer what is wanted below `upto` with the last picture before the decoder restarts."""
         self._answer_with_last(upto)
         self._previous = None
+        self._again = self._taken is not None  # a jump may land on what was there before
 
     def stream_ends(self, *, complete: bool) -> None:
         """Answer what is wanted until the last picture ends; what lies later is past the end."""
@@ -436,8 +557,7 @@ class _Shown:
     def _answer_with_last(self, upto: int) -> None:
         for index, cursor in enumerate(self._cursors):
             if cursor.explicit and self._previous is not None:
-                frame, pts = self._previous
-                if cursor.answer(upto, pts):
-                    self._queue.append((index, frame, pts))
+                if cursor.answer(upto, self._previous.pts):
+                    self._queue.append((index, self._previous))
             elif cursor.explicit:
                 cursor.give_up(upto)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from vmm_cli.media.frames import SCALING_THREADS, DecodeReport, FrameRequest, iter_pictures
+from vmm_cli.media.colours import Target, converted
+from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_pictures
 from vmm_cli.media.sampling import Sampling
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 
@@ -37,9 +38,8 @@ def iter_miniatures(
         InputError: as `iter_frames`.
     """
     reformatter = VideoReformatter()
+    target = Target(WIDTH, HEIGHT, "yuv444p", interpolation="AREA")
     wanted = FrameRequest("miniatures", sampling)
     for picture in iter_pictures(path, [wanted], max_pixels=max_pixels, report=report):
-        small = reformatter.reformat(
-            picture.frame, WIDTH, HEIGHT, "yuv444p", interpolation="AREA", threads=SCALING_THREADS
-        )
+        small = converted(reformatter, picture.frame, target)
         yield Miniature(picture.time_s, small.to_ndarray())

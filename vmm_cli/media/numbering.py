@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,32 +25,47 @@ class _Place:
 
 
 class PictureNumbers:
-    """Times the pictures of raw streams, counting also those that could not be decoded.
+    """Times pictures that come without, counting also those that could not be decoded.
 
-    A picture follows the one before. A keyframe has its place: it is shown after all that is
-    decoded before it, whatever became of that, and after what has overtaken it on the way out.
+    Pictures come out in the order in which they are shown, so each takes the first of the times
+    that the packets given so far have left: their decoding times, or where there are none those
+    that follow from their number. A keyframe has its place: it is shown after all that is decoded
+    before it, whatever became of that, and after what has overtaken it on the way out.
     """
 
-    def __init__(self, stream: av.video.stream.VideoStream, clock: Clock) -> None:
+    def __init__(self, stream: av.video.stream.VideoStream, clock: Clock, *, timed: bool) -> None:
+        """Begin at the start of a stream; `timed` False: none of its packets tells a time."""
+        self.timed = timed
         self._usual = picture_ticks(stream)
         self._origin = self._next = clock.origin_ticks
         self._shown: deque[tuple[int, int]] = deque(maxlen=LOOKAHEAD_PACKETS)  # (begin, length)
-        if is_bare(stream.container):
+        self._waiting: list[int] = []  # decoding times of which no picture has come out, ascending
+        if is_bare(stream.container) or not timed:
             stream.codec_context.copy_opaque = True  # what is hung on a packet comes with its frame
 
     def note(self, packet: VideoPacket) -> None:
         """Number a packet without a time that the decoder is about to be given."""
-        packet.opaque = _Place(self._next)
-        self._next += packet.duration or self._usual
+        begin = self._next if packet.dts is None else packet.dts
+        packet.opaque = _Place(begin)
+        self._next = begin + (packet.duration or self._usual)
+        if packet.dts is not None:
+            insort(self._waiting, begin)
+
+    def lost(self, packet: VideoPacket) -> None:
+        """Note that a packet gave no picture."""
+        if packet.dts in self._waiting:
+            self._waiting.remove(packet.dts)
 
     def time(self, frame: av.video.frame.VideoFrame, end: int | None) -> int:
         """Return when a picture without a time is shown, in ticks; `end`: of the one before."""
         time = self._origin if end is None else end
+        if self._waiting:
+            time = self._waiting[0]
         place = frame.opaque
-        if not isinstance(place, _Place):
-            return time
-        if frame.key_frame:
-            overtaken = sum(length for begin, length in self._shown if begin > place.begin)
-            time = max(time, place.begin + overtaken)
-        self._shown.append((place.begin, frame.duration or self._usual))
+        if isinstance(place, _Place):
+            if frame.key_frame:
+                overtaken = sum(length for begin, length in self._shown if begin > place.begin)
+                time = max(time, place.begin + overtaken)
+            self._shown.append((place.begin, frame.duration or self._usual))
+        del self._waiting[: bisect_right(self._waiting, time)]
         return time

@@ -9,19 +9,22 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from math import ceil, floor
+from typing import TYPE_CHECKING, cast
 
 import av.container
 import av.error
 import av.packet
+import av.stream
 import av.video.frame
 import av.video.stream
 
+from vmm_cli.media.continuity import Continuity, read_packets, watch
 from vmm_cli.media.source import AV_TIME_BASE, clock_origin_s
+from vmm_cli.media.trust import Distrust, Trust
 
 if TYPE_CHECKING:
     VideoPacket = av.packet.Packet[av.video.stream.VideoStream]
@@ -34,8 +37,6 @@ JUMP_MIN_S = Fraction(3, 10)
 # Without an index, packets are held back until it is clear whether a keyframe follows in time.
 HOLD_MAX_PACKETS = 2_000
 HOLD_MAX_BYTES = 64 * 2**20
-# libav's demuxers may fail on one read and recover on the next; more in a row never recovered.
-MAX_DEMUX_FAILURES_IN_A_ROW = 16
 # Containers whose index lists keyframes; others list whatever packets were met so far.
 INDEXED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"})
 # Containers that give every picture the time at which it is shown, not that of its decoding.
@@ -44,6 +45,9 @@ TIMED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 PRINTED_TIME_SLACK_S = Fraction(1, 2_000_000)
 # A seek may land after the wanted time; then it is tried one keyframe earlier, so many times.
 SEEK_RETRIES = 6
+# AVPictureType: unknown; I, SI and BI need no other picture.
+_NO_PICTURE_TYPE, _INTRA_TYPES = 0, frozenset({1, 5, 7})
+_INTRA_ONLY = 1  # AV_CODEC_PROP_INTRA_ONLY
 # Of a stream that says nothing of its rate; raw streams are read at it by all players.
 DEFAULT_RATE = Fraction(25)
 
@@ -56,12 +60,15 @@ class Clock:
     origin_ticks: int
 
     @classmethod
-    def of(
-        cls, container: av.container.InputContainer, stream: av.video.stream.VideoStream
-    ) -> Clock:
+    def of(cls, container: av.container.InputContainer, stream: av.stream.Stream) -> Clock:
         """Return the clock of a stream."""
         base = stream.time_base or Fraction(1, AV_TIME_BASE)
-        return cls(base, round(clock_origin_s(container) / base))
+        origin = clock_origin_s(container)
+        own = stream.start_time
+        # The container's start is rounded to microseconds; the stream's own is exact.
+        if own is not None and abs(own * base - origin) <= Fraction(1, AV_TIME_BASE):
+            return cls(base, own)
+        return cls(base, round(origin / base))
 
     def ticks(self, seconds: Fraction) -> int:
         """Return the last tick not after a time; one printed with 6 digits finds its tick again."""
@@ -70,6 +77,10 @@ class Clock:
     def exact_ticks(self, seconds: Fraction) -> Fraction:
         """Return a time in ticks that are not rounded down yet: see `ticks`."""
         return (seconds + PRINTED_TIME_SLACK_S) / self.time_base + self.origin_ticks
+
+    def first_from(self, seconds: Fraction) -> int:
+        """Return the first tick not before a time, exactly: where a window begins or ends."""
+        return ceil(seconds / self.time_base) + self.origin_ticks
 
     def exact_seconds(self, ticks: int) -> Fraction:
         """Return what a tick reads on the clock."""
@@ -87,7 +98,7 @@ def picture_ticks(stream: av.video.stream.VideoStream) -> int:
     return max(1, round(1 / (rate * base))) if rate > 0 else 1
 
 
-def is_indexed(stream: av.video.stream.VideoStream) -> bool:
+def is_indexed(stream: av.stream.Stream) -> bool:
     """Tell whether the container lists where its keyframes are.
 
     A lone entry is what reading the header leaves behind, not an index.
@@ -95,31 +106,38 @@ def is_indexed(stream: av.video.stream.VideoStream) -> bool:
     return stream.container.format.name in INDEXED_FORMATS and len(stream.index_entries) > 1
 
 
-def demux(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+def video_packets(
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    continuity: Continuity | None = None,
 ) -> Iterator[VideoPacket]:
-    """Yield the stream's packets, without the empty one that flushes, past failed reads."""
-    failures = 0
-    while failures < MAX_DEMUX_FAILURES_IN_A_ROW:
-        try:
-            for packet in container.demux(stream):
-                failures = 0
-                if packet.size:
-                    yield packet
-            return
-        except (av.error.FFmpegError, ValueError, IndexError):
-            failures += 1
+    """Yield the stream's packets on the clock, without the empty one that flushes."""
+    for packet in read_packets(container, stream, continuity=continuity):
+        if packet.size:
+            yield cast("VideoPacket", packet)
 
 
 class PacketReader:
     """Reads packets a little ahead and knows which presentation time follows which."""
 
     def __init__(
-        self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+        self,
+        container: av.container.InputContainer,
+        stream: av.video.stream.VideoStream,
+        continuity: Continuity | None = None,
+        *,
+        timed: bool = True,
     ) -> None:
+        """Read a stream from where its container stands.
+
+        timed: whether its presentation times are true; else they are taken from the packets.
+        """
         self._container = container
         self._stream = stream
-        self._source = demux(container, stream)
+        self._timed = timed
+        self.may_restart = watch(container) is not None
+        self._source = video_packets(container, stream, continuity)
+        self._marked: deque[int] = deque(maxlen=4 * LOOKAHEAD_PACKETS)
         self._ahead: deque[VideoPacket] = deque()
         self._known: list[int] = []  # presentation times around the position, ascending
         self._ended = False
@@ -130,6 +148,8 @@ class PacketReader:
             if packet is None:
                 self._ended = True
                 return
+            if not self._timed:
+                packet.pts = None
             self._ahead.append(packet)
             if packet.pts is not None and not packet.is_discard:
                 insort(self._known, packet.pts)
@@ -144,6 +164,8 @@ class PacketReader:
         packet = self.peek()
         if packet is not None:
             self._ahead.popleft()
+            if packet.is_keyframe and packet.pts is not None:
+                self._marked.append(packet.pts)
             if len(self._known) > 4 * LOOKAHEAD_PACKETS + len(self._ahead):
                 del self._known[: len(self._known) - 3 * LOOKAHEAD_PACKETS - len(self._ahead)]
         return packet
@@ -165,6 +187,16 @@ class PacketReader:
     def furthest(self) -> int | None:
         """Return the largest presentation time read so far."""
         return self._known[-1] if self._known else None
+
+    def is_marked(self, pts: int) -> bool:
+        """Return True if a packet taken lately with this time was marked as a keyframe."""
+        return pts in self._marked
+
+    def in_order(self) -> bool:
+        """Return True if the packets ahead are stored in the order in which they are shown."""
+        self._fill(LOOKAHEAD_PACKETS)
+        times = [packet.pts for packet in self._ahead if packet.pts is not None]
+        return all(before < after for before, after in pairwise(times))
 
     def all_timed(self) -> bool:
         """Tell whether each packet ahead says when its picture is shown."""
@@ -204,20 +236,32 @@ class PacketReader:
         self._container.seek(ticks, stream=self._stream, backward=True)
         self._ahead.clear()
         self._known.clear()
+        self._marked.clear()
         self._ended = False
-        self._source = demux(self._container, self._stream)
+        self._source = video_packets(self._container, self._stream)
 
 
 class KeyframeJump:
-    """Decides whether to restart at a later keyframe, and does it."""
+    """Decides whether to restart at a later keyframe, does it, and checks what comes of it.
+
+    A container's marks are claims: a jump counts once the first picture after it is what decoding
+    from the start would give.
+    """
 
     def __init__(
-        self, reader: PacketReader, stream: av.video.stream.VideoStream, clock: Clock
+        self,
+        reader: PacketReader,
+        stream: av.video.stream.VideoStream,
+        clock: Clock,
+        trust: Trust,
     ) -> None:
         self._reader = reader
         self._stream = stream
         self._min_ticks = int(JUMP_MIN_S / clock.time_base)
-        self._indexed = is_indexed(stream)
+        self._possible = trust.marks and trust.times
+        # Where time stamps may start anew, the container's own do not say where to seek.
+        self._seeks = not reader.may_restart
+        self._indexed = self._seeks and is_indexed(stream)
         first = reader.peek()
         # Some containers index by decoding time, a fixed delay before presentation.
         self._delay = 0
@@ -225,11 +269,13 @@ class KeyframeJump:
             self._delay = max(0, first.pts - stream.index_entries[0].timestamp)
         self._settled = -(2**62)  # below this tick (indexed) or position, nothing can be gained
         self._landed: int | None = None  # the keyframe of the last jump, until a picture came out
+        self._wanted: int | None = None  # what that jump was for
+        self._backed_off = False
 
     def pays(self, tick: int, upcoming: VideoPacket) -> bool:
-        """Tell whether restarting for `tick` skips enough of what lies before it."""
+        """Return True if restarting for `tick` skips enough of what lies before it."""
         here = upcoming.pts if upcoming.pts is not None else upcoming.dts
-        if here is None or tick - here < self._min_ticks:
+        if not self._possible or here is None or tick - here < self._min_ticks:
             return False
         if self._indexed:
             if tick <= self._settled:
@@ -245,31 +291,70 @@ class KeyframeJump:
         return True
 
     def make(self, tick: int) -> None:
-        """Move the reader to the last keyframe shown not after `tick`, where `pays` said so."""
+        """Move the reader to the last keyframe shown not after `tick`, where `pays` said so.
+
+        Raises:
+            Distrust: the container does not lead to where it says.
+        """
         self._stream.codec_context.flush_buffers()
         if self._indexed:
             self._seek(tick)
         elif (keyframe := self._reader.keyframe_ahead(tick)) is not None:
             self._reader.drop_until(keyframe)
         first = self._reader.peek()
-        self._landed = first.pts if first is not None and first.is_keyframe else None
+        if first is None or not first.is_keyframe or first.pts is None or first.pts > tick:
+            raise Distrust("marks")
+        self._landed, self._wanted, self._backed_off = first.pts, tick, False
 
-    def back_off(self, frames: Sequence[av.video.frame.VideoFrame]) -> bool:
-        """Restart one keyframe earlier if the one jumped to did not come out; tell whether it did.
+    @property
+    def pending(self) -> bool:
+        """Whether no picture has come out since the last jump."""
+        return self._wanted is not None
 
-        `frames`: the first that did, none where the decoder is empty. Some streams have no full
-        keyframes: marked are points from where on the picture is refreshed bit by bit, and the
-        decoder holds it back until it is whole. It is by the next such point.
+    def check(self, frames: Sequence[av.video.frame.VideoFrame]) -> bool:
+        """Check the first pictures after a jump; return True if reading starts again before them.
+
+        `frames`: the first that came out, none where the decoder is empty. Some streams have no
+        full keyframes: marked are points from where on the picture is refreshed bit by bit, and the
+        decoder holds it back until it is whole. It is by the next such point: so the jump is
+        tried once more, one keyframe earlier.
+
+        Raises:
+            Distrust: what came out, or that nothing did, says that the mark is wrong.
         """
-        landed, self._landed = self._landed, None
-        if landed is None or any(frame.pts is None or frame.pts <= landed for frame in frames):
+        if self._wanted is None or self._landed is None:
             return False
+        wanted, landed = self._wanted, self._landed
+        if frames and (frames[0].pts is None or frames[0].pts <= wanted):
+            if not self._begins_anew(frames[0]):
+                raise Distrust("marks")
+            self._wanted = self._landed = None
+            return False
+        if self._backed_off or not self._seeks:
+            raise Distrust("marks")
         if not self._indexed:
             self._settled = landed + 1
         self._stream.codec_context.flush_buffers()
-        with suppress(av.error.FFmpegError):  # what follows is then all there is to have
+        try:
             self._reader.seek(landed - 1)
+        except av.error.FFmpegError:
+            raise Distrust("marks") from None
+        first = self._reader.peek()
+        if first is None or first.pts is None or first.pts > wanted:
+            raise Distrust("marks")
+        self._landed, self._backed_off = first.pts, True
         return True
+
+    def _begins_anew(self, frame: av.video.frame.VideoFrame) -> bool:
+        """Return True if a picture needs none of those before it."""
+        if frame.is_corrupt:
+            return False
+        codec = self._stream.codec_context.codec
+        if frame.pict_type == _NO_PICTURE_TYPE:
+            # Its decoder does not tell, or it made the picture up for want of a reference.
+            return frame.key_frame or bool(codec.properties & _INTRA_ONLY)
+        # H.264's decoder hands out nothing that is not whole.
+        return frame.pict_type in _INTRA_TYPES or codec.canonical_name == "h264"
 
     def _seek(self, tick: int) -> None:
         self._settled = tick  # where this lands is as near as can be: once is enough
@@ -279,8 +364,7 @@ class KeyframeJump:
             try:
                 self._reader.seek(target)
             except av.error.FFmpegError:
-                self._indexed = False
-                return
+                raise Distrust("marks") from None
             first = self._reader.peek()
             if first is not None and first.is_keyframe and (first.pts or tick) <= tick:
                 return

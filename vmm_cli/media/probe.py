@@ -25,6 +25,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vmm_cli.errors import InputError
+from vmm_cli.media.caption_data import CODEC as CLOSED_CAPTIONS
+from vmm_cli.media.caption_data import is_marked, may_carry
+from vmm_cli.media.continuity import read_packets
+from vmm_cli.media.extent import extent
+from vmm_cli.media.layouts import shown_name
 from vmm_cli.media.orientation import (
     UPRIGHT,
     Orientation,
@@ -36,8 +41,8 @@ from vmm_cli.media.source import (
     AV_TIME_BASE,
     DEFAULT_MAX_PIXELS,
     best_video_stream,
-    clock_origin_s,
     clock_reading_s,
+    is_attached,
     is_bare,
     open_media,
 )
@@ -45,8 +50,9 @@ from vmm_cli.media.source import (
 MAX_TIMED_PACKETS = 1000  # 40 s at 25 pictures a second: enough to see whether times vary
 MAX_READ_PACKETS = 8000  # of all streams together, where the video stream's are few and far between
 MAX_TRIED_PACKETS = 64  # given to the decoder until the first picture comes out
-MAX_READ_FAILURES = 16  # in a row: what libav could not read so often, it never could
 MAX_REORDERED = 16  # H.264 and HEVC show a picture at most 16 pictures later than they store it
+
+UNKNOWN_CODEC = "unknown"
 
 # Code points of ISO/IEC 23091-2 (H.273), by the names that libav prints.
 MATRICES = {
@@ -97,7 +103,7 @@ class VideoStreamInfo:
     duration_s: float | None
     bit_rate: int | None
     language: str | None
-    decodable: bool  # a first picture came out of the decoder
+    decodable: bool | None  # a first picture came out of the decoder; None: it was not tried
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ class AudioStreamInfo:
 
 @dataclass(frozen=True)
 class CaptionStreamInfo:
-    """One stream of subtitles."""
+    """One stream of subtitles, or closed captions: these have the index of the pictures."""
 
     index: int
     codec: str | None
@@ -163,13 +169,14 @@ class _Glance:
     picture: VideoFrame | None = None
     times: tuple[int, ...] = ()  # presentation timestamps, ascending, without the doubtful last
     keyframe_times: tuple[int, ...] = ()
+    closed_captions: bool = False  # stand among the pictures
 
 
 def probe(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> MediaInfo:
     """Tell what a media file holds.
 
-    Reads headers, up to 1000 packets and one picture. Only where the container says nothing
-    certain about its duration are all packets read, and none of those decoded.
+    Reads headers, up to 1000 packets and one picture. Only where nothing certain says where the
+    file ends, or its time stamps may start anew, are all packets read, and none of those decoded.
 
     Raises:
         InputError: `missing`, `refused` or `unreadable` (see `open_media`); `unreadable` too
@@ -180,8 +187,8 @@ def probe(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> MediaInfo:
             raise InputError("unreadable", "holds no streams")
         best = best_video_stream(container)
         glance = _glance(container, best, max_pixels) if best is not None else _Glance()
-        pictures = [s for s in container.streams.video if _is_attached(s)]
-        videos = [s for s in container.streams.video if not _is_attached(s)]
+        pictures = [s for s in container.streams.video if is_attached(s)]
+        videos = [s for s in container.streams.video if not is_attached(s)]
         videos.sort(key=lambda stream: stream is not best)
         return MediaInfo(
             format=container.format.name,
@@ -191,36 +198,29 @@ def probe(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> MediaInfo:
             title=find_tag(container.metadata, "title"),
             description=find_tag(container.metadata, "description", "synopsis"),
             tags=dict(container.metadata),
-            video=tuple(_video_info(s, glance if s is best else _Glance()) for s in videos),
+            video=tuple(_video_info(s, glance if s is best else None) for s in videos),
             audio=tuple(_audio_info(stream) for stream in container.streams.audio),
-            captions=tuple(_caption_info(stream) for stream in container.streams.subtitles),
+            captions=tuple(_captions_info(container, best, glance)),
             attached_pictures=tuple(_picture_info(stream) for stream in pictures),
-            duration_s=_duration_s(path, container, max_pixels),
+            duration_s=_duration_s(path, max_pixels),
         )
+
+
+def _duration_s(path: Path, max_pixels: int) -> float | None:
+    """Return where pictures and sound end; None where there are neither."""
+    try:
+        end_s = extent(path, max_pixels=max_pixels).end_s
+    except InputError as error:
+        if error.code != "no_video":
+            raise
+        return None
+    return float(end_s) if end_s > 0 else None
 
 
 def find_tag(tags: Mapping[str, str], *names: str) -> str | None:
     """Return the first tag of these names that says something; upper and lower case are one."""
     folded = {name.casefold(): text for name, text in tags.items()}
     return next((folded[name] for name in names if folded.get(name, "").strip()), None)
-
-
-def read_packets(
-    container: av.container.InputContainer, *streams: av.stream.Stream
-) -> Iterator[av.packet.Packet[av.stream.Stream]]:
-    """Yield the packets of these streams (none: of all); damage in between is read past."""
-    failures = 0
-    while failures < MAX_READ_FAILURES:
-        try:
-            for packet in container.demux(*streams):
-                failures = 0
-                yield packet
-        except av.error.FFmpegError:
-            failures += 1
-        except IndexError:
-            return  # PyAV 18.1, at the end, where a stream appeared after the file was opened
-        else:
-            return
 
 
 def _glance(
@@ -232,6 +232,7 @@ def _glance(
     decode = context.width * context.height <= max_pixels
     times: list[int] = []
     keyframe_times: list[int] = []
+    captions_looked_for, captioned = may_carry(stream), False
     read = 0
     for read, packet in enumerate(read_packets(container), start=1):
         if len(times) == MAX_TIMED_PACKETS or read > MAX_READ_PACKETS:
@@ -242,14 +243,15 @@ def _glance(
             times.append(packet.pts)
             if packet.is_keyframe:
                 keyframe_times.append(packet.pts)
+        captioned = captioned or (captions_looked_for and is_marked(packet))
         if decode and picture is None and len(times) <= MAX_TRIED_PACKETS:
             picture = _first_picture(stream, packet)
     if is_bare(container):
-        return _Glance(picture)
+        return _Glance(picture, closed_captions=captioned)
     times.sort()
     if len(times) == MAX_TIMED_PACKETS:
         del times[-MAX_REORDERED:]  # pictures shown between these may come later in the file
-    return _Glance(picture, tuple(times), tuple(sorted(keyframe_times)))
+    return _Glance(picture, tuple(times), tuple(sorted(keyframe_times)), captioned)
 
 
 def _first_picture(
@@ -262,47 +264,9 @@ def _first_picture(
     return pictures[0] if pictures else None
 
 
-def _duration_s(
-    path: Path, container: av.container.InputContainer, max_pixels: int
-) -> float | None:
-    """Return the container's duration, or the end of its last packet where it does not know."""
-    # libav guesses the duration of bare streams from their bit rate, wrong by any factor
-    stated = container.duration
-    if stated is not None and stated > 0 and not is_bare(container):
-        return stated / AV_TIME_BASE
-    with open_media(path, max_pixels=max_pixels) as again:
-        return _last_packet_end_s(again)
-
-
-def _last_packet_end_s(container: av.container.InputContainer) -> float | None:
-    """Return when the last packet of picture or sound ends, on the clock; None without packets.
-
-    Packets without a time, as bare streams have them, follow one another.
-    """
-    origin = clock_origin_s(container)
-    ends = {
-        stream.index: Fraction(0)
-        for stream in (*container.streams.video, *container.streams.audio)
-        if not _is_attached(stream)
-    }
-    if not ends:
-        return None
-    for packet in read_packets(container, *(container.streams[index] for index in ends)):
-        if not packet.size:
-            continue
-        stream = packet.stream
-        length = (packet.duration or 0) * packet.time_base
-        if not length and isinstance(stream, VideoStream) and stream.average_rate:
-            length = 1 / stream.average_rate
-        ticks = packet.pts if packet.pts is not None else packet.dts
-        start = ends[stream.index] if ticks is None else ticks * packet.time_base - origin
-        ends[stream.index] = max(ends[stream.index], start + length)
-    end = max(ends.values())
-    return float(end) if end > 0 else None
-
-
-def _video_info(stream: VideoStream, glance: _Glance) -> VideoStreamInfo:
+def _video_info(stream: VideoStream, looked_at: _Glance | None) -> VideoStreamInfo:
     context = stream.codec_context
+    glance = looked_at or _Glance()
     picture = glance.picture
     if context is None:  # libav has no decoder for it
         width = height = 0
@@ -341,8 +305,14 @@ def _video_info(stream: VideoStream, glance: _Glance) -> VideoStreamInfo:
         duration_s=_stream_duration_s(stream),
         bit_rate=(context.bit_rate or None) if context is not None else None,
         language=stream.language,
-        decodable=picture is not None,
+        decodable=_is_decodable(stream, looked_at),
     )
+
+
+def _is_decodable(stream: VideoStream, looked_at: _Glance | None) -> bool | None:
+    if looked_at is not None:
+        return looked_at.picture is not None
+    return False if stream.codec_context is None else None
 
 
 def _shown_size(
@@ -400,11 +370,20 @@ def _audio_info(stream: AudioStream) -> AudioStreamInfo:
         codec=_codec_name(stream),
         sample_rate=(context.sample_rate or None) if context is not None else None,
         channels=channels or None,
-        layout=context.layout.name if channels else None,
+        layout=shown_name(context.layout.name) if channels else None,
         duration_s=_stream_duration_s(stream),
         bit_rate=(context.bit_rate or None) if context is not None else None,
         language=stream.language,
     )
+
+
+def _captions_info(
+    container: av.container.InputContainer, video: VideoStream | None, glance: _Glance
+) -> Iterator[CaptionStreamInfo]:
+    for stream in container.streams.subtitles:
+        yield _caption_info(stream)
+    if video is not None and glance.closed_captions:
+        yield CaptionStreamInfo(video.index, CLOSED_CAPTIONS, "text", None)
 
 
 def _caption_info(stream: SubtitleStream) -> CaptionStreamInfo:
@@ -431,15 +410,13 @@ def _picture_info(stream: VideoStream) -> AttachedPictureInfo:
     return AttachedPictureInfo(stream.index, _codec_name(stream), width, height)
 
 
-def _is_attached(stream: av.stream.Stream) -> bool:
-    unshown = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    return bool(stream.disposition & unshown)
-
-
 def _codec_name(stream: av.stream.Stream) -> str | None:
-    """Return the format's name ("mp3"), not that of libav's decoder of it ("mp3float")."""
+    """Return the format's name ("mp3"), not that of libav's decoder of it ("mp3float").
+
+    UNKNOWN_CODEC for one that libav does not know; PyAV does not show what its container calls it.
+    """
     context = stream.codec_context
-    return context.codec.canonical_name if context is not None else None
+    return context.codec.canonical_name if context is not None else UNKNOWN_CODEC
 
 
 def _stream_duration_s(stream: av.stream.Stream) -> float | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
 import av
+import av.audio.stream
 import av.container
 import av.error
 import av.format
@@ -24,6 +25,8 @@ import av.stream
 import av.video.stream
 
 from vmm_cli.errors import InputError
+from vmm_cli.media.layouts import make_safe
+from vmm_cli.media.unopened import PHOTO_NAMES, refused_as, why_no_movie, why_not_a_video
 
 # libav prints warnings of its own, with bytes of the file in them; ours are enough.
 av.logging.set_level(None)
@@ -37,13 +40,15 @@ ALLOWED_FORMATS = (
     "mpegvideo", "flv", "live_flv", "asf", "ogg", "mxf", "gif", "apng", "webp_pipe", "mjpeg",
     "jpeg_pipe", "h264", "hevc", "av1", "obu", "ivf", "m4v", "vc1", "dv", "nut", "rm", "wtv",
     "yuv4mpegpipe", "h263", "wav", "w64", "flac", "mp3", "aac", "ac3", "eac3", "aiff", "amr",
-    "amrnb", "amrwb", "caf", "au", "ape", "wv", "tta", "dts", "qcp", "loas",
+    "amrnb", "amrwb", "caf", "au", "ape", "wv", "tta", "dts", "qcp", "loas", "dhav",
 )  # fmt: skip
 
 # Attached pictures (cover art) are streams of one frame that say nothing about time.
 _NOT_A_PICTURE_STREAM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 _REFUSAL = "not a container vmm reads (playlists, scripts and devices are refused)"
+
+_UNKNOWN = "is damaged, or not a video: no format that vmm reads was recognised"
 
 AV_TIME_BASE = 1_000_000  # libav's container times are in microseconds
 
@@ -79,6 +84,9 @@ def open_media(
             list) or `unreadable` (permission, not a media file).
     """
     check_regular_file(path)
+    # libav takes some of them for a stream of JPEG pictures and some not, by what they show.
+    if path.suffix.lower() in PHOTO_NAMES and (photo := _told(refused_as, path)) is not None:
+        raise InputError("refused", photo)
     options = {
         "format_whitelist": ",".join(ALLOWED_FORMATS),
         # None of these demuxers opens a second file (mov's external tracks wait for an option of
@@ -97,16 +105,30 @@ def open_media(
         raise InputError("unreadable", "permission denied") from None
     except av.error.ArgumentError:
         # libav answers EINVAL where it knows the format and the list does not have it.
-        raise InputError("refused", _REFUSAL) from None
+        raise InputError("refused", _told(refused_as, path) or _REFUSAL) from None
     except (av.error.FFmpegError, OSError) as error:
         if _is_playlist(path):
             raise InputError("refused", _REFUSAL) from None
-        raise InputError("unreadable", f"cannot be opened: {_reason(error)}") from None
+        unknown = isinstance(error, av.error.InvalidDataError)
+        reason = _UNKNOWN if unknown else f"cannot be opened: {_reason(error)}"
+        raise InputError("unreadable", _told(why_not_a_video, path) or reason) from None
     with container:
+        # Of an index that is cut short libav gives what is left, which may be nothing.
+        whole = any(stream.type in ("video", "audio") for stream in container.streams)
+        if not whole and (cut := _told(why_no_movie, path)) is not None:
+            raise InputError("unreadable", cut)
         for stream in container.streams:
             if stream.type in ("video", "audio"):
                 _bound(stream, max_pixels)
         yield container
+
+
+def _told(tell: Callable[[Path], str | None], path: Path) -> str | None:
+    """Return what `tell` tells of a file, None where it cannot be read."""
+    try:
+        return tell(path)
+    except OSError:
+        return None
 
 
 def _is_playlist(path: Path) -> bool:
@@ -128,18 +150,43 @@ def _bound(stream: av.stream.Stream, max_pixels: int) -> None:
     if codec_context is None:  # a codec libav does not know
         return
     codec_context.thread_count = 1
+    if isinstance(stream, av.audio.stream.AudioStream):
+        make_safe(stream)
     if stream.type == "video":
         codec_context.options = {"max_pixels": str(max_pixels)}
+
+
+def is_attached(stream: av.stream.Stream) -> bool:
+    """Return True for a cover or thumbnail: a picture that belongs to no time."""
+    return bool(stream.disposition & _NOT_A_PICTURE_STREAM)
 
 
 def best_video_stream(
     container: av.container.InputContainer,
 ) -> av.video.stream.VideoStream | None:
-    """Return the first video stream that is no attached picture, or None."""
-    for stream in container.streams.video:
-        if not stream.disposition & _NOT_A_PICTURE_STREAM and stream.codec_context is not None:
-            return stream
-    return None
+    """Return the video stream that players take, or None.
+
+    libav's choice goes by what is marked as default, by the pictures seen at the beginning and by
+    bit rate. Where it chooses a cover or what has no decoder, the first other one.
+    """
+    usable = [s for s in container.streams.video if s.codec_context and not is_attached(s)]
+    best = container.streams.best("video")
+    chosen = [s for s in usable if s is best]
+    return chosen[0] if chosen else min(usable, key=_not_default, default=None)
+
+
+def best_audio_stream(
+    container: av.container.InputContainer,
+) -> av.audio.stream.AudioStream | None:
+    """Return the stream of sound that libav thinks best, of those that can be decoded; or None."""
+    best = container.streams.best("audio")
+    if isinstance(best, av.audio.stream.AudioStream) and best.codec_context is not None:
+        return best
+    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+
+
+def _not_default(stream: av.stream.Stream) -> bool:
+    return not stream.disposition & av.stream.Disposition.default
 
 
 def require_video_stream(
@@ -152,9 +199,7 @@ def require_video_stream(
     """
     stream = best_video_stream(container)
     if stream is None:
-        held = sorted({s.type for s in container.streams if s.type != "video"})
-        what = f"only {' and '.join(held)}" if held else "no streams at all"
-        raise InputError("no_video", f"holds no video stream ({what})")
+        raise InputError("no_video", _without_video(container))
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > max_pixels:
         raise InputError(
@@ -165,16 +210,21 @@ def require_video_stream(
     return stream
 
 
-def declared_duration_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> float | None:
-    """Return the duration in seconds that the container declares, or None for bare streams.
+def _without_video(container: av.container.InputContainer) -> str:
+    """Return why a container has no pictures to decode."""
+    if any(s.codec_context is None for s in container.streams.video):
+        return "its video has a codec that libav does not know"
+    kinds: set[str] = {s.type for s in container.streams if not is_attached(s)}
+    if any(is_attached(s) for s in container.streams.video):
+        kinds.add("a cover picture")
+    held = " and ".join(sorted(kinds))
+    return f"holds no video stream ({f'only {held}' if held else 'no streams at all'})"
 
-    Raises:
-        InputError: as `open_media`.
-    """
+
+def refuse_large(path: Path, *, max_pixels: int) -> None:
+    """Raise InputError where a video may not be decoded, though what it shows is known already."""
     with open_media(path, max_pixels=max_pixels) as container:
-        if is_bare(container) or not container.duration:
-            return None
-        return container.duration / AV_TIME_BASE
+        require_video_stream(container, max_pixels=max_pixels)
 
 
 def is_bare(container: av.container.Container) -> bool:

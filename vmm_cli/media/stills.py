@@ -17,7 +17,8 @@ import av.video.frame
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from vmm_cli.errors import InputError
-from vmm_cli.media.frames import SCALING_THREADS, Picture
+from vmm_cli.media.colours import SCALING_THREADS, Target, converted
+from vmm_cli.media.frames import Picture
 from vmm_cli.media.orientation import UPRIGHT, Orientation
 
 ImageFormat = Literal["jpg", "png", "webp"]
@@ -81,21 +82,12 @@ class StillEncoder:
         self, frame: av.video.frame.VideoFrame, width: int, height: int
     ) -> av.video.frame.VideoFrame:
         if self.image_format == "png":
-            return self._reformatter.reformat(
-                frame, width, height, "rgb24", interpolation="BICUBIC", threads=SCALING_THREADS
-            )
+            return converted(self._reformatter, frame, Target(width, height, "rgb24"))
         jpeg = self.image_format == "jpg"
-        return self._reformatter.reformat(
-            frame,
-            width,
-            height,
-            "yuvj420p" if jpeg else "yuv420p",
-            interpolation="BICUBIC",
-            # JPEG and WebP have no field for the matrix: readers take BT.601.
-            dst_colorspace=None if frame.colorspace in _JFIF_MATRICES else Colorspace.ITU601,
-            dst_color_range="JPEG" if jpeg else "MPEG",
-            threads=SCALING_THREADS,
-        )
+        # JPEG and WebP have no field for the matrix: readers take BT.601.
+        matrix = None if frame.colorspace in _JFIF_MATRICES else Colorspace.ITU601
+        target = Target(width, height, "yuvj420p" if jpeg else "yuv420p", matrix, jpeg)
+        return converted(self._reformatter, frame, target)
 
     def _encoder(self, width: int, height: int) -> av.video.codeccontext.VideoCodecContext:
         encoder = self._encoders.get((width, height))

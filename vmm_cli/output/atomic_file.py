@@ -5,21 +5,37 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from vmm_cli import errors
+from vmm_cli.durable import sync_file, sync_folder
 
 
 def make_folder(folder: Path) -> None:
     """Make a folder, with those above it. OutputError where that, or writing into it, cannot be."""
+    if folder.exists() and not folder.is_dir():
+        raise errors.OutputError(f"{folder}: is a file, not a folder; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
         raise errors.OutputError(f"{folder}: cannot be made: {cause.strerror}") from cause
     if not os.access(folder, os.W_OK | os.X_OK):
         raise errors.OutputError(f"{folder}: cannot be written to; choose another folder")
+
+
+def require_folder(file: Path) -> None:
+    """Raise OutputError where the folder that a file is to go to is not there."""
+    folder = file.parent
+    if not folder.is_dir():
+        if folder.exists():
+            raise errors.OutputError(f"{file}: {folder} is not a folder; choose another -o")
+        raise errors.OutputError(
+            f"{file}: the folder {folder} does not exist; make it first, or choose another -o"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise errors.OutputError(f"{file}: the folder {folder} cannot be written to")
 
 
 @contextmanager
@@ -36,23 +52,16 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
                 yield file
                 file.flush()
-                os.fchmod(descriptor, 0o666 & ~_umask())  # mkstemp's 0600 is for secrets
-                os.fsync(descriptor)
+                with suppress(OSError):  # a file system without modes
+                    os.fchmod(descriptor, 0o666 & ~_umask())  # mkstemp's 0600 is for secrets
+                sync_file(descriptor)
             temporary.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as cause:
         raise errors.OutputError(f"{path}: cannot be written: {cause.strerror}") from cause
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _umask() -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from vmm_cli.output.clock import clock_text
+
 MAX_CELLS = 48
 COLUMNS = 6
 CELL_WIDTH = 240
@@ -72,17 +74,3 @@ def evenly(n: int, most: int) -> list[int]:
     if n <= most:
         return list(range(n))
     return [round(i * (n - 1) / (most - 1)) for i in range(most)]
-
-
-def clock_text(seconds: float) -> str:
-    """Return a time as M:SS.mmm or H:MM:SS.mmm.
-
-    >>> clock_text(62.5), clock_text(3723.25)
-    ('1:02.500', '1:02:03.250')
-    """
-    milliseconds = round(seconds * 1000)
-    sign = "-" if milliseconds < 0 else ""
-    minutes, rest = divmod(abs(milliseconds), 60_000)
-    hours, minutes = divmod(minutes, 60)
-    clock = f"{rest // 1000:02d}.{rest % 1000:03d}"
-    return f"{sign}{hours}:{minutes:02d}:{clock}" if hours else f"{sign}{minutes}:{clock}"

@@ -15,10 +15,10 @@ from vmm_cli.errors import InputError
 from vmm_cli.media.frames import Frame, FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import at
-from vmm_cli.output.atomic_file import atomic_file
-from vmm_cli.output.contact_sheet import clock_text
+from vmm_cli.output.clock import clock_text
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, font_files
+from vmm_cli.output.png import save_png
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -46,7 +46,7 @@ def _draw(path: Path, record: dict[str, Any], target: Path, request: WindowsRequ
     draw_strip(path, record["explain"], target, request.max_pixels)
 
 
-STRIP = PictureKind("strip", ".explain.png", _draw)
+STRIP = PictureKind("--strips", "strip", ".explain.png", _draw)
 
 
 def draw_strip(path: Path, explained: Mapping[str, Any], target: Path, max_pixels: int) -> None:
@@ -88,8 +88,7 @@ def draw_strip(path: Path, explained: Mapping[str, Any], target: Path, max_pixel
             draw.rectangle((left, bar, left + length, bar + BAR_HEIGHT), fill=colour)
         middle = bar + BAR_HEIGHT + TEXT_HEIGHT // 2
         draw_text(draw, (left + (width - text_width(text)) / 2, middle), text)
-    with atomic_file(target) as file:
-        sheet.save(file.buffer, "PNG")
+    save_png(sheet, target)
 
 
 def strongest(seconds: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:

@@ -5,13 +5,12 @@ Everything is made in a hidden folder under the output, and takes its final plac
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vmm_cli.batch.inputs import Input
+from vmm_cli.durable import sync_file_system
 from vmm_cli.errors import InputError
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import Sampling, at, split
@@ -43,7 +43,11 @@ SPLIT_MIN_PART_S = Fraction(10)
 
 @dataclass(frozen=True, slots=True)
 class ExtractRequest:
-    """What `vmm extract-frames` was asked for. `output`: the folder that all frames go under."""
+    """What `vmm extract-frames` was asked for.
+
+    output: the folder that all frames go under. overwrite: whether frames may go among files of
+    others, and take the place of those of the same names.
+    """
 
     output: Path
     sampling: Sampling
@@ -52,6 +56,7 @@ class ExtractRequest:
     quality: int | None
     contact_sheet: bool
     max_pixels: int
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ def tidy(request: ExtractRequest) -> None:
 
 def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
     """Split a long video into stretches of time, one a worker; one part where it does not pay."""
-    from vmm_cli.media.frames import times_every_picture, video_end_s
+    from vmm_cli.media.extent import video_end_s
+    from vmm_cli.media.frames import times_every_picture
 
     whole = [Part(_part_folder(request, input, 0), request.sampling)]
     if request.sampling.kind == "shots":
@@ -127,7 +133,8 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_pictures
     from vmm_cli.media.stills import StillEncoder
 
-    refuse_foreign(request.output / input.output_name)  # before the work rather than after it
+    # Before the work rather than after it.
+    refuse_foreign(request.output / input.output_name, request.overwrite)
     part = part or Part(_part_folder(request, input, 0), request.sampling)
     encoder = StillEncoder(request.image_format, request.quality)
     report = DecodeReport()
@@ -191,8 +198,10 @@ def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> 
 
             shown = _index_lines(made / INDEX_NAME, set(evenly(n, MAX_CELLS)))
             draw_contact_sheet(made, shown, made / SHEET_NAME)
-        _flush_file_system(made)
-        _put_in_place(made, target)
+        # One flush of the file system, so that a record that says ok outlives a power cut: an fsync
+        # for each of thousands of pictures would take as long as decoding them.
+        sync_file_system(made)
+        _put_in_place(made, target, overwrite=request.overwrite)
     for result in results:
         shutil.rmtree(result.folder, ignore_errors=True)
     fields: dict[str, Any] = {
@@ -285,34 +294,22 @@ def _fresh_folder(folder: Path) -> None:
         folder.mkdir(parents=True)
 
 
-def _flush_file_system(folder: Path) -> None:
-    """Bring the pictures to disk, so that a record that says ok outlives a power cut.
+def refuse_foreign(target: Path, overwrite: bool = False) -> None:
+    """Raise InputError `collision` where `target` is there and holds more than our frames.
 
-    One flush of the file system: an fsync for each of thousands of pictures would take as long as
-    decoding them. Elsewhere than on Linux the kernel does it in its own time.
+    `overwrite`: more may be there, as long as it is a folder.
     """
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if syncfs is None:
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if syncfs(descriptor) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
-    finally:
-        os.close(descriptor)
-
-
-def refuse_foreign(target: Path) -> None:
-    """Raise InputError `collision` where `target` is there and holds more than our frames."""
     if not os.path.lexists(target):
         return
     advice = "choose another -o"
     if target.is_symlink() or not target.is_dir():
         raise InputError("collision", f"{target} is there and is no folder of frames; {advice}")
+    if overwrite:
+        return
+    advice = f"give --overwrite to write among what is there, or {advice}"
     with _writing(target):
         names = sorted(entry.name for entry in target.iterdir())
-    foreign = [name for name in names if not _OURS.fullmatch(name)]
+    foreign = _foreign(names)
     if foreign:
         raise InputError(
             "collision", f"{target} holds a file that is no frame, {foreign[0]!r}; {advice}"
@@ -321,17 +318,33 @@ def refuse_foreign(target: Path) -> None:
         raise InputError("collision", f"{target} holds no {INDEX_NAME} of an earlier run; {advice}")
 
 
-def _put_in_place(made: Path, target: Path) -> None:
+def _foreign(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not _OURS.fullmatch(name)]
+
+
+def _put_in_place(made: Path, target: Path, *, overwrite: bool) -> None:
     """Rename the finished folder to its place, where an earlier run's frames may stand."""
-    refuse_foreign(target)
+    refuse_foreign(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
+    if not target.is_dir():
+        made.rename(target)
+    elif _foreign(entry.name for entry in target.iterdir()):
+        _put_among(made, target)
+    else:
         old = made.with_name(f"{made.name}.old")
         target.rename(old)
         made.rename(target)
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        made.rename(target)
+
+
+def _put_among(made: Path, target: Path) -> None:
+    """Move the finished files into a folder that also holds others, which stay; the index last."""
+    for entry in target.iterdir():
+        if _OURS.fullmatch(entry.name):
+            entry.unlink()
+    names = [entry.name for entry in made.iterdir()]
+    for name in sorted(names, key=lambda name: name == INDEX_NAME):
+        (made / name).rename(target / name)
 
 
 @contextmanager

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vmm_cli.errors import InputError
 from vmm_cli.output.atomic_file import make_folder
+from vmm_cli.output.owned import ADVICE, foreign, refuse_foreign
 
 if TYPE_CHECKING:
-    from vmm_cli.batch.execute import Work
     from vmm_cli.batch.inputs import Input
+    from vmm_cli.batch.work import Work
 
 
 @dataclass(frozen=True)
 class PicturesRequest:
-    """Do what is `wanted`, and draw the records into `folder`."""
+    """Do what is `wanted`, and draw the records into `folder`.
+
+    overwrite: whether a file of a picture's name may be replaced that vmm did not draw.
+    """
 
     wanted: Any
     folder: Path
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,14 @@ class PictureKind:
     """A kind of picture.
 
     Attributes:
+        option: of the command line, which names the folder.
         field: of the record, which names the picture.
         suffix: what its name has behind the input's.
         draw: (path of the video, record, picture to write, request) draws a record, from which it
             may take what only the picture needs. At module level: it runs in workers.
     """
 
+    option: str
     field: str
     suffix: str
     draw: Callable[[Path, dict[str, Any], Path, Any], None]
@@ -57,6 +65,15 @@ def with_pictures(work: Work, kind: PictureKind) -> Work:
         plan=None if work.plan is None else partial(_plan, work.plan),
         kept=partial(_kept, kind),
     )
+
+
+def refuse_foreign_pictures(
+    kind: PictureKind, request: PicturesRequest, inputs: Iterable[Input]
+) -> None:
+    """Raise UsageError where a picture would take the place of a file that vmm did not draw."""
+    if not request.overwrite:
+        for input in inputs:
+            refuse_foreign(kind.target(request, input), option=kind.option)
 
 
 def _plan(
@@ -83,6 +100,9 @@ def _finish(
 ) -> dict[str, Any]:
     record = finish(request.wanted, input, parts)
     target = kind.target(request, input)
+    # Again, for it may have come meanwhile.
+    if not request.overwrite and (problem := foreign(target)) is not None:
+        raise InputError("output", f"{problem}; {ADVICE.format(option=kind.option)}")
     make_folder(target.parent)
     kind.draw(input.path, record, target, request.wanted)
     record[kind.field] = str(target.relative_to(request.folder))

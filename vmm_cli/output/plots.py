@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vmm_cli.output.atomic_file import atomic_file
 from vmm_cli.output.escape import escape_controls
+from vmm_cli.output.png import MARK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -241,10 +242,8 @@ def _figure(width_inch: float, height_inch: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # The version of matplotlib that PNG files otherwise hold would make equal pictures differ.
+    # The mark is in the place of matplotlib's version, which would make equal pictures differ.
     picture = io.BytesIO()
-    figure.savefig(
-        picture, format="png", bbox_inches="tight", pad_inches=0.1, metadata={"Software": None}
-    )
+    figure.savefig(picture, format="png", bbox_inches="tight", pad_inches=0.1, metadata=MARK)
     with atomic_file(path) as file:
         file.buffer.write(picture.getvalue())

@@ -17,11 +17,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS
-from vmm_cli.output.atomic_file import atomic_file
-from vmm_cli.output.contact_sheet import clock_text
+from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, drawable_labels
+from vmm_cli.output.png import save_png
 from vmm_cli.output.sentiment_text import (
     Point,
     dominant,
@@ -103,7 +103,7 @@ def _draw(path: Path, record: dict[str, Any], target: Path, request: SentimentRe
     )
 
 
-PLOT = PictureKind("plot", ".sentiment.png", _draw)
+PLOT = PictureKind("--plot", "plot", ".sentiment.png", _draw)
 
 
 def draw_sentiment(
@@ -157,8 +157,7 @@ def draw_sentiment(
         said = [(time, f"{clock_text(time)[:-2]}  {valence_text(v)}") for time, v in marks]
         draw_row(image, said, axis, lanes_bottom, pictures)
     _draw_key(draw, points, bottom + TEXT_HEIGHT * 3 // 2)
-    with atomic_file(target) as file:
-        image.save(file.buffer, "PNG")
+    save_png(image, target)
 
 
 # --- what is shown ------------------------------------------------------------------------------

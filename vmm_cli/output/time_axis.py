@@ -8,7 +8,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from vmm_cli.output.contact_sheet import clock_text
+from vmm_cli.output.clock import clock_text
 
 LEAST_TICK_DISTANCE = 100  # pixels
 # Seconds between ticks, up to a day; beyond that, whole days.

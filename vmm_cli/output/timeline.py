@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vmm_cli.output.atomic_file import atomic_file
-from vmm_cli.output.contact_sheet import clock_text
+from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, drawable_labels
+from vmm_cli.output.png import save_png
 from vmm_cli.output.time_axis import TimeAxis
 from vmm_cli.output.time_picture import (
     BACKGROUND,
@@ -79,7 +79,7 @@ def _draw(path: Path, record: dict[str, Any], target: Path, request: DetectReque
     del record["curves"]
 
 
-TIMELINE = PictureKind("timeline", ".timeline.png", _draw)
+TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw)
 
 
 def draw_timeline(
@@ -120,8 +120,7 @@ def draw_timeline(
         _draw_lane(image, lane, name, colour, axis, top, pictures)
         top += height
     draw_text(draw, (MARGIN, bottom + TEXT_HEIGHT * 3 // 2), _key(pictures))
-    with atomic_file(target) as file:
-        image.save(file.buffer, "PNG")
+    save_png(image, target)
 
 
 # --- what is shown ------------------------------------------------------------------------------

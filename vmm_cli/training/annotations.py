@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_video
@@ -14,6 +14,7 @@ from vmm_cli.errors import DataError
 from vmm_cli.training.dataset import (
     SPLIT_NAMES,
     Cells,
+    Files,
     RowError,
     read_labels,
     require_file,
@@ -31,8 +32,10 @@ from vmm_cli.training.rows import (
 from vmm_cli.training.samples import (
     DataSet,
     Problem,
+    Problems,
     Sample,
     Segment,
+    in_order,
     labels_of,
     make_dataset,
     nothing_left,
@@ -82,12 +85,13 @@ def read_annotations(source: Path, *, group: str | None = None, fold: str | None
     renamed = {name: column.strip().lower() for name, column in given.items() if column}
     require_columns(source, table, tuple(renamed.values()))
     columns = {name: name for name in (*COLUMNS, "split", "group", "fold")} | renamed
-    joined = _Joined(source.parent, table.problems)
+    joined = _Joined(source.parent)
     for row in table.rows:
         joined.add(row.where, Cells(row, columns))
     samples = list(joined.samples())
     problems = [
-        *joined.counted_problems(),
+        *table.problems,
+        *joined.problems,
         *spaced_labels(joined.raw_labels),
         *_not_annotated(joined),
     ]
@@ -120,8 +124,8 @@ class _Video:
         """Add a row's split, group and fold; RowError where another row says otherwise."""
         for name, value in (
             ("split", cells.split()),
-            ("group", cells.text("group")),
-            ("fold", cells.text("fold")),
+            ("group", cells.name("group")),
+            ("fold", cells.name("fold")),
         ):
             if value is not None:
                 known, first = self.told.setdefault(name, (value, where))
@@ -136,13 +140,12 @@ class _Video:
 class _Joined:
     """The videos that rows name, by real path, and what was wrong with those rows."""
 
-    def __init__(self, folder: Path, problems: Sequence[Problem]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.problems = list(problems)
+        self.problems = Problems()
         self.videos: dict[str, _Video] = {}
         self.raw_labels: set[str] = set()
-        self._alike: dict[tuple[str, str], int] = {}  # the place of the first problem of its kind
-        self._more: Counter[int] = Counter()
+        self._files = Files(folder)
 
     def add(self, where: str, cells: Cells) -> None:
         """Add what one row says."""
@@ -151,29 +154,19 @@ class _Joined:
             name = cells.text("path")
             if name is None:
                 raise RowError("missing", "names no path")
-            path = self.folder / name
-            require_file(path, name)
-            video = self.videos.setdefault(os.path.realpath(path), _Video(path, name, where))
+            path = self._files.path(name)
+            real = self._files.real(path)
+            video = self.videos.get(real)
+            if video is None:
+                video = self.videos[real] = _Video(path, name, where)
             video.tell(where, cells)
             self._add_segments(video, where, cells)
         except RowError as error:
             if video is not None:
                 video.lost += 1
-            place = len(self.problems)
-            if name is not None and error.kind in _OF_THE_VIDEO:
-                place = self._alike.setdefault((name, str(error)), place)
-            if place < len(self.problems):
-                self._more[place] += 1
-            else:
-                message = f"{error}; left out"
-                self.problems.append(Problem("error", error.kind, where, message))
-
-    def counted_problems(self) -> Iterator[Problem]:
-        """Yield the problems, with how many more rows have each."""
-        for place, problem in enumerate(self.problems):
-            more = self._more[place]
-            message = f"{problem.message} (and {more} more like it)" if more else problem.message
-            yield replace(problem, message=message)
+            of_the_video = name is not None and error.kind in _OF_THE_VIDEO
+            problem = Problem("error", error.kind, where, f"{error}; left out")
+            self.problems.append(problem, same=(name, str(error)) if of_the_video else None)
 
     def _add_segments(self, video: _Video, where: str, cells: Cells) -> None:
         if all(cells.raw(name) is None for name in ("start", "end", "label")):
@@ -192,7 +185,7 @@ class _Joined:
                 self.problems.append(Problem("error", "no_segment", video.where, message))
                 continue
             split = video.said("split")
-            segments = tuple(sorted(video.segments))
+            segments = tuple(in_order(video.segments))
             yield Sample(
                 path=video.path,
                 name=video.name,
@@ -280,24 +273,30 @@ def _read_activitynet(source: Path) -> Table:
     if not isinstance(database, dict):
         raise DataError(f'{source}: has no "database"; annotations look like {JSON_FORM}')
     table = Table()
-    for name, entry in database.items():
-        where = f"{source.name}[{name}]"
-        try:
-            table.rows += _rows_of_entry(source, where, entry, table)
-        except RowError as error:
-            table.problems.append(Problem("error", error.kind, where, f"{error}; left out"))
-        if name in repeated:
-            message = "is there more than once; only the last one counts"
-            table.problems.append(Problem("error", "duplicate", where, message))
+    for entry in database.values():
+        if isinstance(entry, dict):
+            table.columns |= dict.fromkeys(key.strip().lower() for key in entry)
+
+    def rows() -> Iterator[Row]:
+        for name, entry in database.items():
+            where = f"{source.name}[{name}]"
+            try:
+                yield from _rows_of_entry(source, where, entry, table)
+            except RowError as error:
+                table.problems.append(Problem("error", error.kind, where, f"{error}; left out"))
+            if name in repeated:
+                message = "is there more than once; only the last one counts"
+                table.problems.append(Problem("error", "duplicate", where, message))
+
+    table.rows = rows()
     return table
 
 
-def _rows_of_entry(source: Path, where: str, entry: object, table: Table) -> list[Row]:
-    """Return a row for each annotation of a video, one for a video without any."""
+def _rows_of_entry(source: Path, where: str, entry: object, table: Table) -> Iterator[Row]:
+    """Yield a row for each annotation of a video, one for a video without any."""
     if not isinstance(entry, dict):
         raise RowError("json", "is no JSON object")
     cells = {key.strip().lower(): value for key, value in entry.items()}
-    table.columns |= dict.fromkeys(cells)
     annotations = cells.pop("annotations", None)
     if not isinstance(annotations, list):
         hint = "[] says that nothing happens in the video"
@@ -309,18 +308,19 @@ def _rows_of_entry(source: Path, where: str, entry: object, table: Table) -> lis
     common |= {"path": file, "split": cells.get("subset", cells.get("split"))}
     common = {key: value for key, value in common.items() if not is_empty(value)}
     if not annotations:
-        return [Row(where, common)]
-    rows = []
+        yield Row(where, common)
+        return
+    found = False
     for number, annotation in enumerate(annotations, start=1):
         place = f"{where} annotation {number}"
         match annotation:
             case {"segment": [start, end]}:
                 timed = {"label": annotation.get("label"), "start": start, "end": end}
                 timed = {key: value for key, value in timed.items() if not is_empty(value)}
-                rows.append(Row(place, common | timed))
+                found = True
+                yield Row(place, common | timed)
             case _:
                 message = 'has no "segment": [start, end] in seconds; left out'
                 table.problems.append(Problem("error", "times", place, message))
-    if not rows:
+    if not found:
         raise RowError("no_segment", "has no annotation that can be used")
-    return rows

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 import stat
+import sys
+import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterator, Sequence, Set
+from functools import lru_cache
 from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_sound, looks_like_video
+from vmm_cli.batch.listing import as_on_disk
 from vmm_cli.errors import DataError
 from vmm_cli.training.rows import (
     OPTIONAL,
@@ -136,7 +139,7 @@ def _class_samples(
         message = "lies in no class folder, and so has no label; left out"
         problems += _unclaimed(source, folder, is_wanted, "unlabelled", message)
         return
-    label = folder.name.strip()
+    label = composed(folder.name)
     if (wrong := label_problem(label)) is not None:
         problems.append(Problem("error", "label_name", _name(source, folder), wrong))
         return
@@ -239,38 +242,76 @@ def _read_manifest(source: Path, renamed: dict[str, str]) -> DataSet:
         message = f"what {' and '.join(rated)} say is for --task valence; not looked at"
         table.problems.append(Problem("warning", "other_task", source.name, message))
 
-    def labelled(cells: Cells) -> Sample:
-        return located(cells, source.parent, read_labels(cells, raw_labels))
+    def labelled(cells: Cells, files: Files) -> Sample:
+        return located(cells, files, read_labels(cells, raw_labels))
 
-    samples = samples_of(table, columns, labelled)
+    samples = samples_of(table, columns, source.parent, labelled)
     problems = [*table.problems, *spaced_labels(raw_labels)]
     multi_label = any(len(sample.labels) > 1 for sample in samples)
     return make_dataset(source, samples, multi_label=multi_label, problems=problems)
 
 
 def samples_of(
-    table: Table, columns: dict[str, str], sample_of: Callable[[Cells], Sample]
+    table: Table, columns: dict[str, str], folder: Path, sample_of: Callable[[Cells, Files], Sample]
 ) -> list[Sample]:
     """Return the samples of a manifest's rows, each once; rows left out go to its `problems`.
 
-    columns: by what they mean. sample_of: raises RowError for a row that cannot be used.
+    columns: by what they mean. folder: what paths are relative to. sample_of: raises RowError for a
+    row that cannot be used.
     """
     samples: list[Sample] = []
-    first_rows: dict[tuple[str, Sample], str] = {}
+    files = Files(folder)
+    first_rows: dict[Hashable, str] = {}
     for row in table.rows:
         try:
-            sample = sample_of(Cells(row, columns))
+            sample = sample_of(Cells(row, columns), files)
         except RowError as error:
-            table.problems.append(Problem("error", error.kind, row.where, f"{error}; left out"))
+            problem = Problem("error", error.kind, row.where, f"{error}; left out")
+            split = str(row.cells.get(columns["split"], "")).strip().lower()
+            table.problems.append(problem, split=split)
             continue
-        real = os.path.realpath(sample.path)
-        first = first_rows.setdefault((real, replace(sample, path=Path(), name="")), row.where)
+        first = first_rows.setdefault(_said_in(sample, files), row.where)
         if first == row.where:
             samples.append(sample)
         else:
             message = f"repeats {first}: {sample.name!r}; left out"
             table.problems.append(Problem("warning", "duplicate", row.where, message))
     return samples
+
+
+def _said_in(sample: Sample, files: Files) -> Hashable:
+    """Return what two rows say that repeat each other, however they call the file."""
+    span = sample.start_s, sample.end_s
+    told = sample.labels, sample.split, sample.group, sample.fold, sample.text, sample.valence
+    return files.real(sample.path), *span, *told
+
+
+class Files:
+    """The files that rows name: each is looked at once, and has one `Path`, in however many rows.
+
+    Names are relative to `folder`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._paths: dict[str, Path] = {}
+        self._real: dict[Path, str] = {}
+
+    def path(self, name: str) -> Path:
+        """Return where a file is; see `as_on_disk`. RowError where there is no regular one."""
+        path = self._paths.get(name)
+        if path is None:
+            path = Path(as_on_disk(str(self._folder / name)))
+            require_file(path, name)
+            self._paths[name] = path
+        return path
+
+    def real(self, path: Path) -> str:
+        """Return what stands for a file under all its names."""
+        real = self._real.get(path)
+        if real is None:
+            real = self._real[path] = os.path.realpath(path)
+        return real
 
 
 class RowError(Exception):
@@ -285,24 +326,29 @@ class Cells:
     """A row's cells by what they mean; RowError where one cannot mean that."""
 
     def __init__(self, row: Row, columns: dict[str, str]) -> None:
-        self._cells = {name: row.cells.get(column) for name, column in columns.items()}
+        self._cells, self._columns = row.cells, columns
 
     def raw(self, name: str) -> object:
         """Return a cell as it is; None where it is empty."""
-        return self._cells[name]
+        return self._cells.get(self._columns[name])
 
     def text(self, name: str) -> str | None:
         """Return a cell's text without outer spaces; a whole number of JSON counts as text."""
-        cell = self._cells[name]
+        cell = self._cells.get(self._columns[name])
         if cell is None:
             return None
         if isinstance(cell, bool) or not isinstance(cell, str | int):
             raise RowError(name, f"its {name} {cell!r} is not text")
-        return str(cell).strip()
+        return sys.intern(str(cell).strip())  # the same in many rows, most often
+
+    def name(self, name: str) -> str | None:
+        """Return a cell's text as the name of something, which is the same however it is stored."""
+        text = self.text(name)
+        return None if text is None else composed(text)
 
     def seconds(self, name: str) -> float | None:
         """Return a time from 0 on; None where the cell is empty."""
-        cell = self._cells[name]
+        cell = self.raw(name)
         if cell is None:
             return None
         try:
@@ -324,7 +370,7 @@ class Cells:
 
 
 def located(
-    cells: Cells, folder: Path, labels: tuple[str, ...], valence: float | None = None
+    cells: Cells, files: Files, labels: tuple[str, ...], valence: float | None = None
 ) -> Sample:
     """Return the sample that a row names; RowError where it cannot be used."""
     name = cells.text("path")
@@ -333,15 +379,13 @@ def located(
     start_s, end_s = cells.seconds("start") or 0.0, cells.seconds("end")
     if end_s is not None and end_s <= start_s:
         raise RowError("times", f"its end {end_s:g} is not after its start {start_s:g}")
-    path = folder / name
-    require_file(path, name)
     return Sample(
-        path=path,
+        path=files.path(name),
         name=name,
         labels=labels,
         split=cells.split(),
-        group=cells.text("group"),
-        fold=cells.text("fold"),
+        group=cells.name("group"),
+        fold=cells.name("fold"),
         start_s=start_s,
         end_s=end_s,
         text=cells.text("text"),
@@ -355,18 +399,25 @@ def read_labels(cells: Cells, raw_labels: set[str]) -> tuple[str, ...]:
     if isinstance(cell, list):
         if not all(isinstance(part, str) for part in cell):
             raise RowError("label", f"its labels {cell!r} are not texts")
-        parts = cell
+        parts = tuple(cell)
     else:
         cells.text("label")  # refuses what is no text
-        parts = [] if cell is None else str(cell).split(LABEL_SEPARATOR)
-    labels = sorted({part.strip() for part in parts} - {""})
+        parts = () if cell is None else tuple(str(cell).split(LABEL_SEPARATOR))
+    labels, written = _labels(parts)
+    raw_labels |= written
+    return labels
+
+
+@lru_cache(maxsize=10_000)  # most rows repeat some
+def _labels(parts: tuple[str, ...]) -> tuple[tuple[str, ...], Set[str]]:
+    """Return labels, sorted, and how they are written."""
+    labels = sorted({composed(part) for part in parts} - {""})
     if not labels:
         raise RowError("unlabelled", "has no label")
     for label in labels:
         if (wrong := label_problem(label)) is not None:
             raise RowError("label_name", wrong)
-    raw_labels.update(part for part in parts if part.strip())
-    return tuple(labels)
+    return tuple(labels), {part for part in parts if part.strip()}
 
 
 def label_problem(label: str) -> str | None:
@@ -378,15 +429,26 @@ def label_problem(label: str) -> str | None:
     return None
 
 
+def composed(name: str) -> str:
+    """Return a name without outer spaces and with its accents composed (Unicode's form C).
+
+    What looks the same is the same then, whichever system wrote it.
+    """
+    return unicodedata.normalize("NFC", name.strip())
+
+
 def spaced_labels(raw_labels: set[str]) -> Iterator[Problem]:
-    """Yield a warning for each label that is written with and without outer spaces."""
-    spellings: defaultdict[str, list[str]] = defaultdict(list)
-    for raw in sorted(raw_labels):
-        spellings[raw.strip()].append(raw)
-    for label, found in spellings.items():
-        if len(found) > 1:
+    """Yield a warning for each label that is written in several ways that count as one."""
+    spellings: defaultdict[str, set[str]] = defaultdict(set)
+    for raw in raw_labels:
+        spellings[composed(raw)].add(raw)
+    for label, found in sorted(spellings.items()):
+        if len({raw.strip() for raw in found}) < len(found):
             message = f"is written with and without spaces around it; all count as {label!r}"
             yield Problem("warning", "label_spaces", label, message)
+        if len({raw.strip() for raw in found}) > 1:
+            message = "is stored with its accents composed and decomposed; all count as one label"
+            yield Problem("warning", "label_form", label, message)
 
 
 def require_file(path: Path, name: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
 from vmm_cli.trained import check
 from vmm_cli.training.annotations import read_table
-from vmm_cli.training.dataset import SPLIT_NAMES
+from vmm_cli.training.dataset import SPLIT_NAMES, composed
 from vmm_cli.training.encoding import limit_s
 from vmm_cli.training.rows import Row, read_rows
-from vmm_cli.training.samples import DataSet, Problem, Sample, span
+from vmm_cli.training.samples import DataSet, Problem, Sample, span, with_segments
 from vmm_cli.training.scoring import (
     DEFAULT_THRESHOLD,
     Judged,
@@ -91,6 +91,7 @@ def evaluate(
         raise DataError(f"{data.source}: has no samples in the split {split!r}; {there}")
     if data.rated:
         judge_valence.check_model(bundle)
+    samples = [_spelt_as(bundle.labels, sample) for sample in samples]
     _check_labels(bundle, data, samples)
     known = [sample for sample in samples if _knows(bundle, sample)]
     multi_label = bool(bundle.network.get("multi_label"))
@@ -142,7 +143,7 @@ def evaluate(
         "model": {"name": bundle.name, "version": bundle.version},
         "data": str(data.source),
         "n": len(judged.samples),
-        "failed": len(samples) - len(kept) + len(left_out),
+        "failed": len(samples) - len(kept) + sum(problem.rows for problem in left_out),
         "split": split or "all",
         "metrics": judged.metrics,
     }
@@ -184,7 +185,7 @@ def samples_left_out(data: DataSet, split: str | None) -> list[Problem]:
         return found
     if data.source.is_dir():
         return [p for p in found if SPLIT_NAMES.get(p.where.split("/")[0].strip().lower()) == split]
-    named = _named_splits(data)
+    named = _named_splits(data, {problem.where for problem in found})
     # A row that cannot be read, or has no split that there is, may have been meant for this one.
     return [
         p
@@ -194,18 +195,21 @@ def samples_left_out(data: DataSet, split: str | None) -> list[Problem]:
     ]
 
 
-def _named_splits(data: DataSet) -> dict[str, set[str]]:
-    """Return by row which splits are named, lower case; of a timed video in any of its rows.
+def _named_splits(data: DataSet, wanted: Set[str]) -> dict[str, set[str]]:
+    """Return which splits some rows name, lower case; those of a timed video in any of its rows.
 
-    A video is also found by its name.
+    wanted: the rows, and videos by their names.
     """
     if not data.timed:
-        return {row.where: _split_names(row) for row in read_rows(data.source, ("path",)).rows}
-    rows = read_table(data.source).rows
+        rows = read_rows(data.source, ("path",)).rows
+        return {row.where: _split_names(row) for row in rows if row.where in wanted}
     videos: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
+    video_of: dict[str, str] = {}
+    for row in read_table(data.source).rows:
         videos[_video_name(row)] |= _split_names(row)
-    return {row.where: videos[_video_name(row)] for row in rows} | videos
+        if row.where in wanted:
+            video_of[row.where] = _video_name(row)
+    return {where: videos[name] for where, name in video_of.items()} | videos
 
 
 def _video_name(row: Row) -> str:
@@ -219,6 +223,17 @@ def _split_names(row: Row) -> set[str]:
 def _knows(bundle: Bundle, sample: Sample) -> bool:
     """Tell whether a model knows a sample's labels; one that tells none need not."""
     return not bundle.labels or set(sample.labels) <= set(bundle.labels)
+
+
+def _spelt_as(labels: Sequence[str], sample: Sample) -> Sample:
+    """Return a sample with its labels as a model has them, which may have their accents apart."""
+    spelling = {composed(label): label for label in labels} | {label: label for label in labels}
+    if all(spelling.get(label, label) == label for label in sample.labels):
+        return sample
+    if sample.segments is not None:
+        segments = (replace(s, label=spelling.get(s.label, s.label)) for s in sample.segments)
+        return with_segments(sample, segments)
+    return replace(sample, labels=tuple(sorted({spelling.get(x, x) for x in sample.labels})))
 
 
 def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:

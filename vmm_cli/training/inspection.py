@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from vmm_cli.batch.gather import gather
@@ -15,8 +17,10 @@ from vmm_cli.training.samples import (
     SPLITS,
     DataSet,
     Problem,
+    Problems,
     Sample,
     Segment,
+    in_order,
     label_counts,
     nothing_left,
     with_samples,
@@ -29,6 +33,7 @@ LOOK_LIMIT_S = 120.0
 ROUNDING_S = 0.1
 # An action that ends after twice the duration is no slip of the hand.
 FAR_BEYOND = 2
+MOST_NAMED = 10  # of equal files, and of their labels, in one message
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def inspect(
         DataError: not one sample can be used.
     """
     looks = _look_at_all(dataset, jobs, max_pixels, on_progress)
-    problems: list[Problem] = []
+    problems = Problems()
     samples: list[Sample] = []
     for sample in dataset.samples:
         look = looks[sample.path]
@@ -93,14 +98,13 @@ def inspect(
             samples.append(fitted)
     seen = {path: look for path, look in looks.items() if isinstance(look, Look)}
     names = {sample.path: sample.name for sample in samples}
-    problems += (
-        Problem("warning", "no_picture", names[path], look.remark)
-        for path, look in seen.items()
-        if look.remark and path in names
-    )
     contents = {path: look.content for path, look in seen.items()}
-    problems += _lost_labels(dataset, samples)
-    problems += _equal_content(samples, contents)
+    for problem in (
+        *_without_pictures(seen, names),
+        *_lost_labels(dataset, samples),
+        *_equal_content(samples, contents),
+    ):
+        problems.append(problem)
     kept = with_samples(dataset, samples, dict.fromkeys(problems))
     if not samples:
         raise DataError(nothing_left(dataset.source, kept.problems))
@@ -140,7 +144,7 @@ def _look_at_all(
     }
 
 
-def _fitted(sample: Sample, look: Look, problems: list[Problem]) -> Sample | None:
+def _fitted(sample: Sample, look: Look, problems: Problems) -> Sample | None:
     """Return the sample with its times inside the file; None where there is nothing of it."""
     duration_s = look.duration_s
     if not duration_s:  # no file lasts no time
@@ -163,7 +167,7 @@ def _fitted_segments(
     segments: Sequence[Segment],
     duration_s: float,
     frame_rate: float | None,
-    problems: list[Problem],
+    problems: Problems,
 ) -> Sample | None:
     """Return the sample with what of its segments is inside; None where all begin after the end."""
     inside = [segment for segment in segments if not _begins_late(segment.start_s, duration_s)]
@@ -173,7 +177,7 @@ def _fitted_segments(
         hint = hint or "are its times in seconds, and of this file?"
         problems.append(Problem("error", "no_segment", sample.name, f"{message}; {hint}"))
         return None
-    for segment in sorted(set(segments) - set(inside)):
+    for segment in in_order(set(segments) - set(inside)):
         message = f"{_said(segment)} begins after the file's end at {duration_s:.2f} s; dropped"
         problems.append(Problem("error", "times", sample.name, message))
     kept = []
@@ -206,6 +210,12 @@ def _frames_hint(
     if not frame_rate or 2 * far < len(segments) or last / frame_rate > duration_s + ROUNDING_S:
         return None
     return f"its times look like frame numbers: divide them by {frame_rate:g} to get seconds"
+
+
+def _without_pictures(looks: Mapping[Path, Look], names: Mapping[Path, str]) -> Iterator[Problem]:
+    for path, look in looks.items():
+        if look.remark and path in names:
+            yield Problem("warning", "no_picture", names[path], look.remark)
 
 
 def _lost_labels(dataset: DataSet, samples: Sequence[Sample]) -> Iterator[Problem]:
@@ -247,21 +257,38 @@ def _across_splits(same: Sequence[Sample]) -> Iterator[Problem]:
 
 
 def _equal_spans(same: Sequence[Sample]) -> Iterator[Problem]:
-    spans: defaultdict[tuple[float, float | None], list[Sample]] = defaultdict(list)
-    for sample in same:
-        spans[sample.start_s, sample.end_s].append(sample)
-    for found in spans.values():
-        names = " and ".join(dict.fromkeys(sample.name for sample in found))
+    def span(place: int) -> tuple[float, float]:
+        end_s = same[place].end_s
+        return same[place].start_s, math.inf if end_s is None else end_s
+
+    # Sorted, as a table of all spans would take more memory than the samples.
+    places = sorted(range(len(same)), key=span)
+    alike = (tuple(equal) for _, equal in groupby(places, key=span))
+    for equal in sorted(equal for equal in alike if len(equal) > 1):
+        found = [same[place] for place in equal]
+        names = _listed(dict.fromkeys(sample.name for sample in found))
         labels = sorted({"|".join(sample.labels) for sample in found if sample.labels})
         if len({sample.segments for sample in found}) > 1:
             message = f"the same recording with other actions: {names}"
             yield Problem("error", "other_actions", found[0].name, message)
         elif len(labels) > 1:
-            message = f"the same content under two labels, {' and '.join(labels)}: {names}"
+            told = _listed(labels)
+            message = f"the same content under {_number(len(labels))} labels, {told}: {names}"
             yield Problem("error", "two_labels", found[0].name, message)
         elif len({sample.valence for sample in found} - {None}) > 1:
             message = f"the same content with other valences: {names}"
             yield Problem("error", "two_valences", found[0].name, message)
-        elif len(found) > 1:
+        else:
             message = f"the same content {len(found)} times: {names}; it counts as often"
             yield Problem("warning", "duplicate", found[0].name, message)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names for a message, the first ones of many."""
+    found = [*names]
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return " and ".join(found[:MOST_NAMED]) + more
+
+
+def _number(number: int) -> str:
+    return "two" if number == 2 else str(number)

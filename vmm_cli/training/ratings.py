@@ -7,6 +7,7 @@ from pathlib import Path
 from vmm_cli.errors import DataError
 from vmm_cli.training.dataset import (
     Cells,
+    Files,
     RowError,
     label_problem,
     located,
@@ -57,7 +58,9 @@ def read_ratings(source: Path, *, group: str | None = None, fold: str | None = N
         message = f"the column 'label' is for other tasks and not looked at{wanted}"
         table.problems.append(Problem("warning", "other_task", source.name, message))
     raw_emotions: set[str] = set()
-    samples = samples_of(table, columns, lambda cells: _sample(cells, source.parent, raw_emotions))
+    samples = samples_of(
+        table, columns, source.parent, lambda cells, files: _sample(cells, files, raw_emotions)
+    )
     problems = [*table.problems, *spaced_labels(raw_emotions)]
     if not samples:
         raise DataError(nothing_left(source, problems))
@@ -80,17 +83,17 @@ def _require_ratings(source: Path, table: Table) -> None:
     )
 
 
-def _sample(cells: Cells, folder: Path, raw_emotions: set[str]) -> Sample:
+def _sample(cells: Cells, files: Files, raw_emotions: set[str]) -> Sample:
     """Return the sample of a row; RowError where it cannot be used."""
-    valence, emotion = _valence(cells), cells.text("emotion")
+    valence, emotion = _valence(cells), cells.name("emotion")
     if valence is None and emotion is None:
         raise RowError("unlabelled", "has neither a valence nor an emotion")
     if emotion is None:
-        return located(cells, folder, (), valence)
+        return located(cells, files, (), valence)
     if (wrong := label_problem(emotion)) is not None:
         raise RowError("label_name", wrong)
     raw_emotions.add(str(cells.raw("emotion")))
-    return located(cells, folder, (emotion,), valence)
+    return located(cells, files, (emotion,), valence)
 
 
 def _valence(cells: Cells) -> float | None:

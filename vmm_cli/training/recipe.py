@@ -19,10 +19,16 @@ import yaml
 from vmm_cli.encoders.grid import MAX_STEPS
 from vmm_cli.encoders.plan import MOTION_SIDES
 from vmm_cli.errors import RecipeError
+from vmm_cli.plain_file import UnreadableError, read_regular
+from vmm_cli.plain_yaml import YamlError
+from vmm_cli.plain_yaml import load as load_yaml
 from vmm_cli.suggest import did_you_mean
 
 RECIPES = Path(__file__).parent / "recipes"
 SUFFIXES = (".yaml", ".yml")
+MAX_RECIPE_BYTES = 2**20  # a recipe is a page
+MOST_LISTED = 10  # keys that are wrong in one place
+MOST_MISTAKES = 40
 
 # By head: what a model is for. Those that say when something happens go through long videos piece
 # by piece, so their temporal networks must not depend on the whole.
@@ -178,9 +184,9 @@ _OPTIMISATION_NUMBERS = {
 _OPTIONS = {"image": {"train_last": _Range(0, 16, whole=True)}}  # so many blocks it has
 _CAN_LEARN = "efficientnet-lite0"
 
-# YAML's aliases make lists that are short in a file and endless when written out.
+# What a message shows of a value, however large that is.
 _SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 4, 4
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 2, 4, 4, 80
 
 
 def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -254,41 +260,19 @@ def _find(name_or_file: str) -> Path:
 def _read(path: Path, mistakes: list[str]) -> dict[Any, Any]:
     """Return a file's keys with values; RecipeError where it holds none that can be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = yaml.safe_load(text)
-        twice = _keys_given_twice(yaml.compose(text, yaml.SafeLoader))
-    except OSError as error:
-        raise RecipeError(f"recipe {path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"recipe {path}: is not readable as YAML: {reason}") from None
-    if not isinstance(content, dict):
+        document = load_yaml(read_regular(path, MAX_RECIPE_BYTES))
+    except UnreadableError as error:
+        raise RecipeError(f"recipe {path}: {error}") from None
+    except YamlError as error:
+        raise RecipeError(f"recipe {path}: is not readable as YAML: {error}") from None
+    if not isinstance(document.value, dict):
         raise RecipeError(f"recipe {path}: holds no keys with values")
-    if twice:
-        listed = ", ".join(f"{key} in line {line}" for key, line in twice)
+    if document.repeated:
+        shown = [f"{_said(key)} in line {line}" for key, line in document.repeated]
+        more = f" and {len(shown) - MOST_LISTED} more" if len(shown) > MOST_LISTED else ""
+        listed = ", ".join(shown[:MOST_LISTED]) + more
         mistakes.append(f"given a second time: {listed}; leave one of each")
-    return content
-
-
-def _keys_given_twice(document: yaml.Node | None) -> list[tuple[str, int]]:
-    """Return keys that stand in one mapping before, with their line; YAML takes the last one."""
-    found, nodes, seen = [], [document], set()
-    while nodes:
-        node = nodes.pop()
-        if id(node) in seen:  # YAML's aliases: a node can hold itself
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            known = set()
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in known:
-                    found.append((str(key.value), key.start_mark.line + 1))
-                if isinstance(key, yaml.ScalarNode):
-                    known.add(key.value)
-                nodes.append(value)
-        elif isinstance(node, yaml.SequenceNode):
-            nodes += node.value
-    return sorted(found, key=lambda entry: entry[1])
+    return document.value
 
 
 def _override(content: dict[Any, Any], override: str, mistakes: list[str]) -> None:
@@ -299,8 +283,8 @@ def _override(content: dict[Any, Any], override: str, mistakes: list[str]) -> No
         mistakes.append(f"{override!r} sets nothing; write key=value, such as fusion=gated")
         return
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = load_yaml(text).value
+    except YamlError:
         mistakes.append(f"{override!r}: the value is not readable as YAML")
         return
     inner = content
@@ -324,8 +308,10 @@ def _by_name(streams: object) -> object:
 def _numbered(mistakes: Sequence[str]) -> str:
     if len(mistakes) == 1:
         return mistakes[0]
-    listed = " ".join(f"({i}) {mistake}" for i, mistake in enumerate(mistakes, start=1))
-    return f"{len(mistakes)} mistakes: {listed}"
+    shown = mistakes[:MOST_MISTAKES]
+    listed = " ".join(f"({i}) {mistake}" for i, mistake in enumerate(shown, start=1))
+    more = f" and {len(mistakes) - len(shown)} more" if len(mistakes) > len(shown) else ""
+    return f"{len(mistakes)} mistakes: {listed}{more}"
 
 
 # --- checks: each adds what is wrong to `mistakes` and goes on -----------------------------------
@@ -390,11 +376,15 @@ def _streams(content: object, head: str, mistakes: list[str]) -> dict[str, Strea
         mistakes.append(f"streams:{shown} names no stream; there are {', '.join(ENCODERS)}")
         return {}
     found = {}
+    unknown = [stream for stream in content if stream not in ENCODERS]
+    mistakes += (_no_choice(stream, ENCODERS, "streams") for stream in unknown[:MOST_LISTED])
+    if more := unknown[MOST_LISTED:]:
+        mistakes.append(f"streams: {len(more)} more that there are not")
     for stream, inner in content.items():
         where = f"streams.{stream}"
         if stream not in ENCODERS:
-            mistakes.append(_no_choice(stream, ENCODERS, "streams"))
-        elif inner is not None and not isinstance(inner, dict):
+            continue
+        if inner is not None and not isinstance(inner, dict):
             mistakes.append(f"{where}: {_SHORT.repr(inner)} is not keys with values")
         else:
             found[stream] = _stream(stream, inner or {}, head, where, mistakes)
@@ -488,6 +478,14 @@ def _no_choice(value: object, choices: Iterable[str], where: str) -> str:
 def _refuse_unknown(
     content: Mapping[Any, Any], known: Sequence[str], where: str, mistakes: list[str]
 ) -> None:
-    for key in (key for key in content if key not in known):
+    unknown = [key for key in content if key not in known]
+    for key in unknown[:MOST_LISTED]:
         hint = did_you_mean(str(key), known) or f"; there are {', '.join(known)}"
-        mistakes += [f"{where}{key}: there is no such key{hint}"]
+        mistakes += [f"{where}{_said(key)}: there is no such key{hint}"]
+    if more := unknown[MOST_LISTED:]:
+        mistakes.append(f"{where or 'the recipe'}: {len(more)} more keys that there are not")
+
+
+def _said(key: object) -> str:
+    """Return a key as it is shown: without quotes, and short."""
+    return _SHORT.repr(key)[1:-1] if isinstance(key, str) else _SHORT.repr(key)

@@ -1,27 +1,37 @@
-"""The rows of a manifest: CSV or JSON lines, as text; what the cells mean is not looked at here."""
+"""The rows of a manifest: CSV or JSON lines, as text; what the cells mean is not looked at here.
+
+Rows are made as they are asked for, so that a manifest takes little more memory than its text.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from vmm_cli.errors import DataError
+from vmm_cli.plain_file import UnreadableError, read_regular
 from vmm_cli.suggest import did_you_mean
-from vmm_cli.training.samples import Problem
+from vmm_cli.training.samples import Problem, Problems
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group", "fold", "start", "end", "text")
 # What a row for --task valence says instead of a label: one of them or both.
 RATINGS = ("valence", "emotion")
 
+MAX_MANIFEST_BYTES = 2**30  # some ten million rows
+MOST_COLUMNS = 100  # that are named in a message, or compared with one that is lacking
+
+# As files are read with newline="": the reader of CSV tells ends of lines from those inside quotes.
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row: `where` ("clips.csv:12") and its cells by column, without the empty ones.
 
@@ -34,11 +44,14 @@ class Row:
 
 @dataclass
 class Table:
-    """A manifest's columns (lower case, in the order found), rows, and the rows left out."""
+    """A manifest's columns (lower case, in the order found), rows, and the rows left out.
+
+    `rows` can be gone through once; `problems` is complete after that.
+    """
 
     columns: dict[str, None] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    rows: Iterable[Row] = ()
+    problems: Problems = field(default_factory=Problems)
 
 
 def read_rows(path: Path, required: tuple[str, ...] = REQUIRED) -> Table:
@@ -72,10 +85,13 @@ def require_columns(path: Path, table: Table, wanted: tuple[str, ...]) -> None:
     if not lacking:
         return
     listed = ("columns " if len(lacking) > 1 else "column ") + " and ".join(map(repr, lacking))
-    found = ", ".join(map(_shortened, table.columns)) or "none"
-    hint = "".join(did_you_mean(name, table.columns) for name in lacking)
+    known = [*islice(table.columns, MOST_COLUMNS)]
+    more = len(table.columns) - len(known)
+    found = ", ".join(map(_shortened, known)) or "none"
+    found += f" and {more} more" if more else ""
+    hint = "".join(did_you_mean(name, known) for name in lacking)
     if not table.columns and table.problems:
-        hint = f" ({table.problems[0]})"
+        hint = f" ({next(iter(table.problems))})"
     if "label" in lacking and (rated := [name for name in RATINGS if name in table.columns]):
         hint = f"; what {' and '.join(rated)} say is for --task valence"
     raise DataError(f"{path}: has no {listed}; found: {found}{hint}")
@@ -84,9 +100,9 @@ def require_columns(path: Path, table: Table, wanted: tuple[str, ...]) -> None:
 def read_text(path: Path) -> str:
     """Return what a manifest says. DataError where it cannot be read or is not UTF-8."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        data = read_regular(path, MAX_MANIFEST_BYTES)
+    except UnreadableError as error:
+        raise DataError(f"{path}: {error}") from None
     if data.startswith(_UTF_16_MARKS):
         raise DataError(f"{path}: is written in UTF-16; save it as UTF-8")
     try:
@@ -99,26 +115,40 @@ def read_text(path: Path) -> str:
 def _read_csv(path: Path, text: str) -> Table:
     _refuse_other_separators(path, text)
     table = Table()
-    # newline="": the reader itself tells the ends of lines from those inside quotes.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    lines = (line[0] for line in _LINE.finditer(text))
+    reader = csv.reader(lines, strict=True, skipinitialspace=True)
     try:
         header = [cell.strip().lower() for cell in _first_line(reader)]
-        table.columns = dict.fromkeys(name for name in header if name)
-        if len(table.columns) < sum(map(bool, header)):
-            raise DataError(f"{path}: names a column twice: {', '.join(header)}")
-        for cells in reader:
-            where = f"{path.name}:{reader.line_num}"
-            if any(cell.strip() for cell in cells[len(header) :]):
-                message = f"has {len(cells)} cells under {len(header)} columns"
-                table.problems.append(Problem("error", "cells", where, f"{message}; left out"))
-                continue
-            pairs = zip(header, cells, strict=False)  # a short row lacks its last cells
-            named = {name: cell for name, cell in pairs if name and cell.strip()}
-            if named:
-                table.rows.append(Row(where, named))
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num} is not readable as CSV: {error}") from None
+        raise _no_csv(path, reader.line_num, error) from None
+    table.columns = dict.fromkeys(name for name in header if name)
+    if len(table.columns) < sum(map(bool, header)):
+        shown = ", ".join(map(_shortened, header[:MOST_COLUMNS]))
+        raise DataError(f"{path}: names a column twice: {shown}")
+
+    name, width = path.name, len(header)
+
+    def rows() -> Iterator[Row]:
+        try:
+            for cells in reader:
+                where = f"{name}:{reader.line_num}"
+                if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+                    message = f"has {len(cells)} cells under {width} columns"
+                    table.problems.append(Problem("error", "cells", where, f"{message}; left out"))
+                    continue
+                pairs = zip(header, cells, strict=False)  # a short row lacks its last cells
+                named = {column: cell for column, cell in pairs if column and cell.strip()}
+                if named:
+                    yield Row(where, named)
+        except csv.Error as error:
+            raise _no_csv(path, reader.line_num, error) from None
+
+    table.rows = rows()
     return table
+
+
+def _no_csv(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(f"{path}: line {line} is not readable as CSV: {error}")
 
 
 def _first_line(reader: Iterator[list[str]]) -> list[str]:
@@ -126,7 +156,8 @@ def _first_line(reader: Iterator[list[str]]) -> list[str]:
 
 
 def _refuse_other_separators(path: Path, text: str) -> None:
-    header = next(line for line in text.splitlines() if line.strip())
+    lines = (match[0].rstrip("\r\n") for match in _LINE.finditer(text))
+    header = next(line for line in lines if line.strip())
     if "path" in _names(header, ","):
         return
     for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
@@ -142,8 +173,26 @@ def _read_json_lines(path: Path, text: str) -> Table:
     if text.lstrip().startswith("["):
         raise DataError(f"{path}: holds a JSON list; write one JSON object per line")
     table = Table()
+    for _, fields in _json_objects(path, text, table.problems):
+        table.columns |= dict.fromkeys(fields)
+
+    def rows() -> Iterator[Row]:
+        for where, fields in _json_objects(path, text, Problems()):  # they were told above
+            named = {name: cell for name, cell in fields.items() if not is_empty(cell)}
+            if named:
+                yield Row(where, named)
+
+    table.rows = rows()
+    return table
+
+
+def _json_objects(
+    path: Path, text: str, problems: Problems
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield where each object stands, and its fields; what is none goes to `problems`."""
     # Only line feeds end a line: JSON text may hold other separators of lines as they are.
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, match in enumerate(re.finditer(r"[^\n]*\n|[^\n]+", text), start=1):
+        line = match[0]
         if not line.strip():
             continue
         where = f"{path.name}:{number}"
@@ -152,18 +201,13 @@ def _read_json_lines(path: Path, text: str) -> Table:
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", "nested too deeply")
             message = f"line {number} is not readable as JSON ({reason}); left out"
-            table.problems.append(Problem("error", "json", where, message))
+            problems.append(Problem("error", "json", where, message))
             continue
         if not isinstance(fields, dict):
             message = f"line {number} is no JSON object; left out"
-            table.problems.append(Problem("error", "json", where, message))
+            problems.append(Problem("error", "json", where, message))
             continue
-        cells = {name.strip().lower(): cell for name, cell in fields.items()}
-        table.columns |= dict.fromkeys(cells)
-        named = {name: cell for name, cell in cells.items() if not is_empty(cell)}
-        if named:
-            table.rows.append(Row(where, named))
-    return table
+        yield where, {name.strip().lower(): cell for name, cell in fields.items()}
 
 
 def is_empty(cell: object) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from vmm_cli import __version__
-from vmm_cli.batch.journal import lock
+from vmm_cli.batch.lock import lock
 from vmm_cli.errors import DataError, ModelError, OutputError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.output.atomic_file import make_folder

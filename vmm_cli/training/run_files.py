@@ -22,6 +22,7 @@ from vmm_cli.errors import OutputError
 from vmm_cli.output import plots
 from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.training import card
+from vmm_cli.training.evaluation_files import METRICS_FILE
 from vmm_cli.training.metrics import calibration_bins, calibration_error
 from vmm_cli.training.recipe import Recipe, to_yaml
 from vmm_cli.training.run_folder import write_json, write_text
@@ -157,7 +158,7 @@ def write_evaluation(
     multi_label: bool,
     rated: bool = False,
 ) -> None:
-    """Write metrics, what was said of each sample, and pictures.
+    """Write metrics, what was said of each sample, and pictures: some of `EVALUATION_FILES`.
 
     OutputError where that is not possible.
     """
@@ -172,7 +173,7 @@ def write_evaluation(
         write_text(folder / "scores.csv", _scores_csv(labels, judged))
         if not multi_label:
             _draw(folder, labels, np.array(judged.said), _places(judged, labels))
-    write_json(folder / "metrics.json", found.document)
+    write_json(folder / METRICS_FILE, found.document)
 
 
 def _scores_csv(labels: Sequence[str], judged: Judged) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vmm_cli import bundle as bundles
-from vmm_cli.batch.journal import lock_path
+from vmm_cli.batch.lock import lock_path
 from vmm_cli.errors import UsageError
 from vmm_cli.output.atomic_file import atomic_file, make_folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +16,10 @@ Level = Literal["error", "warning"]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MAX_LISTED = 3  # reasons in one error message; the others look alike
+MOST_ALIKE = 1000  # problems of one kind that are listed
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Segment:
     """An action: [start_s, end_s) in seconds on the file's clock, and its label."""
 
@@ -32,8 +33,13 @@ class Segment:
         if not self.label:
             raise ValueError("a segment has a label")
 
+    @property
+    def in_order(self) -> tuple[float, float, str]:
+        """What segments are sorted by; much faster than comparing them."""
+        return self.start_s, self.end_s, self.label
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One row of a data set: a file, or the span [start_s, end_s) of it, with labels or a valence.
 
@@ -67,11 +73,11 @@ class Sample:
 
     def __post_init__(self) -> None:
         if self.segments is not None:
-            if list(self.segments) != sorted(self.segments):
+            if list(self.segments) != in_order(self.segments):
                 raise ValueError("segments must be sorted")
             if self.labels != labels_of(self.segments):
                 raise ValueError(f"labels must be those of the segments, not {self.labels!r}")
-        elif list(self.labels) != sorted(set(self.labels)):
+        elif len(self.labels) > 1 and list(self.labels) != sorted(set(self.labels)):
             raise ValueError(f"labels must be sorted, each once, not {self.labels!r}")
         elif not self.labels and self.valence is None:
             raise ValueError("a sample has labels or a valence")
@@ -89,15 +95,67 @@ class Problem:
         level: "error" where a row is left out or a measurement would not be honest; else "warning".
         kind: a short word for programs: missing, unreadable, no_video, duplicate, times, ...
         where: the file, the manifest's line ("clips.csv:12"), the label or the group.
+        rows: how many rows it stands for: see `Problems`.
     """
 
     level: Level
     kind: str
     where: str
     message: str
+    rows: int = 1
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
+
+
+class Problems:
+    """Problems in the order they are found.
+
+    Of one level, kind and split (as far as `append` is told it) the first thousand are kept; the
+    others are one more problem, which says how many they are. So a manifest of a million wrong rows
+    takes no more memory, and no more of the reader's time, than one of a thousand.
+    """
+
+    def __init__(self, found: Iterable[Problem] = ()) -> None:
+        self._kept: list[Problem] = []
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._places: dict[Hashable, int] = {}  # of what further ones are counted with
+        self._more: Counter[int] = Counter()  # how many, by place
+        self._rows: Counter[int] = Counter()  # how many of these are rows of their own
+        for problem in found:
+            self.append(problem)
+
+    def append(self, problem: Problem, *, split: str = "", same: Hashable = None) -> None:
+        """Add a problem of a row that is of a split.
+
+        same: what makes it one with those that have the same: they are counted as one row.
+        """
+        if same is not None and same in self._places:
+            self._more[self._places[same]] += 1
+            return
+        alike = (problem.level, problem.kind, split)
+        self._counts[alike] += 1
+        place = len(self._kept)
+        if self._counts[alike] > MOST_ALIKE:
+            place = self._places.setdefault(alike, place)
+        elif same is not None:
+            self._places[same] = place
+        if place == len(self._kept):
+            self._kept.append(problem)
+        else:
+            self._more[place] += 1
+            self._rows[place] += 1
+
+    def __iter__(self) -> Iterator[Problem]:
+        for place, problem in enumerate(self._kept):
+            if more := self._more[place]:
+                message = f"{problem.message} (and {more} more like it)"
+                rows = problem.rows + self._rows[place]
+                problem = replace(problem, message=message, rows=rows)
+            yield problem
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,7 +212,7 @@ def make_dataset(
         has_folds=any(sample.fold is not None for sample in samples),
         timed=any(sample.segments is not None for sample in samples),
         rated=rated,
-        problems=(*problems, *_problems_of_all(samples)),
+        problems=(*problems, *Problems(_problems_of_all(samples))),
     )
 
 
@@ -175,7 +233,8 @@ def with_samples(
 def with_splits(dataset: DataSet, splits: Sequence[Split]) -> DataSet:
     """Return the data set with these splits, one for each sample in order."""
     pairs = zip(dataset.samples, splits, strict=True)
-    return replace(dataset, samples=tuple(replace(s, split=split) for s, split in pairs))
+    changed = (s if s.split == split else replace(s, split=split) for s, split in pairs)
+    return replace(dataset, samples=tuple(changed))
 
 
 def labels_of(segments: Iterable[Segment]) -> tuple[str, ...]:
@@ -183,9 +242,14 @@ def labels_of(segments: Iterable[Segment]) -> tuple[str, ...]:
     return tuple(sorted({segment.label for segment in segments}))
 
 
+def in_order(segments: Iterable[Segment]) -> list[Segment]:
+    """Return segments sorted by start, end and label."""
+    return sorted(segments, key=lambda segment: segment.in_order)
+
+
 def with_segments(sample: Sample, segments: Iterable[Segment]) -> Sample:
     """Return the sample with these segments and their labels."""
-    found = tuple(sorted(segments))
+    found = tuple(in_order(segments))
     return replace(sample, segments=found, labels=labels_of(found))
 
 
@@ -203,11 +267,12 @@ def group_of(sample: Sample) -> str:
 
 def nothing_left(source: Path, problems: Sequence[Problem]) -> str:
     """Say that no sample of a data set can be used, and why."""
-    reasons = [str(problem) for problem in problems if problem.level == "error"]
-    if not reasons:
+    errors = [problem for problem in problems if problem.level == "error"]
+    if not errors:
         return f"{source}: has no rows"
-    more = f" (and {len(reasons) - MAX_LISTED} more)" if len(reasons) > MAX_LISTED else ""
-    return f"{source}: no sample can be used: {'; '.join(reasons[:MAX_LISTED])}{more}"
+    others = sum(problem.rows for problem in errors[MAX_LISTED:])
+    more = f" (and {others} more)" if others else ""
+    return f"{source}: no sample can be used: {'; '.join(map(str, errors[:MAX_LISTED]))}{more}"
 
 
 def label_counts(samples: Iterable[Sample]) -> Counter[str]:
@@ -251,7 +316,10 @@ def _similar_labels(labels: Iterable[str]) -> Iterator[Problem]:
     for first, *others in alike.values():
         if others:
             listed = ", ".join(map(repr, others))
-            message = f"differs from {listed} only in case or spaces; they count as different"
+            is_spelt_alike = len({"".join(x.casefold().split()) for x in (first, *others)}) == 1
+            # "\uff46ight", in full width, and "fight"; "\ufb01ght", with a ligature
+            what = "in case or spaces" if is_spelt_alike else "in the kind of its characters"
+            message = f"differs from {listed} only {what}; they count as different"
             yield Problem("warning", "label_case", first, message)
 
 

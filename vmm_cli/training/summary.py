@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice, zip_longest
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -15,6 +16,7 @@ from vmm_cli.training.inspection import Inspection
 from vmm_cli.training.samples import (
     SPLITS,
     DataSet,
+    Problem,
     Sample,
     Segment,
     Split,
@@ -26,6 +28,7 @@ from vmm_cli.training.samples import (
 SCHEMA = "vmm.dataset/1"
 VALENCE_BINS = 8  # from -1 to 1: each a quarter wide
 PAIRS_LISTED = 10  # of labels that overlap; more would be no summary
+MAX_PAIRS = 1_000_000  # of actions that overlap, which can be as many as their square
 
 
 def summary(inspection: Inspection) -> dict[str, Any]:
@@ -51,8 +54,16 @@ def summary(inspection: Inspection) -> dict[str, Any]:
         "folds": _folds(dataset) if dataset.has_folds else None,
         "segments": _segments(dataset, inspection.durations) if dataset.timed else None,
         "valence": _valence(dataset) if dataset.rated else None,
-        "problems": [asdict(problem) for problem in dataset.problems],
+        "problems": [*map(_problem, dataset.problems)],
     }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    """Return a problem as JSON has it: `rows` only where it stands for several."""
+    fields = asdict(problem)
+    if problem.rows == 1:
+        del fields["rows"]
+    return fields
 
 
 def _balance(counts: Counter[str], number: int) -> dict[str, Any] | None:
@@ -149,66 +160,74 @@ def _segments(dataset: DataSet, durations: Mapping[Path, float | None]) -> dict[
     return {
         "n": segment_counts(dataset.samples).total(),
         "videos_without": sum(not sample.segments for sample in dataset.samples),
-        "labels": {
-            label: _of_label(label, dataset.samples, known, total_s) for label in dataset.labels
-        },
+        "labels": _of_labels(dataset.samples, known, total_s),
         "overlaps": _overlaps(dataset.samples),
         "share": covered_s / total_s if total_s else None,
         "unlabelled_s": total_s - covered_s,
     }
 
 
-def _of_label(
-    label: str, samples: Iterable[Sample], known: Mapping[Path, float], total_s: float
-) -> dict[str, Any]:
-    lengths: list[float] = []
-    splits: list[Split | None] = []
-    videos, covered_s = 0, 0.0
+def _of_labels(
+    samples: Iterable[Sample], known: Mapping[Path, float], total_s: float
+) -> dict[str, dict[str, Any]]:
+    """Return how often and how long the actions of each label are, by label."""
+    lengths: defaultdict[str, list[float]] = defaultdict(list)
+    splits: defaultdict[str, list[Split | None]] = defaultdict(list)
+    videos: Counter[str] = Counter()
+    covered_s: defaultdict[str, float] = defaultdict(float)
     for sample in samples:
-        found = [segment for segment in sample.segments or () if segment.label == label]
-        lengths += (segment.end_s - segment.start_s for segment in found)
-        splits += [sample.split] * len(found)
-        videos += bool(found)
-        covered_s += _covered_s(found, known.get(sample.path, 0))
+        by_label: defaultdict[str, list[Segment]] = defaultdict(list)
+        for segment in sample.segments or ():
+            by_label[segment.label].append(segment)
+        for label, found in by_label.items():
+            lengths[label] += (segment.end_s - segment.start_s for segment in found)
+            splits[label] += [sample.split] * len(found)
+            videos[label] += 1
+            covered_s[label] += _covered_s(found, known.get(sample.path, 0))
     return {
-        "segments": dict(_in_order(splits)),
-        "videos": videos,
-        "durations_s": {
-            "min": min(lengths),
-            "median": median(lengths),
-            "max": max(lengths),
-            "total": sum(lengths),
-        },
-        "share": covered_s / total_s if total_s else None,
+        label: {
+            "segments": dict(_in_order(splits[label])),
+            "videos": videos[label],
+            "durations_s": {
+                "min": min(lengths[label]),
+                "median": median(lengths[label]),
+                "max": max(lengths[label]),
+                "total": sum(lengths[label]),
+            },
+            "share": covered_s[label] / total_s if total_s else None,
+        }
+        for label in sorted(lengths)
     }
 
 
 def _covered_s(segments: Iterable[Segment], end_s: float) -> float:
-    """Return for how many seconds before `end_s` one segment or more holds."""
+    """Return for how many seconds before `end_s` one segment or more, in order, holds."""
     covered_s = reached_s = 0.0
-    for segment in sorted(segments):
+    for segment in segments:
         covered_s += max(0.0, min(segment.end_s, end_s) - max(segment.start_s, reached_s))
         reached_s = max(reached_s, segment.end_s)
     return covered_s
 
 
 def _overlaps(samples: Iterable[Sample]) -> dict[str, Any]:
-    """Return how many segments share time with another one, and which labels do so most often."""
+    """Return how many segments share time with another one, and which labels do so most often.
+
+    Of many pairs the first `MAX_PAIRS` say which labels.
+    """
     number = same_label = 0
     pairs: Counter[tuple[str, str]] = Counter()
     shared_s: defaultdict[tuple[str, str], float] = defaultdict(float)
     for sample in samples:
-        overlapping: set[Segment] = set()
-        with_its_label: set[Segment] = set()
-        for a, b in _overlapping(sample.segments or ()):
-            overlapping |= {a, b}
-            if a.label == b.label:
-                with_its_label |= {a, b}
+        segments = sample.segments or ()
+        by_label: defaultdict[str, list[Segment]] = defaultdict(list)
+        for segment in segments:
+            by_label[segment.label].append(segment)
+        number += sharing_time(segments)
+        same_label += sum(map(sharing_time, by_label.values()))
+        for a, b in islice(_overlapping(segments), MAX_PAIRS - pairs.total()):
             labels = (min(a.label, b.label), max(a.label, b.label))
             pairs[labels] += 1
             shared_s[labels] += min(a.end_s, b.end_s) - max(a.start_s, b.start_s)
-        number += len(overlapping)
-        same_label += len(with_its_label)
     most = sorted(pairs, key=lambda labels: (-pairs[labels], -shared_s[labels], labels))
     return {
         "segments": number,
@@ -220,8 +239,19 @@ def _overlaps(samples: Iterable[Sample]) -> dict[str, Any]:
     }
 
 
+def sharing_time(segments: Sequence[Segment]) -> int:
+    """Return how many of segments, in order, share time with another one of them."""
+    number, reached_s = 0, 0.0
+    for segment, after in zip_longest(segments, segments[1:]):
+        # Of those that begin later the next one begins first.
+        shares = after is not None and after.start_s < segment.end_s
+        number += shares or segment.start_s < reached_s
+        reached_s = max(reached_s, segment.end_s)
+    return number
+
+
 def _overlapping(segments: Sequence[Segment]) -> Iterator[tuple[Segment, Segment]]:
-    """Yield each two segments, of some sorted by start, that share time."""
+    """Yield each two segments, of some in order, that share time."""
     going_on: list[Segment] = []
     for segment in segments:
         going_on = [earlier for earlier in going_on if earlier.end_s > segment.start_s]

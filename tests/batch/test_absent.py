@@ -1,0 +1,39 @@
+"""Inputs that are not there: addresses, and folders of something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vmm_cli.batch.absent import what_is_there, why_missing
+
+LOCAL = "vmm reads local files; download it first (e.g. with yt-dlp or curl)"
+NOWHERE = "no such file or folder"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("https://youtu.be/x", LOCAL),
+        ("RTSP://camera/1", LOCAL),
+        ("s3://bucket/a.mp4", LOCAL),
+        ("file:///a%20b/c.mp4", "vmm reads paths, not addresses; give /a b/c.mp4"),
+        ("a.mp4", NOWHERE),
+        ("c:/videos/a.mp4", NOWHERE),
+        ("://", NOWHERE),
+        ("", "its name is empty"),
+    ],
+)
+def test_why_missing(name: str, said: str) -> None:
+    assert why_missing(name) == said
+
+
+def test_what_a_folder_without_videos_holds(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    assert what_is_there([str(tmp_path)]) == ""
+    (tmp_path / "a.jpg").touch()
+    assert what_is_there([str(tmp_path)]) == "it holds 1 picture; vmm reads videos"
+    for name in ("a.FLAC", "inner/b.mp3"):
+        (tmp_path / name).touch()
+    assert what_is_there([str(tmp_path)]).startswith("it holds 2 sound files; name the files")

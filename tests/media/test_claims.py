@@ -1,0 +1,278 @@
+"""What containers claim of keyframes and times, against what their streams hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.conftest import numbered_picture, picture_number
+from vmm_cli.media import sampling
+from vmm_cli.media.audio import iter_audio
+from vmm_cli.media.extent import extent
+from vmm_cli.media.frames import FrameRequest, iter_frames
+from vmm_cli.media.sampling import Sampling
+
+Render = Callable[..., Path]
+RATE = 25
+WINDOW = sampling.all(start=Fraction(60, RATE), end=Fraction(63, RATE))
+
+
+def shown(path: Path, plan: Sampling) -> list[tuple[float, int]]:
+    """Return (time, number of the picture) of what a plan gives."""
+    return [
+        (round(frame.time_s, 3), picture_number(frame.image))
+        for frame in iter_frames(path, [FrameRequest("x", plan)])
+    ]
+
+
+def numbers(path: Path, plan: Sampling) -> list[int]:
+    return [number for _, number in shown(path, plan)]
+
+
+def remuxed(clip: Path, target: Path, change: Callable[[av.Packet, int], None]) -> Path:
+    """Copy a clip into another container, each packet (and its number) changed."""
+    with av.open(os.fspath(clip)) as source, av.open(os.fspath(target), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for n, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            change(packet, n)
+            packet.stream = stream
+            copy.mux(packet)
+    return target
+
+
+def mark_all(packet: av.Packet, n: int) -> None:
+    packet.is_keyframe = True
+
+
+def mark_every_seventh(packet: av.Packet, n: int) -> None:
+    packet.is_keyframe = packet.is_keyframe or n % 7 == 0
+
+
+def time_by_decoding(packet: av.Packet, n: int) -> None:
+    packet.dts += round(Fraction(1) / packet.time_base)  # none lies before the file's beginning
+    packet.pts = packet.dts
+
+
+def as_it_is(packet: av.Packet, n: int) -> None:
+    pass
+
+
+CODECS = {
+    "h264": ("libx264", {"bf": "2"}),
+    "h264, no b": ("libx264", {"bf": "0"}),
+    "hevc": ("libx265", {"x265-params": "log-level=none", "preset": "ultrafast"}),
+    "mpeg4": ("mpeg4", {"bf": "0"}),
+    "mpeg4, b": ("mpeg4", {"bf": "2"}),
+    "mpeg2": ("mpeg2video", {"bf": "2"}),
+    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}),
+    "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "8"}),
+}
+
+
+def source_of(codec: str, target: str) -> str:
+    """Return the name of a file whose packets another container takes."""
+    if codec in ("vp8", "mpeg2"):
+        return "clip.mkv"
+    return "clip.ts" if target == "avi" and codec.startswith("h264") else "clip.mp4"
+
+
+FALSE_MARKS = [
+    (codec, target, mark)
+    for codec, targets in {
+        "h264": ("mp4", "mkv", "avi", "flv", "nut"),
+        "h264, no b": ("mp4", "avi"),
+        "hevc": ("mp4", "mkv"),
+        "mpeg4": ("mp4", "avi", "mkv"),
+        "mpeg4, b": ("mp4", "mkv", "avi"),
+        "mpeg2": ("mp4", "mkv"),
+        "vp9": ("mp4", "webm"),
+        "vp8": ("webm",),
+    }.items()
+    for target in targets
+    for mark in (mark_all, mark_every_seventh)
+]
+
+
+@pytest.mark.parametrize(("codec", "target", "mark"), FALSE_MARKS)
+def test_false_keyframe_marks_change_no_picture(
+    render_clip: Render, codec: str, target: str, mark: Callable[[av.Packet, int], None]
+) -> None:
+    name, options = CODECS[codec]
+    clip = render_clip(
+        source_of(codec, target),
+        frames=100,
+        gop=40,
+        codec=name,
+        options=options,
+        width=160,
+        height=64,
+    )
+    honest = remuxed(clip, clip.parent / f"honest.{target}", as_it_is)
+    claimed = remuxed(clip, clip.parent / f"claimed.{target}", mark)
+    everything = shown(honest, sampling.all())
+    assert [n for _, n in everything] == list(range(100))
+    for time in (Fraction(81, RATE), Fraction(5, 2)):
+        until = [pair for pair in everything if pair[0] <= time + Fraction(1, 1_000_000)]
+        assert shown(claimed, sampling.at([time])) == until[-1:]
+    for plan in (sampling.every(1), sampling.count(7), sampling.keyframes(), WINDOW):
+        assert shown(claimed, plan) == shown(honest, plan)
+
+
+@pytest.mark.parametrize(
+    ("codec", "target", "change"),
+    [
+        ("h264", "avi", as_it_is),
+        ("h264", "mp4", time_by_decoding),
+        ("h264", "mkv", time_by_decoding),
+        ("h264", "ts", time_by_decoding),
+        ("hevc", "mp4", time_by_decoding),
+        ("mpeg4, b", "mp4", time_by_decoding),
+    ],
+)
+def test_pictures_without_presentation_times_are_in_order(
+    render_clip: Render, codec: str, target: str, change: Callable[[av.Packet, int], None]
+) -> None:
+    name, options = CODECS[codec]
+    clip = render_clip(
+        source_of(codec, target),
+        frames=100,
+        gop=40,
+        codec=name,
+        options=options,
+        width=160,
+        height=64,
+    )
+    claimed = remuxed(clip, clip.parent / f"claimed.{target}", change)
+    everything = shown(claimed, sampling.all())
+    assert [n for _, n in everything] == list(range(100))
+    times = [time for time, _ in everything]
+    assert times == pytest.approx([times[0] + n / RATE for n in range(100)], abs=0.002)
+    for time, number in shown(claimed, sampling.every(1)) + shown(claimed, sampling.at([3])):
+        assert dict(everything)[time] == number
+
+
+def with_sound(path: Path, first: int, n: int, *, video: str, sound: str) -> Path:
+    """Render pictures first .. first + n - 1 and a tone whose pitch says which part it is."""
+    options = {"bf": "2"} if video in ("libx264", "mpeg2video") else {}
+    with av.open(os.fspath(path), "w") as container:
+        stream = container.add_stream(video, rate=RATE, options=options)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 160, 64, "yuv420p", 25
+        tone = container.add_stream(sound, rate=48000)
+        for i in range(n):
+            frame = av.VideoFrame.from_ndarray(numbered_picture(first + i, 160, 64))
+            frame.pts, frame.time_base = i, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+            angle = 2 * np.pi * (500 if not first else 2000) * np.arange(1920) / 48000
+            wave = (0.5 * np.sin(angle)).astype(np.float32)[None]
+            heard = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+            heard.sample_rate, heard.pts = 48000, i * 1920
+            container.mux(tone.encode(heard))
+        container.mux(stream.encode())
+        container.mux(tone.encode())
+    return path
+
+
+JOINED = {
+    "ts": ("libx264", "aac"),
+    "m2ts": ("libx264", "ac3"),
+    "mpg": ("mpeg2video", "mp2"),
+    "vob": ("mpeg2video", "ac3"),
+    "webm": ("libvpx", "libopus"),
+    "mkv": ("libx264", "aac"),
+}
+
+
+@pytest.fixture(params=JOINED)
+def joined(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Recordings of 3 and 2 s, one after the other in one file."""
+    video, sound = JOINED[request.param]
+    parts = [
+        with_sound(tmp_path / f"{k}.{request.param}", first, n, video=video, sound=sound)
+        for k, (first, n) in enumerate([(0, 75), (75, 50)])
+    ]
+    path = tmp_path / f"joined.{request.param}"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def test_joined_recordings_are_one_video(joined: Path) -> None:
+    known = extent(joined)
+    assert float(known.video_end_s or 0) == pytest.approx(5, abs=0.15)
+    assert known.restarts_s == pytest.approx([3], abs=0.1)
+    assert "start anew once" in known.warnings()[0]
+    everything = shown(joined, sampling.all())
+    assert [n for _, n in everything] == list(range(125))
+    times = [time for time, _ in everything]
+    assert times == sorted(times)
+    assert np.diff(times).max() < 0.15
+    assert numbers(joined, sampling.at([1, 4])) == pytest.approx([25, 100], abs=2)
+    assert len(shown(joined, sampling.count(8))) == 8
+
+
+def test_the_sound_of_joined_recordings_is_on_the_same_clock(joined: Path) -> None:
+    sound = np.concatenate([block.samples for block in iter_audio(joined, 16000)])
+    assert len(sound) / 16000 == pytest.approx(5, abs=0.2)
+    assert pitch(sound[16000:32000]) == pytest.approx(500, abs=20)
+    assert pitch(sound[int(3.3 * 16000) : int(4.3 * 16000)]) == pytest.approx(2000, abs=20)
+
+
+def test_a_late_part_is_heard_alone_as_with_the_rest(tmp_path: Path) -> None:
+    parts = [
+        with_sound(tmp_path / f"{k}.ts", 75 * k, 75, video="libx264", sound="aac").read_bytes()
+        for k in range(3)
+    ]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(parts))
+    sound = np.concatenate([block.samples for block in iter_audio(path, 16000)])
+    late = np.concatenate([block.samples for block in iter_audio(path, 16000, start=6, end=7)])
+    assert np.allclose(late, sound[6 * 16000 : 7 * 16000], atol=0.01)
+
+
+def test_what_cannot_be_read_of_joined_recordings_is_told(tmp_path: Path) -> None:
+    """libav reads no third Matroska segment."""
+    parts = [
+        with_sound(tmp_path / f"{k}.webm", 75 * k, 75, video="libvpx", sound="libopus")
+        for k in range(3)
+    ]
+    path = tmp_path / "joined.webm"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert any("nothing can be read in the last" in line for line in extent(path).warnings())
+
+
+def test_a_jump_ahead_is_told_and_left_out(tmp_path: Path) -> None:
+    clip = with_sound(tmp_path / "one.ts", 0, 75, video="libx264", sound="aac")
+    path = tmp_path / "jump.ts"
+    with av.open(os.fspath(clip)) as source, av.open(os.fspath(path), "w") as copy:
+        streams = {s.index: copy.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                ahead = (
+                    round(10_000 / packet.time_base)
+                    if packet.dts * packet.time_base > 1.4 + 1.5
+                    else 0
+                )
+                packet.pts, packet.dts = packet.pts + ahead, packet.dts + ahead
+                packet.stream = streams[packet.stream_index]
+                copy.mux(packet)
+    known = extent(path)
+    assert float(known.end_s) == pytest.approx(3, abs=0.2)
+    assert len(known.restarts_s) == 1
+    assert numbers(path, sampling.all()) == list(range(75))
+
+
+def test_a_good_file_starts_nowhere_anew(tmp_path: Path) -> None:
+    for name, (video, sound) in JOINED.items():
+        clip = with_sound(tmp_path / f"one.{name}", 0, 75, video=video, sound=sound)
+        assert extent(clip).restarts_s == ()
+        assert extent(clip).warnings() == []
+
+
+def pitch(samples: np.ndarray) -> float:
+    """Return the strongest frequency of a second of sound at 16 kHz, in Hz."""
+    return float(np.abs(np.fft.rfft(samples)).argmax() * 16000 / len(samples))

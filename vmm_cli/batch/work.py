@@ -1,0 +1,143 @@
+"""What is done to each input, and how an input is looked at before: in a worker, as all is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmm_cli.batch.device import Stage
+from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.ledger import Known, Record
+from vmm_cli.batch.memory import MemoryLimit
+from vmm_cli.errors import InputError
+from vmm_cli.identity import FileIdentity, file_identity
+
+# The parent, which runs this module too, needs no decoder.
+if TYPE_CHECKING:
+    from vmm_cli.media.extent import Extent
+
+# Opening a file and planning reads its header, or all packets of one whose time stamps may start
+# anew: 100 GB at 100 MB/s. More means a demuxer that does not come back.
+PREPARE_LIMIT_S = 1000.0
+# The default limit: slow machines decode 4K at a tenth of real time; small files need start-up.
+LIMIT_BASE_S = 120.0
+LIMIT_PER_SECOND = 20.0
+# Where no duration is declared it is taken from the size at a very low bit rate.
+LOW_BYTES_PER_SECOND = 20_000
+LONGEST_S = 48 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is done to each input. All functions are at module level: they run in workers.
+
+    run(request, input, part) does one part (None: all of the input); finish(request, input,
+    results) makes the record's own fields of the results of all parts; plan(request, input,
+    workers) may split an input, None for work that is never split. With `stage` parts are done as
+    it says, on a device that one process owns, and `run` does what needs no device.
+
+    For work that writes files of its own, two more: kept(request, input) tells whether what an
+    earlier run wrote is still there; tidy(request), called by the parent while it holds the output,
+    removes what unfinished work left behind, here or in a run that was killed. `folders`: each
+    input fills a folder of the output, which its record names.
+    """
+
+    run: Callable[[Any, Input, Any], Any]
+    finish: Callable[[Any, Input, list[Any]], Record]
+    plan: Callable[[Any, Input, int], list[Any]] | None = None
+    kept: Callable[[Any, Input], bool] | None = None
+    tidy: Callable[[Any], None] | None = None
+    stage: Stage | None = None
+    folders: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An earlier run has done the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What there is to know of an input before work.
+
+    Attributes:
+        limit_s: how long each step of the work may take, in seconds.
+        memory_bytes: how much memory a worker may take over it; None: any.
+        duration_s: how far it goes; None: that is not known.
+        about: what its record says of the file itself, whatever the command; see `Extent.fields`.
+        warnings: what its record warns of, before what the command does.
+        parts: those it is split into; empty where it is not.
+    """
+
+    identity: FileIdentity
+    limit_s: float
+    memory_bytes: int | None
+    duration_s: float | None
+    parts: list[Any]
+    about: Record = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How to look at an input before work; see `execute`."""
+
+    work: Work
+    request: Any
+    spare: int
+    timeout_s: float | None
+    memory: MemoryLimit
+    max_pixels: int
+
+
+def prepare(look: Look, input: Input, known: Known) -> Prepared | Done:
+    """Look at an input before work: is it done, how long may it take, is it to be split."""
+    from vmm_cli.media.source import check_regular_file
+
+    work, request = look.work, look.request
+    check_regular_file(input.path)
+    identity = file_identity(input.path)
+    if known.holder is not None and known.holder_is != identity:
+        raise InputError(
+            "collision",
+            f"the output has frames of {known.holder} under the same name, {input.output_name}; "
+            "choose another -o",
+        )
+    if known.done == identity and (work.kept is None or work.kept(request, input)):
+        return Done()
+    pixels, bits = _pictures(input.path, look.max_pixels)
+    known_extent = _extent(input.path, look.max_pixels)
+    duration_s = None if known_extent is None else float(known_extent.end_s) or None
+    limit_s = look.timeout_s
+    if limit_s is None:
+        seconds = identity.size / LOW_BYTES_PER_SECOND if duration_s is None else duration_s
+        limit_s = min(LONGEST_S, LIMIT_BASE_S + LIMIT_PER_SECOND * seconds)
+    if work.stage is not None:
+        parts = work.stage.plan(request, input, look.spare)
+    else:
+        may_split = work.plan is not None and look.spare > 1
+        parts = work.plan(request, input, look.spare) if work.plan and may_split else []
+    memory_bytes = look.memory.over(pixels, bits)
+    about = {} if known_extent is None else known_extent.fields()
+    warnings = () if known_extent is None else tuple(known_extent.warnings())
+    return Prepared(identity, limit_s, memory_bytes, duration_s, parts, about, warnings)
+
+
+def _pictures(path: Path, max_pixels: int) -> tuple[int, int]:
+    from vmm_cli.media.declared import declared_pictures
+
+    try:
+        return declared_pictures(path, max_pixels=max_pixels)
+    except InputError:
+        return 0, 8  # the work itself says what is wrong
+
+
+def _extent(path: Path, max_pixels: int) -> Extent | None:
+    from vmm_cli.media.extent import extent
+
+    try:
+        return extent(path, max_pixels=max_pixels)
+    except InputError:
+        return None

@@ -1,0 +1,98 @@
+"""How a run stands, in a few words: while it goes on, and at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vmm_cli.batch.ledger import Summary
+from vmm_cli.batch.tally import Standing
+
+# Before so much is done, how long the rest takes is a guess.
+LEAST_SHARE = 0.002
+LEAST_S = 2.0
+SPEED_DIGITS_BELOW = 10.0
+
+# show(done, total, words): draw how far a run is; None: nobody knows.
+Show = Callable[[float, float | None, str], None]
+
+
+def duration(seconds: float) -> str:
+    """Return how long something takes, as people say it.
+
+    >>> duration(7.4), duration(163), duration(3723)
+    ('7 s', '2:43', '1:02:03')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Bar:
+    """Says how far a run is: inputs, percent, times real time, time left."""
+
+    def __init__(self, show: Show, now: Callable[[], float] = time.monotonic) -> None:
+        self._show = show
+        self._now = now
+        self._begun: tuple[float, Standing] | None = None  # when work first got on, and how far
+
+    def show(self, standing: Standing) -> None:
+        """Show how far it is."""
+        parts = [f"{standing.done}/{standing.total}"]
+        if self._begun is None and standing.share > 0:
+            self._begun = self._now(), standing
+        if standing.share > 0 or standing.done:
+            parts.append(f"{standing.share:4.0%}")
+        if self._begun is not None:
+            parts += self._rates(standing, *self._begun)
+        self._show(standing.share, 1.0, "  ".join(parts))
+
+    def _rates(self, standing: Standing, since: float, first: Standing) -> list[str]:
+        elapsed_s, share = self._now() - since, standing.share - first.share
+        if elapsed_s < LEAST_S or share < LEAST_SHARE:
+            return []
+        words = []
+        if standing.seconds is not None and first.seconds is not None:
+            speed = (standing.seconds - first.seconds) / elapsed_s
+            digits = 1 if speed < SPEED_DIGITS_BELOW else 0
+            words.append(f"{speed:.{digits}f}x real time")
+        left_s = elapsed_s * (1 - standing.share) / share
+        words.append(f"{duration(left_s)} left")
+        return words
+
+
+def closing_words(
+    summary: Summary,
+    *,
+    failed: int,
+    seconds: float,
+    results: Path | None = None,
+    pictures: Path | None = None,
+) -> str:
+    """Return what came of a run, in one line.
+
+    failed: how many names have a failed record, also of folders that were not searched. seconds:
+    how long it took. results, pictures: where they are.
+
+    >>> closing_words(Summary(3, 1, 0), failed=1, seconds=163, results=Path("l.jsonl"))
+    '2 done, 1 already done, 1 failed in 2:43; results in l.jsonl'
+    """
+    done = summary.done - summary.resumed
+    if not done and not failed and summary.resumed:
+        said = f"nothing to do: {summary.resumed} already done"
+    else:
+        counts = [f"{done} done"]
+        if summary.resumed:
+            counts.append(f"{summary.resumed} already done")
+        if failed:
+            counts.append(f"{failed} failed")
+        said = f"{', '.join(counts)} in {duration(seconds)}"
+    if results is not None:
+        said += f"; results in {results}"
+    if pictures is not None:
+        said += f"; pictures in {pictures}"
+    return said

@@ -1,0 +1,170 @@
+"""Which files vmm wrote: only those are replaced without being asked.
+
+Records as JSON, CSV with the header of ours, and pictures are known by what they hold. What could
+be anybody's (subtitles, tables), and CSV, of which a part may be edited, is also noted when it is
+written: a line of its name and digest, in the journal beside it or in a file of the folder's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from vmm_cli.errors import OutputError, UsageError
+from vmm_cli.output.atomic_file import atomic_file
+
+_RECORD = b'{"schema": "vmm.'
+_DOCUMENT_HEAD_BYTES = 200
+_CSV_HEAD = b"input,status,"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_MARK = b"tEXtSoftware\0vmm"  # see `vmm_cli.output.png`
+_PNG_HEAD_BYTES = 4096  # the mark stands right behind the header
+_LOCK_BYTES = 32
+_CHUNK_BYTES = 2**20
+_NOTE = b'{"file": '
+
+ADVICE = "give --overwrite to replace it, or choose another {option}"
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a file holds what vmm alone writes, or nothing at all.
+
+    OSError where it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.readline(_PNG_HEAD_BYTES)
+        if head.startswith(_PNG_SIGNATURE[:4]):
+            return _PNG_MARK in head + file.read(_PNG_HEAD_BYTES)
+        if head == b"" or head.startswith(_CSV_HEAD):
+            return True
+        if head.strip() == b"{":  # one document
+            return b'"schema": "vmm.' in file.read(_DOCUMENT_HEAD_BYTES)
+        if head == b"[]\n":
+            return True
+        lines: Iterable[bytes] = file
+        if head == b"[\n":
+            return all(line.startswith(_RECORD) or line == b"]\n" for line in lines)
+        file.seek(0)
+        return all(line.startswith(_RECORD) for line in lines)
+
+
+class Written:
+    """What earlier runs noted that they wrote, in a file of notes, by name and digest.
+
+    Other lines of the file, of a journal, are passed over. A note without a digest, of an earlier
+    version, stands for whatever the file holds.
+    """
+
+    def __init__(self, notes: Path) -> None:
+        self._notes = notes
+        self._digests: dict[str, set[str | None]] = {}
+        with suppress(OSError), notes.open("rb") as lines:
+            for line in lines:
+                if line.startswith((_NOTE, b'"')):
+                    with suppress(ValueError):  # the last one of a run that was killed
+                        self._add(json.loads(line))
+
+    def _add(self, note: Any) -> None:
+        if isinstance(note, str):
+            self._digests.setdefault(note, set()).add(None)
+        elif isinstance(note, dict):
+            self._digests.setdefault(str(note["file"]), set()).add(note.get("sha256"))
+
+    def note(self, name: str, digest: str) -> None:
+        """Note what is about to be written. OutputError where that is not possible."""
+        if digest in self._digests.setdefault(name, set()):
+            return
+        line = json.dumps({"file": name, "sha256": digest}).encode("ascii") + b"\n"
+        try:
+            with self._notes.open("a+b") as notes:
+                if notes.tell():
+                    notes.seek(-1, os.SEEK_END)
+                    line = (b"" if notes.read(1) == b"\n" else b"\n") + line  # a torn line
+                notes.write(line)
+        except OSError as error:
+            raise OutputError(f"{self._notes}: cannot be written: {error.strerror}") from error
+        self._digests[name].add(digest)
+
+    def is_noted(self, name: str) -> bool:
+        """Tell whether any run wrote a file of this name."""
+        return name in self._digests
+
+    def is_own(self, path: Path, name: str) -> bool:
+        """Tell whether a file holds what a run wrote, or nothing. OSError where it is not read."""
+        known = self._digests.get(name)
+        if known is None:
+            return is_ours(path)
+        return None in known or path.stat().st_size == 0 or digest_of(path) in known
+
+
+def foreign(path: Path, written: Written | None = None, name: str | None = None) -> str | None:
+    """Return what is wrong with replacing a file, or None where it is not there or is ours.
+
+    `written`: notes on files such as this one; `name`: what they call it, else by its own name.
+    """
+    name = path.name if name is None else name
+    if not os.path.lexists(path):
+        return None
+    try:
+        if written is None or not written.is_noted(name):
+            return None if is_ours(path) else f"{path}: is there, and no earlier run wrote it"
+        return None if written.is_own(path, name) else f"{path}: was changed since vmm wrote it"
+    except FileNotFoundError:  # a link to what is not there yet, or gone meanwhile
+        return None
+    except OSError as error:
+        return f"{path}: is there, and cannot be read ({error.strerror})"
+
+
+def refuse_foreign(
+    path: Path, written: Written | None = None, name: str | None = None, option: str = "-o"
+) -> None:
+    """Raise UsageError where a file is there that vmm did not write: see `foreign`."""
+    problem = foreign(path, written, name)
+    if problem is not None:
+        raise UsageError(f"{problem}; {ADVICE.format(option=option)}")
+
+
+def refuse_foreign_lock(lock: Path) -> None:
+    """Raise UsageError where a file has the name of an output's lock and is none: `uv.lock`, say.
+
+    A lock holds the number of the process that made it, and is removed in the end.
+    """
+    if not lock.is_file():
+        return
+    try:
+        with lock.open("rb") as file:
+            content = file.read(_LOCK_BYTES)
+    except OSError:
+        return  # taking the lock says what is wrong
+    if content.strip() and not content.strip().isdigit():
+        raise UsageError(f"{lock}: is there and is no lock of vmm's; choose another -o")
+
+
+@contextmanager
+def noted_file(path: Path, written: Written | None, name: str | None = None) -> Iterator[TextIO]:
+    """Yield a text file as `atomic_file` does, which is noted before it takes its place."""
+    with atomic_file(path) as file:
+        yield file
+        if written is not None:
+            file.flush()
+            written.note(path.name if name is None else name, _digest(file.fileno()))
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hex. OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(descriptor: int) -> str:
+    digest = hashlib.sha256()
+    offset = 0
+    while part := os.pread(descriptor, _CHUNK_BYTES, offset):
+        digest.update(part)
+        offset += len(part)
+    return digest.hexdigest()

@@ -1,0 +1,11 @@
+"""The files that an evaluation leaves; `metrics.json`, the last one, says that vmm wrote them."""
+
+METRICS_FILE = "metrics.json"
+EVALUATION_FILES = (
+    METRICS_FILE,
+    "scores.csv",
+    "detections.csv",
+    "confusion.png",
+    "calibration.png",
+    "valence.png",
+)
