@@ -310,6 +310,20 @@ def test_nothing_found_is_an_error_only_where_nothing_is_to_be_told(tmp_path: Pa
     require_inputs(discover(absent), absent)
 
 
+def test_sound_is_looked_for_where_there_is_no_video(tmp_path: Path) -> None:
+    for name in ("b.FLAC", "in/a.wav", "c.ogg", "cover.jpg", ".hidden.mp3"):
+        touch(tmp_path / name)
+    touch(tmp_path / "film.ogg", b"OggS" + bytes(24) + b"\x80theora")
+    assert discover([str(tmp_path)]).sounds == ()
+    (tmp_path / "film.ogg").unlink()
+    found = discover([str(tmp_path), str(tmp_path / "in")])
+    assert found.inputs == ()
+    assert [item.output_name for item in found.sounds] == ["b.FLAC", "c.ogg", "in/a.wav"]
+    assert found.sounds[0].name == f"{tmp_path}/b.FLAC"
+    with pytest.raises(NoInputError, match=r"3 sound files and no video in .*vmm sentiment"):
+        require_inputs(found, [str(tmp_path)])
+
+
 def item(name: str, output_name: str) -> Input:
     return Input(Path(name), name, output_name)
 

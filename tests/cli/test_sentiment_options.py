@@ -252,6 +252,15 @@ def test_a_table_says_who_is_seen() -> None:
     assert ("", "person 2", Times(("seen ", 1.5))) in rows
 
 
+def test_a_table_shows_the_words_where_they_were_kept() -> None:
+    said = [
+        {"start_s": 1.25, "end_s": 2.0, "text": "I love\nit.", "source": "speech"},
+        {"start_s": 61.0, "end_s": 62.0, "text": "Really.", "source": "speech"},
+    ]
+    rows = [tuple(row.cells) for row in table_rows({**FOUND, "transcript": said})]
+    assert rows[-2:] == [("", "words", "0:00:01.250 I love it."), ("", "", "0:01:01.000 Really.")]
+
+
 def test_a_table_can_be_read_in_a_narrow_window(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

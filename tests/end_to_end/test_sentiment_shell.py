@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import shutil
 import subprocess
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,10 @@ from PIL import Image
 
 from tests.squares import squares_clip
 from vmm_cli.media.captions import read_sidecar
+
+needs_the_extra = pytest.mark.skipif(
+    importlib.util.find_spec("faster_whisper") is None, reason="the extra `speech` is not installed"
+)
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -115,6 +121,51 @@ def test_a_transcript_is_kept_only_where_asked(
     record = json.loads((tmp_path / "out.jsonl").read_text())
     assert [part["start_s"] for part in record["transcript"]] == [0, 2]
     assert "wonderful" in record["transcript"][0]["text"]
+
+
+def test_words_stand_in_tables_and_subtitles(run_vmm: Vmm, captioned: Path, tmp_path: Path) -> None:
+    command = (*asked(captioned), "--evidence", "text", "--keep-transcript")
+    (tmp_path / "shown.vtt").write_text(run_vmm(*command, "--format", "vtt").stdout)
+    first, second = (caption.text for caption in read_sidecar(tmp_path / "shown.vtt").captions)
+    assert first.startswith("This is wonderful, I love it. What a great and happy day!\n+")
+    assert second.startswith("That was horrible. I hate it, what a terrible, awful mess.\n-")
+    table = run_vmm(*command, "--format", "table").stdout
+    assert "0:00:02.000 That was horrible." in table
+
+
+def test_a_folder_of_sound_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
+    for name in ("sounds/a.wav", "sounds/b/a.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with wave.open(str(tmp_path / name), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes(bytes(2 * 16_000))
+    done = run_vmm(*asked("sounds"), "--evidence", "voice")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["input"] for record in records] == ["sounds/a.wav", "sounds/b/a.wav"]
+    assert {record["missing"]["voice"]["code"] for record in records} == {"no_speech"}
+    done = run_vmm("info", "sounds")
+    assert done.returncode == 4
+    assert "2 sound files and no video in sounds" in done.stderr
+    assert "vmm sentiment" in done.stderr
+
+
+@pytest.mark.slow
+@needs_the_extra
+def test_speech_that_nobody_understands_is_told(
+    run_vmm: Vmm, vmm_data: Path, tmp_path: Path
+) -> None:
+    shutil.copy(vmm_data / "odd_media" / "whisperX" / "sample01.mp4", tmp_path / "soap.mp4")
+    done = run_vmm(*asked("soap.mp4"), "--evidence", "text", "--end", "22", "--keep-transcript")
+    record = json.loads(done.stdout)
+    said = " ".join(part["text"] for part in record["transcript"])
+    assert "stay with us" in said
+    (span,) = record["not_understood"]
+    assert span["end_s"] - span["start_s"] >= 1
+    assert all(part["start_s"] >= span["end_s"] - 0.01 for part in record["transcript"])
+    told = f"speech from {span['start_s']:.1f} to {span['end_s']:.1f} s was not understood"
+    assert record["warnings"] == [told]
+    assert done.stderr == f"soap.mp4: {told}\n"
 
 
 def test_nothing_to_go_on_is_an_answer(run_vmm: Vmm, tmp_path: Path) -> None:

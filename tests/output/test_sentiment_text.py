@@ -49,6 +49,64 @@ def test_nothing_is_no_cue() -> None:
     assert [*cues({"curve": []}, 0, 1)] == []
 
 
+def words(start_s: float, end_s: float, text: str, source: str = "speech") -> dict[str, Any]:
+    return {"start_s": start_s, "end_s": end_s, "text": text, "source": source}
+
+
+def test_words_have_cues_of_their_own_and_the_times_between_have_theirs() -> None:
+    curve = [
+        point(0.5, 0.1, "neutral"),
+        point(1.5, 0.5, "happiness"),
+        point(2.5, 0.3, "happiness"),
+        point(3.5, -0.2, "neutral"),
+        point(4.5, -0.2, "neutral"),
+    ]
+    transcript = [words(1.25, 2.75, "I love it."), words(7.0, 8.0, "Nobody knows.")]
+    shown = [*cues({"curve": curve, "transcript": transcript}, 0, 1)]
+    assert sorted(shown, key=lambda cue: cue.start_s) == [
+        Cue(0.0, 1.0, "+0.10 neutral"),
+        Cue(1.25, 2.75, "I love it.", "+0.40 happiness"),
+        Cue(3.0, 5.0, "-0.20 neutral"),
+        Cue(7.0, 8.0, "Nobody knows."),
+    ]
+
+
+def test_cues_between_words_end_where_these_begin() -> None:
+    curve = [point(i + 0.5, 0.1) for i in range(4)]
+    transcript = [words(1.75, 2.25, "Oh.")]  # between the middles of two steps
+    shown = [*cues({"curve": curve, "transcript": transcript}, 0, 1)]
+    assert sorted(shown, key=lambda cue: cue.start_s) == [
+        Cue(0.0, 1.75, "+0.10"),
+        Cue(1.75, 2.25, "Oh.", "+0.10"),
+        Cue(2.25, 4.0, "+0.10"),
+    ]
+
+
+def test_a_title_is_not_said_at_any_time() -> None:
+    record = {"curve": [point(0.5, 0.1)], "transcript": [words(0, 60, "Horrors", "title")]}
+    assert [*cues(record, 0, 1)] == [Cue(0.0, 1.0, "+0.10")]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 10), st.floats(0.1, 4)), max_size=5),
+    st.lists(st.booleans(), min_size=12, max_size=12),
+)
+def test_every_word_is_shown_and_nothing_stands_over_it(
+    spans: list[tuple[float, float]], known: list[bool]
+) -> None:
+    curve = [point(i + 0.5, 0.1, "neutral") for i, there in enumerate(known) if there]
+    transcript = [words(start, start + length, "said") for start, length in spans]
+    shown = [*cues({"curve": curve, "transcript": transcript}, 0, 1)]
+    said = [cue for cue in shown if cue.text == "said"]
+    assert [(cue.start_s, cue.end_s) for cue in said] == [(s, s + length) for s, length in spans]
+    for cue in shown:
+        if cue.text != "said":
+            assert cue.start_s < cue.end_s
+            assert not any(w.start_s < cue.end_s and w.end_s > cue.start_s for w in said)
+    for one in curve:
+        assert any(cue.start_s <= one["time_s"] <= cue.end_s for cue in shown)
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.floats(-1, 1), st.sampled_from(["anger", "fear"]))),
     st.sampled_from([0.1, 0.5, 1.0, 60.0]),

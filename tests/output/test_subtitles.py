@@ -115,6 +115,15 @@ def test_a_text_is_one_line_without_what_drives_a_player(form: str) -> None:
         assert line == "a b c d \\x1b[2J {\\an8} C:\\new"
 
 
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_note_stands_on_a_line_of_its_own(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{form}"
+    text = written(form, [Cue(0, 1, "Two\nlines", "+0.10"), Cue(2, 3, "", "+0.20"), Cue(4, 5, "7")])
+    path.write_text(text, encoding="utf-8")
+    read = [caption.text for caption in read_sidecar(path).captions]
+    assert read == ["Two lines\n+0.10", "+0.20", "7"]
+
+
 def test_bytes_that_are_no_text_can_be_written() -> None:
     for form in WRITERS:
         written(form, [Cue(0, 1, "a\udcff")]).encode("utf-8")
