@@ -14,6 +14,7 @@ from vmm_cli.batch.inputs import (
     Input,
     discover,
     is_video_signature,
+    looks_like_sound,
     looks_like_video,
     read_list,
     refuse_collisions,
@@ -314,14 +315,14 @@ def test_sound_is_looked_for_where_there_is_no_video(tmp_path: Path) -> None:
     for name in ("b.FLAC", "in/a.wav", "c.ogg", "cover.jpg", ".hidden.mp3"):
         touch(tmp_path / name)
     touch(tmp_path / "film.ogg", b"OggS" + bytes(24) + b"\x80theora")
-    assert discover([str(tmp_path)]).sounds == ()
+    kinds = (looks_like_video, looks_like_sound)
+    found = discover([str(tmp_path)], kinds=kinds)
+    assert [item.output_name for item in found.inputs] == ["film.ogg"]
     (tmp_path / "film.ogg").unlink()
-    found = discover([str(tmp_path), str(tmp_path / "in")])
-    assert found.inputs == ()
-    assert [item.output_name for item in found.sounds] == ["b.FLAC", "c.ogg", "in/a.wav"]
-    assert found.sounds[0].name == f"{tmp_path}/b.FLAC"
-    with pytest.raises(NoInputError, match=r"3 sound files and no video in .*vmm sentiment"):
-        require_inputs(found, [str(tmp_path)])
+    assert discover([str(tmp_path)]).inputs == ()
+    found = discover([str(tmp_path), str(tmp_path / "in")], kinds=kinds)
+    assert [item.output_name for item in found.inputs] == ["b.FLAC", "c.ogg", "in/a.wav"]
+    assert found.inputs[0].name == f"{tmp_path}/b.FLAC"
 
 
 def item(name: str, output_name: str) -> Input:

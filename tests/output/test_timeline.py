@@ -189,6 +189,30 @@ def test_where_nothing_is_found_the_nearest_are_shown(clip: Path, tmp_path: Path
     assert nothing.shape[1] == WIDTH
 
 
+def test_of_many_labels_the_best_have_lanes_and_the_others_are_named(
+    sound: Path, tmp_path: Path
+) -> None:
+    few, many = MAX_LANES, MAX_LANES + 8
+    at = [(0.2 * i, 0.2 * i + 0.1) for i in range(many)]  # each label has a time of its own
+
+    def of(number: int) -> np.ndarray:
+        # The first ones score least; of two that score the same the one that lasts longer counts.
+        scores = [0.5 if i < many - few else 0.9 for i in range(number)]
+        segments = [(*at[i], f"label {i}", scores[i]) for i in range(number)]
+        segments.append((3.9, 4.0, "label 0", 0.9 if number == many else 0.5))
+        return drawn(sound, recorded(4, *segments), tmp_path / f"{number}.png")
+
+    all_shown, some = of(few), of(many)
+    assert some.shape[0] == all_shown.shape[0] + TEXT_HEIGHT, "a line names the others"
+    line = some[-MARGIN - 2 * TEXT_HEIGHT - TEXT_HEIGHT // 2 : -MARGIN - TEXT_HEIGHT * 3 // 2]
+    assert (line != BACKGROUND).any()
+    lanes = [0, *range(many - few + 1, many)]  # label 0 lasts longer than label 8
+    for lane, label in enumerate(lanes):
+        middle = sum(at[label]) / 2 / 4
+        row = some[FIRST_BAR + lane * PLAIN_LANE + 3]
+        assert is_bar(row[column(middle)], COLOURS[lane % len(COLOURS)]), label
+
+
 def test_a_picture_is_bounded_whatever_it_shows(clip: Path, tmp_path: Path) -> None:
     hours = 8 * 3600.0
     labels = [f"label {i}" for i in range(70)]

@@ -47,8 +47,9 @@ BAR_HEIGHT = 20
 LANE_GAP = 16
 LEAST_BAR_WIDTH = 3  # of them one is the edge
 
-MAX_LANES = 50
+MAX_LANES = 12  # more are looked at one by one, and nobody does
 MAX_LANES_WITH_PICTURES = 8
+MOST_NAMED = 40  # of those without a lane; there is room for fewer
 LANES_WITHOUT_SEGMENTS = 3  # where nothing is found: the labels that came nearest
 
 # Dark enough for light letters on them, and apart from each other also for those who see fewer
@@ -94,8 +95,9 @@ def draw_timeline(
     """Draw a record's `segments` and `curves` into a PNG, with pictures of the video at `path`.
 
     There is a lane for each label that has segments, in the model's order; where none has, for
-    those with the highest scores. However many there are, the picture has at most 50 lanes, of
-    which the 8 with the best segments show pictures, at most 6 each.
+    those with the highest scores. However many there are, the picture has at most 12 lanes: of the
+    labels with the best segments, of equal ones those that cover more. The others are named below.
+    The 8 best show pictures, at most 6 each.
 
     Raises:
         InputError: the video cannot be read.
@@ -112,14 +114,18 @@ def draw_timeline(
     heights = [_height(lane, row) for lane in lanes]
     top = MARGIN + 2 * TEXT_HEIGHT
     bottom = top + sum(heights)
-    image = Image.new("RGB", (WIDTH, bottom + 2 * TEXT_HEIGHT + MARGIN), BACKGROUND)
+    below = [_more(left_out)] if left_out else []
+    below.append(_key(pictures))
+    height = bottom + (len(below) + 1) * TEXT_HEIGHT + MARGIN
+    image = Image.new("RGB", (WIDTH, height), BACKGROUND)
     draw = ImageDraw.Draw(image)
-    draw_text(draw, (MARGIN, MARGIN + TEXT_HEIGHT // 2), _title(path, record, left_out))
+    draw_text(draw, (MARGIN, MARGIN + TEXT_HEIGHT // 2), _title(path, record))
     draw_ticks(draw, axis, top - TEXT_HEIGHT // 2, bottom + TEXT_HEIGHT // 2)
     for lane, name, height, colour in zip(lanes, names, heights, cycle(COLOURS), strict=False):
         _draw_lane(image, lane, name, colour, axis, top, pictures)
         top += height
-    draw_text(draw, (MARGIN, bottom + TEXT_HEIGHT * 3 // 2), _key(pictures))
+    for number, text in enumerate(below, start=1):
+        draw_text(draw, (MARGIN, bottom + number * TEXT_HEIGHT + TEXT_HEIGHT // 2), text)
     save_png(image, target)
 
 
@@ -143,13 +149,15 @@ class Lane:
     peaks: tuple[tuple[float, float], ...] = ()
 
     @property
-    def best(self) -> float:
-        """The best score of a segment."""
-        return max((float(segment["score"]) for segment in self.segments), default=0.0)
+    def rank(self) -> tuple[float, float]:
+        """The best score of a segment, and the seconds that all of them last."""
+        best = max((float(segment["score"]) for segment in self.segments), default=0.0)
+        lengths = (float(one["end_s"]) - float(one["start_s"]) for one in self.segments)
+        return best, sum(lengths)
 
 
-def _lanes(record: Mapping[str, Any]) -> tuple[list[Lane], int]:
-    """Return the lanes to draw, and how many labels with segments have none."""
+def _lanes(record: Mapping[str, Any]) -> tuple[list[Lane], list[str]]:
+    """Return the lanes to draw, and the labels with segments that have none, the best first."""
     curves = record.get("curves", {"times_s": [], "labels": {}})
     times = np.asarray(curves["times_s"], np.float64)
     by_label: dict[str, list[Mapping[str, Any]]] = {label: [] for label in curves["labels"]}
@@ -163,14 +171,14 @@ def _lanes(record: Mapping[str, Any]) -> tuple[list[Lane], int]:
     found = [lane for lane in lanes if lane.segments]
     if not found:
         lanes.sort(key=lambda lane: -lane.scores.max(initial=0))
-        return lanes[:LANES_WITHOUT_SEGMENTS], 0
-    ranked = [lane.label for lane in sorted(found, key=lambda lane: -lane.best)]
+        return lanes[:LANES_WITHOUT_SEGMENTS], []
+    ranked = [lane.label for lane in sorted(found, key=lambda lane: lane.rank, reverse=True)]
     shown, pictured = set(ranked[:MAX_LANES]), set(ranked[:MAX_LANES_WITH_PICTURES])
     return [
         replace(lane, peaks=_peaks(lane)) if lane.label in pictured else lane
         for lane in found
         if lane.label in shown
-    ], len(found) - len(shown)
+    ], ranked[MAX_LANES:]
 
 
 def _peaks(lane: Lane) -> tuple[tuple[float, float], ...]:
@@ -190,16 +198,21 @@ def peak_s(lane: Lane, segment: Mapping[str, Any]) -> float:
     return float(highest[np.abs(highest - middle).argmin()])
 
 
-def _title(path: Path, record: Mapping[str, Any], left_out: int) -> str:
+def _title(path: Path, record: Mapping[str, Any]) -> str:
     segments = record["segments"]
     number = len(segments)
     found = "nothing found" if not number else "1 segment" if number == 1 else f"{number} segments"
-    if left_out:
-        found += f" ({left_out} more labels are not drawn)"
     model = drawable(record["model"]["name"], letters())
     rest = f"   {clock_text(record['duration_s'])}   {model}: {found}"
     room = WIDTH - 2 * MARGIN - text_width(rest)
     return shortened(drawable(path.name, letters()), room) + rest
+
+
+def _more(labels: Sequence[str]) -> str:
+    """Return a line that names the labels without a lane, as far as there is room."""
+    number = "1 more label" if len(labels) == 1 else f"{len(labels)} more labels"
+    named = ", ".join(drawable_labels(labels[:MOST_NAMED]))
+    return shortened(f"and {number}, of lower scores: {named}", WIDTH - 2 * MARGIN)
 
 
 def _key(pictures: Mapping[float, Image.Image]) -> str:
