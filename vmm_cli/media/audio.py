@@ -16,6 +16,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
+from vmm_cli import progress
 from vmm_cli.media.probe import read_packets
 from vmm_cli.media.source import AV_TIME_BASE, clock_origin_s, open_media
 
@@ -81,7 +82,10 @@ def _blocks(path: Path, rate: int, start: Fraction, end: Fraction | None) -> Ite
         frames = _frames_from(container, stream, start)
         pieces = _mono_pieces(frames, rate, clock_origin_s(container), _known_end_s(container))
         position = first
+        until = end or _known_end_s(container) or start
+        watch = progress.begin(float(start), float(until))
         for samples in _gathered(_laid_out(pieces, first, last, rate * BLOCK_S), rate * BLOCK_S):
+            watch(position / rate)
             yield AudioBlock(position / rate, samples)
             position += len(samples)
 
