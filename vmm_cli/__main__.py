@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from vmm_cli.batch import interruptions
@@ -10,6 +11,8 @@ from vmm_cli.batch import interruptions
 def main() -> None:
     """Run the command line and exit with its code."""
     interruptions.take_as_one()
+    _keep_standard_descriptors()
+    _have_a_home()
     try:
         # Imported here: spawned workers import this module again and must stay light.
         from vmm_cli.cli.app import run
@@ -20,6 +23,25 @@ def main() -> None:
         interruptions.ignore()
         code = 130
     sys.exit(code)
+
+
+def _keep_standard_descriptors() -> None:
+    """Open those that are closed on nothing: else a journal would be what libraries print to."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def _have_a_home() -> None:
+    """Say where the home of a user without one is: where nothing is, as Debian's policy has it.
+
+    In containers users may have neither a name nor a home. Then there is no configuration to read,
+    and nothing is stored.
+    """
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home() raises
+        os.environ["HOME"] = "/nonexistent"
 
 
 if __name__ == "__main__":

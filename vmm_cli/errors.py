@@ -54,6 +54,13 @@ class OutputError(VmmError):
     exit_code = 1
 
 
+class ResourceError(VmmError):
+    """The system does not allow what a run needs."""
+
+    code = "resource"
+    exit_code = 1
+
+
 class DeviceError(VmmError):
     """The device that is to compute cannot be used."""
 

@@ -18,7 +18,10 @@ Watch = Callable[[float], None]
 
 
 class Stand(NamedTuple):
-    """How far a task is: which share of it is done, and which seconds of a video it goes over."""
+    """How far a task is: which share of it is done, and which seconds of a video it goes over.
+
+    The seconds are (0, 0) where nobody knows how long it is.
+    """
 
     share: float
     first_s: float
@@ -65,45 +68,37 @@ def rounds(number: int) -> None:
     _task.rounds = number
 
 
-@contextmanager
-def over(first_s: float, last_s: float) -> Iterator[Watch]:
-    """Go over the seconds from `first_s` to `last_s` once, however often parts of it are read.
-
-    What `watch` is called with inside counts towards this span.
-    """
-    task = _task
-    watch = begin(first_s, last_s)
-    before, task.whole = task.whole, task.whole or (first_s, last_s)
-    try:
-        yield watch
-    finally:
-        task.whole = before
+def over(first_s: float, last_s: float) -> None:
+    """Begin to go over these seconds, once, in however many pieces and streams they are read."""
+    _task.begun += 1
+    _task.whole = first_s, last_s
 
 
-def begin(first_s: float, last_s: float | None) -> Watch:
-    """Begin to go over the seconds from `first_s` to `last_s`; None: nobody knows where it ends.
+def begin(first: float, last: float, *, seconds: bool = True) -> Watch:
+    """Begin to go over a video from `first` to `last`: seconds, or bytes of its file.
 
-    Returns what to call with the seconds reached, as often as one likes.
+    Returns what to call with the place that is reached, as often as one likes.
     """
     task, listener = _task, _listener
     if listener is None:
         return _ignore
-    if task.whole is not None:
-        first_s, last_s = task.whole
-    else:
+    if task.whole is not None and seconds:
+        first, last = task.whole
+    elif task.whole is None:
         task.begun += 1
-    if last_s is None or last_s <= first_s:
+    if last <= first:
         return _ignore
-    before, length_s, end_s = min(task.begun, task.rounds) - 1, last_s - first_s, last_s
+    before, length = min(task.begun, task.rounds) - 1, last - first
+    span = (first, last) if seconds else (0.0, 0.0)
 
-    def watch(at_s: float) -> None:
+    def watch(at: float) -> None:
         now = time.monotonic()
         if now < task.due:
             return
         task.due = now + INTERVAL_S
-        share = (before + min(max((at_s - first_s) / length_s, 0.0), 1.0)) / task.rounds
+        share = (before + min(max((at - first) / length, 0.0), 1.0)) / task.rounds
         task.share = max(task.share, share)
-        listener.went(Stand(task.share, first_s, end_s))
+        listener.went(Stand(task.share, *span))
 
     return watch
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vmm_cli import bundle as bundles
+from vmm_cli import progress
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import StreamPlan, plan_of
 from vmm_cli.errors import ModelError
@@ -43,6 +44,7 @@ class Trained:
 
 
 @lru_cache(maxsize=2)
+@progress.loading()
 def load_trained(folder: Path, digest: str) -> Trained:
     """Return the model of a bundle whose `Bundle.digest` is known; a worker keeps it.
 

@@ -205,3 +205,16 @@ class DiesWhenRead:
 
     def __reduce__(self) -> tuple[object, ...]:
         return os._exit, (7,)
+
+
+def take_memory(megabytes: int) -> int:
+    """Take memory in one burst, in C, and give it back."""
+    return len(b"x" * (megabytes << 20))
+
+
+def keep_memory(megabytes: int) -> None:
+    """Take memory and keep it for as long as the worker lives."""
+    kept.append(b"x" * (megabytes << 20))
+
+
+kept: list[bytes] = []

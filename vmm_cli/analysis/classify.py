@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm_cli import bundle as bundles
-from vmm_cli import store
+from vmm_cli import progress, store
 from vmm_cli.batch.device import Loaded
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.catalogue import entry
@@ -668,6 +668,7 @@ def _feature_width(bundle: Bundle) -> int:
 
 
 @lru_cache(maxsize=1)
+@progress.loading()
 def _encoder(folder: Path, digest: str, device: str) -> ImageEncoder:
     from vmm_cli.encoders.catalogue import load_image_encoder
     from vmm_cli.encoders.image import device_from

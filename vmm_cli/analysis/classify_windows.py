@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmm_cli import progress
 from vmm_cli.analysis.classify import (
     SCORE_DIGITS,
     SUPPORT_TIMES,
@@ -222,6 +223,7 @@ def run(
     chances: list[np.ndarray] = []
     streams: set[str] = set()
     shown: list[WindowFeatures] = []
+    progress.over(float(chosen[0].start), float(chosen[-1].end))
     for first in range(0, len(chosen), _stretch(model)):
         shown = _seen(request, model, input, chosen[first : first + _stretch(model)], words)
         chances.append(judged(model, shown, words))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vmm_cli import progress
 from vmm_cli.analysis.segments import (
     Detection,
     moving_mean,
@@ -140,6 +141,8 @@ def run(
     tokens = None if model.tokens is None else model.tokens(words)
     fused, masks = [], []
     streams: set[str] = {"text"} if words and tokens is not None else set()
+    own = layout if part is None else layout[part.first : part.last]
+    progress.over(float(own[0].start), float(own[-1].end))
     for shown, before, steps in _pieces(request, path, model, layout, part, words):
         x, mask = fused_steps(model.network, shown, tokens)
         fused.append(x[before : before + steps])

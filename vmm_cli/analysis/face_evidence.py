@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vmm_cli import bundle as bundles
-from vmm_cli import store
+from vmm_cli import progress, store
 from vmm_cli.analysis.evidence import Evidence, Missing, nothing, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features
@@ -342,6 +342,7 @@ def _keep(bundle: Bundle, identity: FileIdentity, sampling: Sampling, looked: _L
 
 
 @lru_cache(maxsize=1)
+@progress.loading()
 def _encoder(folder: Path, digest: str) -> FaceEncoder:
     from vmm_cli.encoders.faces import load_face_encoder
 

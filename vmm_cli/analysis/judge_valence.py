@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vmm_cli import progress
 from vmm_cli.analysis.evidence import VALENCE, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import windows
@@ -143,6 +144,7 @@ def valence_of_windows(
     said: list[np.ndarray] = []
     shares: dict[str, list[float]] = {stream: [] for stream in bundle.streams}
     at_once = max(1, STRETCH_STEPS // model.plan.steps)
+    progress.over(float(start), float(until))
     for first in range(0, len(chosen), at_once):
         shown = window_features(
             path,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm_cli import bundle as bundles
+from vmm_cli import progress
 from vmm_cli.analysis import judge_valence
 from vmm_cli.analysis.classify import TIME_DIGITS
 from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS, Evidence, Missing
@@ -253,8 +254,11 @@ def run(request: SentimentRequest, input: Input, part: str | None) -> PartResult
     info = probe(input.path, max_pixels=request.max_pixels)
     said: dict[str, Any] = {}
     late = []
+    progress.rounds(len(asked))
+    last_s = float(info.duration_s or 0 if request.end is None else request.end)
     for expert in asked:
         try:
+            progress.over(float(request.start), last_s)
             said[expert] = _ask(request, input.path, info, expert)
         except InputError as error:
             if error.code != "past_end":  # sound and pictures need not end together

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 
@@ -20,6 +22,17 @@ def default_workers(bytes_per_worker: int, *, root: Path = Path("/")) -> int:
 def free_memory(*, root: Path = Path("/")) -> float:
     """Return how many bytes can be had, inside this process's limits; infinite where unknown."""
     return min((_available_memory(root), *_memory_left(root)))
+
+
+def open_files_allowed(*, at_least: int) -> int:
+    """Return how many files this process may have open, after asking for `at_least` so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < at_least:  # RLIM_INFINITY is negative
+        wanted = at_least if hard < 0 else min(at_least, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return at_least if soft < 0 else soft
 
 
 def _usable_cores() -> float:

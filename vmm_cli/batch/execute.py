@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,21 @@ from vmm_cli.batch.device import Device, Item, Loaded, load_part
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.interruptions import held
 from vmm_cli.batch.journal import Journal, fingerprint
-from vmm_cli.batch.ledger import Ledger, Record, Summary
+from vmm_cli.batch.ledger import Known, Ledger, Record, Summary
 from vmm_cli.batch.lock import Hold, lock
 from vmm_cli.batch.memory import NO_LIMIT, MemoryLimit
 from vmm_cli.batch.runner import LOOK_S, Outcome, Task, WorkerPool
 from vmm_cli.batch.shared_memory import attach
 from vmm_cli.batch.tally import Standing, Tally
-from vmm_cli.batch.work import PREPARE_LIMIT_S, Done, Look, Prepared, Work, prepare
+from vmm_cli.batch.work import PREPARE_LIMIT_S, Look, Prepared, Work, are_done, prepare
 from vmm_cli.errors import DeviceError, InputError
 from vmm_cli.identity import FileIdentity
 from vmm_cli.progress import Stand
 
 # Inputs handed out ahead of the workers, so that none waits while the parent writes.
 INPUTS_AHEAD = 2
+# Looking at one that is done takes less time than the way to a worker and back.
+LOOKED_AT_TOGETHER = 50
 
 _log = logging.getLogger(__name__)
 
@@ -161,8 +163,9 @@ class _Entry:
     def hear(self, order: tuple[int, int], stand: Stand) -> None:
         """Take how far a part is."""
         self.shares[order] = max(self.shares.get(order, 0.0), stand.share)
-        first_s, last_s = self.span or (stand.first_s, stand.last_s)
-        self.span = min(first_s, stand.first_s), max(last_s, stand.last_s)
+        if stand.first_s < stand.last_s:
+            first_s, last_s = self.span or (stand.first_s, stand.last_s)
+            self.span = min(first_s, stand.first_s), max(last_s, stand.last_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,7 @@ class _Run:
     _entries: dict[int, _Entry] = field(default_factory=dict)  # under way, by identity in memory
     _unloaded: deque[_Part] = field(default_factory=deque)  # parts that wait for an area
     _shared_bytes: int = 0  # what a worker may map beside its own memory
+    _inputs: int = 0  # how many there are
     _serial: int = 0
     _looked: float = float("-inf")
 
@@ -207,6 +211,7 @@ class _Run:
             self.tally.settle(was_work=False)
             self.ledger.fail(name, None, InputError("missing", why_missing(name)))
             self._tell_progress()
+        self._inputs = len(inputs)
         waiting = deque(inputs)
         if (stage := self.work.stage) is not None:
             device = Device(stage, self.request, self.jobs, self._start, self._device_lost)
@@ -219,9 +224,7 @@ class _Run:
         stack.enter_context(self._pool)
         while True:
             while waiting and self._under_way() < self.jobs * INPUTS_AHEAD:
-                # An input is split only where it would leave workers without work.
-                spare = self.jobs if len(inputs) < self.jobs else 1
-                self._begin(waiting.popleft(), spare)
+                self._take_up(waiting)
             if self._device is not None:
                 self._load_parts(self._device)
                 self._device.feed()
@@ -252,12 +255,44 @@ class _Run:
         entries = self._entries.values()
         self.on_progress(self.tally.standing((entry.share, entry.length_s) for entry in entries))
 
-    def _begin(self, input: Input, spare: int) -> None:
-        known = self.ledger.known(input)
+    def _take_up(self, waiting: deque[Input]) -> None:
+        """Begin with the next input, or look at several that an earlier run may have done."""
+        candidates: list[tuple[Input, Known]] = []
+        while waiting and len(candidates) < LOOKED_AT_TOGETHER:
+            known = self.ledger.known(waiting[0])
+            if known.done is None:
+                break
+            candidates.append((waiting.popleft(), known))
+        if candidates:
+            then = partial(self._sorted_out, candidates)
+            args = (self._how_to_look(), candidates)
+            limit_s = PREPARE_LIMIT_S if self.timeout_s is None else self.timeout_s
+            self._start(self._pool, are_done, args, limit_s, then, self.memory.usual)
+        else:
+            self._begin(waiting.popleft(), known)
+
+    def _sorted_out(self, candidates: Sequence[tuple[Input, Known]], outcome: Outcome) -> None:
+        """Hand on what is done; begin with what is not, or did not let itself be looked at."""
+        done = outcome.value if outcome.error is None else [False] * len(candidates)
+        assert isinstance(done, list)
+        for (input, known), is_done in zip(candidates, done, strict=True):
+            if is_done:
+                self.tally.settle(was_work=False)
+                self.ledger.take_up(input.name)
+            else:
+                self._begin(input, replace(known, done=None))
+        self._tell_progress()
+
+    def _begin(self, input: Input, known: Known) -> None:
         entry = _Entry(input, self.memory.usual)
         self._entries[id(entry)] = entry
-        look = Look(self.work, self.request, spare, self.timeout_s, self.memory, self.max_pixels)
-        self._submit(entry, prepare, (look, input, known), partial(self._prepared, entry))
+        args = (self._how_to_look(), input, known)
+        self._submit(entry, prepare, args, partial(self._prepared, entry))
+
+    def _how_to_look(self) -> Look:
+        # An input is split only where it would leave workers without work.
+        spare = self.jobs if self._inputs < self.jobs else 1
+        return Look(self.work, self.request, spare, self.timeout_s, self.memory, self.max_pixels)
 
     def _start(
         self,
@@ -313,12 +348,7 @@ class _Run:
         if outcome.traceback:
             self.on_traceback(f"{entry.input.name}:\n{outcome.traceback}")
 
-    def _prepared(self, entry: _Entry, prepared: Prepared | Done) -> None:
-        if isinstance(prepared, Done):
-            self._settle(entry, was_work=False)
-            self.ledger.take_up(entry.input.name)
-            self._tell_progress()
-            return
+    def _prepared(self, entry: _Entry, prepared: Prepared) -> None:
         entry.identity, entry.limit_s = prepared.identity, prepared.limit_s
         entry.memory_bytes, entry.duration_s = prepared.memory_bytes, prepared.duration_s
         entry.about, entry.warnings = prepared.about, prepared.warnings
@@ -431,11 +461,11 @@ class _Run:
         self.ledger.fail(entry.input.name, entry.identity, error)
         self._tell_progress()
 
-    def _settle(self, entry: _Entry, *, was_work: bool = True) -> None:
+    def _settle(self, entry: _Entry) -> None:
         entry.ended = True
         entry.results.clear()
         del self._entries[id(entry)]
-        self.tally.settle(entry.length_s, was_work=was_work)
+        self.tally.settle(entry.length_s)
 
 
 def _whole(work: Work, request: Any, input: Input, part: Any) -> Record:

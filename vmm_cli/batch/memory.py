@@ -24,8 +24,8 @@ DEFAULT_BYTES = 900 * 2**20
 # The same pictures with 10 bits, as phones record them, take twice as much each.
 DEEP_BYTES = 500 * 2**20
 DEEP_PIXELS = 4096 * 2304
-# What work is known to take is measured with usual files: twice as much may be.
-SPARE = 2
+# What work is known to take is measured with usual files: half as much again may be.
+SPARE = 1.5
 
 # Memory is not taken faster than this: clearing fresh pages takes the kernel longer.
 FASTEST_BYTES_PER_S = 4 * 2**30
@@ -63,7 +63,7 @@ def default_limit(work_bytes: int, jobs: int) -> MemoryLimit:
     `work_bytes`: what the work usually takes. All `jobs` together fit the free memory, unless that
     is too little for the work itself.
     """
-    wanted = max(DEFAULT_BYTES, SPARE * work_bytes)
+    wanted = max(float(DEFAULT_BYTES), SPARE * work_bytes)
     least = max(free_memory() / jobs, work_bytes)
     return MemoryLimit(int(min(wanted, least)), int(min(wanted + DEEP_BYTES, least)))
 
@@ -82,7 +82,8 @@ class _Watched:
     """A process, by a descriptor that never stands for another, and what it may take."""
 
     handle: int
-    limit: int | None = None
+    limit: int | None
+    resident: int = 0  # bytes, when it was last looked at
     killed: bool = False
 
 
@@ -101,19 +102,25 @@ class MemoryWatch:
 
     def limit(self, pid: int, limit: int | None) -> None:
         """Have a child that has not been waited for take at most `limit` bytes; None: any."""
-        if not is_watched():
+        watched = self._watched.get(pid)
+        if watched is None and (limit is None or not is_watched()):
             return
+        if watched is not None and watched.limit == limit:
+            return  # the next look comes in time
         with self._changed:
-            watched = self._watched.get(pid)
             if watched is None:
-                if limit is None:
-                    return
-                watched = self._watched[pid] = _Watched(os.pidfd_open(pid))
+                watched = _Watched(os.pidfd_open(pid), limit, resident_bytes(pid))
+                self._watched[pid] = watched
             watched.limit = limit
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, daemon=True)
                 self._thread.start()
             self._changed.notify()
+
+    def resident(self, pid: int) -> int:
+        """Return how many bytes a watched process took when it was last looked at."""
+        watched = self._watched.get(pid)
+        return 0 if watched is None else watched.resident
 
     def forget(self, pid: int) -> bool:
         """Watch a process no more; tell whether it was killed for its memory."""
@@ -144,7 +151,8 @@ class MemoryWatch:
         for pid, watched in self._watched.items():
             if watched.limit is None or watched.killed:
                 continue
-            left = watched.limit - resident_bytes(pid)
+            watched.resident = resident_bytes(pid)
+            left = watched.limit - watched.resident
             if left < 0:
                 watched.killed = True
                 with suppress(ProcessLookupError):

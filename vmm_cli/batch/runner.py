@@ -25,11 +25,11 @@ from types import TracebackType
 from typing import Any
 
 from vmm_cli.batch import worker as messages
-from vmm_cli.batch.capacity import default_workers
+from vmm_cli.batch.capacity import default_workers, open_files_allowed
 from vmm_cli.batch.interruptions import held
-from vmm_cli.batch.memory import MemoryWatch, resident_bytes
+from vmm_cli.batch.memory import MemoryWatch
 from vmm_cli.batch.worker import HEADER_BYTES, Report, header, work
-from vmm_cli.errors import InputError
+from vmm_cli.errors import InputError, ResourceError
 from vmm_cli.progress import Stand
 
 __all__ = ["Outcome", "Task", "WorkerPool", "default_workers"]
@@ -48,6 +48,9 @@ KILL_WAIT_S = 2.0
 # A result that has begun to arrive is waited for past its task's limit while bytes keep coming.
 STALL_LIMIT_S = 5.0
 READ_BYTES = 1 << 20
+# Of a worker the parent holds a socket, a pipe and a descriptor of the process; as it starts, more.
+FILES_PER_WORKER = 4
+FILES_BESIDE_WORKERS = 20
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -72,6 +75,7 @@ class Task:
         timeout_s: how long the call may take, in seconds; None for no limit. What it loads for
             later calls too does not count, nor does the time in which the parent was stopped.
         memory_bytes: how much memory its worker may take; None for no limit.
+        memory_hint: what to do where it takes more, for the error.
     """
 
     key: str
@@ -79,6 +83,7 @@ class Task:
     args: tuple[Any, ...]
     timeout_s: float | None = None
     memory_bytes: int | None = None
+    memory_hint: str = "; raise the limit with --max-memory"
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ class _Job:
     content: bytes  # pickled (function, args)
     timeout_s: float | None
     memory_bytes: int | None
+    memory_hint: str
     restarts: int = 0  # workers that died before they began it
     needs_fresh_worker: bool = False
 
@@ -175,6 +181,9 @@ class WorkerPool:
         initializer: called with `initargs` in each worker before its first task. Where it raises,
             each of that worker's tasks fails with its error.
         initargs: picklable.
+
+    Raises:
+        ResourceError: this process may not open as many files as a worker takes.
     """
 
     def __init__(
@@ -187,7 +196,7 @@ class WorkerPool:
     ) -> None:
         if workers < 1:
             raise ValueError(f"a pool needs at least 1 worker, not {workers}")
-        self._limit = workers
+        self._limit = min(workers, _workers_by_files(workers))
         self._threads = threads_per_worker
         self._initializer = initializer
         self._initargs = initargs
@@ -228,7 +237,9 @@ class WorkerPool:
         if self._closed:
             raise RuntimeError("the pool is closed")
         content = pickle.dumps((task.function, task.args), pickle.HIGHEST_PROTOCOL)
-        self._waiting.append(_Job(task.key, content, task.timeout_s, task.memory_bytes))
+        self._waiting.append(
+            _Job(task.key, content, task.timeout_s, task.memory_bytes, task.memory_hint)
+        )
         self._hand_out()
 
     def stands(self) -> dict[str, Stand]:
@@ -307,8 +318,8 @@ class WorkerPool:
         worker.loads_since, worker.loaded_s, worker.stand = None, 0.0, None
         pid = worker.process.pid
         assert pid is not None
-        worker.resident_at_start = resident_bytes(pid)
         self._memory.limit(pid, job.memory_bytes)
+        worker.resident_at_start = self._memory.resident(pid)
         worker.unsent = memoryview(header(len(job.content)) + job.content)
         self._send(worker)
 
@@ -469,6 +480,19 @@ class WorkerPool:
         self._workers.remove(worker)
 
 
+def _workers_by_files(workers: int) -> int:
+    """Return how many of so many workers the limit on open files leaves room for, at least 1."""
+    allowed = open_files_allowed(at_least=FILES_BESIDE_WORKERS + workers * FILES_PER_WORKER)
+    room = (allowed - FILES_BESIDE_WORKERS) // FILES_PER_WORKER
+    if room < 1:
+        least = FILES_BESIDE_WORKERS + FILES_PER_WORKER
+        raise ResourceError(
+            f"this process may have {allowed} files open at once and needs {least}; raise the "
+            "limit: ulimit -n"
+        )
+    return room
+
+
 def _take_message(worker: _Worker) -> memoryview | None:
     """Cut the first whole message off what was received; return its content, None if none."""
     received = worker.received
@@ -495,7 +519,7 @@ def _unpickled(content: memoryview) -> Report:
 
 def _too_much(job: _Job) -> str:
     limit = f"{(job.memory_bytes or 0) / 2**20:.0f} MiB"
-    return f"it takes more than {limit} of memory; raise the limit with --max-memory"
+    return f"it takes more than {limit} of memory{job.memory_hint}"
 
 
 def _death(exit_code: int | None) -> str:

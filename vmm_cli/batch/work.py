@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,11 +54,6 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """An earlier run has done the input."""
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """What there is to know of an input before work.
 
@@ -92,11 +87,24 @@ class Look:
     max_pixels: int
 
 
-def prepare(look: Look, input: Input, known: Known) -> Prepared | Done:
-    """Look at an input before work: is it done, how long may it take, is it to be split."""
+def are_done(look: Look, candidates: Sequence[tuple[Input, Known]]) -> list[bool]:
+    """Tell of each input whether an earlier run has done it, as far as nothing is wrong with it."""
+    return [_is_done(look, input, known) for input, known in candidates]
+
+
+def _is_done(look: Look, input: Input, known: Known) -> bool:
+    try:
+        identity = _identity(input, known)
+    except InputError:
+        return False
+    kept = look.work.kept
+    return known.done == identity and (kept is None or kept(look.request, input))
+
+
+def _identity(input: Input, known: Known) -> FileIdentity:
+    """Return which file an input is; InputError where its results would meet those of another."""
     from vmm_cli.media.source import check_regular_file
 
-    work, request = look.work, look.request
     check_regular_file(input.path)
     identity = file_identity(input.path)
     if known.holder is not None and known.holder_is != identity:
@@ -105,8 +113,13 @@ def prepare(look: Look, input: Input, known: Known) -> Prepared | Done:
             f"the output has frames of {known.holder} under the same name, {input.output_name}; "
             "choose another -o",
         )
-    if known.done == identity and (work.kept is None or work.kept(request, input)):
-        return Done()
+    return identity
+
+
+def prepare(look: Look, input: Input, known: Known) -> Prepared:
+    """Look at an input before work: how long may it take, is it to be split."""
+    work, request = look.work, look.request
+    identity = _identity(input, known)
     pixels, bits = _pictures(input.path, look.max_pixels)
     known_extent = _extent(input.path, look.max_pixels)
     duration_s = None if known_extent is None else float(known_extent.end_s) or None

@@ -10,6 +10,8 @@ and `REPORT`, the last.
 from __future__ import annotations
 
 import ctypes
+import importlib.abc
+import importlib.machinery
 import os
 import pickle
 import signal
@@ -17,8 +19,9 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from vmm_cli import progress
@@ -58,6 +61,7 @@ def work(
     _live_and_die_with(parent_pid)
     _leave_signals_and_stdout_to_the_parent()
     channel.set_inheritable(False)
+    sys.meta_path.insert(0, _Imports())
     unready = _attempt(initializer, initargs) if initializer is not None else None
     parent = _Parent(channel)
     with suppress(OSError):  # the parent has gone or closed the channel
@@ -70,6 +74,28 @@ def work(
             del task, report  # not held while waiting for the next one
     # Nobody waits for this process any more: threads a task left behind must not keep it.
     os._exit(0)
+
+
+class _Imports(importlib.abc.MetaPathFinder):
+    """Has the import of a package count as loading: torch takes seconds, in some task or other."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find a package, whose parts come with it."""
+        if "." in fullname:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, importlib.abc.Loader):
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                with progress.loading():
+                    execute(module)
+
+            # On the loader itself: others ask it for more than this.
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
 
 
 class _Parent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -118,6 +119,10 @@ def run(argv: Sequence[str]) -> int:
         _usage_error(error, argv)
         return error.exit_code
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            console.error("too many files are open at once; raise the limit: ulimit -n")
+            console.details(console.traceback_of(error))
+            return EXIT_INTERNAL
         console.error(
             f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
             + ("" if console.settings.verbosity >= 2 else "; run again with -vv for the traceback")

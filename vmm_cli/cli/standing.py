@@ -42,12 +42,11 @@ class Bar:
 
     def show(self, standing: Standing) -> None:
         """Show how far it is."""
-        parts = [f"{standing.done}/{standing.total}"]
+        parts = [] if standing.total == 1 else [f"{standing.done}/{standing.total}"]
         if self._begun is None and standing.share > 0:
             self._begun = self._now(), standing
-        if standing.share > 0 or standing.done:
-            parts.append(f"{standing.share:4.0%}")
-        if self._begun is not None:
+        parts.append(f"{int(100 * standing.share):3d}%")  # 100% when all is done, not before
+        if self._begun is not None and standing.share < 1:
             parts += self._rates(standing, *self._begun)
         self._show(standing.share, 1.0, "  ".join(parts))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vmm_cli import bundle as bundles
+from vmm_cli import progress
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.clips import Viewer, frame_request
 from vmm_cli.encoders.features import Features, join
@@ -278,6 +279,7 @@ def _from_time(
 
 
 @lru_cache(maxsize=2)
+@progress.loading()
 def _image_encoder(
     name: str, digest: str, own: Path | None = None, train_last: int = 0
 ) -> ImageEncoder:
@@ -306,11 +308,13 @@ def _image_encoder(
 
 
 @lru_cache(maxsize=1)
+@progress.loading()
 def _motion_encoder() -> ImageEncoder:
     return _image_encoder(MOTION_BACKBONE, carried(MOTION_BACKBONE).digest)
 
 
 @lru_cache(maxsize=1)
+@progress.loading()
 def _face_encoder() -> FaceEncoder:
     from vmm_cli.encoders.faces import load_face_encoder
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from vmm_cli import progress
 from vmm_cli.encoders.extras import Extra
 
 SENTENCE_WIDTH = 384
@@ -78,6 +79,7 @@ def states_of(session: Any, ids: Sequence[int], output: str | None = None) -> np
 
 
 @lru_cache(maxsize=1)
+@progress.loading()
 def _model() -> _Model:
     return _Model(session_of(network_bytes()), tokenizer())
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from vmm_cli import bundle as bundles
+from vmm_cli import progress
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import FLOOR, HOP, SAMPLE_RATE, WINDOW, mel_filters
@@ -106,6 +107,7 @@ def load_networks(bundle: Bundle) -> SpeechNetworks:
 
 
 @lru_cache(maxsize=1)
+@progress.loading()
 def _networks(folder: Path, digest: str) -> SpeechNetworks:
     bundle = bundles.read(folder)
     if bundle.digest != digest:

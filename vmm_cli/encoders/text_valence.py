@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm_cli import bundle as bundles
+from vmm_cli import progress
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders import sentences
 from vmm_cli.encoders.extras import NotInstalledError
@@ -107,6 +108,7 @@ def _threshold(bundle: Bundle, name: str) -> float:
 
 
 @lru_cache(maxsize=2)
+@progress.loading()
 def _network(folder: Path, digest: str) -> TextValence:
     import torch
 
@@ -174,6 +176,7 @@ def token_states(text: str) -> list[np.ndarray]:
 
 
 @lru_cache(maxsize=1)
+@progress.loading()
 def _lower_blocks() -> tuple[Any, Any]:
     """Return a session that gives `LAYER`, and a tokenizer.
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from vmm_cli import progress
 from vmm_cli.encoders.extras import Extra
 from vmm_cli.encoders.listening import (
     HIGHEST_COMPRESSION,
@@ -267,6 +268,7 @@ def recogniser_folder(model: str | None) -> Path:
 
 
 @lru_cache(maxsize=1)
+@progress.loading()
 def _network(folder: Path, sha256: str | None) -> Any:
     """Return a faster_whisper.WhisperModel; `sha256`: of its weights, where that is known."""
     with _EXTRA.loading():

@@ -18,6 +18,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
+from vmm_cli import progress
 from vmm_cli.media.continuity import may_restart, read_packets
 from vmm_cli.media.extent import extent
 from vmm_cli.media.layouts import one_channel
@@ -88,7 +89,10 @@ def _blocks(path: Path, rate: int, start: Fraction, end: Fraction | None) -> Ite
         frames = _frames_from(path, container, stream, start)
         pieces = _mono_pieces(frames, rate, clock_origin_s(container), known_end)
         position = first
+        until = end or known_end or start
+        watch = progress.begin(float(start), float(until))
         for samples in _gathered(_laid_out(pieces, first, last, rate * BLOCK_S), rate * BLOCK_S):
+            watch(position / rate)
             yield AudioBlock(position / rate, samples)
             position += len(samples)
 

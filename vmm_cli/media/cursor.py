@@ -43,7 +43,8 @@ class Cursor:
     """Where one request stands: which of its wanted ticks are still to be answered.
 
     `duration`: where the video ends, in seconds, or a time by which it has ended; None: unknown.
-    `past_end`: the wanted ticks for which there was no picture, once `finish` was called.
+    `past_end`: the wanted ticks for which there was no picture, once `finish` was called. `span_s`:
+    from where to where it wants pictures, in seconds; None: to the end, wherever that is.
     """
 
     def __init__(self, sampling: Sampling, duration: Fraction | None, clock: Clock) -> None:
@@ -51,6 +52,8 @@ class Cursor:
         self.past_end: tuple[int, ...] = ()
         self._start = clock.first_from(sampling.start)
         self._end = None if sampling.end is None else clock.first_from(sampling.end)
+        until = duration if sampling.end is None else sampling.end
+        self.span_s = float(sampling.start), None if until is None else float(until)
         self._even: tuple[EvenTicks, ...] = ()
         self._listed: tuple[int, ...] = ()
         if is_even(sampling):

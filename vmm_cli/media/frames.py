@@ -13,7 +13,7 @@ Packets are decoded one by one, so that a bad packet costs its own picture and n
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ import av.video.stream
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from vmm_cli import progress
 from vmm_cli.errors import InputError
 from vmm_cli.media.aspect import Aspects
 from vmm_cli.media.colours import Target, converted, convertible
@@ -313,6 +314,7 @@ def _decode(
     for cursor in cursors:
         cursor.start_over()
     only_keyframes = trust.marks and all(c.kind == "keyframes" for c in cursors)
+    watch = _watch(container, clock, cursors)
     while True:
         upcoming = reader.peek()
         position = reader.earliest(default=clock.origin_ticks)
@@ -338,6 +340,7 @@ def _decode(
         packet = reader.take()
         if packet is None:
             break
+        watch(packet)
         if only_keyframes and not packet.is_keyframe and packet.pts is not None and not fields:
             report.passed_over += 1
             continue
@@ -358,6 +361,20 @@ def _decode(
     shown.stream_ends(complete=reader.at_end())
     yield from shown.answered()
     report.end_s = None if shown.end is None else clock.seconds(shown.end)
+
+
+def _watch(
+    container: av.container.InputContainer, clock: Clock, cursors: Iterable[Cursor]
+) -> Callable[[VideoPacket], None]:
+    """Return what tells how far reading is, by the time of a packet or else by its place."""
+    firsts, lasts = zip(*(cursor.span_s for cursor in cursors), strict=True)
+    ends = [last for last in lasts if last is not None]
+    if len(ends) < len(lasts):
+        tell_place = progress.begin(0, container.size, seconds=False)
+        return lambda packet: tell_place(packet.pos or 0)
+    tell_time = progress.begin(min(firsts), max(ends))
+    origin, tick_s = clock.origin_ticks, float(clock.time_base)
+    return lambda packet: tell_time(((packet.dts or origin) - origin) * tick_s)
 
 
 def _start_over(cursors: Iterable[Cursor]) -> None:

@@ -17,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from vmm_cli import progress
 from vmm_cli.batch.inputs import Input
 from vmm_cli.durable import sync_file_system
 from vmm_cli.errors import InputError
@@ -140,6 +141,7 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     report = DecodeReport()
     sampling = part.sampling
     if sampling.kind == "shots":
+        progress.rounds(2)
         sampling = _middles(request, input)
     wanted = FrameRequest("frames", sampling, request.size)
     number = 0

@@ -37,7 +37,7 @@ def encode_samples(
     use_store: bool,
     keep_features: bool = False,
     max_pixels: int,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[float, int], None] = lambda done, total: None,
 ) -> list[Encoded | InputError]:
     """Encode samples in workers; one that cannot be read gives its error instead.
 

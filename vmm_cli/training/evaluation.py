@@ -70,7 +70,7 @@ def evaluate(
     use_store: bool,
     keep_features: bool = False,
     max_pixels: int,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[float, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Judge every sample, or those of one split, and compare with its labels, actions or ratings.
 

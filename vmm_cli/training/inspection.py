@@ -72,7 +72,7 @@ def inspect(
     *,
     jobs: int,
     max_pixels: int,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[float, int], None] = lambda done, total: None,
 ) -> Inspection:
     """Open each file of a data set once, in `jobs` processes, and list what is wrong.
 
@@ -130,7 +130,7 @@ def look_at(path: Path, max_pixels: int) -> Look:
 
 
 def _look_at_all(
-    dataset: DataSet, jobs: int, max_pixels: int, on_progress: Callable[[int, int], None]
+    dataset: DataSet, jobs: int, max_pixels: int, on_progress: Callable[[float, int], None]
 ) -> dict[Path, Look | Problem]:
     paths = list(dict.fromkeys(sample.path for sample in dataset.samples))
     calls = [(path, max_pixels) for path in paths]

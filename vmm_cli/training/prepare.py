@@ -62,7 +62,7 @@ def prepare(
     use_store: bool,
     keep_features: bool = False,
     max_pixels: int,
-    on_encoded: Callable[[int, int], None],
+    on_encoded: Callable[[float, int], None],
     on_warning: Callable[[str], None],
 ) -> Prepared:
     """Encode what is trained with and measured on: all but what is `test`.

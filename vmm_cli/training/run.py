@@ -84,7 +84,7 @@ class TrainRequest:
 class Listener:
     """Who hears how it goes: what is worked on, how far, and what must be said."""
 
-    on_encoded: Callable[[int, int], None] = lambda done, total: None
+    on_encoded: Callable[[float, int], None] = lambda done, total: None
     on_epoch: Callable[[str, Progress], None] = lambda what, progress: None
     on_warning: Callable[[str], None] = lambda text: None
 
