@@ -83,12 +83,19 @@ def test_every_row_is_judged_unless_a_split_is_asked_for(
 
     write_evaluation(tmp_path / "out", ("moving", "still"), found, multi_label=False)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"metrics.json", "scores.csv", "confusion.png", "calibration.png"}
+    tables = {"scores.csv", "mistakes.csv"}
+    assert names == {"metrics.json", "confusion.png", "calibration.png"} | tables
     assert names <= set(EVALUATION_FILES), "or they would replace files of others"
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == document
     with (tmp_path / "out" / "scores.csv").open() as file:
         scores = list(csv.DictReader(file))
     assert float(scores[0]["moving"]) == pytest.approx(found.judged.said[0][0], abs=1e-6)
+    wrong = [row for row in scores if row["predicted"] != row["label"]]
+    with (tmp_path / "out" / "mistakes.csv").open() as file:
+        mistakes = list(csv.DictReader(file))
+    assert [row["path"] for row in mistakes] == [row["path"] for row in wrong]
+    assert len(mistakes) == 1, "as the matrix has it"
+    assert mistakes[0]["score"] == wrong[0][wrong[0]["predicted"]]
 
 
 def test_labels_that_the_model_does_not_know_are_named(

@@ -163,6 +163,16 @@ def _report(found: Evaluation, format: str | None) -> None:
     print_table(console.stdout(data=False), (Column("what"), Column("value", number=True)), rows)
 
 
+# What a figure is called where it is shown; docs/training.md explains each.
+FIGURES = {
+    "accuracy": "accuracy",
+    "top5": "accuracy of the five best",
+    "balanced_accuracy": "balanced accuracy (mean recall of the labels)",
+    "macro_f1": "macro F1 (mean F1 of the labels)",
+    "ece": "calibration error (ECE: confidence off by, mean)",
+}
+
+
 def report_rows(found: Evaluation) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know: name and value."""
     metrics = found.document["metrics"]
@@ -177,9 +187,9 @@ def report_rows(found: Evaluation) -> Iterator[tuple[str, str]]:
         yield from _valence_rows(metrics["valence"])
         yield from _emotion_rows(metrics["emotions"])
         return
-    for name in ("accuracy", "top5", "balanced_accuracy", "macro_f1", "ece"):
-        if metrics.get(name) is not None:
-            yield name.replace("_", " "), f"{metrics[name]:.3f}"
+    for key, name in FIGURES.items():
+        if metrics.get(key) is not None:
+            yield name, f"{metrics[key]:.3f}"
     if metrics.get("interval"):
         low, high = metrics["interval"]["low"], metrics["interval"]["high"]
         yield "95 % interval of the accuracy over groups", f"{low:.3f} to {high:.3f}"
@@ -215,7 +225,7 @@ def _emotion_rows(metrics: Mapping[str, Any] | None) -> Iterator[tuple[str, str]
     if metrics is None:
         return
     yield "samples with an emotion", str(metrics["n"])
-    yield "unweighted average recall", f"{metrics['uar']:.3f}"
+    yield "unweighted average recall (UAR: mean of the emotions)", f"{metrics['uar']:.3f}"
     yield "accuracy of the emotions", f"{metrics['accuracy']:.3f}"
     if (ends := metrics.get("interval")) is not None:
         yield "95 % interval of it over groups", f"{ends['low']:.3f} to {ends['high']:.3f}"
@@ -226,7 +236,8 @@ def _emotion_rows(metrics: Mapping[str, Any] | None) -> Iterator[tuple[str, str]
 def _action_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know of actions that were found: name and value."""
     for iou, value in metrics["mAP"].items():
-        yield "mAP" if iou == "mean" else f"mAP at IoU {iou}", _shown(value)
+        name = "mAP (mean average precision, over IoU 0.3 to 0.7)"
+        yield name if iou == "mean" else f"mAP at IoU {iou}", _shown(value)
     if metrics.get("interval"):
         low, high = metrics["interval"]["low"], metrics["interval"]["high"]
         yield "95 % interval of the mAP over groups", f"{low:.3f} to {high:.3f}"

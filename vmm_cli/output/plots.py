@@ -35,7 +35,6 @@ OTHER_FAMILIES = (
 # A confusion matrix: its cells, the most of it, and how wide a letter of a label is.
 LARGEST_CELL_INCH, SMALLEST_CELL_INCH, LARGEST_MATRIX_INCH, LETTER_INCH = 0.8, 0.22, 40.0, 0.075
 MOST_COUNTED_LABELS = 60  # one of more has colours only: there would be too many digits to read
-COLOUR_GAMMA = 0.6  # below 1: a few mistakes among many labels are still seen
 
 
 def curves(history: Sequence[Mapping[str, float]], kept: int, path: Path) -> None:
@@ -84,7 +83,6 @@ def confusion_matrix(labels: Sequence[str], matrix: Sequence[Sequence[int]], pat
     Colours are shares of a row, so that rare labels are seen as well as common ones; the numbers
     are counts.
     """
-    from matplotlib.colors import PowerNorm
 
     size = len(labels)
     shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
@@ -95,7 +93,7 @@ def confusion_matrix(labels: Sequence[str], matrix: Sequence[Sequence[int]], pat
     longest_inch = max(map(len, names)) * LETTER_INCH
     figure = _figure(size * cell_inch + longest_inch + 2, size * cell_inch + longest_inch + 1)
     axes = figure.subplots()
-    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(COLOUR_GAMMA, 0, 1))
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     step = math.ceil(SMALLEST_CELL_INCH / cell_inch)  # names that do not fit are left out
     places, font = range(0, size, step), min(9.0, step * cell_inch * 72 * 0.6)
     axes.set_xticks(places, names[::step], fontsize=font, rotation=90 if size > 6 else 45)
@@ -121,7 +119,7 @@ def _write_counts(
     for y, row in enumerate(matrix):
         for x, count in enumerate(row):
             if count:
-                colour = "white" if shares[y][x] ** COLOUR_GAMMA > 0.55 else "black"
+                colour = "white" if shares[y][x] > 0.5 else "black"
                 text = axes.text(x, y, str(count), ha="center", va="center", fontsize=font)
                 text.set(color=colour, in_layout=False)  # thousands of them would be measured
 

@@ -4,6 +4,7 @@ METRICS_FILE = "metrics.json"
 EVALUATION_FILES = (
     METRICS_FILE,
     "scores.csv",
+    "mistakes.csv",
     "detections.csv",
     "confusion.png",
     "calibration.png",

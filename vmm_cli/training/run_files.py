@@ -23,7 +23,7 @@ from vmm_cli.output import plots
 from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.training import card
 from vmm_cli.training.evaluation_files import METRICS_FILE
-from vmm_cli.training.metrics import calibration_bins, calibration_error
+from vmm_cli.training.metrics import THRESHOLD, calibration_bins, calibration_error
 from vmm_cli.training.recipe import Recipe, to_yaml
 from vmm_cli.training.run_folder import write_json, write_text
 from vmm_cli.training.samples import DataSet, Sample
@@ -170,18 +170,44 @@ def write_evaluation(
         write_text(folder / "scores.csv", _ratings_csv(labels, judged))
         _draw_ratings(folder, labels, judged)
     else:
-        write_text(folder / "scores.csv", _scores_csv(labels, judged))
+        write_text(folder / "scores.csv", _scores_csv(labels, judged, multi_label))
+        write_text(folder / "mistakes.csv", _mistakes_csv(labels, judged, multi_label))
         if not multi_label:
             _draw(folder, labels, np.array(judged.said), _places(judged, labels))
     write_json(folder / METRICS_FILE, found.document)
 
 
-def _scores_csv(labels: Sequence[str], judged: Judged) -> str:
+def _scores_csv(labels: Sequence[str], judged: Judged, multi_label: bool) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", *labels])
+    writer.writerow(["path", "label", "predicted", *labels])
     for sample, chances in zip(judged.samples, judged.said, strict=True):
-        writer.writerow([sample.name, "|".join(sample.labels), *(f"{p:.6f}" for p in chances)])
+        predicted = "|".join(_predicted(labels, chances, multi_label))
+        scores = (f"{p:.6f}" for p in chances)
+        writer.writerow([sample.name, "|".join(sample.labels), predicted, *scores])
+    return text.getvalue()
+
+
+def _predicted(labels: Sequence[str], chances: np.ndarray, multi_label: bool) -> tuple[str, ...]:
+    if not multi_label:
+        return (labels[int(np.argmax(chances))],)
+    pairs = zip(labels, chances, strict=True)
+    return tuple(sorted(label for label, chance in pairs if chance >= THRESHOLD))
+
+
+def _mistakes_csv(labels: Sequence[str], judged: Judged, multi_label: bool) -> str:
+    """Return the rows that were predicted wrongly, the surest ones first."""
+    mistakes = []
+    for sample, chances in zip(judged.samples, judged.said, strict=True):
+        predicted = _predicted(labels, chances, multi_label)
+        if set(predicted) != set(sample.labels):
+            score = max((float(chances[labels.index(one)]) for one in predicted), default=0.0)
+            row = [sample.name, "|".join(sample.labels), "|".join(predicted), f"{score:.6f}"]
+            mistakes.append((-score, row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "predicted", "score"])
+    writer.writerows(row for _, row in sorted(mistakes))
     return text.getvalue()
 
 
