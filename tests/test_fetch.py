@@ -267,7 +267,7 @@ def test_other_files_are_refused(tmp_path: Path, home: Path) -> None:
     for file, said in (
         ("list.pth", "holds no weights by their names"),
         ("nested.pth", "holds no weights by their names"),
-        ("other.pth", f"is not {NAME}: .* are missing"),
+        ("other.pth", f"the file of {NAME} has .*: it is another file"),
         ("empty.pth", "not readable as weights"),
         ("page.pth", r"something else than plain weights|not readable as weights"),
         ("zip.pth", r"something else than plain weights|not readable as weights"),

@@ -45,7 +45,7 @@ def words(text: str, valence: float, start_s: float, end_s: float) -> TextRead:
     spans = np.array([start_s]), np.array([end_s])
     evidence = Evidence("text", (), *spans, np.empty((1, 0), np.float32), *few)
     caption = Caption(start_s, end_s, text, "sidecar")
-    return TextRead(evidence, (caption,), "captions", "vader", None, ("one is damaged",))
+    return TextRead(evidence, (caption,), "captions", "vader", None, (), ("one is damaged",))
 
 
 NO_FACE = FacesSeen(

@@ -53,8 +53,8 @@ _UNKNOWN = "is damaged, or not a video: no format that vmm reads was recognised"
 AV_TIME_BASE = 1_000_000  # libav's container times are in microseconds
 
 
-def check_regular_file(path: Path) -> None:
-    """Raise InputError unless `path` is a regular file that has content."""
+def check_regular_file(path: Path) -> os.stat_result:
+    """Return the status of a file. InputError unless it is a regular one that has content."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -66,6 +66,7 @@ def check_regular_file(path: Path) -> None:
         raise InputError("refused", f"is {kind}; vmm reads regular files only")
     if status.st_size == 0:
         raise InputError("unreadable", "the file is empty (0 bytes)")
+    return status
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from vmm_cli.media.source import check_regular_file
+
 Claim = Literal["marks", "times"]
 FileKey = tuple[str, int, int]
 Value = TypeVar("Value")
@@ -39,8 +41,12 @@ _remembered: OrderedDict[FileKey, Trust] = OrderedDict()
 
 
 def file_key(path: Path) -> FileKey:
-    """Return what tells a file from another one and from itself once it has changed."""
-    status = path.stat()
+    """Return what tells a file from another one and from itself once it has changed.
+
+    Raises:
+        InputError: as `check_regular_file`.
+    """
+    status = check_regular_file(path)
     return str(path), status.st_size, status.st_mtime_ns
 
 
