@@ -120,7 +120,6 @@ def prepare(look: Look, input: Input, known: Known) -> Prepared:
     """Look at an input before work: how long may it take, is it to be split."""
     work, request = look.work, look.request
     identity = _identity(input, known)
-    pixels, bits = _pictures(input.path, look.max_pixels)
     known_extent = _extent(input.path, look.max_pixels)
     duration_s = None if known_extent is None else float(known_extent.end_s) or None
     limit_s = look.timeout_s
@@ -132,19 +131,11 @@ def prepare(look: Look, input: Input, known: Known) -> Prepared:
     else:
         may_split = work.plan is not None and look.spare > 1
         parts = work.plan(request, input, look.spare) if work.plan and may_split else []
-    memory_bytes = look.memory.over(pixels, bits)
-    about = {} if known_extent is None else known_extent.fields()
-    warnings = () if known_extent is None else tuple(known_extent.warnings())
+    if known_extent is None:  # the work itself says what is wrong
+        return Prepared(identity, limit_s, look.memory.usual, None, parts)
+    memory_bytes = look.memory.over(known_extent.pixels, known_extent.bits)
+    about, warnings = known_extent.fields(), tuple(known_extent.warnings())
     return Prepared(identity, limit_s, memory_bytes, duration_s, parts, about, warnings)
-
-
-def _pictures(path: Path, max_pixels: int) -> tuple[int, int]:
-    from vmm_cli.media.declared import declared_pictures
-
-    try:
-        return declared_pictures(path, max_pixels=max_pixels)
-    except InputError:
-        return 0, 8  # the work itself says what is wrong
 
 
 def _extent(path: Path, max_pixels: int) -> Extent | None:

@@ -54,6 +54,7 @@ UNREAD_MAX_SHARE = 0.1
 MAX_REMEMBERED = 256  # files
 
 DIGITS = 3  # of times in records
+USUAL_BITS = 8  # of a sample
 
 Stream = VideoStream | AudioStream
 
@@ -65,7 +66,8 @@ class Extent:
     video_end_s: where its last picture ends; None: it has no pictures. end_s: where the last of
     pictures and sound ends. declared_s: where the container says so; None: it does not.
     restarts_s: where time stamps start anew. unread: the share of the bytes that lies behind the
-    last packet, where all were read. matrix: AVColorSpace of its pictures, pixels: in one.
+    last packet, where all were read. matrix: AVColorSpace of its pictures. pixels: of the largest
+    pictures it declares, bits: of a sample in these; they tell how much memory decoding takes.
     """
 
     video_end_s: Fraction | None
@@ -75,6 +77,7 @@ class Extent:
     unread: float = 0.0
     matrix: int | None = None
     pixels: int = 0
+    bits: int = 8
 
     @property
     def cut_short(self) -> bool:
@@ -162,7 +165,7 @@ def _measured(path: Path, max_pixels: int) -> Extent:
             raise InputError("no_video", "holds neither pictures nor sound")
         pictures = None if video is None else video.index  # a stream is gone with its container
         matrix = None if video is None else video.codec_context.colorspace
-        pixels = 0 if video is None else video.codec_context.width * video.codec_context.height
+        pixels, bits = max(map(_picture, container.streams.video), default=(0, USUAL_BITS))
         origin = clock_origin_s(container)
         continuity = watch(container)
         declared = {s.index: declared_end_s(container, s) for s in streams}
@@ -187,7 +190,18 @@ def _measured(path: Path, max_pixels: int) -> Extent:
         unread,
         matrix,
         pixels,
+        bits,
     )
+
+
+def _picture(stream: VideoStream) -> tuple[int, int]:
+    """Return how many pixels a stream's pictures have, and bits a sample."""
+    codec = stream.codec_context
+    if codec is None:  # one that libav does not know
+        return 0, USUAL_BITS
+    shape = codec.format
+    bits = max((part.bits for part in shape.components), default=USUAL_BITS) if shape else 0
+    return codec.width * codec.height, bits or USUAL_BITS
 
 
 def _stated_ends(

@@ -1,0 +1,79 @@
+"""Runs that nobody watches: memory, a reader that goes away, what a terminal is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.terminal import run_at_terminal
+
+Vmm = Callable[..., subprocess.CompletedProcess[str]]
+Render = Callable[..., Path]
+
+
+def with_many_samples(clip: Path, target: Path, n: int) -> Path:
+    """Copy an MP4 whose table of decoding times then declares `n` samples (ISO/IEC 14496-12)."""
+    data = bytearray(clip.read_bytes())
+    at = data.index(b"stts") + 4
+    data[at + 8 : at + 12] = struct.pack(">I", n)
+    at = data.index(b"stsz") + 4
+    data[at + 4 : at + 12] = struct.pack(">II", 1000, n)  # all of one size: no table follows
+    target.write_bytes(data)
+    return target
+
+
+def test_an_input_that_takes_too_much_memory_fails_alone(
+    run_vmm: Vmm, render_clip: Render, tmp_path: Path
+) -> None:
+    clip = render_clip("good.mp4")
+    bomb = with_many_samples(clip, tmp_path / "bomb.mp4", 40_000_000)
+    done = run_vmm("info", bomb, clip, "--max-memory", "200M", "--format", "jsonl", timeout=120)
+    records = {Path(r["input"]).name: r for r in map(json.loads, done.stdout.splitlines())}
+    assert records["good.mp4"]["status"] == "ok"
+    assert records["bomb.mp4"]["error"]["code"] == "memory"
+    assert "--max-memory" in records["bomb.mp4"]["error"]["message"]
+    assert done.returncode == 3
+
+
+def test_a_terminal_is_told_what_was_done_and_where_it_is(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    render_clip("a.mp4")
+    home = {"HOME": os.fspath(tmp_path)}
+    first = run_at_terminal("info", "a.mp4", "none.mp4", "-o", "l.jsonl", cwd=tmp_path, env=home)
+    assert first.returncode == 3
+    assert first.last.startswith("1 done, 1 failed in ")
+    assert first.last.endswith("; results in l.jsonl")
+    again = run_at_terminal("info", "a.mp4", "-o", "l.jsonl", cwd=tmp_path, env=home)
+    assert again.last == "nothing to do: 1 already done; results in l.jsonl"
+    quiet = run_at_terminal("info", "a.mp4", "-o", "l.jsonl", "-q", cwd=tmp_path, env=home)
+    assert quiet.drawn == []
+
+
+def test_records_come_in_the_order_of_the_inputs(
+    run_vmm: Vmm, render_clip: Render, tmp_path: Path
+) -> None:
+    long = render_clip("z_long.mp4", frames=400)
+    short = [render_clip(f"{n}.mp4", frames=3) for n in range(4)]
+    done = run_vmm("info", "--shots", long, *short, "--jobs", "2", "--format", "jsonl")
+    names = [Path(json.loads(line)["input"]).name for line in done.stdout.splitlines()]
+    assert names == [long.name, *(clip.name for clip in short)]
+
+
+def test_frames_are_written_though_nobody_reads_the_records(bikes: Path, tmp_path: Path) -> None:
+    clips = [Path(shutil.copy(bikes, tmp_path / f"{n}.mp4")) for n in range(4)]
+    names = " ".join(map(os.fspath, clips))
+    command = f"vmm extract-frames {names} --count 2 -o {tmp_path / 'out'} | head -n 1"
+    environment = os.environ | {
+        "HOME": os.fspath(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    subprocess.run(["bash", "-c", command], check=True, env=environment, timeout=120)
+    for n in range(4):
+        assert len(list((tmp_path / "out" / f"{n}.mp4").glob("*.jpg"))) == 2
