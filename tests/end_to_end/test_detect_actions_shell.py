@@ -164,7 +164,7 @@ def test_what_subtitles_cannot_be(
         return done.stderr
 
     assert "give -o FOLDER" in refused("--format", "srt")
-    assert "would hold one video, and there are 2" in refused("-o", "all.srt")
+    assert "can hold one video, and there are 2" in refused("-o", "all.srt")
     assert "--format srt|vtt" in refused("-o", "videos")
     (tmp_path / "file").write_text("mine")
     assert "file: is not a folder" in refused("-o", "file", "--format", "vtt")
@@ -225,7 +225,7 @@ def test_a_timeline_that_cannot_be_written_is_said_before_the_work(
     (tmp_path / "file").write_text("mine")
     done = run_vmm(*asked(squares_model, recording), "--timeline", tmp_path / "file")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot be made" in done.stderr
+    assert "is a file, not a folder" in done.stderr
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -615,7 +615,8 @@ def test_what_cannot_be_read_is_listed_and_left_out(tmp_path: Path, render_clip:
         {tmp_path / "d/a/good.mp4": 2.0, tmp_path / "d/c/other.mp4": 1.0}, abs=0.01
     )
     assert inspection.contents.keys() == inspection.durations.keys()
-    assert steps == [(i, 5) for i in range(1, 6)]
+    assert steps == sorted(steps)
+    assert steps[-1] == (5, 5)
 
 
 def test_all_files_unreadable_is_an_error_with_reasons(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def open_folder(folder: Path, asked: Mapping[str, Any], resume: bool) -> dict[st
         OutputError: it cannot be written.
     """
     state = folder / WORK_FOLDER / "asked.json"
-    there = [path for path in folder.iterdir() if path != lock_path(folder)]
+    there = [path for path in folder.iterdir() if path.name != lock_path(folder).name]
     if not there:
         make_folder(state.parent)
         write_json(state, asked)
