@@ -124,7 +124,7 @@ def test_several_videos_have_a_file_each(
 
     (output / "a.srt").unlink()
     again = run_vmm(*command, "-v")
-    assert "2 done (2 of them by an earlier run), 1 failed" in again.stderr
+    assert "0 done, 2 already done, 1 failed" in again.stderr
     assert (output / "a.srt").read_text(encoding="utf-8") == first, "rendered from the journal"
     (output / "inner" / "b.vtt").write_text("the user's own", encoding="utf-8")
     refused = run_vmm(*command[:-1], "vtt")
@@ -132,7 +132,7 @@ def test_several_videos_have_a_file_each(
     assert (output / "inner" / "b.vtt").read_text(encoding="utf-8") == "the user's own"
     (output / "inner" / "b.vtt").unlink()
     other = run_vmm(*command[:-1], "vtt", "-v")
-    assert "2 done (2 of them by an earlier run), 1 failed" in other.stderr
+    assert "0 done, 2 already done, 1 failed" in other.stderr
     assert (output / "a.vtt").read_text(encoding="utf-8").startswith("WEBVTT\n")
 
 

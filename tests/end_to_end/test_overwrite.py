@@ -51,7 +51,7 @@ def test_notes_are_not_replaced_by_records(
     assert "h264" in first
 
     again = run_vmm(*command, "-v")  # its own output is taken up, as ever
-    assert "1 done (1 of them by an earlier run)" in again.stderr
+    assert "nothing to do: 1 already done" in again.stderr
     assert output.read_text() == first
     squares_clip(clip.with_name("b.mp4"), "still", seconds=1)
     grown = run_vmm("info", clip.parent, "-o", output, *wanted)
