@@ -130,7 +130,7 @@ def test_words_stand_in_tables_and_subtitles(run_vmm: Vmm, captioned: Path, tmp_
     assert first.startswith("This is wonderful, I love it. What a great and happy day!\n+")
     assert second.startswith("That was horrible. I hate it, what a terrible, awful mess.\n-")
     table = run_vmm(*command, "--format", "table").stdout
-    assert "0:00:02.000 That was horrible." in table
+    assert "0:02.000 That was horrible." in table
 
 
 def test_a_folder_of_sound_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_folder_of_sound_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
     assert {record["missing"]["voice"]["code"] for record in records} == {"no_speech"}
     done = run_vmm("info", "sounds")
     assert done.returncode == 4
-    assert "2 sound files and no video in sounds" in done.stderr
+    assert "it holds 2 sound files" in done.stderr
     assert "vmm sentiment" in done.stderr
 
 
@@ -222,7 +222,7 @@ def test_a_picture_that_cannot_be_written_is_said_before_the_work(
     (tmp_path / "file").write_text("mine")
     done = run_vmm(*asked(captioned), "-e", "face", "--plot", "file")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot be made" in done.stderr
+    assert "is a file, not a folder" in done.stderr
     assert (tmp_path / "file").read_text() == "mine"
 
 

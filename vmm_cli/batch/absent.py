@@ -22,7 +22,7 @@ _PICTURES = frozenset({
 })
 # fmt: on
 _HELD = {
-    "sound": ("sound file", "name the files themselves where a command takes sound"),
+    "sound": ("sound file", "`vmm sentiment` takes sound"),
     "picture": ("picture", "vmm reads videos"),
 }
 
