@@ -83,7 +83,9 @@ def test_all_three_are_joined_and_named():
     assert max(first["emotions"], key=first["emotions"].get) == "happiness"
     assert first["faces"] == 1
     assert record["summary"]["dominant"] == "happiness"
-    assert record["transcript"] == [{"start_s": 0.0, "end_s": 1.0, "text": "good", "source": "sidecar"}]
+    assert record["transcript"] == [
+        {"start_s": 0.0, "end_s": 1.0, "text": "good", "source": "sidecar"}
+    ]
     assert record["warnings"] == ["one is damaged"]
 
 

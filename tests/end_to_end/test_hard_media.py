@@ -299,7 +299,24 @@ CHECKS: dict[str, Callable[[Tools], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHECKS)
+# Those that load a network.
+LONG = {
+    "matrix_bt2020c.mp4",
+    "pcm_7.1_8ch.mov",
+    "ambisonic4.mkv",
+    "youtube_rolling.mp4",
+    "mkvmerge_webvtt.mkv",
+    "absurd_duration.mkv",
+    "captions/clip.mkv",
+    "captions/ass_short_format.mp4",
+    "eia608.ts",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in CHECKS],
+)
 def test_a_hard_file_is_right(
     run_vmm: Callable[..., subprocess.CompletedProcess[str]],
     vmm_data: Path,

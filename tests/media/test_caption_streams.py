@@ -110,7 +110,7 @@ def test_timed_text_in_mp4(captioned: Render) -> None:
 def test_text_of_a_codec_that_libav_does_not_know(captioned: Render) -> None:
     samples = [(500, 500, b"<v Anna>I <b>love</b> it &amp;"), (1000, 500, b"it is great\n ")]
     clip = captioned("clip.mkv", "subrip", samples, patched=UNKNOWN)
-    assert [stream.codec for stream in probe(clip).captions] == [None]
+    assert [stream.codec for stream in probe(clip).captions] == ["unknown"]
     found = captions(clip)
     assert [(c.start_s, c.text) for c in found.captions] == [
         *((0.5, "I love it &"), (1.0, "it is great"))
