@@ -35,7 +35,7 @@ def test_a_folder_is_made_unless_a_file_is_in_its_way(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "b"):
-        with pytest.raises(OutputError, match="is a file, not a folder|cannot be made"):
+        with pytest.raises(OutputError, match=r"is a file, not a folder|cannot be made"):
             make_folder(folder)
 
 
