@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from vmm_cli.batch.inputs import (
@@ -21,6 +23,8 @@ from vmm_cli.batch.inputs import (
     require_inputs,
 )
 from vmm_cli.errors import NoInputError, UsageError
+
+Render = Callable[..., Path]
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(17)
 
@@ -119,48 +123,39 @@ def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
     assert all(item.path.is_file() for item in found.inputs)
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")
-def test_real_clips_are_known_by_content_alone(tmp_path: Path, bikes: Path) -> None:
-    extensions = [
-        "mp4",
-        "mkv",
-        "avi",
-        "flv",
-        "ogv",
-        "ts",
-        "mpg",
-        "wmv",
-        "gif",
-        "mxf",
-        "mov",
-        "apng",
-    ]
-    for extension in extensions:
-        clip = tmp_path / f"clip.{extension}"
-        subprocess.run(
-            [
-                "ffmpeg",
-                "-v",
-                "error",
-                "-i",
-                bikes,
-                "-frames:v",
-                "3",
-                "-s",
-                "320x240",
-                "-r",
-                "25",
-                clip,
-            ],
-            check=True,
-        )
+CLIPS = {  # by extension: codec and pixel format
+    "mp4": ("libx264", "yuv420p"),
+    "mkv": ("libx264", "yuv420p"),
+    "avi": ("mpeg4", "yuv420p"),
+    "flv": ("flv", "yuv420p"),
+    "ts": ("mpeg2video", "yuv420p"),
+    "mpg": ("mpeg2video", "yuv420p"),
+    "wmv": ("wmv2", "yuv420p"),
+    "gif": ("gif", "rgb8"),
+    "mxf": ("mpeg2video", "yuv420p"),
+    "mov": ("mpeg4", "yuv420p"),
+    "webm": ("libvpx", "yuv420p"),
+    "apng": ("apng", "rgb24"),
+}
+
+
+def test_clips_are_known_by_content_alone(tmp_path: Path, render_clip: Render) -> None:
+    for extension, (codec, pix_fmt) in CLIPS.items():
+        clip = render_clip(f"clip.{extension}", frames=3, codec=codec, pix_fmt=pix_fmt)
         clip.rename(tmp_path / f"content-{extension}")
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.ogg"],
-        check=True,
-    )
-    subprocess.run(["ffmpeg", "-v", "error", "-i", bikes, "-frames:v", "1", tmp_path / "still.png"])
-    assert names(tmp_path) == sorted(f"content-{extension}" for extension in extensions)
+    still = render_clip("still.apng", frames=1, codec="apng", pix_fmt="rgb24").read_bytes()
+    (tmp_path / "still.apng").unlink()
+    touch(tmp_path / "still", still.replace(b"acTL", b"teXt"))
+    with av.open(str(tmp_path / "sound.ogg"), "w") as container:
+        stream = container.add_stream("libopus", rate=48000, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 2 * 4800), np.float32), format="flt", layout="stereo"
+        )
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (tmp_path / "sound.ogg").rename(tmp_path / "sound")
+    assert names(tmp_path) == sorted(f"content-{extension}" for extension in CLIPS)
 
 
 @pytest.mark.parametrize(

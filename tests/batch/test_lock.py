@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from vmm_cli.errors import LockedError
 
 
 @pytest.mark.parametrize("make", [os.symlink, os.link])
-def test_all_names_of_a_file_are_one_output(tmp_path: Path, make: object) -> None:
+def test_all_names_of_a_file_are_one_output(
+    tmp_path: Path, make: Callable[[Path, Path], None]
+) -> None:
     (tmp_path / "labels.jsonl").write_text("")
-    make(tmp_path / "labels.jsonl", tmp_path / "other.jsonl")  # type: ignore[operator]
+    make(tmp_path / "labels.jsonl", tmp_path / "other.jsonl")
     with (
         lock(tmp_path / "labels.jsonl"),
         pytest.raises(LockedError),

@@ -75,11 +75,17 @@ CODECS = {
 }
 
 
-def source_of(codec: str, target: str) -> str:
-    """Return the name of a file whose packets another container takes."""
+def source(render_clip: Render, codec: str, target: str) -> Path:
+    """Render a hundred pictures in a container whose packets another one takes."""
+    name = "clip.mp4"
     if codec in ("vp8", "mpeg2"):
-        return "clip.mkv"
-    return "clip.ts" if target == "avi" and codec.startswith("h264") else "clip.mp4"
+        name = "clip.mkv"
+    elif target == "avi" and codec.startswith("h264"):
+        name = "clip.ts"
+    encoder, options = CODECS[codec]
+    return render_clip(
+        name, frames=100, gop=40, codec=encoder, options=options, width=160, height=64
+    )
 
 
 FALSE_MARKS = [
@@ -103,16 +109,7 @@ FALSE_MARKS = [
 def test_false_keyframe_marks_change_no_picture(
     render_clip: Render, codec: str, target: str, mark: Callable[[av.Packet, int], None]
 ) -> None:
-    name, options = CODECS[codec]
-    clip = render_clip(
-        source_of(codec, target),
-        frames=100,
-        gop=40,
-        codec=name,
-        options=options,
-        width=160,
-        height=64,
-    )
+    clip = source(render_clip, codec, target)
     honest = remuxed(clip, clip.parent / f"honest.{target}", as_it_is)
     claimed = remuxed(clip, clip.parent / f"claimed.{target}", mark)
     everything = shown(honest, sampling.all())
@@ -138,16 +135,7 @@ def test_false_keyframe_marks_change_no_picture(
 def test_pictures_without_presentation_times_are_in_order(
     render_clip: Render, codec: str, target: str, change: Callable[[av.Packet, int], None]
 ) -> None:
-    name, options = CODECS[codec]
-    clip = render_clip(
-        source_of(codec, target),
-        frames=100,
-        gop=40,
-        codec=name,
-        options=options,
-        width=160,
-        height=64,
-    )
+    clip = source(render_clip, codec, target)
     claimed = remuxed(clip, clip.parent / f"claimed.{target}", change)
     everything = shown(claimed, sampling.all())
     assert [n for _, n in everything] == list(range(100))

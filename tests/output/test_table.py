@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
@@ -119,15 +122,15 @@ def test_what_is_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         ("北京烤鸭", 5, "start", "…烤鸭"),
     ],
 )
-def test_shortened(text: str, width: int, at: str, expected: str) -> None:
-    assert shortened(text, width, at) == expected  # type: ignore[arg-type]
+def test_shortened(text: str, width: int, at: Literal["start", "end"], expected: str) -> None:
+    assert shortened(text, width, at) == expected
 
 
 def test_columns_says_how_wide_the_output_of_a_pipe_is(
-    run_vmm: pytest.FixtureRequest,
+    run_vmm: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    listed = run_vmm("models", "list", "--format", "table", env={"COLUMNS": "60"})  # type: ignore[operator]
+    listed = run_vmm("models", "list", "--format", "table", env={"COLUMNS": "60"})
     assert max(map(len, listed.stdout.splitlines())) <= 60
     for unbounded in ("", "0"):
-        listed = run_vmm("models", "list", "--format", "table", env={"COLUMNS": unbounded})  # type: ignore[operator]
+        listed = run_vmm("models", "list", "--format", "table", env={"COLUMNS": unbounded})
         assert max(map(len, listed.stdout.splitlines())) > 80
