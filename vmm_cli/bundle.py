@@ -15,13 +15,14 @@ import re
 import reprlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import yaml
 
+from vmm_cli.durable import sync_file
 from vmm_cli.errors import ModelError
 from vmm_cli.plain_file import UnreadableError, open_regular, read_regular, size_text
 from vmm_cli.plain_yaml import YamlError
@@ -583,8 +584,9 @@ def _write_whole(path: Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
+            sync_file(file.fileno())
+        with suppress(OSError):  # some file systems have no modes
+            temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

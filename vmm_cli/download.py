@@ -11,7 +11,6 @@ import errno
 import http.client
 import io
 import json
-import os
 import re
 import socket
 import ssl
@@ -28,6 +27,7 @@ from typing import IO, Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import vmm_cli
+from vmm_cli.durable import sync_file
 from vmm_cli.errors import ModelError, OutputError
 from vmm_cli.plain_file import size_text
 
@@ -140,7 +140,7 @@ def download(
                 raise ModelError(f"{url}: {_broke_off(part)}: {error}; {GOES_ON}") from None
             time.sleep(RETRY_PAUSES_S[failures])
         answered = True
-    with _as_output_error(target):
+    with as_output_error(target):
         part.replace(target)
         _note(target).unlink(missing_ok=True)
 
@@ -156,7 +156,7 @@ def has_begun(target: Path) -> bool:
 
 def discard(target: Path) -> None:
     """Remove what an earlier download of `target` left behind."""
-    with _as_output_error(target):
+    with as_output_error(target):
         _part(target).unlink(missing_ok=True)
         _note(target).unlink(missing_ok=True)
 
@@ -204,7 +204,7 @@ def _transfer(wanted: _Wanted, clock: _Clock, on_progress: Progress) -> None:
             begin, total = _stretch(wanted.url, answer, have, said)
             if total is not None and total > wanted.limit:
                 raise _TooLargeError(_too_large(f"has {total} bytes", wanted.limit))
-            with _as_output_error(wanted.part):
+            with as_output_error(wanted.part):
                 _write_note(wanted.part, _said(answer.headers, total))
             clock.begin_body()
             _write(answer, wanted, begin, total, clock, on_progress)
@@ -316,7 +316,7 @@ def _write(
 ) -> None:
     """Append what comes, to a file that is `begin` bytes long; flush it to disk at the end."""
     done, part = begin, wanted.part
-    with _as_output_error(part), part.open("ab" if begin else "wb", buffering=0) as file:
+    with as_output_error(part), part.open("ab" if begin else "wb", buffering=0) as file:
         while total is None or done < total:
             on_progress(done, total)
             piece = _read(answer)
@@ -329,7 +329,7 @@ def _write(
                 raise _TooLargeError(_too_large("sends more and more", wanted.limit))
             _write_all(file, piece)
             clock.came(len(piece))
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
     on_progress(done, total)
     if total is not None and done < total:
         raise _BrokenOffError(f"{done} of {total} bytes came")
@@ -506,7 +506,8 @@ def _write_note(part: Path, said: _Said) -> None:
 
 
 @contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
+def as_output_error(path: Path) -> Iterator[None]:
+    """Have an OSError be an OutputError that says that a file cannot be written, and why."""
     try:
         yield
     except OSError as error:

@@ -21,6 +21,7 @@ from vmm_cli import bundle as bundles
 from vmm_cli import download
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundle import Bundle
+from vmm_cli.durable import sync_folder
 from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
 from vmm_cli.plain_file import size_text
@@ -76,7 +77,7 @@ def fetch(
     target = bundles.user_models() / name
     _refuse_foreign(target)
     work = bundles.user_models() / WORK_FOLDER / name.replace("/", "-")
-    with _as_output_error(work):
+    with download.as_output_error(work):
         work.mkdir(parents=True, exist_ok=True)
     with _held(name, work):
         if not force and (there := _there(name)) is not None:  # another process was quicker
@@ -254,7 +255,7 @@ def _converted(
     from vmm_cli.encoders.torchvision_bundle import make_bundle
 
     try:
-        with _as_output_error(folder):
+        with download.as_output_error(folder):
             make_bundle(name, file, {**about, "sha256": _check_digest(file, name)}, folder)
     except BaseException:
         _remove(folder)
@@ -265,9 +266,9 @@ def _converted(
 def _put_in_place(made: Path, target: Path) -> None:
     """Give a whole bundle its name; what had it before goes only then."""
     before = made.with_name("before")
-    with _as_output_error(target):
+    with download.as_output_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sync_folder(made)
+        sync_folder(made)
         replaces = os.path.lexists(target)
         if replaces:
             target.rename(before)
@@ -277,7 +278,7 @@ def _put_in_place(made: Path, target: Path) -> None:
             if replaces:
                 before.rename(target)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     _remove(before)
 
 
@@ -286,19 +287,3 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     else:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error

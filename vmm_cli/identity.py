@@ -11,6 +11,10 @@ from pathlib import Path
 
 from vmm_cli.errors import InputError
 
+# Raised when the same file gives other pictures, times or sound than before, so that neither
+# features nor records of then are taken for those of now.
+READING_REVISION = 2
+
 # Three samples tell files apart without reading gigabytes: containers keep their index in the
 # first or the last of them, pictures lie in the middle.
 SAMPLE_BYTES = 64 * 1024

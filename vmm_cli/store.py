@@ -23,6 +23,7 @@ import numpy as np
 
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import UsageError
+from vmm_cli.identity import READING_REVISION
 
 if TYPE_CHECKING:
     from vmm_cli.identity import FileIdentity
@@ -75,7 +76,7 @@ def key(identity: FileIdentity, encoder_digest: str, sampling: Sampling) -> str:
         sampling.n,
         [str(offset) for offset in sampling.offsets_s],
     ]
-    whole = [1, identity.to_dict(), encoder_digest, plan]  # 1: the version of this layout
+    whole = [READING_REVISION, identity.to_dict(), encoder_digest, plan]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 

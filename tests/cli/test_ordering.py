@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmm_cli.cli.ordering import MOST_HELD, InOrder
+from vmm_cli.cli.ordering import LONGEST_HELD_S, MOST_HELD, InOrder
 
 
 def written(names: list[str], coming: list[str]) -> list[str]:
@@ -45,3 +45,18 @@ def test_one_that_takes_long_holds_up_a_hundred_at_most() -> None:
 
 def test_names_that_nobody_announced_are_written_too() -> None:
     assert written(["a"], ["x", "a"]) == ["a", "x"]
+
+
+def test_none_waits_for_long() -> None:
+    out: list[str] = []
+    clock = [0.0]
+    ordered = InOrder(["a", "b", "c"], lambda record: out.append(record["input"]), lambda: clock[0])
+    ordered.take({"input": "c"})
+    ordered.release()
+    assert out == []
+    clock[0] = 2 * LONGEST_HELD_S
+    ordered.release()
+    assert out == ["c"]
+    for name in ("a", "b"):
+        ordered.take({"input": name})
+    assert out == ["c", "a", "b"]

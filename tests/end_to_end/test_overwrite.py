@@ -85,15 +85,16 @@ def test_an_added_line_is_not_lost(run_vmm: Vmm, clip: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.json"])
-def test_results_without_their_journal_and_empty_files_are_replaced(
+def test_empty_files_are_replaced_and_results_that_nothing_tells_of_are_not(
     run_vmm: Vmm, clip: Path, tmp_path: Path, name: str
 ) -> None:
     output = tmp_path / name
     output.touch()
     assert run_vmm("info", clip, "-o", output).returncode == 0
     first = output.read_text()
-    (tmp_path / f"{name}.journal.jsonl").unlink()
     assert run_vmm("info", clip, "-o", output).returncode == 0
+    (tmp_path / f"{name}.journal.jsonl").unlink()  # as of a file that was joined of two others
+    refused(run_vmm("info", clip, "-o", output), output)
     assert output.read_text() == first
 
 

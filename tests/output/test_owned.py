@@ -20,11 +20,11 @@ RECORD = '{"schema": "vmm.info/1", "input": "a.mp4", "status": "ok"}'
     ("content", "ours"),
     [
         ("", True),
-        (f"{RECORD}\n{RECORD}\n", True),
-        (f"[\n{RECORD},\n{RECORD}\n]\n", True),
-        ("[]\n", True),
+        (f"{RECORD}\n{RECORD}\n", False),  # may be joined or edited: only notes tell
+        (f"[\n{RECORD},\n{RECORD}\n]\n", False),
+        ("[]\n", False),
         ('{\n  "schema": "vmm.evaluate/1",\n  "n": 3\n}\n', True),
-        ("input,status,rank\na.mp4,ok,1\n", True),
+        ("input,status,rank\na.mp4,ok,1\n", False),
         ("my notes\n", False),
         ("\n", False),
         ("{}\n", False),

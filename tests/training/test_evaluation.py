@@ -17,14 +17,15 @@ import yaml
 
 from tests.events import event_clip
 from vmm_cli import bundle as bundles
-from vmm_cli.cli.evaluate import report_rows
-from vmm_cli.errors import DataError, ModelError
+from vmm_cli.cli.evaluate import refuse_output, report_rows
+from vmm_cli.errors import DataError, ModelError, UsageError
+from vmm_cli.output.owned import NOTES_FILE, Written, noted_file
 from vmm_cli.training.annotations import read_annotations
 from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.evaluation import Evaluation, _spelt_as, evaluate, samples_left_out
 from vmm_cli.training.evaluation_files import EVALUATION_FILES
 from vmm_cli.training.inspection import inspect
-from vmm_cli.training.run_files import write_evaluation
+from vmm_cli.training.run_files import _mistakes, write_evaluation
 from vmm_cli.training.samples import Sample, Segment
 from vmm_cli.training.scoring import Judged
 
@@ -84,8 +85,8 @@ def test_every_row_is_judged_unless_a_split_is_asked_for(
     write_evaluation(tmp_path / "out", ("moving", "still"), found, multi_label=False)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     tables = {"scores.csv", "mistakes.csv"}
-    assert names == {"metrics.json", "confusion.png", "calibration.png"} | tables
-    assert names <= set(EVALUATION_FILES), "or they would replace files of others"
+    assert names == {"metrics.json", "confusion.png", "calibration.png", NOTES_FILE} | tables
+    assert names - {NOTES_FILE} <= set(EVALUATION_FILES), "or they would replace files of others"
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == document
     with (tmp_path / "out" / "scores.csv").open() as file:
         scores = list(csv.DictReader(file))
@@ -291,3 +292,63 @@ def test_a_model_with_decomposed_labels_knows_the_composed_ones() -> None:
     assert _spelt_as((apart, "still"), plain).labels == (apart, "still")
     assert _spelt_as((apart, composed, "still"), plain) is plain
     assert _spelt_as(("other",), plain) is plain
+
+
+def judged_rows(*rows: tuple[str, tuple[str, ...], list[float]]) -> Judged:
+    samples = [Sample(Path(name), name, true, None, None, None) for name, true, _ in rows]
+    return Judged(samples, [np.array(chances) for *_, chances in rows], {})
+
+
+@pytest.mark.parametrize(
+    ("rows", "multi_label", "expected"),
+    [
+        (
+            [("a", ("x",), [0.4, 0.6]), ("b", ("y",), [0.9, 0.1]), ("c", ("x",), [1.0, 0.0])],
+            False,
+            [("b", "y", "x", 0.9), ("a", "x", "y", 0.6)],
+        ),
+        (
+            [
+                ("missed", ("x", "y"), [0.99, 0.49]),
+                ("surely missed", ("y",), [0.2, 0.01]),
+                ("right", ("x",), [0.9, 0.3]),
+                ("too many", ("x",), [0.8, 0.7]),
+            ],
+            True,
+            [
+                ("surely missed", "y", "", 0.99),
+                ("too many", "x", "x|y", 0.7),
+                ("missed", "x|y", "x", 0.51),
+            ],
+        ),
+    ],
+)
+def test_the_surest_mistakes_come_first(
+    rows: list[tuple[str, tuple[str, ...], list[float]]],
+    multi_label: bool,
+    expected: list[tuple[str, str, str, float]],
+    tmp_path: Path,
+) -> None:
+    judged = judged_rows(*rows)
+    head, *mistakes = _mistakes(("x", "y"), judged, multi_label)
+    assert head == ["path", "start", "end", "label", "predicted", "score"]
+    assert [(path, true, told) for path, _, _, true, told, _ in mistakes] == [
+        one[:3] for one in expected
+    ]
+    scores = [float(str(row[-1])) for row in mistakes]
+    assert scores == pytest.approx([one[3] for one in expected])
+
+
+def test_only_what_an_evaluation_wrote_is_replaced(tmp_path: Path) -> None:
+    for name in EVALUATION_FILES:
+        (tmp_path / name).write_text("mine\n")
+        with pytest.raises(UsageError, match="no earlier run wrote it"):
+            refuse_output(tmp_path, overwrite=False)
+        refuse_output(tmp_path, overwrite=True)
+        (tmp_path / name).unlink()
+    with noted_file(tmp_path / "scores.csv", Written(tmp_path / NOTES_FILE)) as file:
+        file.write("path,label\n")
+    refuse_output(tmp_path, overwrite=False)  # one that was stopped before its end
+    (tmp_path / "scores.csv").write_text("path,label\nedited\n")
+    with pytest.raises(UsageError, match="was changed"):
+        refuse_output(tmp_path, overwrite=False)

@@ -264,16 +264,24 @@ class _Run:
                 break
             candidates.append((waiting.popleft(), known))
         if candidates:
-            then = partial(self._sorted_out, candidates)
-            args = (self._how_to_look(), candidates)
-            limit_s = PREPARE_LIMIT_S if self.timeout_s is None else self.timeout_s
-            self._start(self._pool, are_done, args, limit_s, then, self.memory.usual)
+            self._look_whether_done(candidates)
         else:
             self._begin(waiting.popleft(), known)
 
+    def _look_whether_done(self, candidates: Sequence[tuple[Input, Known]]) -> None:
+        then = partial(self._sorted_out, candidates)
+        args = (self._how_to_look(), candidates)
+        limit_s = PREPARE_LIMIT_S if self.timeout_s is None else self.timeout_s
+        memory_bytes = self._with_areas(self.memory.usual)
+        self._start(self._pool, are_done, args, limit_s, then, memory_bytes)
+
     def _sorted_out(self, candidates: Sequence[tuple[Input, Known]], outcome: Outcome) -> None:
         """Hand on what is done; begin with what is not, or did not let itself be looked at."""
-        done = outcome.value if outcome.error is None else [False] * len(candidates)
+        if outcome.error is not None and len(candidates) > 1:
+            for candidate in candidates:  # one of them costs no other
+                self._look_whether_done([candidate])
+            return
+        done = outcome.value if outcome.error is None else [False]
         assert isinstance(done, list)
         for (input, known), is_done in zip(candidates, done, strict=True):
             if is_done:
@@ -341,7 +349,9 @@ class _Run:
         return entry.limit_s if self.timeout_s is None else self.timeout_s
 
     def _memory_bytes(self, entry: _Entry) -> int | None:
-        limit = entry.memory_bytes
+        return self._with_areas(entry.memory_bytes)
+
+    def _with_areas(self, limit: int | None) -> int | None:
         return None if limit is None else limit + self._shared_bytes
 
     def _tell(self, entry: _Entry, outcome: Outcome) -> None:

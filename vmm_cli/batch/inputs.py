@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from vmm_cli.batch.absent import what_is_there
-from vmm_cli.batch.listing import IsVideo, Looked, look_at
+from vmm_cli.batch.listing import IsKind, Looked, look_at
 from vmm_cli.errors import NoInputError, UsageError
 
 # fmt: off
@@ -109,7 +109,7 @@ def discover(
     files_from: str | None = None,
     nul: bool = False,
     output: Path | None = None,
-    kinds: Sequence[IsVideo] | None = None,
+    kinds: Sequence[IsKind] | None = None,
 ) -> Discovery:
     """Find the inputs that the arguments, and the list in `files_from`, stand for.
 
@@ -123,8 +123,8 @@ def discover(
         files_from: a file that lists more of them, or `-` for standard input.
         nul: the list's entries end with NUL instead of a newline.
         output: where the results go, if that is a file.
-        kinds: what is looked for in folders: what the second one knows only where the first one
-            knows none; None: video.
+        kinds: what is looked for in a folder: what the second one knows only where it holds none
+            that the first one knows; None: video.
 
     Raises:
         UsageError: the list cannot be read, or holds NUL where `nul` is not set.
@@ -136,12 +136,7 @@ def discover(
         status = None if output is None else output.stat()
     except (OSError, ValueError):  # not there yet
         status = None
-    found = Discovery(())
-    for is_wanted in kinds or (looks_like_video,):
-        found = _found(look_at(given, is_wanted, status))
-        if found.inputs:
-            break
-    return found
+    return _found(look_at(given, kinds or (looks_like_video,), status))
 
 
 def _found(looked_at: Iterable[Looked]) -> Discovery:
@@ -223,7 +218,7 @@ def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) 
         raise UsageError(f"the list {_shown(source)} holds NUL bytes; read it with -0")
     else:
         first, *others = content.split(separator)
-        if not os.path.lexists(first):
+        if first.startswith(_UTF_8_MARK) and not os.path.lexists(first):
             first = first.removeprefix(_UTF_8_MARK)
         entries = [os.fsdecode(entry) for entry in (first, *others)]
     if not nul:

@@ -14,7 +14,7 @@ from typing import Any
 
 from vmm_cli.durable import sync_file, sync_folder
 from vmm_cli.errors import OutputError
-from vmm_cli.identity import FileIdentity
+from vmm_cli.identity import READING_REVISION, FileIdentity
 
 Record = dict[str, Any]
 
@@ -176,7 +176,8 @@ def fingerprint(schema: str, options: Mapping[str, object], model_digest: str | 
 
     `options` holds JSON types. The order of keys does not matter.
     """
-    parts = json.dumps([schema, options, model_digest], sort_keys=True, separators=(",", ":"))
+    whole = [READING_REVISION, schema, options, model_digest]
+    parts = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(parts.encode("ascii")).hexdigest()
 
 
@@ -205,7 +206,7 @@ def _adopt(output: Path, journal: Path) -> None:
     with os.scandir(journal.parent) as listing:
         names = sorted(entry.name for entry in listing if entry.inode() == known_as.st_ino)
     for name in names:
-        other = output.with_name(name)
+        other = journal.with_name(name)
         theirs = journal_path(other)
         if other.samefile(output) and theirs.is_file():
             copied = journal.with_name(f"{journal.name}.copying")

@@ -21,7 +21,7 @@ from typing import Literal
 ANSWER_LIMIT_S = 30.0
 
 Kind = Literal["missing", "folder", "file"]
-IsVideo = Callable[[Path], bool]
+IsKind = Callable[[Path], bool]
 
 
 @dataclass(slots=True)
@@ -47,17 +47,18 @@ class Looked:
 
 
 def look_at(
-    arguments: Sequence[str], is_video: IsVideo, output: os.stat_result | None
+    arguments: Sequence[str], kinds: Sequence[IsKind], output: os.stat_result | None
 ) -> Iterator[Looked]:
     """Yield what is at each argument, in order.
 
-    Folders are searched for regular files that `is_video` knows; what is hidden is left out. Each
-    real folder and each real file counts once.
+    A folder is searched for regular files that the first of `kinds` knows, and where it holds none
+    for those that the next one knows; what is hidden is left out. Each real folder and each real
+    file counts once.
     """
     seen: set[str] = set()
     waiting = deque(arguments)
     while waiting:
-        looker = _Looker(tuple(waiting), set(seen), is_video, output)
+        looker = _Looker(tuple(waiting), set(seen), kinds, output)
         thread = threading.Thread(target=looker.run, daemon=True)
         thread.start()
         done = _wait_for(thread, looker)
@@ -91,7 +92,7 @@ class _Looker:
         self,
         arguments: Sequence[str],
         seen: set[str],
-        is_video: IsVideo,
+        kinds: Sequence[IsKind],
         output: os.stat_result | None,
     ) -> None:
         self.results: list[Looked] = []
@@ -101,7 +102,7 @@ class _Looker:
         self._at = ""
         self._now = Looked("")
         self._arguments = arguments
-        self._is_video = is_video
+        self._kinds = kinds
         self._output = output
 
     def run(self) -> None:
@@ -135,17 +136,34 @@ class _Looker:
             status = None
         if status is not None and stat.S_ISDIR(status.st_mode):
             now.kind = "folder"
-            for relative, inner in self._walk(now.place):
-                path = os.path.join(now.place, relative)  # noqa: PTH118 - the name as given
-                if self._is_video(Path(path)) and self._first_time(path):
-                    now.found.append(relative)
-                    self._note_output(relative, inner)
+            self._search()
             now.found.sort(key=lambda relative: relative.split("/"))
             now.closed.sort()
         elif self._first_time(now.place):
             now.found.append(now.argument)
             if status is not None:
                 self._note_output(now.argument, status)
+
+    def _search(self) -> None:
+        now = self._now
+        wanted, *others = self._kinds
+        left_over: list[tuple[str, os.stat_result]] = []
+        for relative, status in self._walk(now.place):
+            if wanted(Path(now.place, relative)):
+                self._take(relative, status)
+            elif others:
+                left_over.append((relative, status))
+        for wanted in others:
+            if now.found:
+                return
+            for relative, status in left_over:
+                if wanted(Path(now.place, relative)):
+                    self._take(relative, status)
+
+    def _take(self, relative: str, status: os.stat_result) -> None:
+        if self._first_time(os.path.join(self._now.place, relative)):  # noqa: PTH118
+            self._now.found.append(relative)
+            self._note_output(relative, status)
 
     def _step(self, path: str) -> str:
         self._at = path

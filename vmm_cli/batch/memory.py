@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from vmm_cli.batch.capacity import free_memory
@@ -34,9 +35,16 @@ LONGEST_PAUSE_S = 0.25
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
+@cache
 def is_watched() -> bool:
     """Tell whether this system says how much memory a process takes, in a way known here."""
-    return sys.platform == "linux" and Path("/proc/self/statm").exists()
+    if sys.platform != "linux" or not Path("/proc/self/statm").exists():
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))  # since Linux 5.3, and not in every sandbox
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

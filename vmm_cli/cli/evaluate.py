@@ -133,8 +133,8 @@ def evaluate(
 def refuse_output(folder: Path, overwrite: bool) -> None:
     """Raise UsageError where what is measured would be written over what no evaluation wrote."""
     from vmm_cli.bundle import BUNDLE_FILE
-    from vmm_cli.output.owned import foreign, refuse_foreign
-    from vmm_cli.training.evaluation_files import EVALUATION_FILES, METRICS_FILE
+    from vmm_cli.output.owned import NOTES_FILE, Written, refuse_foreign
+    from vmm_cli.training.evaluation_files import EVALUATION_FILES
     from vmm_cli.training.run_folder import WORK_FOLDER
 
     if folder.exists() and not folder.is_dir():
@@ -145,10 +145,9 @@ def refuse_output(folder: Path, overwrite: bool) -> None:
                 f"{folder}: holds {what}, whose metrics and plots would be overwritten; "
                 "give another -o"
             )
-    metrics = folder / METRICS_FILE
-    if not overwrite and not (metrics.is_file() and foreign(metrics) is None):
-        for name in EVALUATION_FILES:
-            refuse_foreign(folder / name)
+    written = Written(folder / NOTES_FILE)
+    for name in () if overwrite else EVALUATION_FILES:
+        refuse_foreign(folder / name, written)
 
 
 def _report(found: Evaluation, format: str | None) -> None:
@@ -236,7 +235,7 @@ def _emotion_rows(metrics: Mapping[str, Any] | None) -> Iterator[tuple[str, str]
 def _action_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know of actions that were found: name and value."""
     for iou, value in metrics["mAP"].items():
-        name = "mAP (mean average precision, over IoU 0.3 to 0.7)"
+        name = "mAP (mean over IoU 0.3 to 0.7)"
         yield name if iou == "mean" else f"mAP at IoU {iou}", _shown(value)
     if metrics.get("interval"):
         low, high = metrics["interval"]["low"], metrics["interval"]["high"]

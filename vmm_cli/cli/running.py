@@ -26,6 +26,7 @@ from vmm_cli.batch.inputs import (
 from vmm_cli.batch.journal import journal_path
 from vmm_cli.batch.lock import lock_path
 from vmm_cli.batch.memory import MemoryLimit, default_limit, is_watched
+from vmm_cli.batch.tally import Standing
 from vmm_cli.batch.work import Work
 from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
@@ -34,6 +35,7 @@ from vmm_cli.cli.standing import Bar, closing_words
 from vmm_cli.output.atomic_file import make_folder, require_folder
 from vmm_cli.output.owned import (
     ADVICE,
+    NOTES_FILE,
     Written,
     foreign,
     noted_file,
@@ -52,7 +54,6 @@ CLOSED = "the folder may not be listed"
 SILENT = "it does not answer; what follows it in its folder was not looked for"
 
 # Which files a run wrote into the folder that -o named, where each input has one of its own.
-WRITTEN_FILE = "vmm.files.jsonl"
 
 SUFFIX_FORMATS = {
     ".json": "json",
@@ -64,8 +65,6 @@ SUFFIX_FORMATS = {
 }
 
 RESULTS = "results"  # what a journal calls the file that it lies beside, whatever links lead to it
-# Files of the others are noted when they are written: see `vmm_cli.output.owned`.
-KNOWN_BY_CONTENT = frozenset({"json", "jsonl"})
 
 Record = Mapping[str, Any]
 
@@ -155,6 +154,11 @@ def run_batch(
     try:
         with console.progress(counts=False) as drawn:
             bar = Bar(drawn.update)
+
+            def show(standing: Standing) -> None:
+                bar.show(standing)
+                run.release()
+
             run.aside = drawn.aside if run.streams and console.stdout_is_terminal() else None
             for name in discovery.unreadable:
                 run.take(_failed(schema, name, "unreadable", CLOSED))
@@ -172,10 +176,10 @@ def run_batch(
                 resume=not shared.no_resume,
                 jobs=jobs,
                 timeout_s=None if shared.timeout is None else float(shared.timeout),
-                memory=_memory_limit(shared, work_memory_bytes, jobs),
+                memory=_memory_limit(shared, work_memory_bytes, min(jobs, len(discovery.order))),
                 max_pixels=shared.max_pixels,
                 on_record=run.take,
-                on_progress=bar.show,
+                on_progress=show,
                 on_traceback=console.details,
                 on_end=write_file,
             )
@@ -185,6 +189,12 @@ def run_batch(
         hint = "; run the same again to go on" if shared.output is not None else ""
         console.error(f"interrupted{hint}")
         return EXIT_INTERRUPTED
+    except console.StdoutClosed:
+        raise
+    except BaseException:  # what is done is not lost with what ends the run
+        if place.file is None:
+            run.end(known, place.format)
+        raise
     if place.file is None:
         run.end(known, place.format)
     said = closing_words(
@@ -295,7 +305,7 @@ def _destination(
             f"with --format {name}"
         )
     require_folder(output)
-    written = None if name in KNOWN_BY_CONTENT else Written(journal_path(output))
+    written = Written(journal_path(output))
     refuse_foreign_lock(lock_path(output))
     if not shared.overwrite:
         refuse_foreign(output, written, RESULTS)
@@ -321,7 +331,7 @@ def _files_in(folder: Path, format: str, discovery: Discovery, *, overwrite: boo
     ]
     refuse_collisions(renamed)
     files = {item.name: folder / item.output_name for item in renamed}
-    written = Written(folder / WRITTEN_FILE)
+    written = Written(folder / NOTES_FILE)
     if not overwrite:
         for item in renamed:
             refuse_foreign(folder / item.output_name, written, item.output_name)
@@ -409,6 +419,11 @@ class _Results:
             self.write(record)
         elif self._keep_also is None or record["input"] in self._keep_also:
             self._kept[record["input"]] = record
+
+    def release(self) -> None:
+        """Write what has waited long enough for those before it."""
+        if self._ordered is not None:
+            self._ordered.release()
 
     def in_order(self, record_of: Callable[[str], Record | None]) -> Iterator[Record]:
         """Yield the records in the order of the inputs, whichever was done first."""

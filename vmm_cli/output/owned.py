@@ -1,8 +1,7 @@
 """Which files vmm wrote: only those are replaced without being asked.
 
-Records as JSON, CSV with the header of ours, and pictures are known by what they hold. What could
-be anybody's (subtitles, tables), and CSV, of which a part may be edited, is also noted when it is
-written: a line of its name and digest, in the journal beside it or in a file of the folder's.
+Results are noted when they are written: a line of their name and digest, in the journal beside them
+or in a file of the folder's. Pictures and documents are known by what they hold.
 """
 
 from __future__ import annotations
@@ -10,47 +9,38 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from vmm_cli.errors import OutputError, UsageError
 from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.plain_file import UnreadableError, open_regular
 
-_RECORD = b'{"schema": "vmm.'
-_DOCUMENT_HEAD_BYTES = 200
-_CSV_HEAD = b"input,status,"
+_DOCUMENT_BYTES = 200
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MARK = b"tEXtSoftware\0vmm"  # see `vmm_cli.output.png`
-_PNG_HEAD_BYTES = 4096  # the mark stands right behind the header
+_HEAD_BYTES = 4096  # the mark of a picture stands right behind its header
 _LOCK_BYTES = 32
 _CHUNK_BYTES = 2**20
 _NOTE = b'{"file": '
 
+# Notes on what vmm wrote into a folder.
+NOTES_FILE = "vmm.files.jsonl"
 ADVICE = "give --overwrite to replace it, or choose another {option}"
 
 
 def is_ours(path: Path) -> bool:
     """Tell whether a file holds what vmm alone writes, or nothing at all.
 
-    OSError where it cannot be read.
+    UnreadableError where it cannot be read, or is no regular file.
     """
-    with path.open("rb") as file:
-        head = file.readline(_PNG_HEAD_BYTES)
-        if head.startswith(_PNG_SIGNATURE[:4]):
-            return _PNG_MARK in head + file.read(_PNG_HEAD_BYTES)
-        if head == b"" or head.startswith(_CSV_HEAD):
-            return True
-        if head.strip() == b"{":  # one document
-            return b'"schema": "vmm.' in file.read(_DOCUMENT_HEAD_BYTES)
-        if head == b"[]\n":
-            return True
-        lines: Iterable[bytes] = file
-        if head == b"[\n":
-            return all(line.startswith(_RECORD) or line == b"]\n" for line in lines)
-        file.seek(0)
-        return all(line.startswith(_RECORD) for line in lines)
+    with open_regular(path) as (file, _):
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(_PNG_SIGNATURE):
+        return _PNG_MARK in head
+    return not head or (head.startswith(b"{\n") and b'"schema": "vmm.' in head[:_DOCUMENT_BYTES])
 
 
 class Written:
@@ -95,7 +85,7 @@ class Written:
         return name in self._digests
 
     def is_own(self, path: Path, name: str) -> bool:
-        """Tell whether a file holds what a run wrote, or nothing. OSError where it is not read."""
+        """Tell whether a file holds what a run wrote, or nothing; errors as of `is_ours`."""
         known = self._digests.get(name)
         if known is None:
             return is_ours(path)
@@ -114,10 +104,10 @@ def foreign(path: Path, written: Written | None = None, name: str | None = None)
         if written is None or not written.is_noted(name):
             return None if is_ours(path) else f"{path}: is there, and no earlier run wrote it"
         return None if written.is_own(path, name) else f"{path}: was changed since vmm wrote it"
-    except FileNotFoundError:  # a link to what is not there yet, or gone meanwhile
-        return None
-    except OSError as error:
-        return f"{path}: is there, and cannot be read ({error.strerror})"
+    except (UnreadableError, OSError) as error:
+        if not path.exists():  # a link to what is not there yet, or gone meanwhile
+            return None
+        return f"{path}: is there, and {error}"
 
 
 def refuse_foreign(
@@ -156,9 +146,9 @@ def noted_file(path: Path, written: Written | None, name: str | None = None) -> 
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hex. OSError where it cannot be read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a file, hex. UnreadableError: see `is_ours`."""
+    with open_regular(path) as (file, _):
+        return _digest(file.fileno())
 
 
 def _digest(descriptor: int) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from vmm_cli.plain_file import UnreadableError, read_regular
+from vmm_cli.training.evaluation_files import METRICS_FILE
 from vmm_cli.training.headline import headline, intervals
 
 CARD_FILE = "CARD.md"
-METRICS_FILE = "metrics.json"
 MAX_BYTES = 4 * 2**20
 LONGEST_ACCURACY = 500  # characters; whole sentences of them
 _HEADINGS = ("## How good it is", "## Accuracy")

@@ -21,8 +21,9 @@ from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
 from vmm_cli.output import plots
 from vmm_cli.output.atomic_file import make_folder
+from vmm_cli.output.owned import NOTES_FILE, Written, foreign, noted_file
 from vmm_cli.training import card
-from vmm_cli.training.evaluation_files import METRICS_FILE
+from vmm_cli.training.evaluation_files import EVALUATION_FILES, METRICS_FILE
 from vmm_cli.training.metrics import THRESHOLD, calibration_bins, calibration_error
 from vmm_cli.training.recipe import Recipe, to_yaml
 from vmm_cli.training.run_folder import write_json, write_text
@@ -60,7 +61,7 @@ def write_model(
     write_text(folder / "split.csv", _split_csv(run.data.samples, folder, run.data.rated))
     rows = (json.dumps(row) + "\n" for row in run.learnt.history)
     write_text(folder / "history.jsonl", "".join(rows))
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / METRICS_FILE, metrics)
     write_text(folder / "CARD.md", card.text(run.name, run.data, run.recipe, metrics))
     plots.curves(run.learnt.history, run.learnt.best_epoch, folder / "curves.png")
     if run.data.rated:
@@ -160,32 +161,54 @@ def write_evaluation(
 ) -> None:
     """Write metrics, what was said of each sample, and pictures: some of `EVALUATION_FILES`.
 
+    What an earlier evaluation left under these names and this one does not write is removed.
     OutputError where that is not possible.
     """
     make_folder(folder)
     judged = found.judged
-    if judged.threshold is not None:
-        write_text(folder / "detections.csv", _detections_csv(judged))
-    elif rated:
-        write_text(folder / "scores.csv", _ratings_csv(labels, judged))
+    tables = _tables(labels, judged, multi_label=multi_label, rated=rated)
+    written = Written(folder / NOTES_FILE)
+    for name in EVALUATION_FILES:
+        if foreign(folder / name, written) is None:
+            (folder / name).unlink(missing_ok=True)
+    for name, rows in tables.items():
+        with noted_file(folder / name, written) as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    if rated:
         _draw_ratings(folder, labels, judged)
-    else:
-        write_text(folder / "scores.csv", _scores_csv(labels, judged, multi_label))
-        write_text(folder / "mistakes.csv", _mistakes_csv(labels, judged, multi_label))
-        if not multi_label:
-            _draw(folder, labels, np.array(judged.said), _places(judged, labels))
+    elif judged.threshold is None and not multi_label:
+        _draw(folder, labels, np.array(judged.said), _places(judged, labels))
     write_json(folder / METRICS_FILE, found.document)
 
 
-def _scores_csv(labels: Sequence[str], judged: Judged, multi_label: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "predicted", *labels])
+Cells = Sequence[object]
+
+
+def _tables(
+    labels: Sequence[str], judged: Judged, *, multi_label: bool, rated: bool
+) -> dict[str, list[Cells]]:
+    """Return the rows of each table of an evaluation, by its file's name."""
+    if judged.threshold is not None:
+        return {"detections.csv": _detections(judged)}
+    if rated:
+        return {"scores.csv": _ratings(labels, judged)}
+    return {
+        "scores.csv": _scores(labels, judged, multi_label),
+        "mistakes.csv": _mistakes(labels, judged, multi_label),
+    }
+
+
+def _scores(labels: Sequence[str], judged: Judged, multi_label: bool) -> list[Cells]:
+    rows: list[Cells] = [["path", "start", "end", "label", "predicted", *labels]]
     for sample, chances in zip(judged.samples, judged.said, strict=True):
-        predicted = "|".join(_predicted(labels, chances, multi_label))
-        scores = (f"{p:.6f}" for p in chances)
-        writer.writerow([sample.name, "|".join(sample.labels), predicted, *scores])
-    return text.getvalue()
+        predicted = _predicted(labels, chances, multi_label)
+        told = "|".join(sample.labels), "|".join(predicted)
+        rows.append([*_span(sample), *told, *(f"{p:.6f}" for p in chances)])
+    return rows
+
+
+def _span(sample: Sample) -> tuple[object, ...]:
+    return sample.name, sample.start_s or None, sample.end_s
 
 
 def _predicted(labels: Sequence[str], chances: np.ndarray, multi_label: bool) -> tuple[str, ...]:
@@ -195,39 +218,42 @@ def _predicted(labels: Sequence[str], chances: np.ndarray, multi_label: bool) ->
     return tuple(sorted(label for label, chance in pairs if chance >= THRESHOLD))
 
 
-def _mistakes_csv(labels: Sequence[str], judged: Judged, multi_label: bool) -> str:
-    """Return the rows that were predicted wrongly, the surest ones first."""
+def _mistakes(labels: Sequence[str], judged: Judged, multi_label: bool) -> list[Cells]:
+    """Return the rows that were predicted wrongly, the surest mistakes first.
+
+    The score says how sure: the probability of a label that was predicted and is not true, or, of
+    several labels, one less the probability of a label that is true and was not predicted.
+    """
     mistakes = []
     for sample, chances in zip(judged.samples, judged.said, strict=True):
-        predicted = _predicted(labels, chances, multi_label)
-        if set(predicted) != set(sample.labels):
-            score = max((float(chances[labels.index(one)]) for one in predicted), default=0.0)
-            row = [sample.name, "|".join(sample.labels), "|".join(predicted), f"{score:.6f}"]
-            mistakes.append((-score, row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "predicted", "score"])
-    writer.writerows(row for _, row in sorted(mistakes))
-    return text.getvalue()
+        of_label = dict(zip(labels, map(float, chances), strict=True))
+        true, predicted = set(sample.labels), set(_predicted(labels, chances, multi_label))
+        if true == predicted:
+            continue
+        wrong = [of_label[one] for one in predicted - true]
+        if multi_label:
+            wrong += [1 - of_label[one] for one in true - predicted]
+        row = [*_span(sample), "|".join(sample.labels), "|".join(sorted(predicted))]
+        mistakes.append((max(wrong), row))
+    mistakes.sort(key=lambda mistake: -mistake[0])
+    head: Cells = ["path", "start", "end", "label", "predicted", "score"]
+    return [head, *([*row, f"{score:.6f}"] for score, row in mistakes)]
 
 
-def _ratings_csv(labels: Sequence[str], judged: Judged) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "valence", "emotion", "predicted valence", *labels])
+def _ratings(labels: Sequence[str], judged: Judged) -> list[Cells]:
+    head = ["path", "start", "end", "valence", "emotion", "predicted valence", *labels]
+    rows: list[Cells] = [head]
     for sample, said in zip(judged.samples, judged.said, strict=True):
         numbers = ("" if np.isnan(number) else f"{number:.6f}" for number in said)
-        writer.writerow([sample.name, sample.valence, "|".join(sample.labels), *numbers])
-    return text.getvalue()
+        rows.append([*_span(sample), sample.valence, "|".join(sample.labels), *numbers])
+    return rows
 
 
-def _detections_csv(judged: Judged) -> str:
+def _detections(judged: Judged) -> list[Cells]:
     """Return every action found, of any score, the most certain ones of a video first."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "start", "end", "label", "score"])
+    rows: list[Cells] = [["path", "start", "end", "label", "score"]]
     for sample, found in zip(judged.samples, judged.said, strict=True):
         for one in sorted(found, key=lambda one: -one.score):
             times = (f"{one.start_s:.3f}", f"{one.end_s:.3f}")
-            writer.writerow([sample.name, *times, one.label, f"{one.score:.6f}"])
-    return text.getvalue()
+            rows.append([sample.name, *times, one.label, f"{one.score:.6f}"])
+    return rows
