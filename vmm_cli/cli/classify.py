@@ -25,6 +25,7 @@ from vmm_cli.cli.options import (
     check_range,
     complete_model,
     parse_count,
+    parse_path,
     parse_positive_seconds,
     takes_shared_options,
 )
@@ -112,6 +113,7 @@ def classify(
         Path | None,
         typer.Option(
             "--strips",
+            parser=parse_path,
             metavar="DIR",
             help="Draw what each decision rests on into DIR, a picture per video.",
             rich_help_panel=OUTPUT,

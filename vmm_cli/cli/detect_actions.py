@@ -163,7 +163,6 @@ def detect_actions(
     from vmm_cli.analysis import detect_actions as analysis
     from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
-    from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines
@@ -199,8 +198,6 @@ def detect_actions(
         request = PicturesRequest(wanted, timeline, shared.overwrite)
         refuse = partial(refuse_foreign_pictures, TIMELINE, request)
         work = with_pictures(work, TIMELINE)
-        if not shared.dry_run:
-            make_folder(timeline)  # what cannot be written to is found before the work
     return run_batch(
         shared,
         schema=analysis.SCHEMA,

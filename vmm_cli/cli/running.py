@@ -133,8 +133,9 @@ def run_batch(
     if shared.dry_run:
         name = place.format if to_stdout and place.format in formats else None
         return _plan(discovery, schema, _to_stdout(formats, name))
-    if place.folder is not None:
-        make_folder(place.folder)
+    for folder in (place.folder, pictures):  # what cannot be written to is found before the work
+        if folder is not None:
+            make_folder(folder)
 
     _listen_to_logging()
     run = _Results(discovery, on_record, keep=place.file is None and place.format == "table")

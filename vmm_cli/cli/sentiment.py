@@ -204,7 +204,6 @@ def sentiment(
     from vmm_cli.analysis import sentiment as analysis
     from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
-    from vmm_cli.output.atomic_file import make_folder
     from vmm_cli.output.csv_table import CsvTable
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines
@@ -242,8 +241,6 @@ def sentiment(
         request = PicturesRequest(wanted, plot, shared.overwrite)
         refuse = partial(refuse_foreign_pictures, PLOT, request)
         work = with_pictures(work, PLOT)
-        if not shared.dry_run:
-            make_folder(plot)  # what cannot be written to is found before the work
     return run_batch(
         shared,
         schema=analysis.SCHEMA,
