@@ -26,11 +26,23 @@ from vmm_cli.batch.memory import NO_LIMIT, MemoryLimit
 from vmm_cli.batch.runner import LOOK_S, Outcome, Task, WorkerPool
 from vmm_cli.batch.shared_memory import attach
 from vmm_cli.batch.tally import Standing, Tally
-from vmm_cli.batch.work import PREPARE_LIMIT_S, Look, Prepared, Work, are_done, prepare
+from vmm_cli.batch.work import (
+    PREPARE_LIMIT_S,
+    Informed,
+    Look,
+    Prepared,
+    Work,
+    are_done,
+    informed,
+    prepare,
+)
 from vmm_cli.errors import DeviceError, InputError
 from vmm_cli.identity import FileIdentity
+from vmm_cli.media.damage import joined
 from vmm_cli.progress import Stand
 
+# Stretches that a warning names.
+MOST_TOLD = 3
 # Inputs handed out ahead of the workers, so that none waits while the parent writes.
 INPUTS_AHEAD = 2
 # Looking at one that is done takes less time than the way to a worker and back.
@@ -146,6 +158,8 @@ class _Entry:
     duration_s: float | None = None
     about: Record = field(default_factory=dict)  # what its record says whatever the command
     warnings: tuple[str, ...] = ()
+    known: bytes = b""  # what workers know of the file; see `informed`
+    gaps: tuple[tuple[float, float], ...] = ()  # of its pictures, in seconds
     span: tuple[float, float] | None = None  # the seconds that its parts say they go over
     ended: bool = False  # its record is written
 
@@ -318,6 +332,23 @@ class _Run:
         pool.submit(Task(key, function, args, limit_s, memory_bytes))
         return key
 
+    def _work_on(
+        self,
+        entry: _Entry,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        then: Callable[[Any], None],
+        order: tuple[int, int] | None = None,
+    ) -> None:
+        """Have a worker do a step of the work, and hear which pictures it could not decode."""
+
+        def take(done: Informed) -> None:
+            entry.gaps += done.gaps
+            then(done.value)
+
+        whole = (entry.input.path, entry.known, function, *args)
+        self._submit(entry, informed, whole, take, order)
+
     def _submit(
         self,
         entry: _Entry,
@@ -362,6 +393,7 @@ class _Run:
         entry.identity, entry.limit_s = prepared.identity, prepared.limit_s
         entry.memory_bytes, entry.duration_s = prepared.memory_bytes, prepared.duration_s
         entry.about, entry.warnings = prepared.about, prepared.warnings
+        entry.known = prepared.known
         parts = [_Part(entry, (i, 0), content) for i, content in enumerate(prepared.parts)]
         entry.unfinished = len(parts)
         entry.shares = dict.fromkeys((part.order for part in parts), 0.0)
@@ -369,7 +401,7 @@ class _Run:
             self._unloaded.extend(parts)
         elif len(parts) < 2:
             args = (self.work, self.request, entry.input, parts[0].content if parts else None)
-            self._submit(entry, _whole, args, partial(self._finished, entry), _WHOLE)
+            self._work_on(entry, _whole, args, partial(self._finished, entry), _WHOLE)
         else:
             for part in parts:
                 self._run(part)
@@ -377,7 +409,7 @@ class _Run:
     def _run(self, part: _Part) -> None:
         args = (self.request, part.entry.input, part.content)
         then = partial(self._part_done, part)
-        self._submit(part.entry, self.work.run, args, then, part.order)
+        self._work_on(part.entry, self.work.run, args, then, part.order)
 
     def _part_done(self, part: _Part, result: Any) -> None:
         entry = part.entry
@@ -388,7 +420,7 @@ class _Run:
             results = [entry.results[order] for order in sorted(entry.results)]
             entry.results.clear()
             args = (self.request, entry.input, results)
-            self._submit(entry, self.work.finish, args, partial(self._finished, entry))
+            self._work_on(entry, self.work.finish, args, partial(self._finished, entry))
 
     def _load_parts(self, device: Device) -> None:
         """Have workers load the parts for which there are areas."""
@@ -461,7 +493,13 @@ class _Run:
     def _finished(self, entry: _Entry, fields: Record) -> None:
         self._settle(entry)
         record = {**fields, **entry.about}
-        if warnings := [*entry.warnings, *fields.get("warnings", ())]:
+        warnings = [*entry.warnings, *fields.get("warnings", ())]
+        if gaps := joined(entry.gaps):
+            record["undecoded_s"] = [[round(time_s, 3) for time_s in gap] for gap in gaps]
+            told = [f"{begin_s:.1f} to {end_s:.1f} s" for begin_s, end_s in gaps[:MOST_TOLD]]
+            more = f" and {len(gaps) - MOST_TOLD} more" if len(gaps) > MOST_TOLD else ""
+            warnings.append(f"its pictures could not be decoded from {', '.join(told)}{more}")
+        if warnings:
             record["warnings"] = warnings
         self.ledger.finish(entry.input.name, entry.identity, record)
         self._tell_progress()

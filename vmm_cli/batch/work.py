@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,7 @@ class Prepared:
         duration_s: how far it goes; None: that is not known.
         about: what its record says of the file itself, whatever the command; see `Extent.fields`.
         warnings: what its record warns of, before what the command does.
+        known: how far it goes, for the workers; pickled, since the parent needs no decoder.
         parts: those it is split into; empty where it is not.
     """
 
@@ -73,6 +75,7 @@ class Prepared:
     parts: list[Any]
     about: Record = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    known: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,30 @@ def prepare(look: Look, input: Input, known: Known) -> Prepared:
         return Prepared(identity, limit_s, look.memory.usual, None, parts)
     memory_bytes = look.memory.over(known_extent.pixels, known_extent.bits)
     about, warnings = known_extent.fields(), tuple(known_extent.warnings())
-    return Prepared(identity, limit_s, memory_bytes, duration_s, parts, about, warnings)
+    pickled = pickle.dumps(known_extent)
+    return Prepared(identity, limit_s, memory_bytes, duration_s, parts, about, warnings, pickled)
+
+
+@dataclass(frozen=True, slots=True)
+class Informed:
+    """What a step of the work gave, and which stretches of pictures it could not decode."""
+
+    value: Any
+    gaps: tuple[tuple[float, float], ...]
+
+
+def informed(path: Path, known: bytes, function: Callable[..., Any], *args: Any) -> Informed:
+    """Do a step of the work on a file, knowing what was found out of it before.
+
+    `known`: as `Prepared` has it; it may have been found by another worker.
+    """
+    from vmm_cli.media import damage
+    from vmm_cli.media.extent import remember
+
+    if known:
+        remember(path, pickle.loads(known))
+    damage.noted(path)  # of a step that was cut short
+    return Informed(function(*args), damage.noted(path))
 
 
 def _extent(path: Path, max_pixels: int) -> Extent | None:

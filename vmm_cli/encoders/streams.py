@@ -7,6 +7,7 @@ the feature store, by the run of windows it was computed for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -23,8 +24,7 @@ from vmm_cli.encoders.pictures import OF_PICTURES, from_pictures
 from vmm_cli.encoders.plan import FACES, SENTENCES, SPEECH, StreamPlan, sees_windows_apart
 from vmm_cli.errors import InputError
 from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.extent import video_end_s
-from vmm_cli.media.probe import probe
+from vmm_cli.media.extent import extent, video_end_s
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 
 # From a fine spectrogram, and from what a text means, what was said could be told again.
@@ -120,12 +120,13 @@ def media_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction
     try:
         return video_end_s(path, max_pixels=max_pixels)
     except InputError as error:
-        if error.code != "no_video":
+        end_s = Fraction(0)
+        if error.code == "no_video":
+            with suppress(InputError):
+                end_s = extent(path, max_pixels=max_pixels).end_s
+        if not end_s:
             raise
-        info = probe(path, max_pixels=max_pixels)
-        if not info.audio or not info.duration_s:
-            raise
-        return Fraction(info.duration_s)
+        return end_s
 
 
 def wanted_until(start: Fraction, end: Fraction | None, end_s: Fraction) -> Fraction:

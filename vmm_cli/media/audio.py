@@ -19,7 +19,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
 from vmm_cli import progress
-from vmm_cli.media.continuity import may_restart, read_packets
+from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.extent import extent
 from vmm_cli.media.layouts import one_channel
 from vmm_cli.media.source import AV_TIME_BASE, best_audio_stream, clock_origin_s, open_media
@@ -90,15 +90,15 @@ def _blocks(path: Path, rate: int, start: Fraction, end: Fraction | None) -> Ite
         pieces = _mono_pieces(frames, rate, clock_origin_s(container), known_end)
         position = first
         until = end or known_end or start
-        watch = progress.begin(float(start), float(until))
+        tell = progress.begin(float(start), float(until))
         for samples in _gathered(_laid_out(pieces, first, last, rate * BLOCK_S), rate * BLOCK_S):
-            watch(position / rate)
+            tell(position / rate)
             yield AudioBlock(position / rate, samples)
             position += len(samples)
 
 
 def _known_end_s(path: Path, container: av.container.InputContainer) -> Fraction | None:
-    if may_restart(container):
+    if watch(container) is not None:
         return extent(path).end_s
     stated = container.duration
     return Fraction(stated, AV_TIME_BASE) if stated is not None and stated > 0 else None
@@ -133,7 +133,7 @@ def _restarts(path: Path) -> bool:
 
 def _frames(container: av.container.InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     """Decode packet by packet; what is damaged is skipped."""
-    for packet in read_packets(container, stream, alone=True):
+    for packet in read_packets(container, stream, continuity=watch(container), alone=True):
         try:
             frames = stream.decode(cast("av.packet.Packet[AudioStream]", packet))
         except av.error.FFmpegError:

@@ -16,7 +16,7 @@ from av.subtitles.subtitle import AssSubtitle
 
 from vmm_cli.media.caption_data import CODEC, Packet, Triplets
 from vmm_cli.media.closed_captions import decode
-from vmm_cli.media.continuity import read_packets
+from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.cues import (
     MAX_CUE_CHARACTERS,
     MAX_CUES,
@@ -91,7 +91,8 @@ def read_streams(container: av.container.InputContainer) -> StreamsRead:
     origin = clock_origin_s(container)
     end = Fraction(0)
     wanted = (track.stream for track in tracks)
-    for packet in read_packets(container, *wanted, alone=True) if tracks else ():
+    packets = read_packets(container, *wanted, continuity=watch(container), alone=True)
+    for packet in packets if tracks else ():
         track = by_index[packet.stream.index]
         if packet.pts is not None and packet.size and not track.is_over:
             start = packet.pts * packet.time_base - origin

@@ -15,7 +15,7 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vmm_cli.media.caption_data import Triplets, is_marked, may_carry, pairs_of, triplets_of
-from vmm_cli.media.continuity import read_packets
+from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.cues import Cue, make_cue
 from vmm_cli.media.probe import MAX_TIMED_PACKETS
 from vmm_cli.media.source import best_video_stream, clock_origin_s, open_media
@@ -49,7 +49,8 @@ def read_closed_captions(path: Path) -> ClosedCaptions:
         origin, end = clock_origin_s(container), Fraction(0)
         found: list[Triplets] = []
         is_there = False
-        for number, packet in enumerate(read_packets(container, stream, alone=True)):
+        packets = read_packets(container, stream, continuity=watch(container), alone=True)
+        for number, packet in enumerate(packets):
             is_there = is_there or is_marked(packet)
             if not is_there and number >= MAX_TIMED_PACKETS:
                 return ClosedCaptions()

@@ -37,7 +37,10 @@ def is_approximate(matrix: int) -> bool:
 
 
 def convertible(frame: av.video.frame.VideoFrame) -> av.video.frame.VideoFrame:
-    """Return a decoded picture as libswscale can read it: most often as it is."""
+    """Return a decoded picture as libswscale can read it: most often as it is.
+
+    What stands in for its matrix is written into the picture; YCgCo stays, for who wants it again.
+    """
     matrix = frame.colorspace
     if matrix in CONVERTIBLE:
         return frame
@@ -58,6 +61,7 @@ def _from_ycgco(frame: av.video.frame.VideoFrame) -> av.video.frame.VideoFrame:
     """Return a YCgCo picture as RGB (H.273, equations 44 to 47)."""
     frame.colorspace = _UNSPECIFIED
     planes = frame.reformat(format="yuv444p", threads=SCALING_THREADS).to_ndarray()  # [3, H, W]
+    frame.colorspace = YCGCO
     y, cg, co = planes.astype(np.float32)
     if frame.color_range == _FULL_RANGE:
         cg, co = cg - 128, co - 128

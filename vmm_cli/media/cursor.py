@@ -99,6 +99,11 @@ class Cursor:
                 wanted = self._first_from(high)
         return wanted
 
+    @property
+    def fed_until(self) -> int:
+        """The tick up to which the decoder was given what is wanted and not answered."""
+        return max((high for _, high in self._fed), default=self._answered)
+
     def start_over(self) -> None:
         """Note that what the decoder was given and has not answered will be given again."""
         self._fed.clear()

@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 
 from vmm_cli.errors import InputError
 from vmm_cli.media.colours import is_approximate
-from vmm_cli.media.continuity import Continuity, read_packets, watch
+from vmm_cli.media.continuity import MP4, Continuity, read_packets, watch
 from vmm_cli.media.packets import Clock, is_indexed, picture_ticks
 from vmm_cli.media.source import (
     AV_TIME_BASE,
@@ -39,6 +39,7 @@ from vmm_cli.media.source import (
     require_video_stream,
 )
 from vmm_cli.media.trust import FileKey, file_key
+from vmm_cli.media.unopened import boxes
 
 # The last entry of an index lies before the end by a picture and the reordering delay.
 INDEX_END_SLACK_S = Fraction(2)
@@ -51,6 +52,9 @@ MISSING_MIN_S = Fraction(1, 2)
 MISSING_MIN_SHARE = Fraction(1, 50)
 # So much of a file at most may follow the last packet that libav finds: an index, padding.
 UNREAD_MAX_SHARE = 0.1
+UNREAD_MAX_BYTES = 2**14
+# In Ogg all packets of a page, of up to 64 KiB, lie where the page begins.
+UNREAD_MAX_BYTES_OF = {"ogg": 2**16}
 MAX_REMEMBERED = 256  # files
 
 DIGITS = 3  # of times in records
@@ -65,9 +69,11 @@ class Extent:
 
     video_end_s: where its last picture ends; None: it has no pictures. end_s: where the last of
     pictures and sound ends. declared_s: where the container says so; None: it does not.
-    restarts_s: where time stamps start anew. unread: the share of the bytes that lies behind the
-    last packet, where all were read. matrix: AVColorSpace of its pictures. pixels: of the largest
-    pictures it declares, bits: of a sample in these; they tell how much memory decoding takes.
+    restarts_s: where time stamps start anew. unread: the share of the bytes behind the last packet,
+    where all were read and it is more than an index takes. other_recording: whether what follows
+    needs other decoders. matrix: AVColorSpace of its pictures.
+    pixels: of the largest pictures it declares, bits: of a sample in these; they tell how much
+    memory decoding takes.
     """
 
     video_end_s: Fraction | None
@@ -75,6 +81,7 @@ class Extent:
     declared_s: Fraction | None = None
     restarts_s: tuple[float, ...] = ()
     unread: float = 0.0
+    other_recording: bool = False
     matrix: int | None = None
     pixels: int = 0
     bits: int = 8
@@ -114,8 +121,13 @@ class Extent:
                 f"its time stamps start anew {times}, first at {first}; "
                 "the parts are read as one video, one after the other"
             )
-        if self.unread > UNREAD_MAX_SHARE:
-            lines.append(f"nothing can be read in the last {self.unread:.0%} of the file")
+        if self.other_recording:
+            lines.append(
+                "another recording of other settings follows in the file, and is not read; split "
+                "the file to read it"
+            )
+        elif self.unread > 0:
+            lines.append(f"the last {self.unread:.0%} of the file cannot be read with the rest")
         if self.matrix is not None and is_approximate(self.matrix):
             lines.append("its colour matrix is a rare one; colours are converted approximately")
         return lines
@@ -130,13 +142,18 @@ def extent(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Extent:
     Raises:
         InputError: as `open_media`; `no_video`: it has neither pictures nor sound.
     """
-    key = file_key(path)
-    known = _remembered.get(key)
+    known = _remembered.get(file_key(path))
     if known is None:
-        known = _remembered[key] = _measured(path, max_pixels)
-        while len(_remembered) > MAX_REMEMBERED:
-            _remembered.popitem(last=False)
+        known = _measured(path, max_pixels)
+        remember(path, known)
     return known
+
+
+def remember(path: Path, known: Extent) -> None:
+    """Remember how far a file goes, which somebody has found out."""
+    _remembered[file_key(path)] = known
+    while len(_remembered) > MAX_REMEMBERED:
+        _remembered.popitem(last=False)
 
 
 def video_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction:
@@ -169,29 +186,55 @@ def _measured(path: Path, max_pixels: int) -> Extent:
         origin = clock_origin_s(container)
         continuity = watch(container)
         declared = {s.index: declared_end_s(container, s) for s in streams}
-        ends: Mapping[int, Fraction] = {}
-        if continuity is None:
-            ends = _stated_ends(container, streams, declared)
-    unread = 0.0
+        is_whole = all(_is_whole(container, s) for s in streams)
+        ends = _stated_ends(container, streams, declared) if continuity is None else {}
+        unread = min(_unread_fragments(container, s) for s in streams)
+    other = False
     if not ends:
         with open_media(path, max_pixels=max_pixels) as container:
             continuity = watch(container)
             again = [container.streams[s] for s in declared]
-            ends = _read_ends(container, [s for s in again if isinstance(s, Stream)], continuity)
-        if continuity is not None:
-            unread = max(0.0, 1 - continuity.read_to / path.stat().st_size)
+            read = _read_ends(container, [s for s in again if isinstance(s, Stream)], continuity)
+            ends, unread = read.ends, _unread(container, read.to)
+            other = continuity is not None and continuity.fits_to is not None
     restarts = () if continuity is None else continuity.restarts
     stated = [end for end in declared.values() if end is not None]
     return Extent(
         None if pictures is None else max(ends.get(pictures, Fraction(0)), Fraction(0)),
         max([*ends.values(), Fraction(0)]),
-        None if restarts else max(stated, default=None),
+        None if restarts or is_whole else max(stated, default=None),
         tuple(float(one.time_s - origin) for one in restarts),
         unread,
+        other,
         matrix,
         pixels,
         bits,
     )
+
+
+def _unread(container: av.container.InputContainer, read_to: int) -> float:
+    left = container.size - read_to
+    share = left / container.size
+    most = UNREAD_MAX_BYTES_OF.get(container.format.name, UNREAD_MAX_BYTES)
+    return share if left > most and share > UNREAD_MAX_SHARE else 0.0
+
+
+def _is_whole(container: av.container.InputContainer, stream: Stream) -> bool:
+    """Return True if an index lists each packet, and all of them lie in the file."""
+    if container.format.name not in SIZED_INDEX_FORMATS or not is_indexed(stream):
+        return False
+    return _end_of(stream.index_entries[-1]) <= container.size
+
+
+def _unread_fragments(container: av.container.InputContainer, stream: Stream) -> float:
+    """Return the share of an MP4 of fragments that lies behind those that libav found."""
+    if container.format.name != MP4 or not is_indexed(stream):
+        return 0.0
+    share = _unread(container, _end_of(stream.index_entries[-1]))
+    if not share:
+        return 0.0
+    with Path(container.name.removeprefix("file:")).open("rb") as file:
+        return share if any(kind == b"moof" for kind, _ in boxes(file, container.size)) else 0.0
 
 
 def _picture(stream: VideoStream) -> tuple[int, int]:
@@ -226,7 +269,7 @@ def _stated_ends(
         container.seek(clock.ticks(near), stream=first, backward=True)
     except av.error.FFmpegError:
         return {}
-    ends = _read_ends(container, streams, None)
+    ends = _read_ends(container, streams, None).ends
     return ends if first.index in ends else {}
 
 
@@ -262,13 +305,12 @@ def latest_end_s(
 def declared_is_there(
     container: av.container.InputContainer, stream: Stream, declared: Fraction
 ) -> bool:
-    """Return True if an index of all packets leads up to the declared end and out of no file."""
-    if container.format.name not in SIZED_INDEX_FORMATS or not is_indexed(stream):
+    """Return True if an index of all packets ends where the stream says, inside the file."""
+    if not _is_whole(container, stream):
         return False
-    last = stream.index_entries[-1]
     clock = Clock.of(container, stream)
-    reaches = clock.exact_seconds(last.timestamp) >= declared - INDEX_END_SLACK_S
-    return reaches and _end_of(last) <= container.size
+    last = clock.exact_seconds(stream.index_entries[-1].timestamp)
+    return declared - INDEX_END_SLACK_S <= last <= declared + MISSING_MIN_S
 
 
 def _near_end_s(
@@ -288,18 +330,27 @@ def _end_of(entry: av.index.IndexEntry) -> int:
     return entry.pos + entry.size
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Where the last packet of each stream ends, and up to which byte there are packets."""
+
+    ends: dict[int, Fraction]
+    to: int
+
+
 def _read_ends(
     container: av.container.InputContainer,
     streams: Sequence[Stream],
     continuity: Continuity | None,
-) -> dict[int, Fraction]:
-    """Return by stream where its last packet ends, from where the container stands to its end.
+) -> _Read:
+    """Read packets from where the container stands to its end.
 
     A packet without a time follows the one before, the first one begins at 0.
     """
     clocks = {s.index: Clock.of(container, s) for s in streams}
     usual = {s.index: picture_ticks(s) if isinstance(s, VideoStream) else 0 for s in streams}
     ends: dict[int, int] = {}
+    to = 0
     for packet in read_packets(container, *streams, continuity=continuity):
         index = packet.stream_index
         if not packet.size or packet.is_corrupt or packet.is_discard:
@@ -307,4 +358,5 @@ def _read_ends(
         before = ends.get(index, clocks[index].origin_ticks)
         begin = before if packet.pts is None else packet.pts
         ends[index] = max(begin + (packet.duration or usual[index]), before)
-    return {index: clocks[index].exact_seconds(end) for index, end in ends.items()}
+        to = max(to, (packet.pos or 0) + packet.size)
+    return _Read({index: clocks[index].exact_seconds(end) for index, end in ends.items()}, to)

@@ -28,9 +28,11 @@ from av.video.reformatter import VideoReformatter
 
 from vmm_cli import progress
 from vmm_cli.errors import InputError
+from vmm_cli.media import damage
 from vmm_cli.media.aspect import Aspects
 from vmm_cli.media.colours import Target, converted, convertible
 from vmm_cli.media.cursor import Cursor
+from vmm_cli.media.damage import Gap
 from vmm_cli.media.extent import declared_end_s, latest_end_s, video_end_s
 from vmm_cli.media.geometry import Geometry, Size, geometry
 from vmm_cli.media.numbering import PictureNumbers
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 PALETTED = "pal8"
 # AVPictureType of pictures whose keyframes only the container tells: unknown, and I.
 MARK_COUNTS = frozenset({0, 1})
+# So many pictures at the beginning may come out before it is known how far a stream reorders.
+UNSETTLED_PICTURES = 64
 # So many pictures of the last ones may have a time that lies before that of the one before.
 MAX_BEHIND, BEHIND_AMONG = 2, 64
 # AVFieldOrder: unknown, progressive.
@@ -107,7 +111,7 @@ class DecodeReport:
     passed_over: packets that were read and not decoded, as nothing wanted them. duration_s: what
     the file declares (None: nothing); end_s: where the last picture seen ends; both in seconds on
     the clock. past_end: per request the wanted times (seconds) at which the video has nothing to
-    show.
+    show. gaps: stretches whose pictures could not be decoded, where they were wanted.
     """
 
     decoded: int = 0
@@ -116,6 +120,7 @@ class DecodeReport:
     duration_s: float | None = None
     end_s: float | None = None
     past_end: dict[str, list[float]] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
 
 
 def iter_frames(
@@ -190,6 +195,7 @@ def iter_pictures(
                 # Closed before the container: a decoder left with packets inside can hang at exit.
                 if stream.codec_context.is_open:
                     stream.codec_context.flush_buffers()
+    damage.note(path, report.gaps)
     for wish, cursor in zip(requests, state.cursors, strict=True):
         if cursor.past_end:
             report.past_end[wish.name] = [state.clock.seconds(t) for t in cursor.past_end]
@@ -238,7 +244,7 @@ class _State:
             path,
             clock,
             cursors,
-            _Shown(cursors, picture_ticks(stream), report, aspects),
+            _Shown(cursors, picture_ticks(stream), report, aspects, clock),
             _Orientations(),
             aspects,
             stream.codec_context.field_order not in PROGRESSIVE_FIELD_ORDERS,
@@ -310,7 +316,8 @@ def _decode(
     if stream.codec_context.pix_fmt == PALETTED:
         trust = replace(trust, marks=False)  # a palette comes once, with the first packet
     jump = KeyframeJump(reader, stream, clock, trust)
-    shown.begin(reader, PictureNumbers(stream, clock, timed=trust.times))
+    reorders = stream.codec_context.reorder_depth > 0
+    shown.begin(reader, PictureNumbers(stream, clock, timed=trust.times), reorders=reorders)
     for cursor in cursors:
         cursor.start_over()
     only_keyframes = trust.marks and all(c.kind == "keyframes" for c in cursors)
@@ -344,14 +351,14 @@ def _decode(
         if only_keyframes and not packet.is_keyframe and packet.pts is not None and not fields:
             report.passed_over += 1
             continue
-        wanted = _is_wanted(packet, reader, cursors) or not shown.any_seen or fields
+        wanted = _is_wanted(packet, reader, cursors) or shown.needs(packet) or fields
         stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
         if packet.pts is None:
             shown.numbers.note(packet)
         made = _decode_packet(packet, report, jump)
         state.aspects.note(stream, packet.pts)
         if made is None:
-            shown.numbers.lost(packet)
+            shown.lose(packet)
             continue
         if made and jump.check(made):
             _start_over(cursors)
@@ -442,6 +449,7 @@ class _Shown:
 
     numbers: PictureNumbers
     _reader: PacketReader
+    _reorders: bool
 
     def __init__(
         self,
@@ -449,13 +457,16 @@ class _Shown:
         usual_ticks: int,
         report: DecodeReport,
         aspects: Aspects,
+        clock: Clock,
     ) -> None:
         self._cursors = cursors
+        self._clock = clock
         self._usual_ticks = usual_ticks
         self._report = report
         self._aspects = aspects
         self._previous: _ShownPicture | None = None
         self._early: list[_ShownPicture] = []  # ascending by time
+        self._lost_since: int | None = None  # the first of the pictures in a row that are bad
         self._queue: list[tuple[int, _ShownPicture]] = []
         self._taken: int | None = None  # the time of the last picture that was considered
         self._count = 0  # of the pictures that came out
@@ -464,14 +475,38 @@ class _Shown:
         self.end: int | None = None
         self.any_seen = False
 
-    def begin(self, reader: PacketReader, numbers: PictureNumbers) -> None:
+    def begin(self, reader: PacketReader, numbers: PictureNumbers, *, reorders: bool) -> None:
         """Take pictures of a file that is read from its start, for the first time or again."""
         self.numbers = numbers
         self._reader = reader
+        self._reorders = reorders
         self._previous = None
+        self._lost_since = None
+        self._report.gaps.clear()
+        self._report.skipped_packets = 0
         self._early.clear()
         self._again = self._taken is not None
         self._behind.clear()
+
+    def needs(self, packet: VideoPacket) -> bool:
+        """Return True for pictures that are needed though no time wants them.
+
+        The first one, and when reading again the last one there was: it may still be shown later.
+        """
+        return not self.any_seen or (self._again and packet.pts == self._taken)
+
+    def lose(self, packet: VideoPacket) -> None:
+        """Note that a packet gave no picture."""
+        self.numbers.lost(packet)
+        if packet.pts is not None:
+            self._lost_since = min(self._lost_since or packet.pts, packet.pts)
+
+    def _close_gap(self, until: int) -> None:
+        if self._lost_since is not None and not self._again:
+            if until > self._lost_since:
+                seconds = self._clock.seconds
+                self._report.gaps.append((seconds(self._lost_since), seconds(until)))
+            self._lost_since = None
 
     def take(self, frame: av.video.frame.VideoFrame) -> Iterator[tuple[int, _ShownPicture]]:
         """Take the next decoded picture and yield what it decides.
@@ -490,7 +525,9 @@ class _Shown:
         )
         # Until a decoder has seen how far a stream reorders, it may hand out a picture too early:
         # one that is not the next is held until the one after it is there.
-        due = None if self._taken is None else self._reader.next_time(self._taken)
+        due = None
+        if self._taken is not None and self._reorders and self._count < UNSETTLED_PICTURES:
+            due = self._reader.next_time(self._taken)
         while self._early and (len(self._early) > 1 or due is None or self._early[0].pts <= due):
             self._consider(self._early.pop(0))
         yield from self.answered()
@@ -514,6 +551,7 @@ class _Shown:
             self._previous = picture
             return
         self._again = False
+        self._close_gap(pts)
         length = picture.frame.duration or self._usual_ticks
         following = self._reader.next_time(pts)
         # A picture lasts until the next one, also where its own duration says less.
@@ -564,9 +602,15 @@ class _Shown:
         self._again = self._taken is not None  # a jump may land on what was there before
 
     def stream_ends(self, *, complete: bool) -> None:
-        """Answer what is wanted until the last picture ends; what lies later is past the end."""
+        """Answer what is wanted until the last picture ends; what lies later is past the end.
+
+        Where pictures could not be decoded the one before them is still shown.
+        """
+        end = max([self.end or 0, *(c.fed_until for c in self._cursors)])
+        if self._lost_since is not None:
+            self._close_gap(max(end, self._reader.furthest() or end) + self._usual_ticks)
         if self.end is not None:
-            self._answer_with_last(self.end)
+            self._answer_with_last(end)
         if complete:
             for cursor in self._cursors:
                 cursor.finish()

@@ -39,13 +39,18 @@ class PictureNumbers:
         self._usual = picture_ticks(stream)
         self._origin = self._next = clock.origin_ticks
         self._shown: deque[tuple[int, int]] = deque(maxlen=LOOKAHEAD_PACKETS)  # (begin, length)
+        self._ahead: int | None = None  # how far decoding times lie before the clock's 0
         self._waiting: list[int] = []  # decoding times of which no picture has come out, ascending
         if is_bare(stream.container) or not timed:
             stream.codec_context.copy_opaque = True  # what is hung on a packet comes with its frame
 
     def note(self, packet: VideoPacket) -> None:
         """Number a packet without a time that the decoder is about to be given."""
-        begin = self._next if packet.dts is None else packet.dts
+        begin = self._next
+        if packet.dts is not None:
+            if self._ahead is None:  # decoding begins before the first picture is shown
+                self._ahead = max(0, self._origin - packet.dts)
+            begin = packet.dts + self._ahead
         packet.opaque = _Place(begin)
         self._next = begin + (packet.duration or self._usual)
         if packet.dts is not None:
@@ -53,8 +58,9 @@ class PictureNumbers:
 
     def lost(self, packet: VideoPacket) -> None:
         """Note that a packet gave no picture."""
-        if packet.dts in self._waiting:
-            self._waiting.remove(packet.dts)
+        place = packet.opaque
+        if isinstance(place, _Place) and place.begin in self._waiting:
+            self._waiting.remove(place.begin)
 
     def time(self, frame: av.video.frame.VideoFrame, end: int | None) -> int:
         """Return when a picture without a time is shown, in ticks; `end`: of the one before."""

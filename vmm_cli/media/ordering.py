@@ -14,6 +14,7 @@ import av.container
 import av.error
 import av.video.stream
 
+from vmm_cli.media.continuity import watch
 from vmm_cli.media.packets import PacketReader, video_packets
 from vmm_cli.media.source import open_media
 from vmm_cli.media.trust import Distrust, mark_checked, was_checked
@@ -67,7 +68,7 @@ def _ascend(path: Path, index: int) -> bool:
     with open_media(path) as container:
         stream = container.streams[index]
         assert isinstance(stream, av.video.stream.VideoStream)
-        for packet in islice(video_packets(container, stream), CHECKED_PACKETS):
+        for packet in islice(video_packets(container, stream, watch(container)), CHECKED_PACKETS):
             try:
                 frames = packet.decode()
             except (av.error.FFmpegError, ValueError):

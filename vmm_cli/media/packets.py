@@ -38,7 +38,7 @@ JUMP_MIN_S = Fraction(3, 10)
 HOLD_MAX_PACKETS = 2_000
 HOLD_MAX_BYTES = 64 * 2**20
 # Containers whose index lists keyframes; others list whatever packets were met so far.
-INDEXED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"})
+INDEXED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
 # Containers that give every picture the time at which it is shown, not that of its decoding.
 TIMED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 # Half a digit of the times that are printed, so that rounding down is undone.
@@ -109,7 +109,7 @@ def is_indexed(stream: av.stream.Stream) -> bool:
 def video_packets(
     container: av.container.InputContainer,
     stream: av.video.stream.VideoStream,
-    continuity: Continuity | None = None,
+    continuity: Continuity | None,
 ) -> Iterator[VideoPacket]:
     """Yield the stream's packets on the clock, without the empty one that flushes."""
     for packet in read_packets(container, stream, continuity=continuity):
@@ -124,7 +124,6 @@ class PacketReader:
         self,
         container: av.container.InputContainer,
         stream: av.video.stream.VideoStream,
-        continuity: Continuity | None = None,
         *,
         timed: bool = True,
     ) -> None:
@@ -135,7 +134,8 @@ class PacketReader:
         self._container = container
         self._stream = stream
         self._timed = timed
-        self.may_restart = watch(container) is not None
+        continuity = watch(container)
+        self.may_restart = continuity is not None
         self._source = video_packets(container, stream, continuity)
         self._marked: deque[int] = deque(maxlen=4 * LOOKAHEAD_PACKETS)
         self._ahead: deque[VideoPacket] = deque()
@@ -238,7 +238,8 @@ class PacketReader:
         self._known.clear()
         self._marked.clear()
         self._ended = False
-        self._source = video_packets(self._container, self._stream)
+        # Where a seek leads to its time, time stamps do not start anew.
+        self._source = video_packets(self._container, self._stream, None)
 
 
 class KeyframeJump:

@@ -27,7 +27,7 @@ from av.video.stream import VideoStream
 from vmm_cli.errors import InputError
 from vmm_cli.media.caption_data import CODEC as CLOSED_CAPTIONS
 from vmm_cli.media.caption_data import is_marked, may_carry
-from vmm_cli.media.continuity import read_packets
+from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.extent import extent
 from vmm_cli.media.layouts import shown_name
 from vmm_cli.media.orientation import (
@@ -234,7 +234,7 @@ def _glance(
     keyframe_times: list[int] = []
     captions_looked_for, captioned = may_carry(stream), False
     read = 0
-    for read, packet in enumerate(read_packets(container), start=1):
+    for read, packet in enumerate(read_packets(container, continuity=watch(container)), start=1):
         if len(times) == MAX_TIMED_PACKETS or read > MAX_READ_PACKETS:
             break
         if packet.stream is not stream:

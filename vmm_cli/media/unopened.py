@@ -101,7 +101,7 @@ def why_no_movie(path: Path) -> str | None:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         # Of each kind of box whether the last one is all there.
-        kinds = {kind: end <= size for kind, end in _boxes(file, size)}
+        kinds = {kind: end <= size for kind, end in boxes(file, size)}
     if not kinds.keys() & {b"ftyp", b"mdat", b"moof", b"styp", b"moov"}:
         return None
     if b"moov" in kinds:
@@ -111,7 +111,7 @@ def why_no_movie(path: Path) -> str | None:
     return _INCOMPLETE.format("missing")
 
 
-def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+def boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
     """Yield the boxes at the top of an MP4 file: kind, and where it ends; bytes."""
     start = 0
     for _ in range(_MOST_BOXES):
