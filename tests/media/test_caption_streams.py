@@ -195,3 +195,23 @@ def test_webvtt_by_mkvmerge(vmm_data: Path) -> None:
         *((1, 3, "I love this wonderful day"), (4, 6, "It is great"))
     ]
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [(400, 400, b"first"), (1200, 1800, b"outlasts the pictures")],
+        [(0, 400, b"from the start"), (1200, 400, b"last")],
+        [(1900, 2000, b"at the end")],
+    ],
+)
+def test_captions_of_joined_recordings_stay_with_their_pictures(
+    captioned: Render, samples: Sequence[Sample]
+) -> None:
+    clip = captioned("clip.mkv", "subrip", samples)
+    alone = [(c.start_s, c.end_s, c.text) for c in captions(clip).captions]
+    assert len(alone) == len(samples)
+    joined = clip.with_name("joined.mkv")
+    joined.write_bytes(clip.read_bytes() * 2)
+    found = [(c.start_s, c.end_s, c.text) for c in captions(joined).captions]
+    assert sorted(found) == sorted([*alone, *((a + 2, b + 2, text) for a, b, text in alone)])

@@ -1,13 +1,14 @@
 """One continuous clock for files whose time stamps start anew.
 
-Recordings joined by `cat`, DVR and DVD files: after a join the time stamps jump. The packets of all
-streams are watched together, and what comes after a jump is moved so that it follows what came
-before. libav's own tools do the same for transport and program streams (AVFMT_TS_DISCONT).
+Recordings joined by `cat`, DVR and DVD files: after a join the time stamps jump. The packets of
+pictures and sound are watched together, and what comes after a jump is moved so that it follows
+what came before; captions and data are moved along. libav's own tools do the same for transport and
+program streams (AVFMT_TS_DISCONT).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +36,7 @@ FORWARD_S = Fraction(10)
 MAX_SKEW_S = Fraction(1, 2)
 MAX_REORDERED = 17  # pictures: H.264 and HEVC show one at most 16 later than they store it
 USUAL_RATE = Fraction(25)
+MAX_HELD = 256  # packets of captions and data between two of pictures or sound
 # Containers that libav does not mark so, whose time stamps start anew all the same when joined.
 RESTARTING_FORMATS = frozenset({"nut"})
 # Their time stamps jump backward only: a jump ahead is a picture that is shown for long.
@@ -109,10 +111,11 @@ class Continuity:
     read_to: int = 0  # how far packets reach into the file, in bytes
     _offset: Fraction = Fraction(0)
     _before: Restart | None = None  # the last restart, and the offset until then
+    _since: Fraction = Fraction(0)  # where the last restart lies on the clock
     _tracks: dict[int, _Track] = field(default_factory=dict)
 
     def place(self, packet: AnyPacket) -> None:
-        """Move a packet's time stamps; one without any stays so."""
+        """Move the time stamps of a packet of pictures or sound; one without any stays so."""
         stamp = packet.pts if packet.dts is None else packet.dts
         base = packet.time_base
         if stamp is None or not base:
@@ -131,12 +134,27 @@ class Continuity:
             self._before = Restart(pos, self._offset)
             offset = self._offset = self._offset_after(packet)
             shown = raw if packet.pts is None else packet.pts * base
-            self.restarts.append(Restart(pos, shown + offset))
+            self._since = shown + offset
+            self.restarts.append(Restart(pos, self._since))
         self._note(packet, raw + offset, offset, pos)
-        if offset:
-            ticks = round(offset / base)
-            packet.pts = None if packet.pts is None else packet.pts + ticks
-            packet.dts = None if packet.dts is None else packet.dts + ticks
+        _move(packet, offset)
+
+    def follow(self, packet: AnyPacket) -> None:
+        """Move the time stamps of a packet of captions or data as those of pictures and sound are.
+
+        Beside a restart it belongs to the side on which it comes nearer to it: captions may be
+        stored before the first picture of their part, or late.
+        """
+        pos = packet.pos or 0
+        self.read_to = max(self.read_to, pos + packet.size)
+        stamp = packet.pts if packet.dts is None else packet.dts
+        if stamp is None or not packet.time_base:
+            return
+        offset, before = self._offset, self._before
+        if before is not None and packet.pos is not None and pos < before.pos:
+            raw = stamp * packet.time_base
+            offset = min(before.time_s, offset, key=lambda o: abs(raw + o - self._since))
+        _move(packet, offset)
 
     def _note(self, packet: AnyPacket, time: Fraction, offset: Fraction, pos: int) -> None:
         length = (packet.duration or 0) * packet.time_base
@@ -183,6 +201,13 @@ class Continuity:
         return max(offsets)
 
 
+def _move(packet: AnyPacket, offset: Fraction) -> None:
+    if offset:
+        ticks = round(offset / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+
+
 def _reordering(packet: AnyPacket) -> Fraction:
     """Return how far a presentation time may lie before that of an earlier packet, in seconds."""
     if not isinstance(packet.stream, VideoStream):
@@ -218,11 +243,31 @@ def read_packets(
         for stream in container.streams:
             if stream not in read:
                 stream.discard = av.stream.Discard.all
-    for packet in _demuxed(container, read):
-        if continuity is not None:
-            continuity.place(packet)
+    packets = _demuxed(container, read)
+    for packet in packets if continuity is None else _placed(packets, continuity):
         if not wanted or packet.stream_index in wanted:
             yield packet
+
+
+def _placed(packets: Iterable[AnyPacket], continuity: Continuity) -> Iterator[AnyPacket]:
+    """Yield packets on the clock: captions once the next picture tells on which side they are."""
+    held: list[AnyPacket] = []
+    for packet in packets:
+        if packet.stream.type not in ("video", "audio"):
+            held.append(packet)
+            if len(held) < MAX_HELD:
+                continue
+        else:
+            continuity.place(packet)
+        for one in held:
+            continuity.follow(one)
+        yield from held
+        held.clear()
+        if packet.stream.type in ("video", "audio"):
+            yield packet
+    for one in held:
+        continuity.follow(one)
+    yield from held
 
 
 def _demuxed(
