@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmm_cli.batch.inputs import OTHER_EXTENSIONS, SOUND_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.errors import DataError
+from vmm_cli.media.extensions import OTHER_EXTENSIONS, SOUND_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.evaluation import samples_left_out

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmm_cli.batch.inputs import AMBIGUOUS_EXTENSIONS, OTHER_EXTENSIONS, VIDEO_EXTENSIONS
+from vmm_cli.media.extensions import AMBIGUOUS_EXTENSIONS, OTHER_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.media.languages import language_tag
 
 SIDECAR_FORMATS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass", ".ssa": "ssa"}
