@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ _BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
-
+_RETURNS = re.compile(r"\r+\n?")
 
 # A film has some two thousand cues of a hundred characters at most; karaoke a cue for each picture,
 # with thousands of characters of markup. What is larger than this is no caption, whoever made it.
@@ -108,8 +109,14 @@ def decode_text(data: bytes) -> str:
 
 
 def with_line_feeds(text: str) -> str:
-    """Return a text whose lines all end with a line feed alone."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """Return a text whose lines all end with a line feed alone.
+
+    Programs that translate the ends of lines twice leave more than one carriage return there.
+
+    >>> with_line_feeds("one\\r\\r\\ntwo\\rthree\\r\\n")
+    'one\\ntwo\\nthree\\n'
+    """
+    return _RETURNS.sub(lambda run: "\n" if run[0][-1] == "\n" else "\n" * len(run[0]), text)
 
 
 def lines_of(text: str) -> Iterator[str]:
