@@ -180,6 +180,12 @@ def test_rolling_captions_are_read_line_by_line(tmp_path: Path) -> None:
     ]
 
 
+def test_empty_lines_between_cues_say_nothing(tmp_path: Path) -> None:
+    cue = "{0}\n00:00:0{0},000 --> 00:00:0{1},000\nNo.\n"
+    content = cue.format(1, 2) + "\n" + cue.format(2, 3) + "\n\n\n" + cue.format(3, 4)
+    assert texts(tmp_path / "clip.srt", content) == ["No."] * 3
+
+
 def test_all_sources_of_a_clip(render_clip: Callable[..., Path]) -> None:
     path = render_clip(frames=2, metadata={"title": " A title ", "description": "What it is"})
     path.with_suffix(".srt").write_text(SRT, encoding="utf-8")

@@ -29,7 +29,7 @@ class Cue:
         start_s: never below 0.
         end_s: None where nothing says when it goes.
         text: plain, without markup; lines are trimmed, parted by "\\n", and none is empty.
-        marked: the text with its markup, as it stands in the file.
+        marked: the text with its markup, as it stands in the file, but no blanks around it.
     """
 
     start_s: float
@@ -65,9 +65,8 @@ def make_cue(start_s: float, end_s: float | None, text: str, marked: str = "") -
     trimmed = "\n".join(line for line in lines if line)
     if not trimmed or (start_s < 0 and end_s is not None and end_s <= 0):
         return None
-    return Cue(
-        max(start_s, 0.0), None if end_s is None or end_s <= start_s else end_s, trimmed, marked
-    )
+    shown_until = None if end_s is None or end_s <= start_s else end_s
+    return Cue(max(start_s, 0.0), shown_until, trimmed, marked.strip())
 
 
 def clock_s(fields: Sequence[str | None]) -> float:
