@@ -32,6 +32,7 @@ from vmm_cli.media.substation import BLOCK_FIELDS, block_names, block_text, subs
 from vmm_cli.media.webvtt import webvtt_plain
 
 BOX_HEADER_BYTES = 8
+_ASIDE = av.stream.Disposition.forced | av.stream.Disposition.comment
 
 # Yields the texts of a packet, each as it stands there and plain; ValueError: it is damaged.
 Reader = Callable[[Packet], Iterator[tuple[str, str]]]
@@ -39,10 +40,15 @@ Reader = Callable[[Packet], Iterator[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class TrackRead:
-    """The cues of one stream, in the file's order, and its language where it says one."""
+    """The cues of one stream, in the file's order, and its language where it says one.
 
+    is_aside: it is marked as not for all that is said, but for what is foreign, or a commentary.
+    """
+
+    index: int
     cues: tuple[Cue, ...]
     language: str | None
+    is_aside: bool
 
 
 @dataclass(frozen=True)
@@ -109,8 +115,10 @@ def read_streams(container: av.container.InputContainer) -> StreamsRead:
     return StreamsRead(
         tuple(
             TrackRead(
+                track.stream.index,
                 (*track.cues, *decode(track.triplets, end)),
                 track.stream.language if track.stream.language != "und" else None,
+                bool(track.stream.disposition & _ASIDE),
             )
             for track in tracks
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from vmm_cli.media.closed_captions import read_closed_captions
 from vmm_cli.media.cues import MAX_CUES, Cue, decode_text, with_line_feeds
 from vmm_cli.media.probe import find_tag
 from vmm_cli.media.rolling import unrolled
-from vmm_cli.media.sidecars import SIDECAR_FORMATS, sidecar_files, unclaimed_files
+from vmm_cli.media.sidecars import SIDECAR_FORMATS, is_aside, sidecar_files, unclaimed_files
 from vmm_cli.media.source import open_media
 from vmm_cli.media.subrip import parse_subrip
 from vmm_cli.media.substation import parse_substation
@@ -37,6 +37,10 @@ class Caption:
     """A piece of text; one without times (a title) holds for the whole video.
 
     Times are seconds on the video's clock; `end_s` is None where nothing says when it goes.
+
+    Attributes:
+        track: what tells the captions of one track: the name of a file, the number of a stream.
+        is_aside: the track is not for all that is said: what is foreign ("forced"), a commentary.
     """
 
     start_s: float | None
@@ -44,6 +48,18 @@ class Caption:
     text: str  # plain, without markup; lines parted by "\\n"
     source: Literal["sidecar", "stream", "title", "description", "speech"]
     language: str | None = None
+    track: str = field(default="", compare=False)
+    is_aside: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class _Track:
+    """What the captions of one track have in common; see `Caption`."""
+
+    source: Literal["sidecar", "stream"]
+    language: str | None
+    name: str
+    is_aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,18 +93,19 @@ def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResul
     beside = sidecar_files(path)
     with open_media(path) as container:
         for sidecar, language in beside:
-            result = read_sidecar(sidecar, language)
+            result = read_sidecar(sidecar, language, aside=is_aside(sidecar, path))
             found += result.captions
             complaints += result.warnings
         streams = read_streams(container)
         for track in streams.tracks:
-            found += _captions(track.cues, "stream", track.language)
+            about = _Track("stream", track.language, str(track.index), track.is_aside)
+            found += _captions(track.cues, about)
         complaints += streams.warnings
         passed_over = [*streams.passed_over]
         told = [*_told(container)]
     if not found and closed_captions is not False:
         among = read_closed_captions(path)
-        found += _captions(among.cues, "stream", None)
+        found += _captions(among.cues, _Track("stream", None, "closed captions"))
         passed_over += among.passed_over
     if not found:
         complaints += [*passed_over, *_of_nobody(unclaimed_files(path))]
@@ -96,7 +113,7 @@ def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResul
     return CaptionResult((*found, *told), tuple(complaints), unread)
 
 
-def read_sidecar(path: Path, language: str | None = None) -> CaptionResult:
+def read_sidecar(path: Path, language: str | None = None, *, aside: bool = False) -> CaptionResult:
     """Read one file of captions; one that cannot be read gives a warning and no captions."""
     try:
         status = path.stat()
@@ -122,7 +139,8 @@ def read_sidecar(path: Path, language: str | None = None) -> CaptionResult:
         complaints.append(f"{path.name}: {damaged} damaged lines were left out")
     if len(cues) == MAX_CUES:
         complaints.append(f"{path.name}: only its first {MAX_CUES} captions are read")
-    return CaptionResult(tuple(_captions(cues, "sidecar", language)), tuple(complaints))
+    about = _Track("sidecar", language, path.name, aside)
+    return CaptionResult(tuple(_captions(cues, about)), tuple(complaints))
 
 
 def _format_of(text: str, suffix: str) -> str:
@@ -135,11 +153,17 @@ def _format_of(text: str, suffix: str) -> str:
     return SIDECAR_FORMATS[suffix]
 
 
-def _captions(
-    cues: Iterable[Cue], source: Literal["sidecar", "stream"], language: str | None
-) -> Iterator[Caption]:
+def _captions(cues: Iterable[Cue], about: _Track) -> Iterator[Caption]:
     for cue in unrolled(tuple(cues)):
-        yield Caption(cue.start_s, cue.end_s, cue.text, source, language)
+        yield Caption(
+            cue.start_s,
+            cue.end_s,
+            cue.text,
+            about.source,
+            about.language,
+            about.name,
+            about.is_aside,
+        )
 
 
 def _told(container: av.container.InputContainer) -> Iterator[Caption]:

@@ -23,6 +23,8 @@ _REMARKS = frozenset({
 })
 # fmt: on
 
+_ASIDE = frozenset({"commentary", "forced", "foreign"})
+
 # Folders whose listings are kept. A run goes through folders one after the other.
 MAX_LISTINGS = 8
 # A listing is trusted as long as its folder's modification time stays the same. That time moves in
@@ -50,6 +52,12 @@ def unclaimed_files(path: Path) -> list[Path]:
     They are called like it, and then like no language and like no other medium: `clip.new.srt`.
     """
     return [file for file, (belongs, _) in _beside(path) if not belongs]
+
+
+def is_aside(file: Path, video: Path) -> bool:
+    """Tell whether a file of a video's captions says that it is not for all that is said there."""
+    named, own = (set(_folded(path.stem).lower().split(".")) for path in (file, video))
+    return bool((named - own) & _ASIDE)
 
 
 def _beside(path: Path) -> list[tuple[Path, tuple[bool, str | None]]]:
