@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.media.closed import (
@@ -61,6 +62,26 @@ def test_captions_that_begin_late_are_found(tmp_path: Path) -> None:
     assert [text for _, _, text in spoken(clip)] == ["Late"]
     clip = captioned_clip(tmp_path / "sparse.ts", said, pictures=130)
     assert [text for _, _, text in spoken(clip)] == ["Late"]
+
+
+@pytest.mark.parametrize("container", ["avi", "matroska"])
+def test_captions_of_pictures_without_true_times(tmp_path: Path, container: str) -> None:
+    """The pictures refer to later ones, and the container has decoding times alone."""
+    said = spread(popped_on("I love this day"), 0) | spread(popped_on("It is great"), 45)
+    clip = captioned_clip(tmp_path / "clip.ts", said, pictures=90)
+    timed = tmp_path / f"timed.{container}"
+    with av.open(str(clip)) as source, av.open(str(timed), "w", format=container) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        first = packets[0].dts or 0
+        for packet in packets:
+            assert packet.dts is not None
+            packet.dts -= first
+            packet.pts, packet.stream = packet.dts, stream
+            target.mux(packet)
+    assert [text for _, _, text in spoken(timed)] == ["I love this day", "It is great"]
+    for (start, *_), (expected, *_) in zip(spoken(timed), spoken(clip), strict=True):
+        assert start == pytest.approx(expected, abs=0.2)
 
 
 def test_padding_says_nothing(tmp_path: Path) -> None:
