@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import inf
 from pathlib import Path
 
 import av
@@ -16,6 +18,8 @@ from tests.media.closed import (
     rolled_up,
     spread,
 )
+from vmm_cli import bundle
+from vmm_cli.analysis.text_evidence import text_evidence
 from vmm_cli.media.captions import captions
 from vmm_cli.media.probe import CaptionStreamInfo, probe
 
@@ -62,6 +66,17 @@ def test_captions_that_begin_late_are_found(tmp_path: Path) -> None:
     assert [text for _, _, text in spoken(clip)] == ["Late"]
     clip = captioned_clip(tmp_path / "sparse.ts", said, pictures=130)
     assert [text for _, _, text in spoken(clip)] == ["Late"]
+
+
+def test_captions_that_begin_behind_the_first_thousand_pictures(tmp_path: Path) -> None:
+    clip = captioned_clip(tmp_path / "clip.ts", spread(popped_on("Late"), 1010), pictures=1040)
+    assert captions(clip).captions == ()
+    assert captions(clip, until_s=30).captions == ()
+    found = captions(clip, until_s=inf)
+    assert [caption.text for caption in found.captions] == ["Late"]
+    model = bundle.load("sentiment/text")
+    read = text_evidence(clip, probe(clip), model, start=Fraction(0), end=None, asr_model=None)
+    assert [caption.text for caption in read.transcript] == ["Late"]
 
 
 @pytest.mark.parametrize("container", ["avi", "matroska"])

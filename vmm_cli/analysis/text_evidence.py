@@ -133,8 +133,7 @@ def text_evidence(
     begin_s, end_s = float(start), float("inf") if end is None else float(end)
     if info.duration_s is not None:
         end_s = float(wanted_until(start, end, Fraction(info.duration_s)))
-    among = {stream.index for stream in info.video}
-    written = captions(path, closed_captions=any(stream.index in among for stream in info.captions))
+    written = captions(path, until_s=end_s)
     notes = _Notes([*written.warnings], [])
     source = _choose(path, info, written, begin_s, end_s, asr_model, notes)
     if isinstance(source, Missing):

@@ -74,7 +74,7 @@ class CaptionResult:
     unread: bool = False
 
 
-def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResult:
+def captions(path: Path, *, until_s: float | None = None) -> CaptionResult:
     """Read all text that belongs to a video, each source in order of time.
 
     From files of the same name beside it (`clip.srt`, `clip.en.vtt`, `clip.mp4.ass`), from its
@@ -83,7 +83,8 @@ def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResul
     line. A damaged source gives what of it can be read, and a warning. Where no captions are read,
     what there is of other kinds (pictures of text) is told in a warning.
 
-    closed_captions: whether there are some among the pictures; None: to be looked up.
+    until_s: how far closed captions are looked for, in seconds; None: among the first pictures. See
+    `read_closed_captions`.
 
     Raises:
         InputError: as `open_media`, for the video itself.
@@ -103,8 +104,8 @@ def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResul
         complaints += streams.warnings
         passed_over = [*streams.passed_over]
         told = [*_told(container)]
-    if not found and closed_captions is not False:
-        among = read_closed_captions(path)
+    if not found:
+        among = read_closed_captions(path, until_s=until_s)
         found += _captions(among.cues, _Track("stream", None, "closed captions"))
         passed_over += among.passed_over
     if not found:

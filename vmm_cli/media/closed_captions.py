@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -44,21 +45,24 @@ class ClosedCaptions:
     passed_over: tuple[str, ...] = ()
 
 
-def read_closed_captions(path: Path) -> ClosedCaptions:
+def read_closed_captions(path: Path, *, until_s: float | None = None) -> ClosedCaptions:
     """Read the closed captions among the pictures of a file.
 
-    Where the first packets carry none, no more are read. Pictures are decoded only where nothing
-    but the decoder knows in which order they, and their captions, are shown.
+    Pictures are decoded only where nothing but the decoder knows in which order they, and their
+    captions, are shown.
+
+    until_s: how far to read, in seconds on the clock; None: to the end, but where the first
+    `MAX_TIMED_PACKETS` pictures carry none, no further.
 
     Raises:
         InputError: as `open_media`.
     """
-    among = _in_packets(path)
+    among = _in_packets(path, until_s)
     if not among.found:
         return ClosedCaptions()
     if among.is_untimed or not _times_hold(path):
         try:
-            among = _in_pictures(path)
+            among = _in_pictures(path, until_s)
         except InputError as error:
             message = f"the captions among its pictures cannot be put in order: {error}"
             return ClosedCaptions((), (message,))
@@ -81,7 +85,7 @@ class _Among:
     is_untimed: bool = False
 
 
-def _in_packets(path: Path) -> _Among:
+def _in_packets(path: Path, until_s: float | None) -> _Among:
     among = _Among()
     with open_media(path) as container:
         stream = best_video_stream(container)
@@ -91,7 +95,10 @@ def _in_packets(path: Path) -> _Among:
         is_there = False
         for number, packet in enumerate(read_packets(container, stream, alone=True)):
             is_there = is_there or is_marked(packet)
-            if not is_there and number >= MAX_TIMED_PACKETS:
+            if until_s is None:
+                if not is_there and number >= MAX_TIMED_PACKETS:
+                    break
+            elif packet.dts is not None and packet.dts * packet.time_base - origin > until_s:
                 break
             among.found += triplets_of(packet, origin)
             if packet.pts is not None:
@@ -118,9 +125,10 @@ def _times_hold(path: Path) -> bool:
     return True
 
 
-def _in_pictures(path: Path) -> _Among:
+def _in_pictures(path: Path, until_s: float | None) -> _Among:
     among = _Among()
-    for picture in iter_pictures(path, [FrameRequest("captions", sampling.all())]):
+    end = None if until_s is None or until_s == inf else Fraction(until_s)
+    for picture in iter_pictures(path, [FrameRequest("captions", sampling.all(end=end))]):
         shown_at, frame = Fraction(picture.time_s), picture.frame
         for data in cast("Iterable[SideData]", frame.side_data):
             if data.type.name == "A53_CC":
