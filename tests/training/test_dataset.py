@@ -509,6 +509,14 @@ def test_labels_have_their_accents_composed(tmp_path: Path) -> None:
     assert (apart.labels, wrong(apart)) == ((COMPOSED,), [])
 
 
+def test_names_of_columns_have_their_accents_composed(tmp_path: Path) -> None:
+    files = ("a.mp4", "b.mp4")
+    for there, asked in ((COMPOSED, APART), (APART, COMPOSED)):
+        text = f"path,label,{there}\na.mp4,x,one\nb.mp4,y,two\n"
+        dataset = read_dataset(manifest(tmp_path, text, *files), group=asked)
+        assert {sample.group for sample in dataset.samples} == {"one", "two"}
+
+
 def test_class_folders_have_their_accents_composed(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", f"{COMPOSED}/1.mp4", f"{APART}/2.mp4", f"{APART} /3.mp4")
     dataset = read_dataset(source)
