@@ -91,6 +91,31 @@ def test_every_encoding_and_newline(tmp_path: Path, encoding: str, newline: str)
     assert texts(tmp_path / "clip.srt", content) == SRT_TEXTS
 
 
+@pytest.mark.parametrize("damage", [b"\xc3", b"\xff", b"\xe2\x80"])
+def test_a_damaged_byte_costs_itself_only(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "clip.srt"
+    data = SRT.encode()
+    assert texts(path, data + damage)[0] == SRT_TEXTS[0]
+    assert read_sidecar(path).warnings == (
+        "clip.srt: 1 damaged characters in it could not be read",
+    )
+    assert "Gr\u00fc" in texts(path, data.replace(b"aus", b"a" + damage + b"s"))[0]
+    whole = SRT.replace("aus", "\ufffd")
+    texts(path, whole)
+    assert read_sidecar(path).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1252", "\u00c0 bient\u00f4t, \u00ab l\u2019\u00e9t\u00e9 \u00bb\u2026 \u00c3\u00a9"),
+        ("latin-1", "Gr\u00fc\u00dfe"),
+    ],
+)
+def test_a_windows_code_page_is_no_damaged_utf_8(encoding: str, words: str) -> None:
+    assert decode_text(words.encode(encoding)) == words
+
+
 def test_every_byte_is_some_text() -> None:
     assert decode_text(b"") == ""
     assert decode_text(bytes(range(128, 256)))  # cp1252 has holes; latin-1 has none

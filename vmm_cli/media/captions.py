@@ -12,7 +12,7 @@ import av.container
 
 from vmm_cli.media.caption_streams import read_streams
 from vmm_cli.media.closed_captions import read_closed_captions
-from vmm_cli.media.cues import MAX_CUES, Cue, decode_text, with_line_feeds
+from vmm_cli.media.cues import MAX_CUES, Cue, damaged_characters, decode_text, with_line_feeds
 from vmm_cli.media.probe import find_tag
 from vmm_cli.media.rolling import unrolled
 from vmm_cli.media.sidecars import SIDECAR_FORMATS, is_aside, sidecar_files, unclaimed_files
@@ -123,7 +123,9 @@ def read_sidecar(path: Path, language: str | None = None, *, aside: bool = False
         data = path.read_bytes()
     except OSError as error:
         return CaptionResult((), (f"{path.name}: cannot be read: {error.strerror}",))
-    text = with_line_feeds(decode_text(data))
+    text = decode_text(data)
+    unread = damaged_characters(data, text)
+    text = with_line_feeds(text)
     cues: list[Cue] = []
     damaged = 0
     for cue in PARSERS[_format_of(text, path.suffix.lower())](text):
@@ -136,6 +138,8 @@ def read_sidecar(path: Path, language: str | None = None, *, aside: bool = False
     if not cues:
         return CaptionResult((), (f"{path.name}: no captions could be read from it",))
     complaints = []
+    if unread:
+        complaints.append(f"{path.name}: {unread} damaged characters in it could not be read")
     if damaged:
         complaints.append(f"{path.name}: {damaged} damaged lines were left out")
     if len(cues) == MAX_CUES:

@@ -15,6 +15,10 @@ _BYTE_ORDER_MARKS = (
 )
 _RETURNS = re.compile(r"\r+\n?")
 
+DAMAGED = "\ufffd"
+# In other encodings what happens to be right UTF-8 beyond ASCII is rarer than what is not.
+LEAST_WHOLE = 3  # for each that is not
+
 # A film has some two thousand cues of a hundred characters at most; karaoke a cue for each picture,
 # with thousands of characters of markup. What is larger than this is no caption, whoever made it.
 MAX_CUES = 200_000
@@ -88,7 +92,10 @@ def clock_s(fields: Sequence[str | None]) -> float:
 
 
 def decode_text(data: bytes) -> str:
-    """Decode a file of text: by its byte order mark, else UTF-16 by its zeros, UTF-8, cp1252."""
+    """Decode a file of text: by its byte order mark, else UTF-16 by its zeros, UTF-8, cp1252.
+
+    What is damaged in UTF-8 becomes U+FFFD; see `damaged_characters`.
+    """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, errors="replace")
@@ -101,10 +108,20 @@ def decode_text(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
+        text = data.decode("utf-8", errors="replace")
+        damaged = damaged_characters(data, text)
+        whole = len(text) - len(text.encode("ascii", errors="ignore")) - damaged
+        if whole >= LEAST_WHOLE * damaged or (damaged == 1 and whole):
+            return text
         try:
             return data.decode("cp1252")
         except UnicodeDecodeError:
             return data.decode("latin-1")  # has every byte
+
+
+def damaged_characters(data: bytes, text: str) -> int:
+    """Return how many characters `decode_text` could not read: those that it has put there."""
+    return max(0, text.count(DAMAGED) - data.count(DAMAGED.encode()))
 
 
 def with_line_feeds(text: str) -> str:
