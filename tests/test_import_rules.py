@@ -22,6 +22,7 @@ ONLY_IN = {
 TORCH = {"torch", "torchvision"}
 # Rooms whose modules may not load torch, however indirectly, when they are imported.
 LIGHT_ROOMS = {"media", "batch", "cli"}
+USERS_OF_MEDIA = {"analysis", "batch", "cli", "encoders", "networks", "output", "training"}
 
 
 def module_name(path: Path) -> str:
@@ -85,6 +86,13 @@ def test_only_the_shell_and_its_entry_know_the_shell():
         name for name, names in EVER.items() if any(n.startswith("vmm_cli.cli") for n in names)
     }
     assert {name for name in users if room(name) != "cli"} == {"vmm_cli.__main__"}
+
+
+def test_media_stands_on_nothing_that_uses_it():
+    for name, names in EVER.items():
+        if room(name) == "media":
+            ours = {room(n) for n in names if n.startswith("vmm_cli.")}
+            assert not ours & USERS_OF_MEDIA, name
 
 
 def test_analysis_knows_neither_shell_nor_output():

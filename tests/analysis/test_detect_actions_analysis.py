@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -233,6 +234,14 @@ def test_a_label_that_the_model_does_not_know_is_refused(model: str, label: str,
     with pytest.raises(UsageError) as caught:
         detect_request(bundle, labels=[bundle.labels[0], label])
     assert said in str(caught.value)
+
+
+def test_labels_may_have_their_accents_composed_or_apart() -> None:
+    composed, apart = (unicodedata.normalize(form, "agit\u00e9") for form in ("NFC", "NFD"))
+    fights = bundles.load("fights")
+    for known in (composed, apart):
+        model = replace(fights, labels=(known, *fights.labels[1:]))
+        assert detect_request(model, labels=[composed, apart]).labels == (known,)
 
 
 def test_a_model_of_another_task_is_refused() -> None:

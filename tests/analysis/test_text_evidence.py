@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,6 +117,55 @@ def test_english_is_chosen_among_tracks(clip: Path) -> None:
     found = read(clip)
     assert found.transcript[0].language == "en"
     assert len(found.transcript) == 3
+
+
+FORCED = "1\n00:00:00,200 --> 00:00:01,000\nSign: a wonderful shop, the best of the town.\n"
+
+
+@pytest.mark.parametrize("beside", ["clip.en.sdh.srt", "clip.mp4.en.srt", "clip.mp4.srt"])
+def test_one_english_track_is_read(clip: Path, beside: str) -> None:
+    clip.with_suffix(".en.srt").write_text(SRT)
+    clip.with_name(beside).write_text(SRT.replace(",", ".").replace("00:00:02.500", "00:00:02.400"))
+    assert len(read(clip).transcript) == 3
+
+
+@pytest.mark.parametrize("name", ["clip.en.forced.srt", "clip.forced.srt", "clip.en.srt"])
+def test_the_track_that_says_most_is_read(clip: Path, name: str) -> None:
+    clip.with_name(name).write_text(FORCED)
+    clip.with_name("clip.mp4.en.srt").write_text(SRT)
+    assert len(read(clip).transcript) == 3
+    clip.with_name("clip.mp4.en.srt").rename(clip.with_name("clip.mp4.srt"))
+    if "forced" in name:
+        assert len(read(clip).transcript) == 3
+    clip.with_name("clip.mp4.srt").unlink()
+    assert len(read(clip).transcript) == 1
+
+
+def test_one_stream_of_two_in_english_is_read(
+    render_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "two.mkv"
+    pictures = render_clip("pictures.mp4", frames=50, width=64, height=48)
+    with av.open(str(pictures)) as source, av.open(str(path), "w") as container:
+        copied = container.add_stream_from_template(source.streams.video[0])
+        tracks = [container.add_stream("subrip") for _ in range(3)]
+        for track in tracks:
+            track.metadata["language"] = "eng"
+            track.time_base = track.codec_context.time_base = Fraction(1, 1000)
+            track.codec_context.subtitle_header = b"[Script Info]\n\n[Events]\n"
+        tracks[0].disposition = av.stream.Disposition.forced
+        for start in (200, 800, 1400):
+            for track in tracks[: 1 if start == 1400 else 3]:
+                packet = av.Packet(b"I love this wonderful day")
+                packet.stream, packet.time_base = track, Fraction(1, 1000)
+                packet.pts = packet.dts = start
+                packet.duration = 500
+                container.mux(packet)
+        for pictured in source.demux(video=0):
+            if pictured.size:
+                pictured.stream = copied
+                container.mux(pictured)
+    assert read(path).evidence.start_s.tolist() == [0.2, 0.8]
 
 
 def test_a_tag_is_believed(clip: Path) -> None:

@@ -160,6 +160,28 @@ def test_webvtt_in_mp4(captioned: Render) -> None:
     assert {c.language for c in found.captions} == {"eng"}
 
 
+@pytest.mark.parametrize("told_by", [b"vsid", b"iden", None])
+def test_a_cue_of_webvtt_in_mp4_that_takes_more_than_a_sample(
+    captioned: Render, told_by: bytes | None
+) -> None:
+    def cue(number: int, text: bytes) -> bytes:
+        told = b"" if told_by is None else box(told_by, number.to_bytes(4, "big"))
+        return box(b"vttc", told + box(b"payl", text))
+
+    love, bad = cue(1, b"I love this"), cue(2, b"It is bad")
+    empty = box(b"vtte", b"")
+    samples = [(0, 300, love), (300, 300, love + bad), (600, 300, bad), (900, 300, empty)]
+    samples += [(1200, 300, bad), (1500, 300, cue(3, b"It is bad") if told_by else love)]
+    clip = captioned("clip.mp4", "mov_text", samples, patched=(b"tx3g", b"wvtt"))
+    last = "It is bad" if told_by else "I love this"
+    assert [(c.start_s, c.end_s, c.text) for c in captions(clip).captions] == [
+        (0, 0.6, "I love this"),
+        (0.3, 0.9, "It is bad"),
+        (1.2, 1.5, "It is bad"),
+        (1.5, 1.8, last),
+    ]
+
+
 def test_ttml_in_mp4_is_told_and_other_data_is_not(captioned: Render) -> None:
     ttml = b'<tt xmlns="http://www.w3.org/ns/ttml"><body/></tt>'
     clip = captioned("clip.mp4", "mov_text", [(0, 500, ttml)], patched=(b"tx3g", b"stpp"))
@@ -195,3 +217,23 @@ def test_webvtt_by_mkvmerge(vmm_data: Path) -> None:
         *((1, 3, "I love this wonderful day"), (4, 6, "It is great"))
     ]
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [(400, 400, b"first"), (1200, 1800, b"outlasts the pictures")],
+        [(0, 400, b"from the start"), (1200, 400, b"last")],
+        [(1900, 2000, b"at the end")],
+    ],
+)
+def test_captions_of_joined_recordings_stay_with_their_pictures(
+    captioned: Render, samples: Sequence[Sample]
+) -> None:
+    clip = captioned("clip.mkv", "subrip", samples)
+    alone = [(c.start_s, c.end_s, c.text) for c in captions(clip).captions]
+    assert len(alone) == len(samples)
+    joined = clip.with_name("joined.mkv")
+    joined.write_bytes(clip.read_bytes() * 2)
+    found = [(c.start_s, c.end_s, c.text) for c in captions(joined).captions]
+    assert sorted(found) == sorted([*alone, *((a + 2, b + 2, text) for a, b, text in alone)])

@@ -81,7 +81,7 @@ def test_subrip(tmp_path: Path) -> None:
     assert result.captions[-1].start_s == 7.25
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r", "\r\r\n"])
 @pytest.mark.parametrize(
     "encoding",
     ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "latin-1"],
@@ -89,6 +89,31 @@ def test_subrip(tmp_path: Path) -> None:
 def test_every_encoding_and_newline(tmp_path: Path, encoding: str, newline: str) -> None:
     content = SRT.replace("\n", newline).encode(encoding)
     assert texts(tmp_path / "clip.srt", content) == SRT_TEXTS
+
+
+@pytest.mark.parametrize("damage", [b"\xc3", b"\xff", b"\xe2\x80"])
+def test_a_damaged_byte_costs_itself_only(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "clip.srt"
+    data = SRT.encode()
+    assert texts(path, data + damage)[0] == SRT_TEXTS[0]
+    assert read_sidecar(path).warnings == (
+        "clip.srt: 1 damaged characters in it could not be read",
+    )
+    assert "Gr\u00fc" in texts(path, data.replace(b"aus", b"a" + damage + b"s"))[0]
+    whole = SRT.replace("aus", "\ufffd")
+    texts(path, whole)
+    assert read_sidecar(path).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1252", "\u00c0 bient\u00f4t, \u00ab l\u2019\u00e9t\u00e9 \u00bb\u2026 \u00c3\u00a9"),
+        ("latin-1", "Gr\u00fc\u00dfe"),
+    ],
+)
+def test_a_windows_code_page_is_no_damaged_utf_8(encoding: str, words: str) -> None:
+    assert decode_text(words.encode(encoding)) == words
 
 
 def test_every_byte_is_some_text() -> None:
@@ -178,6 +203,12 @@ def test_rolling_captions_are_read_line_by_line(tmp_path: Path) -> None:
     assert [(c.start_s, c.end_s, c.text) for c in read_sidecar(path).captions] == [
         *((0.469, 3.179, "I love this"), (3.179, 5.5, "it is great"))
     ]
+
+
+def test_empty_lines_between_cues_say_nothing(tmp_path: Path) -> None:
+    cue = "{0}\n00:00:0{0},000 --> 00:00:0{1},000\nNo.\n"
+    content = cue.format(1, 2) + "\n" + cue.format(2, 3) + "\n\n\n" + cue.format(3, 4)
+    assert texts(tmp_path / "clip.srt", content) == ["No."] * 3
 
 
 def test_all_sources_of_a_clip(render_clip: Callable[..., Path]) -> None:

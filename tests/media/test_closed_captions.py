@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import inf
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.media.closed import (
@@ -15,6 +18,8 @@ from tests.media.closed import (
     rolled_up,
     spread,
 )
+from vmm_cli import bundle
+from vmm_cli.analysis.text_evidence import text_evidence
 from vmm_cli.media.captions import captions
 from vmm_cli.media.probe import CaptionStreamInfo, probe
 
@@ -61,6 +66,37 @@ def test_captions_that_begin_late_are_found(tmp_path: Path) -> None:
     assert [text for _, _, text in spoken(clip)] == ["Late"]
     clip = captioned_clip(tmp_path / "sparse.ts", said, pictures=130)
     assert [text for _, _, text in spoken(clip)] == ["Late"]
+
+
+def test_captions_that_begin_behind_the_first_thousand_pictures(tmp_path: Path) -> None:
+    clip = captioned_clip(tmp_path / "clip.ts", spread(popped_on("Late"), 1010), pictures=1040)
+    assert captions(clip).captions == ()
+    assert captions(clip, until_s=30).captions == ()
+    found = captions(clip, until_s=inf)
+    assert [caption.text for caption in found.captions] == ["Late"]
+    model = bundle.load("sentiment/text")
+    read = text_evidence(clip, probe(clip), model, start=Fraction(0), end=None, asr_model=None)
+    assert [caption.text for caption in read.transcript] == ["Late"]
+
+
+@pytest.mark.parametrize("container", ["avi", "matroska"])
+def test_captions_of_pictures_without_true_times(tmp_path: Path, container: str) -> None:
+    """The pictures refer to later ones, and the container has decoding times alone."""
+    said = spread(popped_on("I love this day"), 0) | spread(popped_on("It is great"), 45)
+    clip = captioned_clip(tmp_path / "clip.ts", said, pictures=90)
+    timed = tmp_path / f"timed.{container}"
+    with av.open(str(clip)) as source, av.open(str(timed), "w", format=container) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        first = packets[0].dts or 0
+        for packet in packets:
+            assert packet.dts is not None
+            packet.dts -= first
+            packet.pts, packet.stream = packet.dts, stream
+            target.mux(packet)
+    assert [text for _, _, text in spoken(timed)] == ["I love this day", "It is great"]
+    for (start, *_), (expected, *_) in zip(spoken(timed), spoken(clip), strict=True):
+        assert start == pytest.approx(expected, abs=0.2)
 
 
 def test_padding_says_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vmm_cli.media.cues import with_line_feeds
 from vmm_cli.media.subrip import parse_subrip, subrip_plain
 
 Said = list[tuple[float, float | None, str]]
@@ -75,6 +76,20 @@ def test_counters_are_no_text_and_numbers_are() -> None:
     cut = "1\n00:00:01,000 --> 00:00:02,000\nwords\n\n2\n"
     assert said(cut) == [(1, 2, "words")]
     assert said("00:00:01,000 --> 00:00:02,000\nno counters\n\n")[0][2] == "no counters"
+
+
+def test_empty_lines_around_counters() -> None:
+    text = (
+        "1\n00:00:01,000 --> 00:00:02,000\nin\n1984\n\n"
+        "2\n00:00:03,000 --> 00:00:04,000\nthe last:\n42\n"
+    )
+    plain = said(text)
+    assert [words for _, _, words in plain] == ["in\n1984", "the last:\n42"]
+    assert said(text.replace("\n", "\n\n")) == plain
+    assert said(with_line_feeds(text.replace("\n", "\r\r\n"))) == plain
+    uncounted = "00:00:01,000 --> 00:00:02,000\nin\n1984\n\n00:00:03,000 --> 00:00:04,000\n7\n\n"
+    uncounted += "00:00:05,000 --> 00:00:06,000\nwords\n"
+    assert [words for _, _, words in said(uncounted)] == ["in\n1984", "7", "words"]
 
 
 def test_a_cue_without_times_is_damaged() -> None:

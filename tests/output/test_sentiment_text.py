@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmm_cli.analysis.evidence import MISSING
-from vmm_cli.output.sentiment_text import MOST_CHANGE, REASONS, cues, span_of, valence_text
+from vmm_cli.output.sentiment_text import (
+    MOST_CHANGE,
+    REASONS,
+    SHORTEST_BETWEEN_S,
+    cues,
+    span_of,
+    valence_text,
+)
 from vmm_cli.output.subtitles import Cue
 
 
@@ -82,6 +89,19 @@ def test_cues_between_words_end_where_these_begin() -> None:
     ]
 
 
+def test_there_are_no_flashes_between_words() -> None:
+    curve = [point(0.5, 0.1), point(1.5, 0.1), point(2.002, 0.1)]
+    transcript = [words(0.0, 1.4, "Oh."), words(1.8, 2.0, "No.")]
+    shown = [*cues({"curve": curve, "transcript": transcript}, 0, 1)]
+    assert [cue.text for cue in shown] == ["Oh.", "No."]
+    transcript[1] = words(1.95, 2.0, "No.")
+    shown = [*cues({"curve": curve, "transcript": transcript}, 0, 1)]
+    assert Cue(1.4, 1.95, "+0.10") in shown
+    brief = [point(0.1 + 0.2 * i, 0.1) for i in range(5)]
+    shown = [*cues({"curve": brief, "transcript": [words(0.2, 1.0, "Oh.")]}, 0, 0.2)]
+    assert [cue.text for cue in shown] == ["Oh.", "+0.10"]
+
+
 def test_a_title_is_not_said_at_any_time() -> None:
     record = {"curve": [point(0.5, 0.1)], "transcript": [words(0, 60, "Horrors", "title")]}
     assert [*cues(record, 0, 1)] == [Cue(0.0, 1.0, "+0.10")]
@@ -104,7 +124,11 @@ def test_every_word_is_shown_and_nothing_stands_over_it(
             assert cue.start_s < cue.end_s
             assert not any(w.start_s < cue.end_s and w.end_s > cue.start_s for w in said)
     for one in curve:
-        assert any(cue.start_s <= one["time_s"] <= cue.end_s for cue in shown)
+        time_s = one["time_s"]
+        room = [time_s - 0.5, *(w.end_s for w in said if w.start_s <= time_s)]
+        until = [time_s + 0.5, *(w.start_s for w in said if w.start_s > time_s)]
+        is_shown = any(cue.start_s <= time_s <= cue.end_s for cue in shown)
+        assert is_shown or min(until) - max(room) < SHORTEST_BETWEEN_S
 
 
 @given(

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmm_cli.batch.inputs import OTHER_EXTENSIONS, SOUND_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.errors import DataError
+from vmm_cli.media.extensions import OTHER_EXTENSIONS, SOUND_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.training.dataset import read_dataset
 from vmm_cli.training.evaluation import samples_left_out
@@ -507,6 +507,14 @@ def test_labels_have_their_accents_composed(tmp_path: Path) -> None:
     assert "composed and decomposed; all count as one label" in str(dataset.problems[0])
     apart = read_dataset(manifest(tmp_path, f"path,label\na.mp4,{APART}\n", "a.mp4"))
     assert (apart.labels, wrong(apart)) == ((COMPOSED,), [])
+
+
+def test_names_of_columns_have_their_accents_composed(tmp_path: Path) -> None:
+    files = ("a.mp4", "b.mp4")
+    for there, asked in ((COMPOSED, APART), (APART, COMPOSED)):
+        text = f"path,label,{there}\na.mp4,x,one\nb.mp4,y,two\n"
+        dataset = read_dataset(manifest(tmp_path, text, *files), group=asked)
+        assert {sample.group for sample in dataset.samples} == {"one", "two"}
 
 
 def test_class_folders_have_their_accents_composed(tmp_path: Path) -> None:

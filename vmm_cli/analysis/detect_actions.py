@@ -21,6 +21,7 @@ from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError, UsageError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.spelling import spelling_of
 from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def detect_request(
     if bundle.task not in ("segments", "classes") or not bundle.labels:
         hint = classify.RUN_BY["valence"] if bundle.task == "valence" else ""
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions{hint}")
+    if labels is not None:
+        labels = [*dict.fromkeys(map(spelling_of(bundle.labels), labels))]
     for label in labels or ():
         if label not in bundle.labels:
             raise UsageError(_unknown(bundle, label))

@@ -110,12 +110,13 @@ def text_evidence(
 ) -> TextRead:
     """Say how pleasant what is written or said in a video is, between `start` and `end`.
 
-    `info`: what the file holds. Of captions beside or inside the file one track is read: the first
-    in English, files first. Without captions in the wanted part what is said is recognised, where
-    the extra `speech` is installed; without speech, title and description hold from `start` to
-    `end`. Where captions or speech are there, but none in English, nothing else is read. Notes such
-    as [music], names of speakers and signs of music are left out. Valence is that of the sentences
-    a caption takes part in, weighted by their characters in it.
+    `info`: what the file holds. Of captions beside or inside the file one track is read: of those
+    in English the one for all that is said, files first, that says most. Without captions in the
+    wanted part what is said is recognised, where the extra `speech` is installed; without speech,
+    title and description hold from `start` to `end`. Where captions or speech are there, but none
+    in English, nothing else is read. Notes such as [music], names of speakers and signs of music
+    are left out. Valence is that of the sentences a caption takes part in, weighted by their
+    characters in it.
 
     Confidence is words / (words + 4), a convention that was not measured: a word or two out of
     their context say little. The distance of the valence from 0 is no part of it: that a sentence
@@ -132,8 +133,7 @@ def text_evidence(
     begin_s, end_s = float(start), float("inf") if end is None else float(end)
     if info.duration_s is not None:
         end_s = float(wanted_until(start, end, Fraction(info.duration_s)))
-    among = {stream.index for stream in info.video}
-    written = captions(path, closed_captions=any(stream.index in among for stream in info.captions))
+    written = captions(path, until_s=end_s)
     notes = _Notes([*written.warnings], [])
     source = _choose(path, info, written, begin_s, end_s, asr_model, notes)
     if isinstance(source, Missing):
@@ -232,28 +232,36 @@ def _in_another(what: str, notes: _Notes) -> Missing:
 def _english_track(
     timed: Iterable[Caption], begin_s: float, end_s: float
 ) -> tuple[tuple[Caption, ...], set[str]]:
-    """Return the wanted part of the first track in English, and the languages of others before it.
+    """Return the wanted part of the best track in English, and the languages of others before it.
 
     A track without a word in [begin_s, end_s) is none.
     """
-    tracks: dict[tuple[str, str | None], list[Caption]] = {}
+    tracks: dict[tuple[str, str], list[Caption]] = {}
     for caption in timed:
-        tracks.setdefault((caption.source, caption.language), []).append(caption)
+        tracks.setdefault((caption.source, caption.track), []).append(caption)
+    found = [
+        (track, placed)
+        for track in tracks.values()
+        if (placed := tuple(_placed([*dict.fromkeys(track)], begin_s, end_s)))
+    ]
     others: set[str] = set()
-    # The sort is stable: files stay before streams among those that say they are in English.
-    for (_, tag), track in sorted(tracks.items(), key=lambda item: not _is_tagged(item[0][1])):
-        placed = tuple(_placed([*dict.fromkeys(track)], begin_s, end_s))
-        if not placed:
-            continue
-        language = other_language("\n".join(_plain(c.text, captioned=True) for c in track), tag)
+    for track, placed in sorted(found, key=lambda one: _rank(one[1])):
+        said = "\n".join(_plain(c.text, captioned=True) for c in track)
+        language = other_language(said, track[0].language)
         if language is None:
             return placed, others
         others.add(language)
     return (), others
 
 
-def _is_tagged(tag: str | None) -> bool:
-    return tag is not None and _primary(tag) in ENGLISH
+def _rank(placed: Sequence[Caption]) -> tuple[bool, bool, bool, int]:
+    """Return what a track is sorted by: the best one comes first.
+
+    Those for all that is said, those tagged as English, files, those that say most.
+    """
+    one = placed[0]
+    is_tagged = one.language is not None and _primary(one.language) in ENGLISH
+    return one.is_aside, not is_tagged, one.source != "sidecar", -sum(len(c.text) for c in placed)
 
 
 def _primary(tag: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 
@@ -32,17 +32,37 @@ from vmm_cli.media.substation import BLOCK_FIELDS, block_names, block_text, subs
 from vmm_cli.media.webvtt import webvtt_plain
 
 BOX_HEADER_BYTES = 8
+ROUNDING_S = 0.0015  # of times that are written in milliseconds
+_ASIDE = av.stream.Disposition.forced | av.stream.Disposition.comment
 
-# Yields the texts of a packet, each as it stands there and plain; ValueError: it is damaged.
-Reader = Callable[[Packet], Iterator[tuple[str, str]]]
+
+@dataclass(frozen=True)
+class Said:
+    """A text as it stands in a packet, and plain.
+
+    key: what tells a cue that may go on in the next packet; empty: it does not.
+    """
+
+    marked: str
+    text: str
+    key: bytes = b""
+
+
+# Yields the texts of a packet; ValueError: it is damaged.
+Reader = Callable[[Packet], Iterator[Said]]
 
 
 @dataclass(frozen=True)
 class TrackRead:
-    """The cues of one stream, in the file's order, and its language where it says one."""
+    """The cues of one stream, in the file's order, and its language where it says one.
 
+    is_aside: it is marked as not for all that is said, but for what is foreign, or a commentary.
+    """
+
+    index: int
     cues: tuple[Cue, ...]
     language: str | None
+    is_aside: bool
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,8 @@ class _Track:
 
     Attributes:
         triplets: of a track of closed captions, in the place of `cues`.
+        places: of cues that may go on in the next packet, in `cues`, by what tells them; see
+            `_cue_boxes`.
         damaged: how many packets could not be read.
         is_foreign: it has captions of no kind that can be read.
         is_over: it is known that there is nothing (more) to be read.
@@ -77,6 +99,7 @@ class _Track:
     reader: Reader
     cues: list[Cue] = field(default_factory=list)
     triplets: list[Triplets] = field(default_factory=list)
+    places: dict[bytes, int] = field(default_factory=dict)
     damaged: int = 0
     is_foreign: bool = False
     is_over: bool = False
@@ -110,8 +133,10 @@ def read_streams(container: av.container.InputContainer) -> StreamsRead:
     return StreamsRead(
         tuple(
             TrackRead(
+                track.stream.index,
                 (*track.cues, *decode(track.triplets, end)),
                 track.stream.language if track.stream.language != "und" else None,
+                bool(track.stream.disposition & _ASIDE),
             )
             for track in tracks
         ),
@@ -137,13 +162,28 @@ def _take(track: _Track, packet: Packet, start: Fraction) -> None:
     except (av.error.FFmpegError, ValueError):
         track.damaged += 1
         return
-    for marked, text in texts:
+    shown = track.places
+    if end > start:  # else it is what a muxer puts between others
+        track.places = {}
+    for said in texts:
         if track.is_over:
             return
-        cue = make_cue(float(start), float(end) if end > start else None, text, marked)
-        if cue is not None:
+        cue = make_cue(float(start), float(end) if end > start else None, said.text, said.marked)
+        if cue is None:
+            continue
+        place = shown.pop(said.key, None) if said.key else None
+        if place is not None and _touch(track.cues[place], cue):
+            track.cues[place] = replace(track.cues[place], end_s=cue.end_s)
+        else:
+            place = len(track.cues)
             track.cues.append(cue)
             track.is_over = len(track.cues) == MAX_CUES
+        if said.key:
+            track.places[said.key] = place
+
+
+def _touch(before: Cue, after: Cue) -> bool:
+    return before.end_s is not None and abs(after.start_s - before.end_s) < ROUNDING_S
 
 
 def _passed_over(streams: Sequence[av.stream.Stream], tracks: Sequence[_Track]) -> Iterator[str]:
@@ -185,44 +225,44 @@ def _reader_of(stream: av.stream.Stream) -> Reader | None:
     return _by_libav if caption_kind(stream) == "text" else None
 
 
-def _subrip(packet: Packet) -> Iterator[tuple[str, str]]:
+def _subrip(packet: Packet) -> Iterator[Said]:
     marked = _text(bytes(packet))
-    yield marked, subrip_plain(marked)
+    yield Said(marked, subrip_plain(marked))
 
 
-def _webvtt(packet: Packet) -> Iterator[tuple[str, str]]:
+def _webvtt(packet: Packet) -> Iterator[Said]:
     marked = _text(bytes(packet))
-    yield marked, webvtt_plain(marked)
+    yield Said(marked, webvtt_plain(marked))
 
 
-def _timed_text(packet: Packet) -> Iterator[tuple[str, str]]:
+def _timed_text(packet: Packet) -> Iterator[Said]:
     """3GPP TS 26.245, 5.17: a length of two bytes, the text, then boxes of how it looks."""
     data = bytes(packet)
     length = int.from_bytes(data[:2], "big")
     if length > len(data) - 2:
         raise ValueError(f"{length} bytes of text in a packet of {len(data)}")
     marked = _text(data[2 : 2 + length])
-    yield marked, subrip_plain(marked)
+    yield Said(marked, subrip_plain(marked))
 
 
-def _substation(names: tuple[str, ...], packet: Packet) -> Iterator[tuple[str, str]]:
+def _substation(names: tuple[str, ...], packet: Packet) -> Iterator[Said]:
     marked = block_text(_text(bytes(packet)), names)
     if marked is None:
         raise ValueError("a line of dialogue has too few fields")
-    yield marked, substation_plain(marked)
+    yield Said(marked, substation_plain(marked))
 
 
-def _by_libav(packet: Packet) -> Iterator[tuple[str, str]]:
+def _by_libav(packet: Packet) -> Iterator[Said]:
     """Libav gives every format of text as the blocks that Matroska has of ASS."""
     assert isinstance(packet.stream, SubtitleStream)
     for subtitle in packet.stream.decode(packet):
         if isinstance(subtitle, AssSubtitle) and subtitle.ass:
             marked = block_text(subtitle.ass.decode("utf-8", errors="replace"), BLOCK_FIELDS)
             if marked is not None:
-                yield marked, substation_plain(marked)
+                yield Said(marked, substation_plain(marked))
 
 
-def _unknown(packet: Packet) -> Iterator[tuple[str, str]]:
+def _unknown(packet: Packet) -> Iterator[Said]:
     """WebVTT as Matroska has it (S_TEXT/WEBVTT), for which libav has no decoder.
 
     A block has a cue's text alone; its settings and its name are beside it.
@@ -235,16 +275,16 @@ def _unknown(packet: Packet) -> Iterator[tuple[str, str]]:
         raise _ForeignError from None
     if _is_ttml(marked) or any(c < " " and c not in "\n\t" for c in marked):
         raise _ForeignError
-    yield marked, webvtt_plain(marked)
+    yield Said(marked, webvtt_plain(marked))
 
 
-def _data(packet: Packet) -> Iterator[tuple[str, str]]:
+def _data(packet: Packet) -> Iterator[Said]:
     """WebVTT as MP4 has it (wvtt), of which libav knows nothing; and whatever else that is so."""
     data = bytes(packet)
     texts = _cue_boxes(data) if len(data) >= BOX_HEADER_BYTES else []
     if texts is not None:
-        for marked in texts:
-            yield marked, webvtt_plain(marked)
+        for key, marked in texts:
+            yield Said(marked, webvtt_plain(marked), key)
     elif _is_ttml(data[:4096].decode("utf-8", errors="replace")):
         raise _ForeignError
     else:
@@ -256,16 +296,21 @@ def _is_ttml(text: str) -> bool:
     return re.match(r"\s*(?:<\?xml[^>]*>\s*)?<(?:\w+:)?tt[\s>]", text.lstrip("\ufeff")) is not None
 
 
-def _cue_boxes(data: bytes) -> list[str] | None:
-    """Return the texts of a sample of WebVTT in MP4; None where the bytes are none.
+def _cue_boxes(data: bytes) -> list[tuple[bytes, str]] | None:
+    """Return key and text of the cues in a sample of WebVTT in MP4; None where the bytes are none.
 
     ISO/IEC 14496-30, 6.6: a box for each cue (vttc) that has one of its text (payl), or vtte for
-    none.
+    none. A cue that is shown for longer than a sample stands in the next one too, with the same
+    number of its source (vsid); not all writers put that there, and then its name (iden) tells.
     """
     texts = []
     for kind, body in _boxes(data):
         if kind == b"vttc":
-            texts += [_text(inner) for name, inner in _boxes(body) if name == b"payl"]
+            inner = dict(_boxes(body))
+            if (said := inner.get(b"payl")) is not None:
+                source = inner.get(b"vsid", b"")
+                key = (source or inner.get(b"iden", b"")) + b"\0" + said
+                texts.append((key, _text(said)))
         elif kind not in (b"vtte", b"vtta"):
             return None
     return texts

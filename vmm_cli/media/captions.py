@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,10 +12,10 @@ import av.container
 
 from vmm_cli.media.caption_streams import read_streams
 from vmm_cli.media.closed_captions import read_closed_captions
-from vmm_cli.media.cues import MAX_CUES, Cue, decode_text, with_line_feeds
+from vmm_cli.media.cues import MAX_CUES, Cue, damaged_characters, decode_text, with_line_feeds
 from vmm_cli.media.probe import find_tag
 from vmm_cli.media.rolling import unrolled
-from vmm_cli.media.sidecars import SIDECAR_FORMATS, sidecar_files, unclaimed_files
+from vmm_cli.media.sidecars import SIDECAR_FORMATS, is_aside, sidecar_files, unclaimed_files
 from vmm_cli.media.source import open_media
 from vmm_cli.media.subrip import parse_subrip
 from vmm_cli.media.substation import parse_substation
@@ -37,6 +37,10 @@ class Caption:
     """A piece of text; one without times (a title) holds for the whole video.
 
     Times are seconds on the video's clock; `end_s` is None where nothing says when it goes.
+
+    Attributes:
+        track: what tells the captions of one track: the name of a file, the number of a stream.
+        is_aside: the track is not for all that is said: what is foreign ("forced"), a commentary.
     """
 
     start_s: float | None
@@ -44,6 +48,18 @@ class Caption:
     text: str  # plain, without markup; lines parted by "\\n"
     source: Literal["sidecar", "stream", "title", "description", "speech"]
     language: str | None = None
+    track: str = field(default="", compare=False)
+    is_aside: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class _Track:
+    """What the captions of one track have in common; see `Caption`."""
+
+    source: Literal["sidecar", "stream"]
+    language: str | None
+    name: str
+    is_aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,7 @@ class CaptionResult:
     unread: bool = False
 
 
-def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResult:
+def captions(path: Path, *, until_s: float | None = None) -> CaptionResult:
     """Read all text that belongs to a video, each source in order of time.
 
     From files of the same name beside it (`clip.srt`, `clip.en.vtt`, `clip.mp4.ass`), from its
@@ -67,7 +83,8 @@ def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResul
     line. A damaged source gives what of it can be read, and a warning. Where no captions are read,
     what there is of other kinds (pictures of text) is told in a warning.
 
-    closed_captions: whether there are some among the pictures; None: to be looked up.
+    until_s: how far closed captions are looked for, in seconds; None: among the first pictures. See
+    `read_closed_captions`.
 
     Raises:
         InputError: as `open_media`, for the video itself.
@@ -77,18 +94,19 @@ def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResul
     beside = sidecar_files(path)
     with open_media(path) as container:
         for sidecar, language in beside:
-            result = read_sidecar(sidecar, language)
+            result = read_sidecar(sidecar, language, aside=is_aside(sidecar, path))
             found += result.captions
             complaints += result.warnings
         streams = read_streams(container)
         for track in streams.tracks:
-            found += _captions(track.cues, "stream", track.language)
+            about = _Track("stream", track.language, str(track.index), track.is_aside)
+            found += _captions(track.cues, about)
         complaints += streams.warnings
         passed_over = [*streams.passed_over]
         told = [*_told(container)]
-    if not found and closed_captions is not False:
-        among = read_closed_captions(path)
-        found += _captions(among.cues, "stream", None)
+    if not found:
+        among = read_closed_captions(path, until_s=until_s)
+        found += _captions(among.cues, _Track("stream", None, "closed captions"))
         passed_over += among.passed_over
     if not found:
         complaints += [*passed_over, *_of_nobody(unclaimed_files(path))]
@@ -96,7 +114,7 @@ def captions(path: Path, *, closed_captions: bool | None = None) -> CaptionResul
     return CaptionResult((*found, *told), tuple(complaints), unread)
 
 
-def read_sidecar(path: Path, language: str | None = None) -> CaptionResult:
+def read_sidecar(path: Path, language: str | None = None, *, aside: bool = False) -> CaptionResult:
     """Read one file of captions; one that cannot be read gives a warning and no captions."""
     try:
         status = path.stat()
@@ -105,7 +123,9 @@ def read_sidecar(path: Path, language: str | None = None) -> CaptionResult:
         data = path.read_bytes()
     except OSError as error:
         return CaptionResult((), (f"{path.name}: cannot be read: {error.strerror}",))
-    text = with_line_feeds(decode_text(data))
+    text = decode_text(data)
+    unread = damaged_characters(data, text)
+    text = with_line_feeds(text)
     cues: list[Cue] = []
     damaged = 0
     for cue in PARSERS[_format_of(text, path.suffix.lower())](text):
@@ -118,11 +138,14 @@ def read_sidecar(path: Path, language: str | None = None) -> CaptionResult:
     if not cues:
         return CaptionResult((), (f"{path.name}: no captions could be read from it",))
     complaints = []
+    if unread:
+        complaints.append(f"{path.name}: {unread} damaged characters in it could not be read")
     if damaged:
         complaints.append(f"{path.name}: {damaged} damaged lines were left out")
     if len(cues) == MAX_CUES:
         complaints.append(f"{path.name}: only its first {MAX_CUES} captions are read")
-    return CaptionResult(tuple(_captions(cues, "sidecar", language)), tuple(complaints))
+    about = _Track("sidecar", language, path.name, aside)
+    return CaptionResult(tuple(_captions(cues, about)), tuple(complaints))
 
 
 def _format_of(text: str, suffix: str) -> str:
@@ -135,11 +158,17 @@ def _format_of(text: str, suffix: str) -> str:
     return SIDECAR_FORMATS[suffix]
 
 
-def _captions(
-    cues: Iterable[Cue], source: Literal["sidecar", "stream"], language: str | None
-) -> Iterator[Caption]:
+def _captions(cues: Iterable[Cue], about: _Track) -> Iterator[Caption]:
     for cue in unrolled(tuple(cues)):
-        yield Caption(cue.start_s, cue.end_s, cue.text, source, language)
+        yield Caption(
+            cue.start_s,
+            cue.end_s,
+            cue.text,
+            about.source,
+            about.language,
+            about.name,
+            about.is_aside,
+        )
 
 
 def _told(container: av.container.InputContainer) -> Iterator[Caption]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import av.codec.context
 import av.error
@@ -14,12 +16,21 @@ import av.stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
+from vmm_cli.errors import InputError
+from vmm_cli.media import sampling
 from vmm_cli.media.caption_data import Triplets, is_marked, may_carry, pairs_of, triplets_of
 from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.cues import Cue, make_cue
+from vmm_cli.media.frames import FrameRequest, iter_pictures
+from vmm_cli.media.ordering import check_times, times_in_doubt
+from vmm_cli.media.packets import PacketReader
 from vmm_cli.media.probe import MAX_TIMED_PACKETS
 from vmm_cli.media.source import best_video_stream, clock_origin_s, open_media
 from vmm_cli.media.substation import BLOCK_FIELDS, block_text, substation_plain
+from vmm_cli.media.trust import Distrust, distrust, trust_in
+
+if TYPE_CHECKING:
+    from av.sidedata.sidedata import SideData
 
 _TIME_BASE_HZ = 1_000_000
 _ERASE_DISPLAYED_MEMORY = bytes((0xFC, 0x94, 0x2C))
@@ -34,34 +45,98 @@ class ClosedCaptions:
     passed_over: tuple[str, ...] = ()
 
 
-def read_closed_captions(path: Path) -> ClosedCaptions:
-    """Read the closed captions among the pictures of a file, without decoding these.
+def read_closed_captions(path: Path, *, until_s: float | None = None) -> ClosedCaptions:
+    """Read the closed captions among the pictures of a file.
 
-    Where the first packets carry none, no more are read.
+    Pictures are decoded only where nothing but the decoder knows in which order they, and their
+    captions, are shown.
+
+    until_s: how far to read, in seconds on the clock; None: to the end, but where the first
+    `MAX_TIMED_PACKETS` pictures carry none, no further.
 
     Raises:
         InputError: as `open_media`.
     """
+    among = _in_packets(path, until_s)
+    if not among.found:
+        return ClosedCaptions()
+    if among.is_untimed or not _times_hold(path):
+        try:
+            among = _in_pictures(path, until_s)
+        except InputError as error:
+            message = f"the captions among its pictures cannot be put in order: {error}"
+            return ClosedCaptions((), (message,))
+    cues = decode(among.found, among.end_s)
+    if not cues and has_newer(among.found):
+        message = "the captions among its pictures (CEA-708) are of a kind that cannot be read"
+        return ClosedCaptions((), (message,))
+    return ClosedCaptions(cues)
+
+
+@dataclass
+class _Among:
+    """What was found among the pictures, and when the last of them goes.
+
+    is_untimed: nothing says when some of these pictures, which are not stored in order, are shown.
+    """
+
+    found: list[Triplets] = field(default_factory=list)
+    end_s: Fraction = Fraction(0)
+    is_untimed: bool = False
+
+
+def _in_packets(path: Path, until_s: float | None) -> _Among:
+    among = _Among()
     with open_media(path) as container:
         stream = best_video_stream(container)
         if stream is None or not may_carry(stream):
-            return ClosedCaptions()
-        origin, end = clock_origin_s(container), Fraction(0)
-        found: list[Triplets] = []
+            return among
+        origin = clock_origin_s(container)
         is_there = False
         packets = read_packets(container, stream, continuity=watch(container), alone=True)
         for number, packet in enumerate(packets):
             is_there = is_there or is_marked(packet)
-            if not is_there and number >= MAX_TIMED_PACKETS:
-                return ClosedCaptions()
-            found += triplets_of(packet, origin)
+            if until_s is None:
+                if not is_there and number >= MAX_TIMED_PACKETS:
+                    break
+            elif packet.dts is not None and packet.dts * packet.time_base - origin > until_s:
+                break
+            among.found += triplets_of(packet, origin)
             if packet.pts is not None:
-                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base - origin)
-    cues = decode(found, end)
-    if not cues and has_newer(found):
-        message = "the captions among its pictures (CEA-708) are of a kind that cannot be read"
-        return ClosedCaptions((), (message,))
-    return ClosedCaptions(cues)
+                end = packet.pts + (packet.duration or 0)
+                among.end_s = max(among.end_s, end * packet.time_base - origin)
+            elif packet.size and stream.codec_context.reorder_depth:
+                among.is_untimed = True
+    return among
+
+
+def _times_hold(path: Path) -> bool:
+    """Tell whether the pictures of a file are shown when it says."""
+    if not trust_in(path).times:
+        return False
+    with open_media(path) as container:
+        stream = best_video_stream(container)
+        assert stream is not None  # captions were found there
+        try:
+            if times_in_doubt(container, stream, PacketReader(container, stream)):
+                check_times(path, container, stream)
+        except Distrust as doubt:
+            distrust(path, doubt.claim)
+            return False
+    return True
+
+
+def _in_pictures(path: Path, until_s: float | None) -> _Among:
+    among = _Among()
+    end = None if until_s is None or until_s == inf else Fraction(until_s)
+    for picture in iter_pictures(path, [FrameRequest("captions", sampling.all(end=end))]):
+        shown_at, frame = Fraction(picture.time_s), picture.frame
+        for data in cast("Iterable[SideData]", frame.side_data):
+            if data.type.name == "A53_CC":
+                among.found.append(Triplets(shown_at, bytes(data)))
+        length = (frame.duration or 0) * (frame.time_base or 0)
+        among.end_s = max(among.end_s, shown_at + length)
+    return among
 
 
 def decode(found: Iterable[Triplets], end_s: Fraction) -> tuple[Cue, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,11 @@ _BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
+_RETURNS = re.compile(r"\r+\n?")
 
+DAMAGED = "\ufffd"
+# In other encodings what happens to be right UTF-8 beyond ASCII is rarer than what is not.
+LEAST_WHOLE = 3  # for each that is not
 
 # A film has some two thousand cues of a hundred characters at most; karaoke a cue for each picture,
 # with thousands of characters of markup. What is larger than this is no caption, whoever made it.
@@ -28,7 +33,7 @@ class Cue:
         start_s: never below 0.
         end_s: None where nothing says when it goes.
         text: plain, without markup; lines are trimmed, parted by "\\n", and none is empty.
-        marked: the text with its markup, as it stands in the file.
+        marked: the text with its markup, as it stands in the file, but no blanks around it.
     """
 
     start_s: float
@@ -64,9 +69,8 @@ def make_cue(start_s: float, end_s: float | None, text: str, marked: str = "") -
     trimmed = "\n".join(line for line in lines if line)
     if not trimmed or (start_s < 0 and end_s is not None and end_s <= 0):
         return None
-    return Cue(
-        max(start_s, 0.0), None if end_s is None or end_s <= start_s else end_s, trimmed, marked
-    )
+    shown_until = None if end_s is None or end_s <= start_s else end_s
+    return Cue(max(start_s, 0.0), shown_until, trimmed, marked.strip())
 
 
 def clock_s(fields: Sequence[str | None]) -> float:
@@ -88,7 +92,10 @@ def clock_s(fields: Sequence[str | None]) -> float:
 
 
 def decode_text(data: bytes) -> str:
-    """Decode a file of text: by its byte order mark, else UTF-16 by its zeros, UTF-8, cp1252."""
+    """Decode a file of text: by its byte order mark, else UTF-16 by its zeros, UTF-8, cp1252.
+
+    What is damaged in UTF-8 becomes U+FFFD; see `damaged_characters`.
+    """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, errors="replace")
@@ -101,15 +108,31 @@ def decode_text(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
+        text = data.decode("utf-8", errors="replace")
+        damaged = damaged_characters(data, text)
+        whole = len(text) - len(text.encode("ascii", errors="ignore")) - damaged
+        if whole >= LEAST_WHOLE * damaged or (damaged == 1 and whole):
+            return text
         try:
             return data.decode("cp1252")
         except UnicodeDecodeError:
             return data.decode("latin-1")  # has every byte
 
 
+def damaged_characters(data: bytes, text: str) -> int:
+    """Return how many characters `decode_text` could not read: those that it has put there."""
+    return max(0, text.count(DAMAGED) - data.count(DAMAGED.encode()))
+
+
 def with_line_feeds(text: str) -> str:
-    """Return a text whose lines all end with a line feed alone."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """Return a text whose lines all end with a line feed alone.
+
+    Programs that translate the ends of lines twice leave more than one carriage return there.
+
+    >>> with_line_feeds("one\\r\\r\\ntwo\\rthree\\r\\n")
+    'one\\ntwo\\nthree\\n'
+    """
+    return _RETURNS.sub(lambda run: "\n" if run[0][-1] == "\n" else "\n" * len(run[0]), text)
 
 
 def lines_of(text: str) -> Iterator[str]:

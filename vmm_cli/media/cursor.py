@@ -122,9 +122,10 @@ class Cursor:
         self.give_up(upto)
         if wanted is None or wanted >= upto:
             return False
-        new = pts != self._last_pts
+        if self._last_pts is not None and pts <= self._last_pts:
+            return False  # that one is given, or a later one, and is still shown
         self._last_pts = pts
-        return new
+        return True
 
     def give_up(self, upto: int) -> None:
         """Leave the wanted ticks below `upto` that are left without an answer."""

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmm_cli.batch.inputs import AMBIGUOUS_EXTENSIONS, OTHER_EXTENSIONS, VIDEO_EXTENSIONS
+from vmm_cli.media.extensions import AMBIGUOUS_EXTENSIONS, OTHER_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.media.languages import language_tag
 
 SIDECAR_FORMATS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass", ".ssa": "ssa"}
@@ -22,6 +22,8 @@ _REMARKS = frozenset({
     "orig", "original", "sdh", "sub", "subs", "subtitle", "subtitles", "transcript",
 })
 # fmt: on
+
+_ASIDE = frozenset({"commentary", "forced", "foreign"})
 
 # Folders whose listings are kept. A run goes through folders one after the other.
 MAX_LISTINGS = 8
@@ -50,6 +52,12 @@ def unclaimed_files(path: Path) -> list[Path]:
     They are called like it, and then like no language and like no other medium: `clip.new.srt`.
     """
     return [file for file, (belongs, _) in _beside(path) if not belongs]
+
+
+def is_aside(file: Path, video: Path) -> bool:
+    """Tell whether a file of a video's captions says that it is not for all that is said there."""
+    named, own = (set(_folded(path.stem).lower().split(".")) for path in (file, video))
+    return bool((named - own) & _ASIDE)
 
 
 def _beside(path: Path) -> list[tuple[Path, tuple[bool, str | None]]]:

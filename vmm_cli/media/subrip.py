@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vmm_cli.media.cues import Cue, CueText, clock_s, lines_of, make_cue
 
@@ -33,7 +33,7 @@ def parse_subrip(text: str) -> Iterator[Cue | None]:
     """Yield the cues of a file whose lines end with "\\n"; None for each that is damaged.
 
     A cue goes on until the next line with times, over empty lines too. The number before such a
-    line is its counter.
+    line is its counter; see `_counter_at`.
     """
     for times, body in _blocks(text):
         marked = body.joined()
@@ -58,26 +58,40 @@ def subrip_plain(marked: str) -> str:
 def _blocks(text: str) -> Iterator[tuple[tuple[float, float] | None, CueText]]:
     """Yield the times of each cue, None where they are damaged, and its text."""
     times: tuple[float, float] | None = None
-    body: CueText | None = None
+    body = CueText()  # until the first line with times, what stands before it
+    is_cue = False
     counter = 0
-    before = ""
     for line in lines_of(text):
         found = _times(line)
         if found is None and not _DAMAGED_TIMING.search(line):
-            if body is not None:
-                body.add(line)
-            before = line
+            body.add(line)
             continue
-        is_counted = _COUNTER.fullmatch(before) is not None
-        if body is not None:
-            if is_counted and body.lines:
-                body.lines.pop()
+        place = _counter_at(body.lines, begins_file=not is_cue)
+        counter = counter + 1 if place is None else int(body.lines[place])
+        if is_cue:
+            if place is not None:
+                del body.lines[place:]
             yield times, body
-        counter = int(before) if is_counted else counter + 1
-        times, body, before = found, CueText(), ""
-    if body is not None:
+        times, body, is_cue = found, CueText(), True
+    if is_cue:
         _drop_counter(body.lines, str(counter + 1))
         yield times, body
+
+
+def _counter_at(lines: Sequence[str], *, begins_file: bool) -> int | None:
+    """Return which of the lines before one with times is its counter; None where there is none.
+
+    There may be empty lines behind it, if there is one before it as well.
+    """
+    last = len(lines) - 1
+    while last >= 0 and not lines[last].strip():
+        last -= 1
+    if last < 0 or not _COUNTER.fullmatch(lines[last]):
+        return None
+    if last == len(lines) - 1:
+        return last
+    stands_alone = begins_file if last == 0 else not lines[last - 1].strip()
+    return last if stands_alone else None
 
 
 def _drop_counter(lines: list[str], counter: str) -> None:

@@ -23,6 +23,7 @@ REASONS = {
     "past_end": "ends before",
     "absent": "not there",
 }
+SHORTEST_BETWEEN_S = 0.5  # what stands between words for less is a flash
 MOST_CHANGE = 0.2  # of valence within a subtitle: less is not worth a new one
 
 Point = Mapping[str, Any]
@@ -72,8 +73,8 @@ def cues(record: Mapping[str, Any], start_s: float, every_s: float) -> Iterator[
 
     A cue says the mean valence and the emotion; where nothing is known there is none. Where the
     record has a transcript its words are cues, with valence and emotion in a second line, and the
-    others are for the times between them. start_s, every_s: where the steps of the curve begin, and
-    their length.
+    others are for the times between them, where these are long enough to be read. start_s, every_s:
+    where the steps of the curve begin, and their length.
     """
     curve: Sequence[Point] = record["curve"]
     words = [part for part in record.get("transcript", ()) if part["source"] != "title"]
@@ -83,7 +84,9 @@ def cues(record: Mapping[str, Any], start_s: float, every_s: float) -> Iterator[
         begin_s, _ = span_of(stretch[0], start_s, every_s)
         _, end_s = span_of(stretch[-1], start_s, every_s)
         after_s, until_s = between.bounds(stretch[0]["time_s"])
-        yield Cue(max(begin_s, after_s), min(end_s, until_s), _feeling(stretch))
+        begin_s, end_s = max(begin_s, after_s), min(end_s, until_s)
+        if not words or end_s - begin_s >= min(SHORTEST_BETWEEN_S, every_s) - 1e-6:
+            yield Cue(begin_s, end_s, _feeling(stretch))
 
 
 def _word_cues(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_video
 from vmm_cli.errors import DataError
+from vmm_cli.spelling import column_name
 from vmm_cli.training.dataset import (
     SPLIT_NAMES,
     Cells,
@@ -82,7 +83,7 @@ def read_annotations(source: Path, *, group: str | None = None, fold: str | None
         raise DataError(f"the annotations {error}; give a file: {FORMS}") from None
     table = read_table(source)
     given = {"group": group, "fold": fold}
-    renamed = {name: column.strip().lower() for name, column in given.items() if column}
+    renamed = {name: column_name(column) for name, column in given.items() if column}
     require_columns(source, table, tuple(renamed.values()))
     columns = {name: name for name in (*COLUMNS, "split", "group", "fold")} | renamed
     joined = _Joined(source.parent)
@@ -275,7 +276,7 @@ def _read_activitynet(source: Path) -> Table:
     table = Table()
     for entry in database.values():
         if isinstance(entry, dict):
-            table.columns |= dict.fromkeys(key.strip().lower() for key in entry)
+            table.columns |= dict.fromkeys(column_name(key) for key in entry)
 
     def rows() -> Iterator[Row]:
         for name, entry in database.items():
@@ -296,7 +297,7 @@ def _rows_of_entry(source: Path, where: str, entry: object, table: Table) -> Ite
     """Yield a row for each annotation of a video, one for a video without any."""
     if not isinstance(entry, dict):
         raise RowError("json", "is no JSON object")
-    cells = {key.strip().lower(): value for key, value in entry.items()}
+    cells = {column_name(key): value for key, value in entry.items()}
     annotations = cells.pop("annotations", None)
     if not isinstance(annotations, list):
         hint = "[] says that nothing happens in the video"

@@ -6,7 +6,6 @@ import math
 import os
 import stat
 import sys
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pathlib import Path
 from vmm_cli.batch.inputs import looks_like_sound, looks_like_video
 from vmm_cli.batch.listing import as_on_disk
 from vmm_cli.errors import DataError
+from vmm_cli.spelling import column_name, composed
 from vmm_cli.training.rows import (
     OPTIONAL,
     RATINGS,
@@ -57,7 +57,7 @@ def read_dataset(source: Path, *, group: str | None = None, fold: str | None = N
         DataError: it cannot be read, has no such columns, or has not one usable sample.
     """
     renamed = {"group": group, "fold": fold}
-    columns = {name: column.strip().lower() for name, column in renamed.items() if column}
+    columns = {name: column_name(column) for name, column in renamed.items() if column}
     if _is_folder(source):
         if columns:
             listed = " or ".join(map(repr, columns.values()))
@@ -427,14 +427,6 @@ def label_problem(label: str) -> str | None:
     if not label or not label.isprintable():
         return f"its label {label!a} has characters that cannot be printed"
     return None
-
-
-def composed(name: str) -> str:
-    """Return a name without outer spaces and with its accents composed (Unicode's form C).
-
-    What looks the same is the same then, whichever system wrote it.
-    """
-    return unicodedata.normalize("NFC", name.strip())
 
 
 def spaced_labels(raw_labels: set[str]) -> Iterator[Problem]:

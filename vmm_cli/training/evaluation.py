@@ -18,9 +18,10 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
+from vmm_cli.spelling import spelling_of
 from vmm_cli.trained import check
 from vmm_cli.training.annotations import read_table
-from vmm_cli.training.dataset import SPLIT_NAMES, composed
+from vmm_cli.training.dataset import SPLIT_NAMES
 from vmm_cli.training.encoding import limit_s
 from vmm_cli.training.rows import Row, read_rows
 from vmm_cli.training.samples import DataSet, Problem, Sample, span, with_segments
@@ -227,13 +228,13 @@ def _knows(bundle: Bundle, sample: Sample) -> bool:
 
 def _spelt_as(labels: Sequence[str], sample: Sample) -> Sample:
     """Return a sample with its labels as a model has them, which may have their accents apart."""
-    spelling = {composed(label): label for label in labels} | {label: label for label in labels}
-    if all(spelling.get(label, label) == label for label in sample.labels):
+    spelt = spelling_of(labels)
+    if all(spelt(label) == label for label in sample.labels):
         return sample
     if sample.segments is not None:
-        segments = (replace(s, label=spelling.get(s.label, s.label)) for s in sample.segments)
+        segments = (replace(s, label=spelt(s.label)) for s in sample.segments)
         return with_segments(sample, segments)
-    return replace(sample, labels=tuple(sorted({spelling.get(x, x) for x in sample.labels})))
+    return replace(sample, labels=tuple(sorted({spelt(x) for x in sample.labels})))
 
 
 def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmm_cli.errors import DataError
+from vmm_cli.spelling import column_name
 from vmm_cli.training.dataset import (
     Cells,
     Files,
@@ -50,7 +51,7 @@ def read_ratings(source: Path, *, group: str | None = None, fold: str | None = N
     table = read_rows(source, ("path",))
     _require_ratings(source, table)
     given = {"group": group, "fold": fold}
-    renamed = {name: column.strip().lower() for name, column in given.items() if column}
+    renamed = {name: column_name(column) for name, column in given.items() if column}
     require_columns(source, table, tuple(renamed.values()))
     columns = {name: name for name in ("path", *RATINGS, *OPTIONAL)} | renamed
     if "label" in table.columns:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vmm_cli.errors import DataError
 from vmm_cli.plain_file import UnreadableError, read_regular
+from vmm_cli.spelling import column_name
 from vmm_cli.suggest import did_you_mean
 from vmm_cli.training.samples import Problem, Problems
 
@@ -57,7 +58,7 @@ class Table:
 def read_rows(path: Path, required: tuple[str, ...] = REQUIRED) -> Table:
     """Read a manifest.
 
-    Names of columns are read without regard to case and outer spaces; blank rows are skipped.
+    Names of columns are read as `column_name` has them; blank rows are skipped.
 
     Raises:
         DataError: it is neither .csv nor .jsonl, cannot be read, is not UTF-8, is separated by
@@ -118,7 +119,7 @@ def _read_csv(path: Path, text: str) -> Table:
     lines = (line[0] for line in _LINE.finditer(text))
     reader = csv.reader(lines, strict=True, skipinitialspace=True)
     try:
-        header = [cell.strip().lower() for cell in _first_line(reader)]
+        header = [column_name(cell) for cell in _first_line(reader)]
     except csv.Error as error:
         raise _no_csv(path, reader.line_num, error) from None
     table.columns = dict.fromkeys(name for name in header if name)
@@ -207,7 +208,7 @@ def _json_objects(
             message = f"line {number} is no JSON object; left out"
             problems.append(Problem("error", "json", where, message))
             continue
-        yield where, {name.strip().lower(): cell for name, cell in fields.items()}
+        yield where, {column_name(name): cell for name, cell in fields.items()}
 
 
 def is_empty(cell: object) -> bool:
