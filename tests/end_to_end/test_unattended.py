@@ -77,3 +77,23 @@ def test_frames_are_written_though_nobody_reads_the_records(bikes: Path, tmp_pat
     subprocess.run(["bash", "-c", command], check=True, env=environment, timeout=120)
     for n in range(4):
         assert len(list((tmp_path / "out" / f"{n}.mp4").glob("*.jpg"))) == 2
+
+
+def test_what_cannot_be_decoded_stands_in_every_record(
+    run_vmm: Vmm, render_clip: Render, tmp_path: Path
+) -> None:
+    clip = render_clip("clip.mp4", frames=300, options={"bf": "2"}, width=160, height=64)
+    data = bytearray(clip.read_bytes())
+    data[int(0.4 * len(data)) : int(0.7 * len(data))] = bytes(int(0.3 * len(data)))
+    clip.write_bytes(data)
+    found = []
+    for jobs in ("1", "2"):
+        output = tmp_path / jobs
+        done = run_vmm("extract-frames", clip, "--fps", "2", "-o", output, "--jobs", jobs)
+        assert done.returncode == 0
+        record = json.loads(done.stdout)
+        assert "could not be decoded from" in done.stderr
+        assert record["undecoded_s"]
+        frames = output / "clip.mp4" / "frames.jsonl"
+        found.append((record["frames"], record["undecoded_s"], frames.read_text()))
+    assert found[0] == found[1]

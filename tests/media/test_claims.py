@@ -15,7 +15,7 @@ from tests.conftest import numbered_picture, picture_number
 from vmm_cli.media import sampling
 from vmm_cli.media.audio import iter_audio
 from vmm_cli.media.extent import extent
-from vmm_cli.media.frames import FrameRequest, iter_frames
+from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
 from vmm_cli.media.sampling import Sampling
 
 Render = Callable[..., Path]
@@ -264,3 +264,127 @@ def test_a_good_file_starts_nowhere_anew(tmp_path: Path) -> None:
 def pitch(samples: np.ndarray) -> float:
     """Return the strongest frequency of a second of sound at 16 kHz, in Hz."""
     return float(np.abs(np.fft.rfft(samples)).argmax() * 16000 / len(samples))
+
+
+def test_a_stream_that_was_taken_up_again_is_one_video(tmp_path: Path) -> None:
+    """FLV as servers write it: a connection that comes back begins at 0 again."""
+    parts = [
+        with_sound(tmp_path / f"{k}.flv", 75 * k, 75, video="libx264", sound="aac").read_bytes()
+        for k in range(2)
+    ]
+    path = tmp_path / "again.flv"
+    path.write_bytes(parts[0] + parts[1][13:])  # without the file's header (FLV 10.1, E.2)
+    known = extent(path)
+    assert known.restarts_s == pytest.approx([3], abs=0.1)
+    assert float(known.end_s) == pytest.approx(6, abs=0.2)
+    assert numbers(path, sampling.all()) == list(range(150))
+    assert numbers(path, sampling.at([5])) == pytest.approx([124], abs=2)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (160, 64)])
+def test_a_recording_that_needs_another_decoder_is_told_and_left_out(
+    render_clip: Render, size: tuple[int, int]
+) -> None:
+    width, height = size
+    first = render_clip("1.mkv", frames=50, width=160, height=64, options={"bf": "2"})
+    other = render_clip(
+        "2.mkv", frames=50, width=width, height=height, options={"profile": "baseline"}
+    )
+    path = first.with_name("joined.mkv")
+    path.write_bytes(first.read_bytes() + other.read_bytes())
+    assert numbers(path, sampling.all()) == list(range(50))
+    assert "another recording" in " ".join(extent(path).warnings())
+
+
+def test_pictures_that_are_shown_for_long_are_no_new_recordings(render_clip: Render) -> None:
+    pts = [375 * n for n in range(6)]
+    path = render_clip(
+        "slides.ts", frames=6, options={"bf": "0"}, pts=pts, time_base=Fraction(1, RATE)
+    )
+    assert extent(path).restarts_s == ()
+    assert numbers(path, sampling.at([20, 50])) == [1, 3]
+
+
+def test_one_wrong_time_stamp_moves_nothing_else(render_clip: Render) -> None:
+    clip = render_clip("clip.ts", frames=100, options={"bf": "0"}, width=160, height=64)
+    path = clip.with_name("stamp.ts")
+    data = bytearray(clip.read_bytes())
+    with av.open(os.fspath(clip)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    patch_time_stamp(data, packets[60].pos, packets[60].pts - 2 * 90_000)
+    path.write_bytes(data)
+    assert extent(path).restarts_s == ()
+    assert numbers(path, sampling.at([3, 3.5])) == [75, 87]
+
+
+def patch_time_stamp(data: bytearray, at: int, pts: int) -> None:
+    """Give the PES packet behind a transport packet another time (ISO/IEC 13818-1, 2.4.3.7)."""
+    at = data.index(b"\0\0\1\xe0", at) + 9
+    mark = data[at] & 0xF0
+    data[at : at + 5] = bytes(
+        [
+            mark | (pts >> 29 & 0x0E) | 1,
+            pts >> 22 & 0xFF,
+            (pts >> 14 & 0xFE) | 1,
+            pts >> 7 & 0xFF,
+            (pts << 1 & 0xFE) | 1,
+        ]
+    )
+    if mark == 0x30:  # the decoding time follows
+        at += 5
+        data[at : at + 5] = bytes(
+            [
+                0x10 | (pts >> 29 & 0x0E) | 1,
+                pts >> 22 & 0xFF,
+                (pts >> 14 & 0xFE) | 1,
+                pts >> 7 & 0xFF,
+                (pts << 1 & 0xFE) | 1,
+            ]
+        )
+
+
+def test_a_length_that_is_declared_too_short_is_not_believed(render_clip: Render) -> None:
+    path = render_clip("short.avi", frames=200, codec="mpeg4", width=160, height=64)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"strh") + 8 + 32  # dwLength of AVISTREAMHEADER
+    data[at : at + 4] = (50).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert extent(path).end_s == 8
+    assert numbers(path, sampling.count(4)) == [25, 75, 125, 175]
+
+
+def with_a_hole(clip: Path, begin: float, end: float) -> Path:
+    """Copy a clip, a part of its pictures' bytes zeros."""
+    data = bytearray(clip.read_bytes())
+    data[int(begin * len(data)) : int(end * len(data))] = bytes(
+        int(end * len(data)) - int(begin * len(data))
+    )
+    path = clip.with_name("hole.mp4")
+    path.write_bytes(data)
+    return path
+
+
+def test_pictures_that_cannot_be_decoded_are_told(render_clip: Render) -> None:
+    clip = render_clip("clip.mp4", frames=300, gop=25, width=160, height=64, options={"bf": "2"})
+    path = with_a_hole(clip, 0.4, 0.6)
+    report = DecodeReport()
+    given = [
+        frame.time_s
+        for frame in iter_frames(path, [FrameRequest("x", sampling.fps(2))], report=report)
+    ]
+    assert given == sorted(given)
+    (gap,) = report.gaps
+    assert gap[1] - gap[0] > 1
+    assert not [time for time in given if gap[0] + 0.1 < time < gap[1] - 0.1]
+    late = iter_frames(path, [FrameRequest("x", sampling.at([(gap[0] + gap[1]) / 2]))])
+    assert [frame.time_s <= gap[0] for frame in late] == [True], "what was shown before stays"
+
+
+def test_a_wanted_picture_that_is_bad_leaves_the_one_before(render_clip: Render) -> None:
+    clip = render_clip("clip.avi", frames=100, codec="mjpeg", pix_fmt="yuvj420p")
+    with av.open(os.fspath(clip)) as container:
+        bad = [p for p in container.demux(video=0) if p.size][60]
+    data = bytearray(clip.read_bytes())
+    data[bad.pos + 8 : bad.pos + 8 + bad.size] = bytes(bad.size)
+    clip.write_bytes(data)
+    assert numbers(clip, sampling.at([1, Fraction(60, RATE)])) == [25, 59]

@@ -52,6 +52,8 @@ def test_any_colour_matrix_can_be_read(render_clip: Render, tmp_path: Path, matr
     odd = filtered(clip, tmp_path / "odd.mp4", f"h264_metadata=matrix_coefficients={matrix}")
     assert first(odd).std() > 20
     assert len(list(iter_miniatures(odd, sampling.all()))) == 5
+    wanted = [FrameRequest(name, sampling.at([0.12])) for name in ("x", "y")]
+    assert np.array_equal(*(frame.image for frame in iter_frames(odd, wanted)))
     (picture,) = iter_pictures(odd, [FrameRequest("x", sampling.at([0]))])
     for image_format in ("jpg", "png", "webp"):
         assert len(StillEncoder(image_format).encode(picture)) > 100

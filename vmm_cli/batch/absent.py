@@ -8,15 +8,13 @@ from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
+from vmm_cli.media.extensions import SOUND_EXTENSIONS
+
 MISSING = "no such file or folder"
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MOST_LOOKED_AT = 100_000  # files; more would make an error message slow
 
 # fmt: off
-_SOUND = frozenset({
-    ".aac", ".ac3", ".aif", ".aiff", ".amr", ".flac", ".m4a", ".m4b", ".mka", ".mp3", ".oga",
-    ".ogg", ".opus", ".wav", ".wma",
-})
 _PICTURES = frozenset({
     ".avif", ".bmp", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
 })
@@ -60,7 +58,7 @@ def _kinds(folder: str) -> Iterable[str]:
             if number > _MOST_LOOKED_AT:
                 return
             extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of a name alone
-            if extension in _SOUND:
+            if extension in SOUND_EXTENSIONS:
                 yield "sound"
             elif extension in _PICTURES:
                 yield "picture"

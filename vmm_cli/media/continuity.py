@@ -34,8 +34,8 @@ MAX_READ_FAILURES = 16
 BACKWARD_S = Fraction(1, 10)
 # A step ahead by more than this, of all streams at once, may be a new recording; as ffmpeg has it.
 FORWARD_S = Fraction(10)
-# After a restart the next packet of the stream is as near as this; else the stamp was a wrong one,
-# or a picture that is shown for long.
+# After a restart the next packet of the stream is as near as this, and jumps as well; else the
+# stamp was a wrong one, or a picture that is shown for long.
 NEAR_S = Fraction(2)
 # So many packets are held until the next one of their stream tells.
 MAX_HELD_PACKETS = 500
@@ -112,16 +112,15 @@ class Continuity:
             self._place(packet)
             yield packet
 
-    def _next_of(self, packet: AnyPacket) -> Fraction | None:
-        """Return the time stamp of the next packet of the same stream, in seconds."""
+    def _next_of(self, packet: AnyPacket) -> AnyPacket | None:
+        """Return the next packet of the same stream that has a time stamp."""
         for other in self._held:
-            if other is not packet and other.stream_index == packet.stream_index:
-                stamp = _stamp(other)
-                if stamp is not None:
-                    return stamp
+            same = other is not packet and other.stream_index == packet.stream_index
+            if same and _stamp(other) is not None:
+                return other
         return None
 
-    def _settle(self, packet: AnyPacket, following: Fraction | None) -> None:
+    def _settle(self, packet: AnyPacket, following: AnyPacket | None) -> None:
         """Begin a new part with a packet that jumps, if the one after it agrees.
 
         Else a stamp that lies behind is a wrong one, and the packet follows what was before it; one
@@ -129,7 +128,7 @@ class Continuity:
         """
         raw = _stamp(packet)
         assert raw is not None
-        if following is not None and abs(following - raw) <= NEAR_S + _reordering(packet):
+        if following is not None and self._agrees(packet, following):
             pos = self._pos(packet)
             self._earlier = _Earlier(pos, self._offset)
             self._offset = self._offset_after(packet)
@@ -137,6 +136,14 @@ class Continuity:
             self.restarts.append(Restart(pos, shown + self._offset))
         elif self._goes_back(packet, raw + self._offset):
             _move(packet, self._offset_after(packet) - self._offset)
+
+    def _agrees(self, packet: AnyPacket, following: AnyPacket) -> bool:
+        """Return True if the packet after one that jumps is near it, and has jumped as well."""
+        raw, then = _stamp(packet), _stamp(following)
+        assert raw is not None
+        assert then is not None
+        near = abs(then - raw) <= NEAR_S + _reordering(packet)
+        return near and self._strays(following, then + self._offset)
 
     def _pos(self, packet: AnyPacket) -> int:
         """Return where a packet lies; parts of what the container has as one, where that does."""

@@ -502,10 +502,10 @@ class _Shown:
             self._lost_since = min(self._lost_since or packet.pts, packet.pts)
 
     def _close_gap(self, until: int) -> None:
-        if self._lost_since is not None and not self._again:
-            if until > self._lost_since:
-                seconds = self._clock.seconds
-                self._report.gaps.append((seconds(self._lost_since), seconds(until)))
+        # Pictures from before the bad ones may still come out of the decoder.
+        if self._lost_since is not None and not self._again and until > self._lost_since:
+            seconds = self._clock.seconds
+            self._report.gaps.append((seconds(self._lost_since), seconds(until)))
             self._lost_since = None
 
     def take(self, frame: av.video.frame.VideoFrame) -> Iterator[tuple[int, _ShownPicture]]:
