@@ -285,11 +285,15 @@ def test_output_file_by_suffix_and_resume(run_vmm: Vmm, mixed: Path, tmp_path: P
     first = json.loads(output.read_text())
     assert len(first) == 2
     journal = tmp_path / "out.json.journal.jsonl"
-    assert len(journal.read_text().splitlines()) == 2
+
+    def journalled() -> int:
+        return sum('"input":' in line for line in journal.read_text().splitlines())
+
+    assert journalled() == 2
     again = run_vmm("info", mixed, "-o", output, "-v")
     assert again.returncode == 3
     assert json.loads(output.read_text()) == first
-    assert len(journal.read_text().splitlines()) == 3  # the failed one alone was tried again
+    assert journalled() == 3  # the failed one alone was tried again
     assert sorted(p.name for p in tmp_path.iterdir() if "out" in p.name) == [
         "out.json",
         "out.json.journal.jsonl",

@@ -18,6 +18,7 @@ from vmm_cli import bundle as bundles
 from vmm_cli.analysis import detect_steps
 from vmm_cli.analysis.segments import Detection, tidied
 from vmm_cli.errors import DataError
+from vmm_cli.output.owned import NOTES_FILE
 from vmm_cli.training.annotations import read_annotations
 from vmm_cli.training.evaluation import Evaluation, evaluate
 from vmm_cli.training.inspection import Inspection, inspect
@@ -173,7 +174,11 @@ def test_evaluation_measures_what_training_measured(
         for name, value in metrics[key].items():
             assert found.document["metrics"][key][name] == pytest.approx(value, abs=1e-4), key
     write_evaluation(tmp_path / "out", ("moves",), found, multi_label=True)
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"detections.csv", "metrics.json"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "detections.csv",
+        "metrics.json",
+        NOTES_FILE,
+    }
     with (tmp_path / "out" / "detections.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "start", "end", "label", "score"]
