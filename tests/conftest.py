@@ -15,6 +15,9 @@ import hypothesis
 import numpy as np
 import pytest
 
+# Tests run in as many processes as there are cores; threads beyond these wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 hypothesis.settings.register_profile("vmm", deadline=None)
 hypothesis.settings.load_profile("vmm")

@@ -277,7 +277,9 @@ def test_a_demonstration_is_told_wherever_models_are_listed(run_vmm: Vmm) -> Non
         assert "**A demonstration" in card.split("##")[0]
 
 
-@pytest.mark.parametrize("command", ["classify", "detect-actions"])
+@pytest.mark.parametrize(
+    "command", ["classify", pytest.param("detect-actions", marks=pytest.mark.slow)]
+)
 def test_a_demonstration_is_told_once_with_v(run_vmm: Vmm, bikes: Path, command: str) -> None:
     end = ("--end", "1.5")
     told = run_vmm(command, bikes, bikes, "-m", "fights", "-v", *end)

@@ -149,8 +149,13 @@ def many(bikes: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("how", "send"),
     [
-        pytest.param(signal.SIGINT, os.killpg, id="Ctrl-C, which reaches the workers too"),
-        pytest.param(signal.SIGTERM, os.kill, id="kill, timeout, cron", marks=pytest.mark.slow),
+        pytest.param(
+            signal.SIGINT,
+            os.killpg,
+            id="Ctrl-C, which reaches the workers too",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(signal.SIGTERM, os.kill, id="kill, timeout, cron"),
         pytest.param(signal.SIGTERM, os.killpg, id="systemd", marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, os.killpg, id="a closed terminal", marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, os.kill, id="out of memory"),

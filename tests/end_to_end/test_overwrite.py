@@ -34,7 +34,12 @@ def refused(done: subprocess.CompletedProcess[str], path: Path) -> None:
     assert "another -" in line
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.json", "out.txt"])
+OTHER_FORMATS = [pytest.param(f"out.{name}", marks=pytest.mark.slow) for name in ("jsonl", "json")]
+
+
+@pytest.mark.parametrize(
+    "name", ["out.csv", *OTHER_FORMATS, pytest.param("out.txt", marks=pytest.mark.slow)]
+)
 def test_notes_are_not_replaced_by_records(
     run_vmm: Vmm, clip: Path, tmp_path: Path, name: str
 ) -> None:
@@ -84,7 +89,7 @@ def test_an_added_line_is_not_lost(run_vmm: Vmm, clip: Path, tmp_path: Path) -> 
     assert output.read_text().endswith('{"mine": 1}\n')
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.json"])
+@pytest.mark.parametrize("name", ["out.csv", *OTHER_FORMATS])
 def test_empty_files_are_replaced_and_results_that_nothing_tells_of_are_not(
     run_vmm: Vmm, clip: Path, tmp_path: Path, name: str
 ) -> None:

@@ -58,6 +58,7 @@ def valences(record: dict[str, Any]) -> list[tuple[float, float]]:
     return [(point["time_s"], point["valence"]) for point in record["curve"]]
 
 
+@pytest.mark.slow
 def test_each_format_says_how_words_turn(run_vmm: Vmm, captioned: Path, tmp_path: Path) -> None:
     command = asked(captioned)
     done = run_vmm(*command, "-o", "out.jsonl")
