@@ -1,4 +1,4 @@
-"""A parent with busy workers, for tests that end it: prints its workers' ids, then waits."""
+"""A parent with busy workers, for tests that end or stop it: prints their ids, then waits."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ if __name__ == "__main__":
         ):
             pool.submit(task)
         workers = {pool.next_outcome().value, pool.next_outcome().value}
+        if how == "limited":
+            pool.submit(Task("limited", worker_tasks.work_for, (1.0,), timeout_s=2.5))
+            print("busy", *workers, flush=True)
+            print(pool.next_outcome().error, flush=True)
+            sys.exit()
         for _ in range(2):
             pool.submit(Task("stuck", worker_tasks.match_for_ever, ()))
         print("busy", *workers, flush=True)

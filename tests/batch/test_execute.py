@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -19,9 +20,11 @@ from execute_tasks import PLAIN, SPLIT, STAGED, WRITES_FILES, Request
 
 from vmm_cli.batch.execute import execute
 from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.journal import journal_path
 from vmm_cli.batch.ledger import Summary
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import DeviceError
+from vmm_cli.identity import file_identity
 
 
 @dataclass
@@ -135,6 +138,19 @@ def test_what_is_done_is_not_done_again(run: Runs, tmp_path: Path) -> None:
     assert run.sums() == {"a": 1, "b": 20}
     assert [name for _, name, _ in run.notes("run")].count("a") == 1
     assert [name for _, name, _ in run.notes("run")].count("c") == 2
+
+
+def test_what_is_done_is_known_by_the_file_it_was_done_with(run: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    run(PLAIN, {"a": "1"}, missing=("gone",), output=out)
+    lines = journal_path(out).read_text().splitlines()
+    entries = {entry["input"]: entry for entry in map(json.loads, lines)}
+    assert entries["a"]["identity"] == file_identity(tmp_path / "a").to_dict()
+    assert entries["gone"]["identity"] is None
+    stamp = (tmp_path / "a").stat().st_mtime_ns
+    (tmp_path / "a").write_text("2")  # of the same length, at the same time
+    os.utime(tmp_path / "a", ns=(stamp, stamp))
+    assert run(PLAIN, {"a": "2"}, output=out).resumed == 0
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,22 @@ def test_what_is_done_is_known_in_this_run_and_in_later_ones(tmp_path: Path) -> 
     }
 
 
+def test_a_hard_link_goes_on_from_what_its_file_has_and_parts_from_it(tmp_path: Path) -> None:
+    output, link = tmp_path / "out.jsonl", tmp_path / "link.jsonl"
+    with Journal(output) as journal:
+        journal.append("a", IDENTITY, PRINT, ok())
+    output.write_text("results")
+    os.link(output, link)
+    with Journal(link) as journal:
+        assert journal.done("a", PRINT) == IDENTITY
+        journal.append("b", IDENTITY, PRINT, ok())
+    with Journal(output) as journal:
+        assert journal.names() == ("a",)
+    (tmp_path / "other.jsonl").write_text("results")  # the same content is not the same file
+    with Journal(tmp_path / "other.jsonl") as journal:
+        assert journal.names() == ()
+
+
 def test_not_done_where_options_or_status_differ(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.append("a", IDENTITY, PRINT, ok())

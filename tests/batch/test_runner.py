@@ -411,6 +411,17 @@ def test_a_killed_parent_leaves_no_orphan(number: int) -> None:
     assert wait_until_gone(children) == set()
 
 
+def test_the_clock_of_a_stopped_run_stands() -> None:
+    """As by Ctrl-Z and fg: it was stopped for longer than the limit."""
+    parent = start_parent("limited")
+    busy_workers(parent)
+    os.killpg(parent.pid, signal.SIGSTOP)
+    time.sleep(3)
+    os.killpg(parent.pid, signal.SIGCONT)
+    stdout, stderr = parent.communicate(timeout=20)
+    assert (stdout, stderr) == ("None\n", "")
+
+
 @pytest.mark.parametrize("how", ["plain", "threaded"])
 def test_ctrl_c_leaves_no_orphan_and_workers_say_nothing(how: str) -> None:
     parent = start_parent(how)

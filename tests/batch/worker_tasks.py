@@ -200,6 +200,13 @@ def die_at_first_start(mark: str) -> None:
     os._exit(5)
 
 
+def work_for(seconds: float) -> None:
+    """Compute for so many seconds of CPU time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
 class DiesWhenRead:
     """Ends the process that unpickles it."""
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from vmm_cli.batch.lock import lock
@@ -206,6 +207,42 @@ def test_a_run_cut_short_is_whole_as_far_as_it_came(
     assert len(journal(out)) == 5
 
 
+def test_a_burst_of_signals_is_one_interruption(many: Path, tmp_path: Path) -> None:
+    """A supervisor's second signal, or a key held down, breaks nothing off."""
+    asked = ("extract-frames", "in", "-o", "out", "--all", "--size", "120", "--jobs", "2")
+    with started(tmp_path, *asked) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) * 5:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            time.sleep(0.01)
+        _, said = process.communicate(timeout=20)
+        wait_until(lambda: nothing_left(process.pid))
+    assert process.returncode == 130
+    assert said == "interrupted; run the same again to go on\n"
+    assert not (tmp_path / "out" / ".vmm.work").exists()
+    assert not (tmp_path / "out" / ".vmm.lock").exists()
+
+
+def test_a_folder_replaced_during_a_run_is_left_to_whoever_made_it(
+    many: Path, tmp_path: Path
+) -> None:
+    asked = ("extract-frames", "in", "-o", "out", "--all", "--size", "120", "--jobs", "1")
+    out = tmp_path / "out"
+    with started(tmp_path, *asked) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        out.rename(tmp_path / "before")
+        out.mkdir()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    (line,) = said.splitlines()
+    assert line == "out was removed or replaced during the run; run the same again"
+    assert list(out.iterdir()) == []
+    assert len(list((tmp_path / "before" / "0.mp4").iterdir())) == 251
+
+
 def test_a_torn_journal_line_costs_itself_alone(run_vmm: Vmm, clips: Path, tmp_path: Path) -> None:
     run_vmm(*ASKED)
     path = tmp_path / "out" / "vmm.journal.jsonl"
@@ -248,6 +285,38 @@ def test_the_others_are_whole_when_one_takes_too_long(
     (line,) = done.stderr.splitlines()
     assert line == "in/b.mp4: timeout: not done after 3 s; raise the limit with --timeout"
     assert sorted(os.listdir(tmp_path / "out")) == ["a.mp4", "c.mp4", "d.mp4", "vmm.journal.jsonl"]
+
+
+@pytest.mark.slow
+def test_neighbours_of_what_takes_too_long_are_labelled(
+    run_vmm: Vmm, render_clip: Render, bikes: Path, tmp_path: Path
+) -> None:
+    """What a worker loads first, torch and a model, counts against no input's limit."""
+    for name in ("a", "c", "d"):
+        render_clip(f"in/{name}.mp4", frames=1, width=64, height=64)
+    many_times(bikes, tmp_path / "in" / "b.mp4", 40)
+    asked = ("--every", "0.04", "--jobs", "2", "--timeout", "2")
+    done = run_vmm("classify", "in", *asked, timeout=120)
+    found = {name: record["status"] for name, record in records(done).items()}
+    assert found == {"in/a.mp4": "ok", "in/b.mp4": "failed", "in/c.mp4": "ok", "in/d.mp4": "ok"}
+
+
+def many_times(clip: Path, target: Path, times: int) -> None:
+    """Write a clip's pictures one time after the other, as they are coded."""
+    with av.open(os.fspath(target), "w") as output:
+        stream, start = None, 0
+        for _ in range(times):
+            with av.open(os.fspath(clip)) as container:
+                source = container.streams.video[0]
+                stream = stream or output.add_stream_from_template(source)
+                for packet in container.demux(source):
+                    if packet.dts is None:
+                        continue
+                    packet.stream = stream
+                    packet.dts += start
+                    packet.pts += start
+                    output.mux(packet)
+                start += source.duration
 
 
 def test_a_killed_worker_costs_its_input_alone(many: Path, tmp_path: Path) -> None:

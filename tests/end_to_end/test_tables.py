@@ -58,8 +58,8 @@ def test_tables_fit(run_vmm: Vmm, tmp_path: Path, clips: Path, command: str) -> 
         shown = table(str(width))
         assert max(map(len, shown.splitlines())) <= width
         solid = re.sub(r"\s", "", shown)
-        for word in whole:
-            assert word in solid or "…" in shown, word
+        lost = {word for word in whole if word not in solid}
+        assert len(lost) <= shown.count("…"), lost
 
 
 def test_info_has_titles_shortened(run_vmm: Vmm, render_clip: Callable[..., Path]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.terminal import run_at_terminal
 
@@ -54,6 +57,56 @@ def test_a_terminal_is_told_what_was_done_and_where_it_is(
     assert again.last == "nothing to do: 1 already done; results in l.jsonl"
     quiet = run_at_terminal("info", "a.mp4", "-o", "l.jsonl", "-q", cwd=tmp_path, env=home)
     assert quiet.drawn == []
+
+
+def test_a_terminal_is_told_how_far_a_video_is(bikes: Path, tmp_path: Path) -> None:
+    asked = ("extract-frames", bikes, "-o", "out", "--all", "--size", "800")
+    shown = run_at_terminal(*asked, cwd=tmp_path, env={"HOME": os.fspath(tmp_path)})
+    percents = {int(n) for line in shown.drawn for n in re.findall(r"(\d+)%", line)}
+    assert percents - {0, 100}
+
+
+def test_where_few_files_may_be_open(render_clip: Render) -> None:
+    command = ["prlimit", "--nofile=14:14", sys.executable, "-m", "vmm_cli", "info"]
+    done = subprocess.run(
+        [*command, render_clip("a.mp4")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("this process may have 14 files open at once")
+    assert line.endswith("ulimit -n")
+
+
+# As in a container that runs under a number that the system has no name for.
+NAMELESS = """
+import pwd
+def unknown(number):
+    raise KeyError(number)
+pwd.getpwuid = unknown
+from vmm_cli.__main__ import main
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("command", [("info",), ("classify", "--count", "1"), ("doctor",)])
+def test_a_user_without_a_name_and_a_home(
+    render_clip: Render, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "nameless.py").write_text(NAMELESS)
+    inputs = () if command == ("doctor",) else (render_clip("a.mp4"),)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "nameless.py", *command, *inputs],
+        env={k: v for k, v in os.environ.items() if k != "HOME" and not k.startswith("XDG_")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "internal" not in done.stdout
+    assert done.stderr == ""
 
 
 def test_records_come_in_the_order_of_the_inputs(
