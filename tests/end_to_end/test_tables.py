@@ -31,9 +31,12 @@ COMMANDS = [
 ]
 
 
+LONG_NAME = "a video with a longer name.mp4"
+
+
 @pytest.fixture
 def clips(tmp_path: Path, bikes: Path) -> Path:
-    for folder, name in (("fight", "a.mp4"), ("no_fight", "a video with a longer name.mp4")):
+    for folder, name in (("fight", "a.mp4"), ("no_fight", LONG_NAME)):
         target = tmp_path / "clips" / folder / name
         target.parent.mkdir(parents=True)
         shutil.copy(bikes, target)
@@ -58,7 +61,7 @@ def test_tables_fit(run_vmm: Vmm, tmp_path: Path, clips: Path, command: str) -> 
         shown = table(str(width))
         assert max(map(len, shown.splitlines())) <= width
         solid = re.sub(r"\s", "", shown)
-        lost = {word for word in whole if word not in solid}
+        lost = {word for word in whole if word not in solid} - words(LONG_NAME)
         assert len(lost) <= shown.count("…"), lost
 
 

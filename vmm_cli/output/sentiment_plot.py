@@ -154,7 +154,9 @@ def draw_sentiment(
     for i, lane in enumerate(lanes):
         _draw_lane(draw, lane, axis, lanes_top + i * (LANE_HEIGHT + LANE_GAP))
     if marks:
-        said = [(time, f"{clock_text(time)[:-2]}  {valence_text(v)}") for time, v in marks]
+        said = [
+            (time, f"{clock_text(round(time, 1))[:-2]}  {valence_text(v)}") for time, v in marks
+        ]
         draw_row(image, said, axis, lanes_bottom, pictures)
     _draw_key(draw, points, bottom + TEXT_HEIGHT * 3 // 2)
     save_png(image, target)

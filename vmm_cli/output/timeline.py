@@ -253,7 +253,9 @@ def _draw_lane(
     for segment in sorted(lane.segments, key=lambda segment: float(segment["score"])):
         _draw_bar(draw, segment, colour, axis, bar)
     if lane.peaks and pictures:
-        marks = [(time, f"{clock_text(time)[:-2]}  {score:.2f}") for time, score in lane.peaks]
+        marks = [
+            (time, f"{clock_text(round(time, 1))[:-2]}  {score:.2f}") for time, score in lane.peaks
+        ]
         draw_row(image, marks, axis, bar + BAR_HEIGHT, pictures)
 
 
