@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 # libav's demuxers may fail on one read and recover on the next; more in a row never recovered.
 MAX_READ_FAILURES = 16
 # Decoding times go back by less than this without a restart; what ffmpeg allows (ffmpeg_demux.c).
-BACKWARD_S = Fraction(1, 10)
+BACKWARD_S = 0.1
 # A step ahead by more than this, of all streams at once, may be a new recording; as ffmpeg has it.
-FORWARD_S = Fraction(10)
+FORWARD_S = 10.0
 # After a restart the next packet of the stream is as near as this, and jumps as well; else the
 # stamp was a wrong one, or a picture that is shown for long.
-NEAR_S = Fraction(2)
+NEAR_S = 2.0
 # So many packets are held until the next one of their stream tells.
 MAX_HELD_PACKETS = 500
 # A stream that ended this much before another one does not say where the file's next part begins.
-MAX_SKEW_S = Fraction(1, 2)
+MAX_SKEW_S = 0.5
 MAX_REORDERED = 17  # pictures: H.264 and HEVC show one at most 16 later than they store it
-USUAL_RATE = Fraction(25)
+USUAL_RATE = 25.0
 # Containers that libav does not mark so, whose time stamps start anew all the same.
 RESTARTING_FORMATS = frozenset({"nut", "flv", "live_flv"})
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
@@ -58,13 +58,26 @@ class Restart:
 
 @dataclass(slots=True)
 class _Track:
-    """Where one stream has come to, on the clock."""
+    """Where one stream of pictures or sound has come to, in its ticks on the clock.
 
-    end: Fraction  # of its packets, in the order of decoding where that is timed
-    shown_end: Fraction  # of what they show
-    decoded: Fraction | None = None  # the last decoding time
-    shown: Fraction | None = None  # the last presentation time
+    tick: seconds, tick_s the same as a float: for comparing, which exact seconds make ten times as
+    slow. picture: how many ticks a picture lasts where packets don't say. reordering_s: how far a
+    presentation time may lie before that of an earlier packet.
+    """
+
+    tick: Fraction
+    tick_s: float
+    picture: int
+    reordering_s: float
+    end: int | None = None  # of its packets, in the order of decoding where that is timed
+    shown_end: int | None = None  # of what they show
+    decoded: int | None = None  # the last decoding time
+    shown: int | None = None  # the last presentation time
     pos: int = 0  # of its last packet in the file
+
+    def seconds(self, ticks: int | None) -> float:
+        """Return a time in seconds; one that lies before all others for None."""
+        return float("-inf") if ticks is None else ticks * self.tick_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,7 @@ class Continuity:
     _offset: Fraction = Fraction(0)
     _earlier: _Earlier | None = None
     _tracks: dict[int, _Track] = field(default_factory=dict)
+    _latest_s: float = float("inf")  # the end of all that has its place; at first nothing is ahead
     _held: deque[AnyPacket] = field(default_factory=deque)  # the first one jumps
 
     def take(self, packet: AnyPacket) -> Iterator[AnyPacket]:
@@ -103,14 +117,23 @@ class Continuity:
     def _placed(self, *, ended: bool) -> Iterator[AnyPacket]:
         while self._held:
             packet = self._held[0]
-            if self._jumps(packet):
-                following = self._next_of(packet)
-                if following is None and not ended and len(self._held) < MAX_HELD_PACKETS:
-                    return
-                self._settle(packet, following)
+            track, raw = self._track_of(packet), _stamp(packet)
+            if raw is not None:
+                if track is not None and self._jumps(packet, track, raw):
+                    following = self._next_of(packet)
+                    if following is None and not ended and len(self._held) < MAX_HELD_PACKETS:
+                        return
+                    self._settle(packet, track, following)
+                self._place(packet, track)
             self._held.popleft()
-            self._place(packet)
             yield packet
+
+    def _track_of(self, packet: AnyPacket) -> _Track | None:
+        """Return the track of a packet; None for captions: they may last into the next part."""
+        track = self._tracks.get(packet.stream_index)
+        if track is None and isinstance(packet.stream, VideoStream | AudioStream):
+            track = self._tracks[packet.stream_index] = _track(packet)
+        return track
 
     def _next_of(self, packet: AnyPacket) -> AnyPacket | None:
         """Return the next packet of the same stream that has a time stamp."""
@@ -120,7 +143,7 @@ class Continuity:
                 return other
         return None
 
-    def _settle(self, packet: AnyPacket, following: AnyPacket | None) -> None:
+    def _settle(self, packet: AnyPacket, track: _Track, following: AnyPacket | None) -> None:
         """Begin a new part with a packet that jumps, if the one after it agrees.
 
         Else a stamp that lies behind is a wrong one, and the packet follows what was before it; one
@@ -128,22 +151,22 @@ class Continuity:
         """
         raw = _stamp(packet)
         assert raw is not None
-        if following is not None and self._agrees(packet, following):
+        if following is not None and self._agrees(packet, track, following):
             pos = self._pos(packet)
             self._earlier = _Earlier(pos, self._offset)
             self._offset = self._offset_after(packet)
-            shown = raw if packet.pts is None else packet.pts * packet.time_base
-            self.restarts.append(Restart(pos, shown + self._offset))
-        elif self._goes_back(packet, raw + self._offset):
+            shown = raw if packet.pts is None else packet.pts
+            self.restarts.append(Restart(pos, shown * track.tick + self._offset))
+        elif self._goes_back(packet, track, raw + _ticks(self._offset, track.tick)):
             _move(packet, self._offset_after(packet) - self._offset)
 
-    def _agrees(self, packet: AnyPacket, following: AnyPacket) -> bool:
+    def _agrees(self, packet: AnyPacket, track: _Track, following: AnyPacket) -> bool:
         """Return True if the packet after one that jumps is near it, and has jumped as well."""
         raw, then = _stamp(packet), _stamp(following)
         assert raw is not None
         assert then is not None
-        near = abs(then - raw) <= NEAR_S + _reordering(packet)
-        return near and self._strays(following, then + self._offset)
+        near = track.seconds(abs(then - raw)) <= NEAR_S + track.reordering_s
+        return near and self._strays(following, track, then + _ticks(self._offset, track.tick))
 
     def _pos(self, packet: AnyPacket) -> int:
         """Return where a packet lies; parts of what the container has as one, where that does."""
@@ -152,99 +175,103 @@ class Continuity:
         track = self._tracks.get(packet.stream_index)
         return 0 if track is None else track.pos
 
-    def _offset_of(self, packet: AnyPacket) -> Fraction:
+    def _offset_of(self, packet: AnyPacket, track: _Track | None, raw: int) -> Fraction:
         """Return by how much a packet is moved: as before, if it was stored before the restart."""
-        earlier, raw = self._earlier, _stamp(packet)
-        if earlier is None or raw is None or self._pos(packet) >= earlier.pos:
+        earlier = self._earlier
+        if earlier is None or self._pos(packet) >= earlier.pos:
             return self._offset
-        return self._offset if self._strays(packet, raw + earlier.offset) else earlier.offset
+        if track is not None and self._strays(
+            packet, track, raw + _ticks(earlier.offset, track.tick)
+        ):
+            return self._offset
+        return earlier.offset
 
-    def _jumps(self, packet: AnyPacket) -> bool:
+    def _jumps(self, packet: AnyPacket, track: _Track, raw: int) -> bool:
         """Return True if a packet does not go on where its stream, or all of them, were."""
-        raw = _stamp(packet)
-        if raw is None or not _tells(packet):
+        offset = self._offset_of(packet, track, raw)
+        if offset != self._offset:
             return False
-        offset = self._offset_of(packet)
-        return offset == self._offset and self._strays(packet, raw + offset)
+        return self._strays(packet, track, raw + _ticks(offset, track.tick))
 
-    def _strays(self, packet: AnyPacket, time: Fraction) -> bool:
-        latest = max((one.end for one in self._tracks.values()), default=None)
-        ahead = self.forward and latest is not None and time > latest + FORWARD_S
-        return ahead or self._goes_back(packet, time)
+    def _strays(self, packet: AnyPacket, track: _Track, ticks: int) -> bool:
+        ahead = self.forward and track.seconds(ticks) > self._latest_s + FORWARD_S
+        return ahead or self._goes_back(packet, track, ticks)
 
-    def _goes_back(self, packet: AnyPacket, time: Fraction) -> bool:
-        track = self._tracks.get(packet.stream_index)
-        if track is None:
-            return False
+    def _goes_back(self, packet: AnyPacket, track: _Track, ticks: int) -> bool:
         if packet.dts is not None and track.decoded is not None:
-            return time < track.decoded - BACKWARD_S
-        return track.shown is not None and time < track.shown - _reordering(packet)
+            return track.seconds(ticks) < track.seconds(track.decoded) - BACKWARD_S
+        return track.seconds(ticks) < track.seconds(track.shown) - track.reordering_s
 
-    def _place(self, packet: AnyPacket) -> None:
+    def _place(self, packet: AnyPacket, track: _Track | None) -> None:
         raw = _stamp(packet)
-        if raw is None:
-            return
-        offset = self._offset_of(packet)
-        _move(packet, offset)
-        if _tells(packet):
-            self._note(packet, raw + offset)
+        assert raw is not None
+        _move(packet, self._offset_of(packet, track, raw))
+        if track is not None:
+            self._note(packet, track)
 
-    def _note(self, packet: AnyPacket, time: Fraction) -> None:
-        length = (packet.duration or 0) * packet.time_base
-        if not length and isinstance(packet.stream, VideoStream) and packet.stream.average_rate:
-            length = 1 / packet.stream.average_rate
-        end, pos = time + length, self._pos(packet)
-        track = self._tracks.setdefault(packet.stream_index, _Track(end, end))
-        track.end = max(track.end, end)
-        track.pos = pos
+    def _note(self, packet: AnyPacket, track: _Track) -> None:
+        time, length = _stamp(packet), packet.duration or track.picture
+        assert time is not None
+        end = time + length
+        track.pos = self._pos(packet)
+        track.end = end if track.end is None else max(track.end, end)
         if packet.dts is not None:
             track.decoded = time
+        shown_end = end
         if packet.pts is not None:
-            shown = packet.pts * packet.time_base
-            track.shown = shown if track.shown is None else max(track.shown, shown)
-            track.shown_end = max(track.shown_end, shown + length)
+            shown_end = packet.pts + length
+            track.shown = packet.pts if track.shown is None else max(track.shown, packet.pts)
+        track.shown_end = shown_end if track.shown_end is None else max(track.shown_end, shown_end)
+        end_s = track.seconds(track.end)
+        if end_s > self._latest_s or self._latest_s == float("inf"):
+            self._latest_s = end_s
 
     def _offset_after(self, packet: AnyPacket) -> Fraction:
         """Return the offset by which a packet follows the end of its stream, or that of all.
 
         By what is decoded and by what is shown: neither may go back.
         """
-        tracks = self._tracks
-        own = tracks.get(packet.stream_index)
-        latest = max(track.end for track in tracks.values())
-        if own is None or latest - own.end > MAX_SKEW_S:
-            own = max(tracks.values(), key=lambda track: track.end)
+        own = self._tracks[packet.stream_index]
+        if self._latest_s - own.seconds(own.end) > MAX_SKEW_S:
+            own = max(self._tracks.values(), key=lambda track: track.seconds(track.end))
+        assert own.end is not None
+        assert own.shown_end is not None
         offsets = []
         if packet.dts is not None:
-            offsets.append(own.end - packet.dts * packet.time_base)
+            offsets.append(own.end * own.tick - packet.dts * packet.time_base)
         if packet.pts is not None:
-            offsets.append(own.shown_end - packet.pts * packet.time_base)
+            offsets.append(own.shown_end * own.tick - packet.pts * packet.time_base)
         return max(offsets)
 
 
-def _stamp(packet: AnyPacket) -> Fraction | None:
-    """Return when a packet is decoded, or else shown, in seconds; None: it does not say."""
-    ticks = packet.pts if packet.dts is None else packet.dts
-    return None if ticks is None or not packet.time_base else ticks * packet.time_base
+def _track(packet: AnyPacket) -> _Track:
+    """Return a track that begins with a packet of pictures or sound."""
+    tick, stream = packet.time_base, packet.stream
+    if not isinstance(stream, VideoStream):
+        return _Track(tick, float(tick), 0, BACKWARD_S)
+    rate = stream.average_rate
+    picture = round(1 / (rate * tick)) if rate else 0
+    return _Track(
+        tick, float(tick), picture, BACKWARD_S + MAX_REORDERED / float(rate or USUAL_RATE)
+    )
 
 
-def _tells(packet: AnyPacket) -> bool:
-    """Return True for pictures and sound: captions may last into the next part."""
-    return isinstance(packet.stream, VideoStream | AudioStream)
+def _stamp(packet: AnyPacket) -> int | None:
+    """Return when a packet is decoded, or else shown, in ticks; None: it does not say."""
+    if not packet.time_base:
+        return None
+    return packet.pts if packet.dts is None else packet.dts
+
+
+def _ticks(offset: Fraction, tick: Fraction) -> int:
+    return round(offset / tick) if offset else 0
 
 
 def _move(packet: AnyPacket, offset: Fraction) -> None:
     if offset:
-        ticks = round(offset / packet.time_base)
+        ticks = _ticks(offset, packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + ticks
         packet.dts = None if packet.dts is None else packet.dts + ticks
-
-
-def _reordering(packet: AnyPacket) -> Fraction:
-    """Return how far a presentation time may lie before that of an earlier packet, in seconds."""
-    if not isinstance(packet.stream, VideoStream):
-        return BACKWARD_S
-    return BACKWARD_S + MAX_REORDERED / (packet.stream.average_rate or USUAL_RATE)
 
 
 def watch(container: av.container.InputContainer) -> Continuity | None:
