@@ -85,7 +85,7 @@ def _blocks(path: Path, rate: int, start: Fraction, end: Fraction | None) -> Ite
         stream = best_audio_stream(container)
         if stream is None:
             return
-        known_end = _known_end_s(path, container)
+        known_end = extent(path).end_s or None
         frames = _frames_from(path, container, stream, start)
         pieces = _mono_pieces(frames, rate, clock_origin_s(container), known_end)
         position = first
@@ -95,13 +95,6 @@ def _blocks(path: Path, rate: int, start: Fraction, end: Fraction | None) -> Ite
             tell(position / rate)
             yield AudioBlock(position / rate, samples)
             position += len(samples)
-
-
-def _known_end_s(path: Path, container: av.container.InputContainer) -> Fraction | None:
-    if watch(container) is not None:
-        return extent(path).end_s
-    stated = container.duration
-    return Fraction(stated, AV_TIME_BASE) if stated is not None and stated > 0 else None
 
 
 def _frames_from(

@@ -7,7 +7,7 @@ before. libav's own tools do the same for transport and program streams (AVFMT_T
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,12 +22,17 @@ import av.stream
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from vmm_cli.media import matroska
+from vmm_cli.media import fragments, matroska
 from vmm_cli.media.source import is_attached
+from vmm_cli.media.trust import FileKey, file_key, remember
 
 if TYPE_CHECKING:
+    from av.packet import PktSideDataT
+
     AnyPacket = av.packet.Packet[av.stream.Stream]
 
+# What a decoder is told anew where a stream changes: AV_PKT_DATA_NEW_EXTRADATA.
+NEW_SETTINGS: PktSideDataT = "new_extradata"
 # libav's demuxers may fail on one read and recover on the next; more in a row never recovered.
 MAX_READ_FAILURES = 16
 # Decoding times go back by less than this without a restart; what ffmpeg allows (ffmpeg_demux.c).
@@ -45,7 +50,6 @@ MAX_REORDERED = 17  # pictures: H.264 and HEVC show one at most 16 later than th
 USUAL_RATE = 25.0
 # Containers that libav does not mark so, whose time stamps start anew all the same.
 RESTARTING_FORMATS = frozenset({"nut", "flv", "live_flv"})
-MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,14 @@ class Continuity:
     """Moves packets onto one clock, in the order of reading; notes the restarts it has seen.
 
     forward: whether a jump ahead counts as well. fits_to: the byte from where on nothing is read,
-    since it needs other decoders; None: all is.
+    since it needs other decoders; None: all is. keeps: whether packets after a restart are kept
+    that libav has marked as not to be shown, since their times go back.
     """
 
     forward: bool
     fits_to: int | None = None
+    keeps: bool = False
+    read_to: int = 0  # up to which byte packets of pictures and sound have their place
     restarts: list[Restart] = field(default_factory=list)
     _offset: Fraction = Fraction(0)
     _earlier: _Earlier | None = None
@@ -126,7 +133,7 @@ class Continuity:
                     self._settle(packet, track, following)
                 self._place(packet, track)
             self._held.popleft()
-            yield packet
+            yield _shown(packet) if self.keeps and self.restarts else packet
 
     def _track_of(self, packet: AnyPacket) -> _Track | None:
         """Return the track of a packet; None for captions: they may last into the next part."""
@@ -214,6 +221,7 @@ class Continuity:
         assert time is not None
         end = time + length
         track.pos = self._pos(packet)
+        self.read_to = max(self.read_to, track.pos + packet.size)
         track.end = end if track.end is None else max(track.end, end)
         if packet.dts is not None:
             track.decoded = time
@@ -263,6 +271,19 @@ def _stamp(packet: AnyPacket) -> int | None:
     return packet.pts if packet.dts is None else packet.dts
 
 
+def _shown(packet: AnyPacket) -> AnyPacket:
+    """Return a packet whose picture is shown; PyAV lets nobody take that mark off."""
+    if not packet.is_discard:
+        return packet
+    copy = av.packet.Packet(bytes(packet))
+    copy.stream, copy.time_base = packet.stream, packet.time_base
+    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+    copy.is_keyframe = packet.is_keyframe
+    if packet.has_sidedata(NEW_SETTINGS):
+        copy.set_sidedata(packet.get_sidedata(NEW_SETTINGS))
+    return copy
+
+
 def _ticks(offset: Fraction, tick: Fraction) -> int:
     return round(offset / tick) if offset else 0
 
@@ -278,18 +299,28 @@ def watch(container: av.container.InputContainer) -> Continuity | None:
     """Return what keeps a file's clock continuous; None where its time stamps cannot restart."""
     name = container.format.name
     if name == matroska.NAME:
-        found = matroska.joins(Path(container.name.removeprefix("file:")))
+        found = matroska.joins(_path(container))
         return Continuity(forward=False, fits_to=found.fits_to) if found.goes_on else None
-    if name in RESTARTING_FORMATS or (name == MP4 and _is_open_ended(container)):
+    if name == fragments.NAME:
+        return Continuity(forward=False, keeps=True) if _start_anew(_path(container)) else None
+    if name in RESTARTING_FORMATS:
         return Continuity(forward=False)
     marked = container.format.flags & cast(int, av.format.Flags.ts_discont.value)
     return Continuity(forward=True) if marked else None
 
 
-def _is_open_ended(container: av.container.InputContainer) -> bool:
-    """Return True for an MP4 of fragments that came live: its header says no durations."""
-    timed = [*container.streams.video, *container.streams.audio]
-    return bool(timed) and not any(s.duration for s in timed if not is_attached(s))
+def _path(container: av.container.InputContainer) -> Path:
+    return Path(container.name.removeprefix("file:"))
+
+
+_fragments_looked_at: OrderedDict[FileKey, bool] = OrderedDict()
+
+
+def _start_anew(path: Path) -> bool:
+    key = file_key(path)
+    if key not in _fragments_looked_at:
+        remember(_fragments_looked_at, key, fragments.times_start_anew(path))
+    return _fragments_looked_at[key]
 
 
 def read_packets(

@@ -24,8 +24,9 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from vmm_cli.errors import InputError
+from vmm_cli.media import fragments
 from vmm_cli.media.colours import is_approximate
-from vmm_cli.media.continuity import MP4, Continuity, read_packets, watch
+from vmm_cli.media.continuity import Continuity, read_packets, watch
 from vmm_cli.media.packets import Clock, is_indexed, picture_ticks
 from vmm_cli.media.source import (
     AV_TIME_BASE,
@@ -41,8 +42,8 @@ from vmm_cli.media.source import (
 from vmm_cli.media.trust import FileKey, file_key
 from vmm_cli.media.unopened import boxes
 
-# The last entry of an index lies before the end by a picture and the reordering delay.
-INDEX_END_SLACK_S = Fraction(2)
+# The last packets are looked for from so long before a declared end.
+LAST_PACKETS_S = Fraction(2)
 # Containers whose index lists each picture, with its place in the file and its size.
 SIZED_INDEX_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi"})
 # Demuxers that count time anew after a seek, so that it is off by some pictures.
@@ -187,16 +188,19 @@ def _measured(path: Path, max_pixels: int) -> Extent:
         continuity = watch(container)
         declared = {s.index: declared_end_s(container, s) for s in streams}
         is_whole = all(_is_whole(container, s) for s in streams)
-        ends = _stated_ends(container, streams, declared) if continuity is None else {}
-        unread = min(_unread_fragments(container, s) for s in streams)
+        unread = min(_unread_movie(container, s) for s in streams)
+        read = _stated_ends(container, streams, declared) if continuity is None else _Read({})
+        unread = unread or _unread(container, read.to)
     other = False
-    if not ends:
+    if not read.ends:
         with open_media(path, max_pixels=max_pixels) as container:
             continuity = watch(container)
             again = [container.streams[s] for s in declared]
             read = _read_ends(container, [s for s in again if isinstance(s, Stream)], continuity)
-            ends, unread = read.ends, _unread(container, read.to)
+            read_to = read.to if continuity is None else continuity.read_to
+            unread = _unread(container, read_to or None)
             other = continuity is not None and continuity.fits_to is not None
+    ends = read.ends
     restarts = () if continuity is None else continuity.restarts
     stated = [end for end in declared.values() if end is not None]
     return Extent(
@@ -212,7 +216,10 @@ def _measured(path: Path, max_pixels: int) -> Extent:
     )
 
 
-def _unread(container: av.container.InputContainer, read_to: int) -> float:
+def _unread(container: av.container.InputContainer, read_to: int | None) -> float:
+    """Return the share of a file that lies behind a byte; None: nobody knows up to where."""
+    if read_to is None:
+        return 0.0
     left = container.size - read_to
     share = left / container.size
     most = UNREAD_MAX_BYTES_OF.get(container.format.name, UNREAD_MAX_BYTES)
@@ -223,18 +230,27 @@ def _is_whole(container: av.container.InputContainer, stream: Stream) -> bool:
     """Return True if an index lists each packet, and all of them lie in the file."""
     if container.format.name not in SIZED_INDEX_FORMATS or not is_indexed(stream):
         return False
-    return _end_of(stream.index_entries[-1]) <= container.size
+    end = _end_of(stream.index_entries[-1])
+    return end <= container.size and not _goes_on_unlisted(container, stream)
 
 
-def _unread_fragments(container: av.container.InputContainer, stream: Stream) -> float:
-    """Return the share of an MP4 of fragments that lies behind those that libav found."""
-    if container.format.name != MP4 or not is_indexed(stream):
+def _goes_on_unlisted(container: av.container.InputContainer, stream: Stream) -> bool:
+    """Return True for an AVI that goes on where its index ends: libav reads on as well."""
+    if container.format.name != "avi" or not is_indexed(stream):
+        return False
+    return bool(_unread(container, _end_of(stream.index_entries[-1])))
+
+
+def _unread_movie(container: av.container.InputContainer, stream: Stream) -> float:
+    """Return the share of an MP4 that lies behind all that libav found: fragments, another one."""
+    if container.format.name != fragments.NAME or not is_indexed(stream):
         return 0.0
     share = _unread(container, _end_of(stream.index_entries[-1]))
     if not share:
         return 0.0
     with Path(container.name.removeprefix("file:")).open("rb") as file:
-        return share if any(kind == b"moof" for kind, _ in boxes(file, container.size)) else 0.0
+        kinds = [kind for kind, _, _ in boxes(file, container.size)]
+    return share if b"moof" in kinds or kinds.count(b"moov") > 1 else 0.0
 
 
 def _picture(stream: VideoStream) -> tuple[int, int]:
@@ -251,26 +267,26 @@ def _stated_ends(
     container: av.container.InputContainer,
     streams: Sequence[Stream],
     declared: Mapping[int, Fraction | None],
-) -> dict[int, Fraction]:
-    """Return by stream where it ends, from the index or the last packets; {}: neither says it."""
+) -> _Read:
+    """Return where the streams end, from the index or the last packets; nothing: neither says."""
     stated = {index: end for index, end in declared.items() if end is not None}
     if len(stated) < len(streams):
-        return {}
+        return _Read({})
     if all(declared_is_there(container, s, stated[s.index]) for s in streams):
-        return stated
+        return _Read(stated)
     if container.format.name in SHIFTING_SEEKS:
-        return {}
+        return _Read({})
     near = min(_near_end_s(container, s, stated[s.index]) for s in streams)
     if near <= 0:
-        return {}
+        return _Read({})
     first = streams[0]
     clock = Clock.of(container, first)
     try:
         container.seek(clock.ticks(near), stream=first, backward=True)
     except av.error.FFmpegError:
-        return {}
-    ends = _read_ends(container, streams, None).ends
-    return ends if first.index in ends else {}
+        return _Read({})
+    read = _read_ends(container, streams, None)
+    return read if first.index in read.ends else _Read({})
 
 
 def declared_end_s(container: av.container.InputContainer, stream: Stream) -> Fraction | None:
@@ -280,10 +296,12 @@ def declared_end_s(container: av.container.InputContainer, stream: Stream) -> Fr
     if stream.duration and stream.time_base:
         ticks = (stream.start_time or 0) + stream.duration
         return ticks * stream.time_base - clock_origin_s(container)
-    tagged = clock_reading_s(stream.metadata.get("DURATION"))  # Matroska has it as a tag
-    if tagged:
-        return Fraction(tagged)
-    return Fraction(container.duration, AV_TIME_BASE) if container.duration else None
+    # Both say when the last packet ends, by its time stamp. Matroska has the first as a tag.
+    tagged = clock_reading_s(stream.metadata.get("DURATION"))
+    stated = tagged or (container.duration or 0) / AV_TIME_BASE
+    origin = clock_origin_s(container)
+    end = Fraction(stated) if not 0 < origin < stated else Fraction(stated) - origin
+    return end or None
 
 
 def latest_end_s(
@@ -298,8 +316,10 @@ def latest_end_s(
     """
     if declared is None or not is_indexed(stream) or watch(container) is not None:
         return None
+    if _goes_on_unlisted(container, stream):
+        return None
     last = clock.exact_seconds(stream.index_entries[-1].timestamp)
-    return max(declared, last + INDEX_END_SLACK_S)
+    return max(declared, last + _index_slack_s(stream))
 
 
 def declared_is_there(
@@ -310,7 +330,18 @@ def declared_is_there(
         return False
     clock = Clock.of(container, stream)
     last = clock.exact_seconds(stream.index_entries[-1].timestamp)
-    return declared - INDEX_END_SLACK_S <= last <= declared + MISSING_MIN_S
+    return declared - _index_slack_s(stream) <= last <= declared + MISSING_MIN_S
+
+
+def _index_slack_s(stream: Stream) -> Fraction:
+    """Return by how much the last entry of an index may lie before the end.
+
+    By a picture and the reordering delay: entries of MP4 have decoding times.
+    """
+    if not isinstance(stream, VideoStream):
+        return MISSING_MIN_S
+    picture_s = picture_ticks(stream) * (stream.time_base or Fraction(1, AV_TIME_BASE))
+    return MISSING_MIN_S + (2 + stream.codec_context.reorder_depth) * picture_s
 
 
 def _near_end_s(
@@ -323,7 +354,7 @@ def _near_end_s(
     )
     if is_indexed(stream) and 0 < whole < len(entries):
         return Clock.of(container, stream).exact_seconds(entries[whole - 1].timestamp)
-    return declared - INDEX_END_SLACK_S
+    return declared - LAST_PACKETS_S
 
 
 def _end_of(entry: av.index.IndexEntry) -> int:
@@ -334,8 +365,8 @@ def _end_of(entry: av.index.IndexEntry) -> int:
 class _Read:
     """Where the last packet of each stream ends, and up to which byte there are packets."""
 
-    ends: dict[int, Fraction]
-    to: int
+    ends: Mapping[int, Fraction]
+    to: int | None = None
 
 
 def _read_ends(
@@ -350,7 +381,7 @@ def _read_ends(
     clocks = {s.index: Clock.of(container, s) for s in streams}
     usual = {s.index: picture_ticks(s) if isinstance(s, VideoStream) else 0 for s in streams}
     ends: dict[int, int] = {}
-    to = 0
+    to: int | None = None
     for packet in read_packets(container, *streams, continuity=continuity):
         index = packet.stream_index
         if not packet.size or packet.is_corrupt or packet.is_discard:
@@ -358,5 +389,6 @@ def _read_ends(
         before = ends.get(index, clocks[index].origin_ticks)
         begin = before if packet.pts is None else packet.pts
         ends[index] = max(begin + (packet.duration or usual[index]), before)
-        to = max(to, (packet.pos or 0) + packet.size)
+        if packet.pos is not None:
+            to = max(to or 0, packet.pos + packet.size)
     return _Read({index: clocks[index].exact_seconds(end) for index, end in ends.items()}, to)

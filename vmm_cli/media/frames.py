@@ -43,7 +43,10 @@ from vmm_cli.media.packets import (
     Clock,
     KeyframeJump,
     PacketReader,
+    begins_anew,
     picture_ticks,
+    refers_back,
+    tells_whole,
 )
 from vmm_cli.media.sampling import Sampling, needs_duration
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS, open_media, require_video_stream
@@ -60,6 +63,8 @@ MARK_COUNTS = frozenset({0, 1})
 UNSETTLED_PICTURES = 64
 # So many pictures of the last ones may have a time that lies before that of the one before.
 MAX_BEHIND, BEHIND_AMONG = 2, 64
+# A stream that has no whole picture among so many at its beginning is refreshed bit by bit.
+MAX_PARTIAL_PICTURES = 300
 # AVFieldOrder: unknown, progressive.
 PROGRESSIVE_FIELD_ORDERS = frozenset({0, 1})
 
@@ -317,7 +322,8 @@ def _decode(
         trust = replace(trust, marks=False)  # a palette comes once, with the first packet
     jump = KeyframeJump(reader, stream, clock, trust)
     reorders = stream.codec_context.reorder_depth > 0
-    shown.begin(reader, PictureNumbers(stream, clock, timed=trust.times), reorders=reorders)
+    numbers = PictureNumbers(stream, clock, timed=trust.times)
+    shown.begin(reader, numbers, _Beginning(stream, begun=not trust.whole), reorders=reorders)
     for cursor in cursors:
         cursor.start_over()
     only_keyframes = trust.marks and all(c.kind == "keyframes" for c in cursors)
@@ -336,10 +342,11 @@ def _decode(
             if jump.check(frames):
                 _start_over(cursors)
                 continue
+            over = upcoming is None or served
             for frame in frames:
                 yield from shown.take(frame)
-            yield from shown.settle()
-            if upcoming is None or served:
+            yield from shown.settle(over=over)
+            if over:
                 break
             shown.segment_ends(min(unfed))
             yield from shown.answered()
@@ -351,18 +358,23 @@ def _decode(
         if only_keyframes and not packet.is_keyframe and packet.pts is not None and not fields:
             report.passed_over += 1
             continue
-        wanted = _is_wanted(packet, reader, cursors) or shown.needs(packet) or fields
+        is_wanted = _is_wanted(packet, reader, cursors)
+        wanted = is_wanted or shown.needs(packet) or fields
         stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
         if packet.pts is None:
             shown.numbers.note(packet)
         made = _decode_packet(packet, report, jump)
         state.aspects.note(stream, packet.pts)
+        if only_keyframes and (made is None or not all(begins_anew(f, stream) for f in made)):
+            raise Distrust("marks")
         if made is None:
             shown.lose(packet)
             continue
         if made and jump.check(made):
             _start_over(cursors)
             continue
+        if is_wanted:
+            shown.expect(packet)
         for frame in made:
             yield from shown.take(frame)
     shown.stream_ends(complete=reader.at_end())
@@ -444,6 +456,58 @@ class _ShownPicture:
     aspect: Fraction | None
 
 
+@dataclass(slots=True)
+class _Beginning:
+    """Leaves out the pictures of a stream before the first whole one: they lack what they refer to.
+
+    begun: whether there is nothing to leave out.
+    """
+
+    stream: av.video.stream.VideoStream
+    begun: bool
+    left_out: int = 0
+    # Of which nobody says what they are: the decoder does not tell, or it made one up.
+    unknown: list[_ShownPicture] = field(default_factory=list)
+
+    def whole(self, picture: _ShownPicture) -> Iterator[_ShownPicture]:
+        """Take the next picture and yield those that can be shown.
+
+        Raises:
+            Distrust: there seems to be no whole one.
+        """
+        if not self.begun:
+            self._look_at(picture)
+        if self.begun:
+            yield from self.unknown
+            self.unknown.clear()
+            yield picture
+
+    def _look_at(self, picture: _ShownPicture) -> None:
+        if refers_back(picture.frame, self.stream):
+            self.left_out += 1 + len(self.unknown)
+            self.unknown.clear()
+            if self.left_out > MAX_PARTIAL_PICTURES:
+                raise Distrust("whole")
+        elif tells_whole(picture.frame, self.stream):
+            self.unknown.clear()
+            self.begun = True
+        elif self.unknown:  # of the next one neither
+            self.begun = True
+        else:
+            self.unknown.append(picture)
+
+    def rest(self) -> Iterator[_ShownPicture]:
+        """Yield what is left where the stream is over.
+
+        Raises:
+            Distrust: no whole picture was in it.
+        """
+        if self.left_out and not self.begun:
+            raise Distrust("whole")
+        yield from self.unknown
+        self.unknown.clear()
+
+
 class _Shown:
     """Assigns decoded pictures to wanted times; the times of what it hands out never go back."""
 
@@ -466,6 +530,7 @@ class _Shown:
         self._aspects = aspects
         self._previous: _ShownPicture | None = None
         self._early: list[_ShownPicture] = []  # ascending by time
+        self._expected: int | None = None  # the first wanted time, until a picture is there
         self._lost_since: int | None = None  # the first of the pictures in a row that are bad
         self._queue: list[tuple[int, _ShownPicture]] = []
         self._taken: int | None = None  # the time of the last picture that was considered
@@ -475,13 +540,22 @@ class _Shown:
         self.end: int | None = None
         self.any_seen = False
 
-    def begin(self, reader: PacketReader, numbers: PictureNumbers, *, reorders: bool) -> None:
+    def begin(
+        self,
+        reader: PacketReader,
+        numbers: PictureNumbers,
+        beginning: _Beginning,
+        *,
+        reorders: bool,
+    ) -> None:
         """Take pictures of a file that is read from its start, for the first time or again."""
         self.numbers = numbers
         self._reader = reader
+        self._beginning = beginning
+        self._numbered_end: int | None = None
         self._reorders = reorders
         self._previous = None
-        self._lost_since = None
+        self._lost_since = self._expected = None
         self._report.gaps.clear()
         self._report.skipped_packets = 0
         self._early.clear()
@@ -501,6 +575,14 @@ class _Shown:
         if packet.pts is not None:
             self._lost_since = min(self._lost_since or packet.pts, packet.pts)
 
+    def expect(self, packet: VideoPacket) -> None:
+        """Note that the decoder was given a wanted picture: none before the first whole one."""
+        if self.any_seen or packet.is_discard:
+            return
+        time = self.numbers.place(packet) if packet.pts is None else packet.pts
+        if time is not None:
+            self._expected = time if self._expected is None else min(self._expected, time)
+
     def _close_gap(self, until: int) -> None:
         # Pictures from before the bad ones may still come out of the decoder.
         if self._lost_since is not None and not self._again and until > self._lost_since:
@@ -516,13 +598,12 @@ class _Shown:
         """
         pts = frame.pts
         if pts is None:  # some streams time only their keyframes, raw ones nothing
-            pts = self.numbers.time(frame, None if self._again else self.end)
+            pts = self.numbers.time(frame, self._numbered_end)
+        self._numbered_end = pts + (frame.duration or self._usual_ticks)
         aspect = self._aspects.at(pts)
-        insort(
-            self._early,
-            _ShownPicture(frame, pts, self._is_keyframe(frame, pts), aspect),
-            key=lambda picture: picture.pts,
-        )
+        picture = _ShownPicture(frame, pts, self._is_keyframe(frame, pts), aspect)
+        for whole in self._beginning.whole(picture):
+            insort(self._early, whole, key=lambda one: one.pts)
         # Until a decoder has seen how far a stream reorders, it may hand out a picture too early:
         # one that is not the next is held until the one after it is there.
         due = None
@@ -532,8 +613,13 @@ class _Shown:
             self._consider(self._early.pop(0))
         yield from self.answered()
 
-    def settle(self) -> Iterator[tuple[int, _ShownPicture]]:
-        """Yield what the pictures decide that are held: no others come before them."""
+    def settle(self, *, over: bool) -> Iterator[tuple[int, _ShownPicture]]:
+        """Yield what the pictures decide that are held: no others come before them.
+
+        over: nor do any come after them.
+        """
+        if over:
+            self._early.extend(self._beginning.rest())
         while self._early:
             self._consider(self._early.pop(0))
         yield from self.answered()
@@ -551,6 +637,8 @@ class _Shown:
             self._previous = picture
             return
         self._again = False
+        if not self.any_seen and self._expected is not None and self._expected < pts:
+            self._lost_since = min(self._expected, self._lost_since or self._expected)
         self._close_gap(pts)
         length = picture.frame.duration or self._usual_ticks
         following = self._reader.next_time(pts)
@@ -598,7 +686,7 @@ class _Shown:
     def segment_ends(self, upto: int) -> None:
         """Answer what is wanted below `upto` with the last picture before the decoder restarts."""
         self._answer_with_last(upto)
-        self._previous = None
+        self._previous = self._expected = None
         self._again = self._taken is not None  # a jump may land on what was there before
 
     def stream_ends(self, *, complete: bool) -> None:

@@ -56,11 +56,15 @@ class PictureNumbers:
         if packet.dts is not None:
             insort(self._waiting, begin)
 
+    def place(self, packet: VideoPacket) -> int | None:
+        """Return when a packet that was noted would be shown by its number, in ticks."""
+        place = packet.opaque
+        return place.begin if isinstance(place, _Place) else None
+
     def lost(self, packet: VideoPacket) -> None:
         """Note that a packet gave no picture."""
-        place = packet.opaque
-        if isinstance(place, _Place) and place.begin in self._waiting:
-            self._waiting.remove(place.begin)
+        if (begin := self.place(packet)) in self._waiting:
+            self._waiting.remove(begin)
 
     def time(self, frame: av.video.frame.VideoFrame, end: int | None) -> int:
         """Return when a picture without a time is shown, in ticks; `end`: of the one before."""

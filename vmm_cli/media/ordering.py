@@ -15,7 +15,7 @@ import av.error
 import av.video.stream
 
 from vmm_cli.media.continuity import watch
-from vmm_cli.media.packets import PacketReader, video_packets
+from vmm_cli.media.packets import PacketReader, stores_decoding_times, video_packets
 from vmm_cli.media.source import open_media
 from vmm_cli.media.trust import Distrust, mark_checked, was_checked
 
@@ -51,15 +51,6 @@ def check_times(
     if not _ascend(path, stream.index):
         raise Distrust("times")
     mark_checked(path)
-
-
-def stores_decoding_times(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream
-) -> bool:
-    """Return True if the container has no presentation times: AVI, and Matroska made from it."""
-    if container.format.name == "avi":
-        return True
-    return container.format.name == "matroska,webm" and bool(stream.codec_tag.strip("\0"))
 
 
 def _ascend(path: Path, index: int) -> bool:

@@ -22,11 +22,13 @@ import av.stream
 import av.video.frame
 import av.video.stream
 
-from vmm_cli.media.continuity import Continuity, read_packets, watch
+from vmm_cli.media.continuity import NEW_SETTINGS, Continuity, read_packets, watch
 from vmm_cli.media.source import AV_TIME_BASE, clock_origin_s
 from vmm_cli.media.trust import Distrust, Trust
 
 if TYPE_CHECKING:
+    from av.packet import PacketSideData
+
     VideoPacket = av.packet.Packet[av.video.stream.VideoStream]
 
 # How many packets are read ahead to know which picture follows which: H.264 and HEVC reorder at
@@ -98,6 +100,15 @@ def picture_ticks(stream: av.video.stream.VideoStream) -> int:
     return max(1, round(1 / (rate * base))) if rate > 0 else 1
 
 
+def stores_decoding_times(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> bool:
+    """Return True if the container has no presentation times: AVI, and Matroska made from it."""
+    if container.format.name == "avi":
+        return True
+    return container.format.name == "matroska,webm" and bool(stream.codec_tag.strip("\0"))
+
+
 def is_indexed(stream: av.stream.Stream) -> bool:
     """Tell whether the container lists where its keyframes are.
 
@@ -134,6 +145,10 @@ class PacketReader:
         self._container = container
         self._stream = stream
         self._timed = timed
+        # Where there are no presentation times, and nothing is reordered, those of decoding count.
+        self._as_decoded = stores_decoding_times(container, stream) and not (
+            stream.codec_context.reorder_depth
+        )
         continuity = watch(container)
         self.may_restart = continuity is not None
         self._source = video_packets(container, stream, continuity)
@@ -141,6 +156,8 @@ class PacketReader:
         self._ahead: deque[VideoPacket] = deque()
         self._known: list[int] = []  # presentation times around the position, ascending
         self._ended = False
+        # Settings that a packet brought which was dropped: libav hands them out once.
+        self._settings: PacketSideData | None = None
 
     def _fill(self, n: int) -> None:
         while not self._ended and len(self._ahead) < n:
@@ -150,6 +167,8 @@ class PacketReader:
                 return
             if not self._timed:
                 packet.pts = None
+            elif self._as_decoded:
+                packet.pts = packet.dts
             self._ahead.append(packet)
             if packet.pts is not None and not packet.is_discard:
                 insort(self._known, packet.pts)
@@ -227,19 +246,60 @@ class PacketReader:
     def drop_until(self, keyframe: VideoPacket) -> None:
         """Drop the packets ahead up to `keyframe`, which must be among them."""
         while self._ahead[0] is not keyframe:
-            self._ahead.popleft()
+            self._drop(self._ahead.popleft())
+        self._set_up()
         if keyframe.pts is not None:
             del self._known[: bisect_left(self._known, keyframe.pts)]
 
     def seek(self, ticks: int) -> None:
         """Continue at the keyframe that the container finds at or before `ticks`."""
         self._container.seek(ticks, stream=self._stream, backward=True)
-        self._ahead.clear()
+        while self._ahead:
+            self._drop(self._ahead.popleft())
         self._known.clear()
         self._marked.clear()
         self._ended = False
         # Where a seek leads to its time, time stamps do not start anew.
         self._source = video_packets(self._container, self._stream, None)
+        self._set_up()
+
+    def _drop(self, packet: VideoPacket) -> None:
+        if packet.has_sidedata(NEW_SETTINGS):
+            self._settings = packet.get_sidedata(NEW_SETTINGS)
+
+    def _set_up(self) -> None:
+        """Have the next packet bring the settings that were dropped, unless it has its own."""
+        packet = self.peek()
+        if packet is not None and self._settings is not None:
+            if not packet.has_sidedata(NEW_SETTINGS):
+                packet.set_sidedata(self._settings)
+            self._settings = None
+
+
+def begins_anew(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
+    """Return True if a picture needs none of those before it."""
+    if frame.is_corrupt or refers_back(frame, stream):
+        return False
+    return tells_whole(frame, stream)
+
+
+def refers_back(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
+    """Return True if a picture's decoder says that it needs others before it.
+
+    H.264's decoder hands out nothing that is not whole.
+    """
+    told = frame.pict_type not in (_NO_PICTURE_TYPE, *_INTRA_TYPES)
+    return told and stream.codec_context.codec.canonical_name != "h264"
+
+
+def tells_whole(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
+    """Return True if a decoder says what a picture is, one that does not refer back.
+
+    Some never say, and others not of a picture that they made up for want of a reference.
+    """
+    if frame.pict_type == _NO_PICTURE_TYPE:
+        return frame.key_frame or bool(stream.codec_context.codec.properties & _INTRA_ONLY)
+    return True
 
 
 class KeyframeJump:
@@ -327,7 +387,7 @@ class KeyframeJump:
             return False
         wanted, landed = self._wanted, self._landed
         if frames and (frames[0].pts is None or frames[0].pts <= wanted):
-            if not self._begins_anew(frames[0]):
+            if not begins_anew(frames[0], self._stream):
                 raise Distrust("marks")
             self._wanted = self._landed = None
             return False
@@ -345,17 +405,6 @@ class KeyframeJump:
             raise Distrust("marks")
         self._landed, self._backed_off = first.pts, True
         return True
-
-    def _begins_anew(self, frame: av.video.frame.VideoFrame) -> bool:
-        """Return True if a picture needs none of those before it."""
-        if frame.is_corrupt:
-            return False
-        codec = self._stream.codec_context.codec
-        if frame.pict_type == _NO_PICTURE_TYPE:
-            # Its decoder does not tell, or it made the picture up for want of a reference.
-            return frame.key_frame or bool(codec.properties & _INTRA_ONLY)
-        # H.264's decoder hands out nothing that is not whole.
-        return frame.pict_type in _INTRA_TYPES or codec.canonical_name == "h264"
 
     def _seek(self, tick: int) -> None:
         self._settled = tick  # where this lands is as near as can be: once is enough

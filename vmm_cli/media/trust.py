@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from vmm_cli.media.source import check_regular_file
 
-Claim = Literal["marks", "times"]
+Claim = Literal["marks", "times", "whole"]
 FileKey = tuple[str, int, int]
 Value = TypeVar("Value")
 
@@ -21,11 +21,13 @@ class Trust:
     """Which claims of a container are believed.
 
     marks: where its keyframes are; else it is read from the start. times: when its pictures are
-    shown; else they are timed by the order in which they are decoded.
+    shown; else they are timed by the order in which they are decoded. whole: that there are
+    pictures that need no others, of which one is the first to be shown; else the very first is.
     """
 
     marks: bool = True
     times: bool = True
+    whole: bool = True
 
 
 class Distrust(Exception):
@@ -57,13 +59,14 @@ def trust_in(path: Path) -> Trust:
 
 def distrust(path: Path, claim: Claim) -> Trust:
     """Remember that a claim of a file does not hold, and return what is believed of it now."""
-    trust = trust_in(path)
-    trust = replace(trust, marks=False) if claim == "marks" else replace(trust, times=False)
-    _remember(_remembered, file_key(path), trust)
+    changes: dict[str, bool] = {claim: False}
+    trust = replace(trust_in(path), **changes)
+    remember(_remembered, file_key(path), trust)
     return trust
 
 
-def _remember(memory: OrderedDict[FileKey, Value], key: FileKey, value: Value) -> None:
+def remember(memory: OrderedDict[FileKey, Value], key: FileKey, value: Value) -> None:
+    """Remember something of a file, and forget that of the file that was looked at first."""
     memory[key] = value
     while len(memory) > MAX_REMEMBERED:
         memory.popitem(last=False)
@@ -76,4 +79,4 @@ def was_checked(path: Path) -> bool:
 
 def mark_checked(path: Path) -> None:
     """Remember that the times of a file's pictures were found to be right."""
-    _remember(_checked, file_key(path), None)
+    remember(_checked, file_key(path), None)

@@ -101,7 +101,7 @@ def why_no_movie(path: Path) -> str | None:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         # Of each kind of box whether the last one is all there.
-        kinds = {kind: end <= size for kind, end in boxes(file, size)}
+        kinds = {kind: end <= size for kind, _, end in boxes(file, size)}
     if not kinds.keys() & {b"ftyp", b"mdat", b"moof", b"styp", b"moov"}:
         return None
     if b"moov" in kinds:
@@ -111,10 +111,14 @@ def why_no_movie(path: Path) -> str | None:
     return _INCOMPLETE.format("missing")
 
 
-def boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
-    """Yield the boxes at the top of an MP4 file: kind, and where it ends; bytes."""
-    start = 0
+def boxes(file: BinaryIO, size: int, start: int = 0) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes of an MP4 file from `start` to `size`: kind, where it begins and ends; bytes.
+
+    By default those at the top.
+    """
     for _ in range(_MOST_BOXES):
+        if start >= size:
+            return
         file.seek(start)
         header = file.read(16)
         length, kind = int.from_bytes(header[:4], "big"), header[4:8]
@@ -125,7 +129,7 @@ def boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
         end = size if length == 0 else start + length
         if end <= start:
             return
-        yield kind, end
+        yield kind, start, end
         start = end
 
 
