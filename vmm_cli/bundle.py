@@ -188,9 +188,13 @@ def list_bundles() -> tuple[Bundle | BrokenBundle, ...]:
     """
     found: dict[str, Bundle | BrokenBundle] = {}
     for folder in search_folders():
-        for name, candidate in _bundles_in(folder):
-            if name not in found:
-                found[name] = _read_or_explain(candidate, name)
+        try:
+            for name, candidate in _bundles_in(folder):
+                if name not in found:
+                    found[name] = _read_or_explain(candidate, name)
+        except OSError as error:
+            reason = f"cannot be looked into: {error.strerror}"
+            found[str(folder)] = BrokenBundle(folder, reason, str(folder))
     return tuple(found[name] for name in sorted(found))
 
 
@@ -206,14 +210,24 @@ def _bundles_in(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _is_bundle(folder: Path) -> bool:
-    """Tell whether a folder means to be a bundle, though it may be a broken one."""
-    return os.path.lexists(folder / BUNDLE_FILE)
+    """Tell whether a folder means to be a bundle, though it may be a broken one.
+
+    One that may not be looked into may be one: reading it says what is wrong.
+    """
+    try:
+        os.lstat(folder / BUNDLE_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return os.path.lexists(folder)
+    return True
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """Return what may be bundles or families; OSError where a folder may not be looked into."""
     try:
         return [path for path in folder.iterdir() if _FOLDER_NAME.fullmatch(path.name)]
-    except OSError:  # not there, no folder, or not ours to read
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -494,3 +494,84 @@ def test_the_cap_of_pixels_holds_for_what_is_stored_too(run_vmm: Vmm, render_cli
     done = run_vmm("classify", clip, "--max-pixels", "10x10")
     assert done.returncode == 3
     assert "refused: its pictures are 320x240, above the cap of 100 pixels" in done.stderr
+
+
+# --- what the system refuses
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("info", "CLIP", "-o", f"{LONG}.csv"),
+        ("extract-frames", "CLIP", "-o", LONG),
+        ("classify", "CLIP", "-m", f"./{LONG}"),
+        ("train", ".", "-o", LONG, "--name", "n"),
+    ],
+)
+def test_a_name_that_is_too_long_is_told(
+    run_vmm: Vmm, render_clip: Render, command: tuple[str, ...]
+) -> None:
+    clip = render_clip("a.mp4", frames=1)
+    done = run_vmm(*(clip if word == "CLIP" else word for word in command))
+    assert done.returncode != 0
+    assert "internal" not in done.stderr + done.stdout
+    assert "too long" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give up root's rights")
+def test_places_that_may_not_be_entered_are_told(
+    run_vmm: Vmm, render_clip: Render, tmp_path: Path
+) -> None:
+    clip = render_clip("a.mp4", frames=1)
+    closed = tmp_path / "closed"
+    (closed / "model").mkdir(parents=True)
+    closed.chmod(0)
+    rights = "-dac_override,-dac_read_search"
+    bound = ("setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}")
+    for arguments in (
+        ("info", clip, "-o", closed / "x.csv"),
+        ("extract-frames", clip, "-o", closed / "frames"),
+        ("classify", clip, "-m", closed / "model"),
+        ("evaluate", closed / "model", tmp_path),
+    ):
+        done = subprocess.run(
+            [*bound, sys.executable, "-m", "vmm_cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=os.environ | {"HOME": str(tmp_path)},
+        )
+        assert done.returncode in (1, 2), arguments
+        (line,) = done.stderr.splitlines()
+        assert "internal" not in line
+        assert "closed" in line and "ermission denied" in line
+    listed = subprocess.run(
+        [*bound, sys.executable, "-m", "vmm_cli", "models", "list", "--format", "table"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"HOME": str(tmp_path), "VMM_MODELS": str(closed), "COLUMNS": "400"},
+    )
+    closed.chmod(0o755)
+    assert "cannot be looked into: Permission denied" in listed.stdout + listed.stderr
+    assert "imagenet" in listed.stdout
+
+
+@pytest.mark.parametrize("option", ["-o", "--files-from", "--config"])
+def test_a_log_goes_to_no_other_file_of_the_command(
+    run_vmm: Vmm, render_clip: Render, tmp_path: Path, option: str
+) -> None:
+    clip = render_clip("a.mp4", frames=1)
+    file = tmp_path / "file.jsonl"
+    content = "" if option == "-o" else f"{clip}\n" if option == "--files-from" else "{}\n"
+    file.write_text(content)
+    inputs = () if option == "--files-from" else (clip,)
+    done = run_vmm("info", *inputs, option, file, "--log-file", file)
+    assert done.returncode == 2
+    assert f"--log-file and {option} name the same file" in done.stderr
+    assert "time_s" not in file.read_text()

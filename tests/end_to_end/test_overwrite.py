@@ -157,6 +157,31 @@ def test_frames_go_among_files_of_others_only_where_asked(
     assert notes.read_text() == NOTES
 
 
+def test_frames_that_somebody_changed_are_not_replaced(run_vmm: Vmm, clip: Path) -> None:
+    command = ("extract-frames", clip.name, "-o", "out")
+    assert run_vmm(*command, "--count", "3", cwd=clip.parent).returncode == 0
+    folder = clip.parent / "out" / clip.name
+    frame = min(folder.glob("*.jpg"))
+    frame.write_text("edited")
+    done = run_vmm(*command, "--count", "2", cwd=clip.parent)
+    assert done.returncode == 3
+    assert f"{frame.name} was changed since vmm wrote it; give --overwrite" in done.stderr
+    assert frame.read_text() == "edited"
+    assert run_vmm(*command, "--count", "2", "--overwrite", cwd=clip.parent).returncode == 0
+    assert not frame.exists() or frame.read_bytes() != b"edited"
+
+
+def test_an_index_of_others_is_not_replaced(run_vmm: Vmm, clip: Path) -> None:
+    folder = clip.parent / "out" / clip.name
+    folder.mkdir(parents=True)
+    (folder / "frames.jsonl").write_text('{"my": "labels"}\n')
+    (folder / "frame_000007_t00001.000.jpg").write_text("mine")
+    done = run_vmm("extract-frames", clip.name, "-o", "out", "--count", "2", cwd=clip.parent)
+    assert done.returncode == 3
+    assert "holds no frames.jsonl of an earlier run" in done.stderr
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_frames_never_take_the_place_of_a_file(run_vmm: Vmm, clip: Path) -> None:
     before = clip.read_bytes()
     command = ("extract-frames", clip.name, "-o", ".", "--overwrite")

@@ -33,6 +33,16 @@ from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
 from vmm_cli.suggest import did_you_mean
 
 EXIT_INTERNAL = 1
+# What to do where the system refuses a path, by the number of its error.
+_ADVICE = {
+    errno.EACCES: "have its owner give you access, or name another one",
+    errno.EPERM: "have its owner give you access, or name another one",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "it is a link that leads to itself; name a real file or folder",
+    errno.ENOTDIR: "a part of it is no folder; check the path",
+}
+MAX_NAME_SHOWN = 200  # characters
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
@@ -119,8 +129,8 @@ def run(argv: Sequence[str]) -> int:
         _usage_error(error, argv)
         return error.exit_code
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            console.error("too many files are open at once; raise the limit: ulimit -n")
+        if isinstance(error, OSError) and (refused := _refused_by_system(error)) is not None:
+            console.error(refused)
             console.details(console.traceback_of(error))
             return EXIT_INTERNAL
         console.error(
@@ -129,6 +139,18 @@ def run(argv: Sequence[str]) -> int:
         )
         console.details(console.traceback_of(error))
         return EXIT_INTERNAL
+
+
+def _refused_by_system(error: OSError) -> str | None:
+    """Return what is said where the system does not let a user have what was named; or None."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open at once; raise the limit: ulimit -n"
+    advice = _ADVICE.get(error.errno or 0)
+    if advice is None or error.filename is None:
+        return None
+    name = os.fsdecode(error.filename)
+    shown = name if len(name) <= MAX_NAME_SHOWN else f"{name[:MAX_NAME_SHOWN]}…"
+    return f"{shown}: {os.strerror(error.errno or 0)}; {advice}"
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -36,6 +36,7 @@ class Settings:
     quiet: bool = False
     verbosity: int = 0
     log: TextIO | None = None
+    log_path: Path | None = None
     above_progress: Callable[[str], None] | None = None  # set while a progress bar is drawn
 
 
@@ -111,9 +112,17 @@ def open_log(path: Path) -> None:
                 if b"\0" in before.read(_LOG_HEAD_BYTES):
                     raise errors.OutputError(f"{path}: is not a text file; choose another log file")
         settings.log = path.open("a", encoding="utf-8", errors="backslashreplace")
+        settings.log_path = path
     except OSError as cause:
         why = cause.strerror if path.parent.is_dir() else f"no folder {path.parent}; make it first"
         raise errors.OutputError(f"{path}: cannot write the log: {why}") from cause
+
+
+def refuse_log_at(name: str | Path | None, option: str) -> None:
+    """Raise UsageError where the log goes to a file that an option names too."""
+    log = settings.log_path
+    if name is not None and log is not None and Path(name).exists() and log.samefile(name):
+        raise errors.UsageError(f"{log}: --log-file and {option} name the same file")
 
 
 class Progress:

@@ -53,8 +53,6 @@ EXIT_INTERRUPTED = 130
 CLOSED = "the folder may not be listed"
 SILENT = "it does not answer; what follows it in its folder was not looked for"
 
-# Which files a run wrote into the folder that -o named, where each input has one of its own.
-
 SUFFIX_FORMATS = {
     ".json": "json",
     ".jsonl": "jsonl",
@@ -118,6 +116,9 @@ def run_batch(
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
     """
     start = time.monotonic()
+    console.refuse_log_at(shared.output, "-o")
+    console.refuse_log_at(shared.files_from, "--files-from")
+    console.refuse_log_at(shared.config, "--config")
     output = None if output_folder else shared.output
     discovery = _find_inputs(shared, output, takes_sound=takes_sound)
     if output_folder or pictures is not None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "frames.jsonl"
 SHEET_NAME = "contact_sheet.jpg"
+INDEX_FIELDS = frozenset({"file", "time_s", "pts", "keyframe", "width", "height"})
 WORK_NAME = ".vmm.work"  # what is not finished; removed at the end of a run
 
 _OURS = re.compile(
@@ -311,13 +312,36 @@ def refuse_foreign(target: Path, overwrite: bool = False) -> None:
     advice = f"give --overwrite to write among what is there, or {advice}"
     with _writing(target):
         names = sorted(entry.name for entry in target.iterdir())
-    foreign = _foreign(names)
-    if foreign:
-        raise InputError(
-            "collision", f"{target} holds a file that is no frame, {foreign[0]!r}; {advice}"
-        )
-    if names and INDEX_NAME not in names:
-        raise InputError("collision", f"{target} holds no {INDEX_NAME} of an earlier run; {advice}")
+        foreign = _foreign(names)
+        if foreign:
+            raise InputError(
+                "collision", f"{target} holds a file that is no frame, {foreign[0]!r}; {advice}"
+            )
+        if names and not _is_index(target / INDEX_NAME):
+            raise InputError(
+                "collision", f"{target} holds no {INDEX_NAME} of an earlier run; {advice}"
+            )
+        if changed := _changed(target, names):
+            raise InputError(
+                "collision", f"{target / changed} was changed since vmm wrote it; {advice}"
+            )
+
+
+def _changed(target: Path, names: Iterable[str]) -> str | None:
+    """Return the name of a picture that is newer than the index, which is written last."""
+    if not names:
+        return None
+    written = (target / INDEX_NAME).stat().st_mtime_ns
+    pictures = (name for name in names if name != SHEET_NAME)
+    return next((name for name in pictures if (target / name).stat().st_mtime_ns > written), None)
+
+
+def _is_index(path: Path) -> bool:
+    """Return True if a file says of each line's picture what `_index_line` writes, and no more."""
+    try:
+        return all(line.keys() == INDEX_FIELDS for line in _read_index(path))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _foreign(names: Iterable[str]) -> list[str]:
