@@ -15,9 +15,6 @@ from vmm_cli.media.packets import Clock
 from vmm_cli.media.sampling import Sampling, Steps, is_even, steps, wanted_times
 
 
-_EARLIEST = -(2**62)
-
-
 @dataclass(frozen=True, slots=True)
 class EvenTicks:
     """The ticks floor((first + k * step) / denominator) for k from 0 to n - 1; n None: for ever."""
@@ -53,8 +50,7 @@ class Cursor:
     def __init__(self, sampling: Sampling, duration: Fraction | None, clock: Clock) -> None:
         self.kind = sampling.kind
         self.past_end: tuple[int, ...] = ()
-        # libav may take a later picture for the first one: from the beginning means from that.
-        self._start = clock.first_from(sampling.start) if sampling.start else _EARLIEST
+        self._start = clock.first_from(sampling.start)
         self._end = None if sampling.end is None else clock.first_from(sampling.end)
         until = duration if sampling.end is None else sampling.end
         self.span_s = float(sampling.start), None if until is None else float(until)
