@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from file_server import serving
 from random_weights import random_weights
 
+from tests.terminal import run_at_terminal
 from vmm_cli.bundle import packaged_models
 from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.training.measured import accuracy_of, card_of, measured_of
@@ -65,6 +67,17 @@ def test_a_model_is_fetched_shown_and_used(
     assert record["model"] == {"name": NAME, "version": 1}
     assert record["frames"] == 2
     assert len(record["labels"]) == 5
+
+
+def test_a_terminal_is_told_how_long_a_fetch_took(weights: Path, tmp_path: Path) -> None:
+    home = {"HOME": os.fspath(tmp_path), "XDG_DATA_HOME": os.fspath(tmp_path / "data")}
+    with serving(weights.read_bytes(), weights.name) as site:
+        done = run_at_terminal("models", "fetch", NAME, "--from", site.url, cwd=tmp_path, env=home)
+    assert done.returncode == 0, done.sent
+    assert re.search(rf"downloading {weights.name} \(MB\)  \d+/\d+ +\d+%", done.sent)
+    assert "0/?" not in done.sent and "0/0" not in done.sent
+    assert re.fullmatch(r"fetched in \d+ s", done.last)
+    assert done.stdout.startswith(f"{NAME} is here now: ")
 
 
 def test_what_can_be_fetched_is_listed(run_vmm: Vmm) -> None:

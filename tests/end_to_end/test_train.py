@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from tests.conftest import Vmm
 from tests.squares import squares_clip, squares_folder
+from tests.terminal import run_at_terminal
 
 # Sound is encoded in no time, and needs no torch.
 TONES = """
@@ -67,6 +69,40 @@ def test_two_folders_become_a_model_that_labels_a_third(
 
     refused = run_vmm("classify", "new", "--model", "run", "--count", "3")
     assert refused.returncode == 2 and "leave out --count" in refused.stderr
+
+
+def test_a_terminal_is_told_how_far_it_is_and_what_came_of_it(tones: Path, tmp_path: Path) -> None:
+    squares_folder(tmp_path / "data", 3, sound=True)
+    (tmp_path / "data" / "still" / "bad.mp4").write_bytes(b"no video")
+    (tmp_path / "data" / "moving" / "mute.mp4").write_bytes(
+        squares_clip(tmp_path / "mute.mp4", seed=9).read_bytes()
+    )
+    asked = ("train", "data", "-o", "run", "-r", tones, "--jobs", "1")
+    home = {"HOME": os.fspath(tmp_path)}
+    made = run_at_terminal(*asked, cwd=tmp_path, env=home)
+    assert made.returncode == 0, made.sent
+    words = r"\d+/\d+ +\d+%(  [0-9.]+x real time)?(  [0-9:]+( s)? left)?$"
+    for what in ("looking", "reading videos"):
+        shown = [line for line in made.drawn if what in line]
+        assert shown and all(re.search(f"{what}  {words}", line) for line in shown)
+    assert "0/?" not in made.sent and "0:00:" not in made.sent
+    assert re.fullmatch(r"6 samples used, 2 left out in [0-9:]+( s)?; model in run", made.last)
+
+    again = run_at_terminal(*asked, "--resume", cwd=tmp_path, env=home)
+    assert again.last == "nothing to do: it is trained already; model in run"
+    quiet = run_at_terminal(*asked, "--resume", "-q", cwd=tmp_path, env=home)
+    assert quiet.drawn == []
+
+    checked = run_at_terminal("train", "data", "--check", cwd=tmp_path, env=home)
+    assert re.fullmatch(r"7 samples can be used, 1 left out in \d+ s", checked.last)
+
+    judged = run_at_terminal(
+        *("evaluate", "run", "data", "-o", "out", "--jobs", "1"), cwd=tmp_path, env=home
+    )
+    assert judged.returncode == 3
+    assert any(re.search(f"judging  {words}", line) for line in judged.drawn)
+    assert "0/?" not in judged.sent
+    assert re.fullmatch(r"6 judged, 2 failed in [0-9:]+( s)?; results in out", judged.last)
 
 
 def test_the_bundled_fights_judges_a_recording(run_vmm: Vmm, bikes: Path) -> None:

@@ -66,6 +66,16 @@ def test_a_terminal_is_told_how_far_a_video_is(bikes: Path, tmp_path: Path) -> N
     assert percents - {0, 100}
 
 
+def test_a_file_that_cannot_be_opened_counts_for_no_half_of_the_work(
+    bikes: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    asked = ("extract-frames", "a.mp4", bikes, "-o", "out", "--all", "--size", "800")
+    shown = run_at_terminal(*asked, cwd=tmp_path, env={"HOME": os.fspath(tmp_path)})
+    begun = [int(n) for line in shown.drawn for n in re.findall(r" 1/2 +(\d+)%", line)]
+    assert begun[0] < 45
+
+
 def test_where_few_files_may_be_open(render_clip: Render) -> None:
     command = ["prlimit", "--nofile=14:14", sys.executable, "-m", "vmm_cli", "info"]
     done = subprocess.run(

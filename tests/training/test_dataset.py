@@ -608,7 +608,7 @@ def test_what_cannot_be_read_is_listed_and_left_out(tmp_path: Path, render_clip:
         read_dataset(tmp_path / "d"),
         jobs=2,
         max_pixels=DEFAULT_MAX_PIXELS,
-        on_progress=lambda done, total: steps.append((done, total)),
+        on_progress=lambda standing: steps.append((standing.done, standing.total)),
     )
     dataset = inspection.dataset
     assert found(dataset) == {"a/good.mp4": ("a",), "c/other.mp4": ("c",)}

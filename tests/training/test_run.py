@@ -219,7 +219,7 @@ def test_a_fold_that_holds_all_of_a_label_is_named(looked_at: Inspection, tmp_pa
         for sample in looked_at.dataset.samples
     ]
     data = with_samples(looked_at.dataset, samples)
-    never = Listener(on_encoded=lambda done, total: pytest.fail("it is said before"))
+    never = Listener(on_encoded=lambda standing: pytest.fail("it is said before"))
     with pytest.raises(DataError, match=r"without fold 'A': .*no sample in train has"):
         run(replace(looked_at, dataset=data), tmp_path / "run", never, folds=True)
     assert not (tmp_path / "run").exists()
@@ -291,7 +291,7 @@ def test_a_run_that_was_stopped_is_no_model_and_goes_on(
     digests = {bundles.load(str(f)).weights_digest for f in (folder, tmp_path / "whole")}
     assert len(digests) == 1
     assert not (folder / ".training").exists()
-    never = Listener(on_encoded=lambda done, total: pytest.fail("it works"))
+    never = Listener(on_encoded=lambda standing: pytest.fail("it works"))
     run(looked_at, folder, never, resume=True, folds=folds)
     with pytest.raises(UsageError, match="another seed"):
         run(looked_at, folder, never, resume=True, folds=folds, seed=1)

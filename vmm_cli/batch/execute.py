@@ -491,7 +491,8 @@ class _Run:
         self._unloaded.clear()
 
     def _finished(self, entry: _Entry, fields: Record) -> None:
-        self._settle(entry)
+        self._leave(entry)
+        self.tally.settle(entry.length_s)
         record = {**fields, **entry.about}
         warnings = [*entry.warnings, *fields.get("warnings", ())]
         if gaps := joined(entry.gaps):
@@ -505,15 +506,15 @@ class _Run:
         self._tell_progress()
 
     def _end(self, entry: _Entry, error: InputError) -> None:
-        self._settle(entry)
+        self._leave(entry)
+        self.tally.fail(entry.share, entry.length_s)
         self.ledger.fail(entry.input.name, entry.identity, error)
         self._tell_progress()
 
-    def _settle(self, entry: _Entry) -> None:
+    def _leave(self, entry: _Entry) -> None:
         entry.ended = True
         entry.results.clear()
         del self._entries[id(entry)]
-        self.tally.settle(entry.length_s)
 
 
 def _whole(work: Work, request: Any, input: Input, part: Any) -> Record:

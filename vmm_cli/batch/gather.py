@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from vmm_cli.batch.capacity import free_memory
 from vmm_cli.batch.runner import Task, WorkerPool
+from vmm_cli.batch.tally import Standing, Tally
 from vmm_cli.errors import InputError
+from vmm_cli.progress import Stand
 
 T = TypeVar("T")
 
@@ -22,28 +24,47 @@ def gather(
     limits_s: Sequence[float],
     *,
     jobs: int,
-    on_progress: Callable[[float, int], None] = lambda done, total: None,
+    lengths_s: Sequence[float | None] | None = None,
+    on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> list[T | InputError]:
     """Return what `function` gives for the arguments of each call, or the error that ended it.
 
-    `limits_s`: how long each may take, in seconds. `on_progress` hears how many are done, of all,
-    with parts of those under way that say how far they are.
+    `limits_s`: how long each may take, in seconds. `lengths_s`: how much video each goes over, as
+    far as that is known beforehand. `on_progress` hears how far all are, with parts of those under
+    way that say how far they are.
     """
     results: dict[int, T | InputError] = {}
+    lengths = [None] * len(calls) if lengths_s is None else [*lengths_s]
+    known = [length_s for length_s in lengths if length_s is not None]
+    tally = Tally(len(calls), sum(known) if len(known) == len(calls) else None)
+    heard: dict[int, Stand] = {}
     workers = max(1, min(jobs, len(calls)))
     memory_bytes = _memory_bytes(workers)
     with WorkerPool(workers) as pool:
         for i, (arguments, limit_s) in enumerate(zip(calls, limits_s, strict=True)):
             pool.submit(Task(str(i), function, arguments, limit_s, memory_bytes, memory_hint=""))
 
+        def how_far(i: int) -> tuple[float, float | None]:
+            stand = heard.get(i)
+            if stand is not None and lengths[i] is None and stand.first_s < stand.last_s:
+                return stand.share, stand.last_s - stand.first_s
+            return 0.0 if stand is None else stand.share, lengths[i]
+
         def tell() -> None:
-            begun = sum(stand.share for stand in pool.stands().values())
-            on_progress(len(results) + begun, len(calls))
+            under_way = {int(key): stand for key, stand in pool.stands().items()}
+            heard.update(under_way)
+            on_progress(tally.standing(map(how_far, under_way)))
 
         while pool.pending:
             outcome = pool.next_outcome(tell)
-            value: Any = outcome.value
-            results[int(outcome.key)] = value if outcome.error is None else outcome.error
+            i, value = int(outcome.key), cast(T, outcome.value)
+            results[i] = value if outcome.error is None else outcome.error
+            share, length_s = how_far(i)
+            if outcome.error is None:
+                tally.settle(length_s)
+            else:
+                tally.fail(share, length_s)
+            heard.pop(i, None)
             tell()
     return [results[i] for i in range(len(calls))]
 

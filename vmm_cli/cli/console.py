@@ -168,27 +168,22 @@ class Progress:
 
 
 @contextlib.contextmanager
-def progress(*, counts: bool = True) -> Iterator[Progress]:
+def progress() -> Iterator[Progress]:
     """Draw a progress bar where stderr is a terminal and -q was not given.
 
-    `counts`: whether it says how many of how many, and the time left; otherwise words alone do.
+    Numbers are said by the words beside it: see `standing.Bar`.
     """
     if settings.quiet or not _is_terminal(sys.stderr):
         yield Progress()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
     terminal = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
-    words = TextColumn("{task.description}", markup=False)
-    columns = (
-        (words, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
-        if counts
-        else (BarColumn(bar_width=None), words)
-    )
     bar = Bar(
-        *columns,
+        BarColumn(bar_width=None),
+        TextColumn("{task.description}", markup=False),
         console=terminal,
         transient=True,
         redirect_stdout=False,  # results are for stdout, whatever it is

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +28,15 @@ from vmm_cli.cli.options import (
     complete_model,
     wants_table,
 )
-from vmm_cli.cli.train import WORKER_MEMORY_BYTES, Data, Group, KeepFeatures, refuse_contradiction
+from vmm_cli.cli.standing import Stages, summed_up
+from vmm_cli.cli.train import (
+    LOOKING,
+    WORKER_MEMORY_BYTES,
+    Data,
+    Group,
+    KeepFeatures,
+    refuse_contradiction,
+)
 
 if TYPE_CHECKING:
     from vmm_cli.training.evaluation import Evaluation
@@ -86,28 +96,32 @@ def evaluate(
     """
     from vmm_cli import bundle as bundles
     from vmm_cli.training.readers import READERS
+    from vmm_cli.training.samples import NO_DURATIONS
 
+    start = time.monotonic()
     refuse_contradiction(keep_features, no_store)
     if output is not None:
         refuse_output(output, overwrite)
     bundle = bundles.load(model)
     dataset = READERS[bundle.task](data, group=group)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
-    with console.progress() as bar:
-        if dataset.timed:  # actions are held against the files' ends, as before a training
-            from vmm_cli.training.inspection import inspect
+    durations = NO_DURATIONS
+    if dataset.timed:  # actions are held against the files' ends, as before a training
+        from vmm_cli.training.inspection import inspect
 
-            dataset = inspect(
+        with console.progress() as drawn:
+            inspection = inspect(
                 dataset,
                 jobs=workers,
                 max_pixels=max_pixels,
-                on_progress=lambda done, total: bar.update(done, total, "looking"),
-            ).dataset
+                on_progress=partial(Stages(drawn.update).show, LOOKING),
+            )
+        dataset, durations = inspection.dataset, inspection.durations
     for problem in dataset.problems:
         console.warning(str(problem))
     from vmm_cli.training import evaluation
 
-    with console.progress() as bar:
+    with console.progress() as drawn:
         found = evaluation.evaluate(
             bundle,
             dataset,
@@ -116,7 +130,8 @@ def evaluate(
             use_store=not no_store,
             keep_features=keep_features,
             max_pixels=max_pixels,
-            on_progress=lambda done, total: bar.update(done, total, "judging"),
+            durations=durations,
+            on_progress=partial(Stages(drawn.update).show, "judging"),
         )
     for name, reason in found.failed.items():
         console.failure(f"{name}: {reason}")
@@ -127,6 +142,9 @@ def evaluate(
         rated = bundle.task == "valence"
         write_evaluation(output, bundle.labels, found, multi_label=several, rated=rated)
     _report(found, format)
+    counts = {"judged": found.document["n"], "failed": found.document["failed"]}
+    where = "" if output is None else f"; results in {output}"
+    console.closing(summed_up(counts, time.monotonic() - start) + where)
     return EXIT_SOME_FAILED if found.document["failed"] else 0
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vmm_cli import errors
+from vmm_cli.batch.tally import Standing
 from vmm_cli.cli import console
 from vmm_cli.cli.help import INPUT, RUN
 from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, complete_model, wants_table
+from vmm_cli.cli.standing import Stages, duration
 
 if TYPE_CHECKING:
     from vmm_cli.bundle import BrokenBundle, Bundle
     from vmm_cli.output.table import Row
+
+MEGABYTE = 10**6
 
 app = typer.Typer(help="List the models on this machine, and fetch more.")
 
@@ -171,11 +176,16 @@ def fetch(
     """
     from vmm_cli import fetch as fetching
 
-    with console.progress() as bar:
+    start = time.monotonic()
+    with console.progress() as drawn:
+        stages = Stages(drawn.update)
 
         def on_progress(what: str, done: int, total: int | None) -> None:
-            megabytes = 0 if total is None else total // 10**6
-            bar.update(done // 10**6, megabytes, f"{what} (MB)" if total else what)
+            if not total:  # nobody knows how long it takes
+                drawn.update(0, None, what)
+                return
+            standing = Standing(done // MEGABYTE, -(-total // MEGABYTE), done / total, None)
+            stages.show(f"{what} (MB)", standing)
 
         try:
             fetched = fetching.fetch(name, source, force=force, on_progress=on_progress)
@@ -190,6 +200,8 @@ def fetch(
     stream = console.stdout(data=False)
     stream.write(f"{name} {said}: {fetched.bundle.folder}\n")
     stream.flush()
+    if not fetched.already:
+        console.closing(f"fetched in {duration(time.monotonic() - start)}")
     return 0
 
 

@@ -154,7 +154,7 @@ def run_batch(
 
     jobs = shared.jobs or default_workers(work_memory_bytes)
     try:
-        with console.progress(counts=False) as drawn:
+        with console.progress() as drawn:
             bar = Bar(drawn.update)
 
             def show(standing: Standing) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vmm_cli.batch.ledger import Summary
@@ -33,16 +33,24 @@ def duration(seconds: float) -> str:
 
 
 class Bar:
-    """Says how far a run is: inputs, percent, times real time, time left."""
+    """Says how far a run is: inputs, percent, times real time, time left.
 
-    def __init__(self, show: Show, now: Callable[[], float] = time.monotonic) -> None:
+    what: is said first, where a command does several things one after the other.
+    """
+
+    def __init__(
+        self, show: Show, now: Callable[[], float] = time.monotonic, *, what: str = ""
+    ) -> None:
         self._show = show
         self._now = now
+        self._what = what
         self._begun: tuple[float, Standing] | None = None  # when work first got on, and how far
 
     def show(self, standing: Standing) -> None:
         """Show how far it is."""
-        parts = [] if standing.total == 1 else [f"{standing.done}/{standing.total}"]
+        parts = [self._what] if self._what else []
+        if standing.total != 1:
+            parts.append(f"{standing.done}/{standing.total}")
         if self._begun is None and standing.share > 0:
             self._begun = self._now(), standing
         parts.append(f"{int(100 * standing.share):3d}%")  # 100% when all is done, not before
@@ -55,13 +63,45 @@ class Bar:
         if elapsed_s < LEAST_S or share < LEAST_SHARE:
             return []
         words = []
-        if standing.seconds is not None and first.seconds is not None:
-            speed = (standing.seconds - first.seconds) / elapsed_s
+        if standing.seconds is not None:
+            speed = (standing.seconds - (first.seconds or 0.0)) / elapsed_s
             digits = 1 if speed < SPEED_DIGITS_BELOW else 0
             words.append(f"{speed:.{digits}f}x real time")
         left_s = elapsed_s * (1 - standing.share) / share
         words.append(f"{duration(left_s)} left")
         return words
+
+
+class Stages:
+    """Says how far each stage of a command is, with a bar of its own.
+
+    Attributes:
+        totals: how many things each stage has, by its name; of stages that began.
+    """
+
+    def __init__(self, show: Show) -> None:
+        self.totals: dict[str, int] = {}
+        self._show = show
+        self._what = ""
+        self._bar = Bar(show)
+
+    def show(self, what: str, standing: Standing) -> None:
+        """Show how far the stage `what` is."""
+        if what != self._what:
+            self._what, self._bar = what, Bar(self._show, what=what)
+        self.totals[what] = standing.total
+        self._bar.show(standing)
+
+
+def summed_up(counts: Mapping[str, int], seconds: float) -> str:
+    """Return how much came of a run, and how long it took; counts of 0 behind the first are none.
+
+    >>> summed_up({"used": 12, "left out": 0, "failed": 2}, 163)
+    '12 used, 2 failed in 2:43'
+    """
+    first, *others = (f"{count} {word}" for word, count in counts.items())
+    told = [said for said, count in zip(others, [*counts.values()][1:], strict=True) if count]
+    return f"{', '.join([first, *told])} in {duration(seconds)}"
 
 
 def closing_words(
@@ -84,12 +124,8 @@ def closing_words(
     if not done and not failed and summary.resumed:
         said = f"nothing to do: {summary.resumed} already done"
     else:
-        counts = [f"{done} done"]
-        if summary.resumed:
-            counts.append(f"{summary.resumed} already done")
-        if failed:
-            counts.append(f"{failed} failed")
-        said = f"{', '.join(counts)} in {duration(seconds)}"
+        counts = {"done": done, "already done": summary.resumed, "failed": failed}
+        said = summed_up(counts, seconds)
     if results is not None:
         said += f"; results in {results}"
     if pictures is not None:

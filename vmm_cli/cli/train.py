@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,6 +33,7 @@ from vmm_cli.cli.options import (
     parse_file_name,
     wants_table,
 )
+from vmm_cli.cli.standing import Stages, summed_up
 
 if TYPE_CHECKING:
     from vmm_cli.output.table import Cell
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
 WORKER_MEMORY_BYTES = 700 * 2**20
 
 DEFAULT_RECIPES = {"classes": "default", "segments": "segments", "valence": "sentiment"}
+# What is said to be going on.
+LOOKING = "looking"
+READING = "reading videos"
 LONGEST_BAR = 30  # characters
 PAIRS_SHOWN = 3  # of labels that overlap most often
 MAX_PROBLEMS = 20  # said before a training; with many thousand clips there can be thousands
@@ -238,6 +244,7 @@ def train(
     from vmm_cli.training.readers import READERS
     from vmm_cli.training.recipe import load_recipe
 
+    start = time.monotonic()
     refuse_contradiction(keep_features, no_store)
     if output is None and not check:
         raise errors.UsageError(
@@ -258,18 +265,22 @@ def train(
         refuse_taken(output, resume)
     dataset = READERS[task](data, group=group, fold=folds)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
-    with console.progress() as bar:
+    with console.progress() as drawn:
         inspection = inspect(
             dataset,
             jobs=workers,
             max_pixels=max_pixels,
-            on_progress=lambda done, total: bar.update(done, total, "looking"),
+            on_progress=partial(Stages(drawn.update).show, LOOKING),
         )
     if check or output is None:
         stops_early = chosen.optimisation.patience > 0
-        return _tell(inspection, format, seed, folds is not None, stops_early)
+        code = _tell(inspection, format, seed, folds is not None, stops_early)
+        usable, left_out = len(inspection.dataset.samples), _rows_left_out(inspection)
+        counts = {"samples can be used": usable, "left out": left_out}
+        console.closing(summed_up(counts, time.monotonic() - start))
+        return code
     _say_problems(inspection)
-    with _processes(device) as torch_device, console.progress() as bar:
+    with _processes(device) as torch_device, console.progress() as drawn:
         from vmm_cli.training.run import TrainRequest
         from vmm_cli.training.run import train as run
 
@@ -287,13 +298,21 @@ def train(
             keep_features=keep_features,
             max_pixels=max_pixels,
         )
+        stages = Stages(drawn.update)
         try:
-            metrics = run(inspection, request, _listener(bar, chosen.optimisation.epochs))
+            metrics = run(inspection, request, _listener(stages, chosen.optimisation.epochs))
         except KeyboardInterrupt:
             console.error("interrupted; run the same command with --resume to continue")
             raise
     if metrics:
         _report(metrics, output, format)
+        came_of_it = "nothing to do: it is trained already"
+        if stages.totals:
+            used = sum(metrics["samples"].values())
+            left_out = _rows_left_out(inspection) + stages.totals[READING] - used
+            counts = {"samples used": used, "left out": left_out}
+            came_of_it = summed_up(counts, time.monotonic() - start)
+        console.closing(f"{came_of_it}; model in {output}")
     return 0
 
 
@@ -305,18 +324,26 @@ def refuse_contradiction(keep_features: bool, no_store: bool) -> None:
         )
 
 
-def _listener(bar: console.Progress, epochs: int) -> Listener:
+def _rows_left_out(inspection: Inspection) -> int:
+    from vmm_cli.training.samples import left_out_of
+
+    return sum(problem.rows for problem in left_out_of(inspection.dataset))
+
+
+def _listener(stages: Stages, epochs: int) -> Listener:
+    from vmm_cli.batch.tally import Standing
     from vmm_cli.training.run import Listener
 
     def on_epoch(what: str, progress: Progress) -> None:
         row = progress.history[-1]
         numbers = ("train_loss", "val_loss", "val_mae", "val_accuracy")
         said = ", ".join(f"{key} {row[key]:.3f}" for key in numbers if key in row)
-        bar.update(progress.epoch, epochs, what)
+        share = progress.epoch / epochs
+        stages.show(f"{what}: epochs", Standing(progress.epoch, epochs, share, None))
         console.info(f"{what}: epoch {progress.epoch}: {said}")
 
     return Listener(
-        on_encoded=lambda done, total: bar.update(done, total, "reading videos"),
+        on_encoded=partial(stages.show, READING),
         on_epoch=on_epoch,
         on_warning=console.warning,
     )

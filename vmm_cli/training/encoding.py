@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from vmm_cli import progress
 from vmm_cli.batch.gather import gather
+from vmm_cli.batch.tally import Standing
 from vmm_cli.encoders.grid import windows
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.encoders.streams import (
@@ -19,7 +22,7 @@ from vmm_cli.encoders.streams import (
 from vmm_cli.encoders.stretches import joined, stretches
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import InputError
-from vmm_cli.training.samples import Sample, span
+from vmm_cli.training.samples import NO_DURATIONS, Sample, length_s, span
 
 # A long sample is learnt from by so many of its windows, evenly spread: the others look alike.
 MAX_WINDOWS = 8
@@ -37,19 +40,32 @@ def encode_samples(
     use_store: bool,
     keep_features: bool = False,
     max_pixels: int,
-    on_progress: Callable[[float, int], None] = lambda done, total: None,
+    durations: Mapping[Path, float | None] = NO_DURATIONS,
+    on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> list[Encoded | InputError]:
     """Encode samples in workers; one that cannot be read gives its error instead.
 
-    `keep_features`: whether the store may hold what is of faces and voices, too.
+    `keep_features`: whether the store may hold what is of faces and voices, too. `durations`: of
+    files, in seconds, as far as they are known: progress goes by them.
     """
     return gather(
         encode_sample,
         [(sample, plan, with_text, use_store, max_pixels, keep_features) for sample in samples],
         [limit_s(sample) for sample in samples],
         jobs=jobs,
+        lengths_s=[_encoded_s(sample, plan, durations) for sample in samples],
         on_progress=on_progress,
     )
+
+
+def _encoded_s(
+    sample: Sample, plan: StreamPlan, durations: Mapping[Path, float | None]
+) -> float | None:
+    """Return how much of a sample `encode_sample` sees, in seconds, if that is known."""
+    whole_s = length_s(sample, durations)
+    if whole_s is None or sample.segments is not None:
+        return whole_s
+    return min(whole_s, MAX_WINDOWS * float(plan.window_s))
 
 
 def limit_s(sample: Sample) -> float:
@@ -90,6 +106,7 @@ def encode_sample(
     if with_text:
         text = text_of(sample.text, sample.path, start_s=sample.start_s, end_s=sample.end_s)
     found: list[WindowFeatures] = []
+    progress.over(float(start), float(until))
     for run in runs:
         found += window_features(
             sample.path,

@@ -15,6 +15,7 @@ from vmm_cli.analysis import classify, classify_windows, detect_steps, judge_val
 from vmm_cli.analysis.segments import Detection
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.tally import Standing
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
@@ -24,7 +25,16 @@ from vmm_cli.training.annotations import read_table
 from vmm_cli.training.dataset import SPLIT_NAMES
 from vmm_cli.training.encoding import limit_s
 from vmm_cli.training.rows import Row, read_rows
-from vmm_cli.training.samples import DataSet, Problem, Sample, span, with_segments
+from vmm_cli.training.samples import (
+    NO_DURATIONS,
+    DataSet,
+    Problem,
+    Sample,
+    left_out_of,
+    length_s,
+    span,
+    with_segments,
+)
 from vmm_cli.training.scoring import (
     DEFAULT_THRESHOLD,
     Judged,
@@ -34,15 +44,6 @@ from vmm_cli.training.scoring import (
 )
 
 SCHEMA = "vmm.evaluate/1"
-
-# Errors that tell of labels, groups, equal content or a folder without files: no sample is left out
-# for them.
-_OF_NO_SAMPLE = {
-    *("unseen_in_train", "group_across_splits", "empty_class", "label_lost"),
-    *("across_splits", "two_labels", "two_valences", "other_actions", "duplicate"),
-}
-# Errors for which one timed action is left out. Its video is not, or that is told besides.
-_OF_AN_ACTION = {"times", "label", "label_name", "unlabelled", "split", "group", "fold"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +72,14 @@ def evaluate(
     use_store: bool,
     keep_features: bool = False,
     max_pixels: int,
-    on_progress: Callable[[float, int], None] = lambda done, total: None,
+    durations: Mapping[Path, float | None] = NO_DURATIONS,
+    on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> Evaluation:
     """Judge every sample, or those of one split, and compare with its labels, actions or ratings.
 
     `split` is spelt as a manifest may spell it, such as "validation". `keep_features`: whether the
-    store may hold what is of faces and voices, too.
+    store may hold what is of faces and voices, too. `durations`: of files, in seconds, as far as
+    they are known: progress goes by them.
 
     Raises:
         DataError: the split has no samples, the data set has labels that the model does not know
@@ -115,6 +118,7 @@ def evaluate(
         [(bundle, sample, use_store, max_pixels) for sample in known],
         [limit_s(sample) for sample in known],
         jobs=jobs,
+        lengths_s=[length_s(sample, durations) for sample in known],
         on_progress=on_progress,
     )
     for result in results:
@@ -180,8 +184,7 @@ def samples_left_out(data: DataSet, split: str | None) -> list[Problem]:
 
     Those of one split, and those of which the split cannot be told.
     """
-    of_none = _OF_NO_SAMPLE | _OF_AN_ACTION if data.timed else _OF_NO_SAMPLE
-    found = [p for p in data.problems if p.level == "error" and p.kind not in of_none]
+    found = left_out_of(data)
     if split is None or not found:
         return found
     if data.source.is_dir():

@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from vmm_cli.batch.gather import gather
+from vmm_cli.batch.tally import Standing
 from vmm_cli.errors import DataError, InputError
 from vmm_cli.identity import file_identity
 from vmm_cli.media.probe import probe
@@ -72,7 +73,7 @@ def inspect(
     *,
     jobs: int,
     max_pixels: int,
-    on_progress: Callable[[float, int], None] = lambda done, total: None,
+    on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> Inspection:
     """Open each file of a data set once, in `jobs` processes, and list what is wrong.
 
@@ -82,7 +83,8 @@ def inspect(
     two splits or under two labels is listed and stays.
 
     Args:
-        on_progress: called with how many files are done, and of how many.
+        on_progress: called with how many files are done, and of how many; each counts alike, as
+            little of a file is read, however long it is.
 
     Raises:
         DataError: not one sample can be used.
@@ -130,7 +132,7 @@ def look_at(path: Path, max_pixels: int) -> Look:
 
 
 def _look_at_all(
-    dataset: DataSet, jobs: int, max_pixels: int, on_progress: Callable[[float, int], None]
+    dataset: DataSet, jobs: int, max_pixels: int, on_progress: Callable[[Standing], None]
 ) -> dict[Path, Look | Problem]:
     paths = list(dict.fromkeys(sample.path for sample in dataset.samples))
     calls = [(path, max_pixels) for path in paths]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from vmm_cli.batch.tally import Standing
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import Encoded
 from vmm_cli.errors import DataError, InputError
@@ -62,7 +63,7 @@ def prepare(
     use_store: bool,
     keep_features: bool = False,
     max_pixels: int,
-    on_encoded: Callable[[float, int], None],
+    on_encoded: Callable[[Standing], None],
     on_warning: Callable[[str], None],
 ) -> Prepared:
     """Encode what is trained with and measured on: all but what is `test`.
@@ -89,6 +90,7 @@ def prepare(
         use_store=use_store,
         keep_features=keep_features,
         max_pixels=max_pixels,
+        durations=inspection.durations,
         on_progress=on_encoded,
     )
     if several and rank()[0] == 0:

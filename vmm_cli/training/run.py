@@ -21,6 +21,7 @@ import torch
 
 from vmm_cli import __version__
 from vmm_cli.batch.lock import lock
+from vmm_cli.batch.tally import Standing
 from vmm_cli.errors import DataError, ModelError, OutputError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.output.atomic_file import make_folder
@@ -84,7 +85,7 @@ class TrainRequest:
 class Listener:
     """Who hears how it goes: what is worked on, how far, and what must be said."""
 
-    on_encoded: Callable[[float, int], None] = lambda done, total: None
+    on_encoded: Callable[[Standing], None] = lambda standing: None
     on_epoch: Callable[[str, Progress], None] = lambda what, progress: None
     on_warning: Callable[[str], None] = lambda text: None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +17,16 @@ Level = Literal["error", "warning"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MAX_LISTED = 3  # reasons in one error message; the others look alike
 MOST_ALIKE = 1000  # problems of one kind that are listed
+NO_DURATIONS: Mapping[Path, float | None] = {}
+
+# Errors that tell of labels, groups, equal content or a folder without files: no sample is left out
+# for them.
+_OF_NO_SAMPLE = {
+    *("unseen_in_train", "group_across_splits", "empty_class", "label_lost"),
+    *("across_splits", "two_labels", "two_valences", "other_actions", "duplicate"),
+}
+# Errors for which one timed action is left out. Its video is not, or that is told besides.
+_OF_AN_ACTION = {"times", "label", "label_name", "unlabelled", "split", "group", "fold"}
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -258,6 +268,18 @@ def span(sample: Sample) -> tuple[Fraction, Fraction | None]:
     # Via str: a manifest's 0.1 means one tenth, not the nearest binary fraction.
     end_s = sample.end_s
     return Fraction(str(sample.start_s)), None if end_s is None else Fraction(str(end_s))
+
+
+def length_s(sample: Sample, durations: Mapping[Path, float | None]) -> float | None:
+    """Return how long a sample is, None where that is unknown; `durations`: of files, by path."""
+    until_s = durations.get(sample.path) if sample.end_s is None else sample.end_s
+    return None if until_s is None or until_s <= sample.start_s else until_s - sample.start_s
+
+
+def left_out_of(data: DataSet) -> list[Problem]:
+    """Return the problems for which a sample was left out, one each."""
+    of_none = _OF_NO_SAMPLE | _OF_AN_ACTION if data.timed else _OF_NO_SAMPLE
+    return [p for p in data.problems if p.level == "error" and p.kind not in of_none]
 
 
 def group_of(sample: Sample) -> str:
