@@ -64,7 +64,7 @@ def fetch(
 
     source: an http(s) address or a file, in place of where torchvision publishes the weights (or
     of the mirror in $VMM_MODELS_URL, to which the file's name is appended); force: also where the
-    model is there.
+    model is there, or a folder with files of a model's names that no fetch made.
 
     Raises:
         ModelError: no such model, the file cannot be had, or is not what it should be.
@@ -76,6 +76,8 @@ def fetch(
         return Fetched(there, already=True, is_original=True)
     target = bundles.user_models() / name
     _refuse_foreign(target)
+    if not force:
+        _refuse_made_by_others(target)
     work = bundles.user_models() / WORK_FOLDER / name.replace("/", "-")
     with download.as_output_error(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -99,6 +101,25 @@ def _refuse_foreign(target: Path) -> None:
     others = sorted({entry.name for entry in target.iterdir()} - FETCHED_FILES)
     if others:
         raise OutputError(f"{target}: holds {others[0]!r}, which no fetch put there; {advice}")
+
+
+def _refuse_made_by_others(target: Path) -> None:
+    """Raise OutputError where a model's folder holds files, and no fetch made it.
+
+    A training leaves files of the same names; where its weights came from, a fetched model alone
+    says.
+    """
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    try:
+        fetched = bool(bundles.read(target).source)
+    except ModelError:
+        fetched = False
+    if not fetched:
+        raise OutputError(
+            f"{target}: is there, and its {bundles.BUNDLE_FILE} does not say that it was fetched; "
+            "give --force to replace it with all its files, or move it away"
+        )
 
 
 def _check_name(name: str) -> None:

@@ -157,7 +157,7 @@ def fetch(
         bool,
         typer.Option(
             "--force",
-            help="Fetch the model even if it is here already.",
+            help="Fetch the model even if it is here, and replace all its files.",
             rich_help_panel=RUN,
         ),
     ] = False,
