@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.squares import squares_clip
 
@@ -229,6 +231,43 @@ def test_pictures_of_others_are_not_replaced(
     assert run_vmm(*command).returncode == 0  # its own is drawn anew
     assert picture.read_bytes() == drawn
 
+    other = squares_clip(tmp_path / "others" / "a.mp4", "still", seconds=1)
+    done = run_vmm(*words, folder, other)
+    assert done.returncode == 2
+    assert f"{picture}: is of {clip}, not of {other}; give --overwrite" in done.stderr
+    assert picture.read_bytes() == drawn
+    assert run_vmm(*words, folder, other, "--overwrite").returncode == 0
+    assert picture.read_bytes() != drawn
+
+    with Image.open(picture) as image:  # an editor may keep the mark
+        image.transpose(Image.Transpose.ROTATE_180).save(picture, pnginfo=vmm_mark())
+    done = run_vmm(*words, folder, other)
+    assert done.returncode == 2
+    assert f"{picture}: was changed since vmm wrote it" in done.stderr
+
+
+def vmm_mark() -> PngInfo:
+    mark = PngInfo()
+    mark.add_text("Software", "vmm")
+    return mark
+
+
+def test_subtitles_of_another_video_of_the_name_are_not_replaced(
+    run_vmm: Vmm, squares_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "subtitles"
+    command = ("detect-actions", "-m", squares_model, "--format", "vtt", "-o", folder)
+    folder.mkdir()
+    assert run_vmm(*command, clip).returncode == 0
+    before = (folder / "a.vtt").read_text()
+    other = squares_clip(tmp_path / "others" / "a.mp4", "still", seconds=1)
+    done = run_vmm(*command, other)
+    assert done.returncode == 2
+    assert f"{folder / 'a.vtt'}: is of {clip}, not of {other}; give --overwrite" in done.stderr
+    assert (folder / "a.vtt").read_text() == before
+    clip.unlink()  # as after a move of the whole library
+    assert run_vmm(*command, other).returncode == 0
+
 
 @pytest.mark.slow
 def test_files_of_an_evaluation(
@@ -244,6 +283,13 @@ def test_files_of_an_evaluation(
     assert run_vmm(*command, "--overwrite").returncode == 0
     assert notes.read_text() != NOTES
     assert run_vmm(*command).returncode == 0
+    metrics = folder / "metrics.json"
+    metrics.write_text(metrics.read_text().replace("1.0", "0.5"))
+    edited = metrics.read_text()
+    done = run_vmm(*command)
+    assert done.returncode == 2
+    assert f"{metrics}: was changed since vmm wrote it" in done.stderr
+    assert metrics.read_text() == edited
 
 
 def test_an_output_without_its_folder_says_so(run_vmm: Vmm, clip: Path, tmp_path: Path) -> None:

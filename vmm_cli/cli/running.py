@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -52,8 +53,6 @@ EXIT_INTERRUPTED = 130
 
 CLOSED = "the folder may not be listed"
 SILENT = "it does not answer; what follows it in its folder was not looked for"
-
-# Which files a run wrote into the folder that -o named, where each input has one of its own.
 
 SUFFIX_FORMATS = {
     ".json": "json",
@@ -148,7 +147,7 @@ def run_batch(
         """Write what goes to one file, while its lock is held."""
         if place.file is not None:
             place.refuse_what_came_meanwhile(place.file)
-            with noted_file(place.file, place.written, RESULTS) as stream:
+            with noted_file(place.file, place.note(place.file)) as stream:
                 _write_all(known[place.format](stream), run.in_order(record_of))
 
     jobs = shared.jobs or default_workers(work_memory_bytes)
@@ -245,6 +244,7 @@ class _Destination:
         format: the name of their format.
         file: for the records of all inputs.
         files: for the record of each input, by the input's name.
+        sources: the inputs themselves, by name, where the files are in a folder.
         folder: what must be there before the work.
         written: notes on what earlier runs wrote there; None for formats whose files say it.
         overwrite: whether files may be replaced that no run wrote.
@@ -253,6 +253,7 @@ class _Destination:
     format: str
     file: Path | None = None
     files: Mapping[str, Path] | None = None
+    sources: Mapping[str, Path] = field(default_factory=dict)
     folder: Path | None = None
     written: Written | None = None
     overwrite: bool = False
@@ -261,9 +262,19 @@ class _Destination:
         """Return what notes call one of the files."""
         return RESULTS if self.folder is None else file.relative_to(self.folder).as_posix()
 
-    def refuse_what_came_meanwhile(self, file: Path) -> None:
+    def note(self, file: Path, source: Path | None = None) -> Callable[[str], None] | None:
+        """Return what notes the digest of one of the files, which is made of `source`."""
+        if self.written is None:
+            return None
+        return partial(self.written.note, self.name_of(file), source=source)
+
+    def foreign(self, file: Path, source: Path | None = None) -> str | None:
+        """Return what is wrong with replacing one of the files by what is made of `source`."""
+        return foreign(file, self.written, self.name_of(file), source)
+
+    def refuse_what_came_meanwhile(self, file: Path, source: Path | None = None) -> None:
         """Raise OutputError where a file is there, at the end of the work, that no run wrote."""
-        problem = None if self.overwrite else foreign(file, self.written, self.name_of(file))
+        problem = None if self.overwrite else self.foreign(file, source)
         if problem is not None:
             raise errors.OutputError(f"{problem}; {ADVICE.format(option='-o')}")
 
@@ -320,7 +331,7 @@ def _files_in(folder: Path, format: str, discovery: Discovery, *, overwrite: boo
     """Return each input's file in `folder`: its own name with the format's suffix.
 
     UsageError where two would meet, or where one would take the place of a file that no earlier
-    run wrote: beside videos, their own subtitles have such names.
+    run wrote, beside videos their own subtitles have such names, or wrote of another input.
     """
     if folder.exists() and not folder.is_dir():
         raise errors.UsageError(
@@ -335,8 +346,15 @@ def _files_in(folder: Path, format: str, discovery: Discovery, *, overwrite: boo
     written = Written(folder / NOTES_FILE)
     if not overwrite:
         for item in renamed:
-            refuse_foreign(folder / item.output_name, written, item.output_name)
-    return _Destination(format, files=files, folder=folder, written=written, overwrite=overwrite)
+            refuse_foreign(folder / item.output_name, written, item.output_name, item.path)
+    return _Destination(
+        format,
+        files=files,
+        sources={item.name: item.path for item in renamed},
+        folder=folder,
+        written=written,
+        overwrite=overwrite,
+    )
 
 
 class _FilePerInput:
@@ -354,14 +372,14 @@ class _FilePerInput:
         file = (self._place.files or {}).get(record["input"])
         if file is None:  # a name that leads nowhere
             return
-        name = self._place.name_of(file)
+        source = self._place.sources.get(record["input"])
         if record["status"] != "ok":
-            if record["status"] == "failed" and foreign(file, self._place.written, name) is None:
+            if record["status"] == "failed" and self._place.foreign(file, source) is None:
                 file.unlink(missing_ok=True)
             return
         make_folder(file.parent)
-        self._place.refuse_what_came_meanwhile(file)
-        with noted_file(file, self._place.written, name) as stream:
+        self._place.refuse_what_came_meanwhile(file, source)
+        with noted_file(file, self._place.note(file, source)) as stream:
             _write_all(self._begin(stream), [record])
 
     def close(self) -> None:
