@@ -282,6 +282,28 @@ def test_the_list_shows_broken_bundles_too(folder: Path, monkeypatch: pytest.Mon
     assert "newer" in listed["broken"].problem
 
 
+def test_the_list_tells_of_weights_that_cannot_be_those_of_a_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = folder / bundle.WEIGHTS_FILE
+    whole = weights.read_bytes()
+    monkeypatch.setenv("VMM_MODELS", os.fspath(folder.parent))
+
+    def problem() -> str:
+        (found,) = (one for one in bundle.list_bundles() if one.name == folder.name)
+        return found.problem if isinstance(found, bundle.BrokenBundle) else ""
+
+    assert problem() == ""
+    weights.write_bytes(whole[:-1])
+    assert "by its header" in problem()
+    weights.write_bytes(b"")
+    assert "it is no safetensors" in problem()
+    weights.unlink()
+    assert problem() == f"{weights}: is missing"
+    os.mkfifo(weights)
+    assert "is not a regular file" in problem()
+
+
 def test_packaged_models_are_found_in_a_checkout_and_in_a_wheel(tmp_path: Path) -> None:
     source = Path(bundle.__file__).parent
     package = tmp_path / "vmm_cli"

@@ -159,6 +159,31 @@ def test_frames_go_among_files_of_others_only_where_asked(
     assert notes.read_text() == NOTES
 
 
+def test_a_folder_in_a_frame_s_place_is_named(run_vmm: Vmm, clip: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    folder = output / "a.mp4" / "frame_000001_t00000.000.jpg"
+    folder.mkdir(parents=True)
+    (folder.parent / "notes.txt").write_text(NOTES)
+    done = run_vmm("extract-frames", clip, "-o", output, "--overwrite")
+    assert done.returncode == 3
+    assert f"{folder} is a folder in a frame's place; move it away" in done.stderr
+
+
+def test_a_slash_at_the_end_means_a_folder(
+    run_vmm: Vmm, squares_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    output = f"{tmp_path / 'out'}/"
+    command = ("detect-actions", clip, "-m", squares_model, "-o", output)
+    for format in ((), ("--format", "csv")):
+        done = run_vmm(*command, *format)
+        assert done.returncode == 2
+        assert f"{output}: is a folder; -o takes a file for the results, or give" in done.stderr
+    assert run_vmm(*command, "--format", "vtt").returncode == 0
+    assert (tmp_path / "out" / "a.vtt").is_file()
+    frames = f"{tmp_path / 'frames'}/"
+    assert run_vmm("extract-frames", clip, "--count", "1", "-o", frames).returncode == 0
+
+
 def test_frames_never_take_the_place_of_a_file(run_vmm: Vmm, clip: Path) -> None:
     before = clip.read_bytes()
     command = ("extract-frames", clip.name, "-o", ".", "--overwrite")

@@ -198,7 +198,7 @@ def _fetchable() -> list[dict[str, Any]]:
     from vmm_cli import bundle
     from vmm_cli.encoders.torchvision_models import LABELS, SUMMARIES, TORCHVISION
 
-    here = {model.name for model in bundle.list_bundles()}
+    here = {one.name for one in bundle.list_bundles() if isinstance(one, bundle.Bundle)}
     return [
         {
             "name": name,

@@ -117,7 +117,7 @@ def run_batch(
         UsageError, NoInputError, OutputError, LockedError: nothing was worked on.
     """
     start = time.monotonic()
-    output = None if output_folder else shared.output
+    output = None if output_folder else shared.output_path
     discovery = _find_inputs(shared, output, takes_sound=takes_sound)
     if output_folder or pictures is not None:
         refuse_collisions(discovery.inputs)
@@ -125,10 +125,10 @@ def run_batch(
         refuse(discovery.inputs)
     known = {**formats, **single_formats}
     if output_folder:
-        place = _Destination(choose_format(wanted_format, None, known), folder=shared.output)
+        place = _Destination(choose_format(wanted_format, None, known), folder=shared.output_path)
     else:
         place = _destination(shared, discovery, wanted_format, formats, single_formats)
-    to_stdout = output_folder or shared.output is None
+    to_stdout = output_folder or shared.output_path is None
     if shared.dry_run:
         name = place.format if to_stdout and place.format in formats else None
         return _plan(discovery, schema, _to_stdout(formats, name))
@@ -172,7 +172,7 @@ def run_batch(
                 schema=schema,
                 options=options,
                 model_digest=model_digest,
-                output=shared.output,
+                output=shared.output_path,
                 resume=not shared.no_resume,
                 jobs=jobs,
                 timeout_s=None if shared.timeout is None else float(shared.timeout),
@@ -186,7 +186,7 @@ def run_batch(
     except KeyboardInterrupt:
         if place.file is None:
             run.end(known, place.format)
-        hint = "; run the same again to go on" if shared.output is not None else ""
+        hint = "; run the same again to go on" if shared.output_path is not None else ""
         console.error(f"interrupted{hint}")
         return EXIT_INTERRUPTED
     except console.StdoutClosed:
@@ -201,8 +201,8 @@ def run_batch(
         summary,
         failed=run.failed,
         seconds=time.monotonic() - start,
-        results=None if output_folder else shared.output,
-        pictures=shared.output if output_folder else pictures,
+        results=None if output_folder else shared.output_path,
+        pictures=shared.output_path if output_folder else pictures,
     )
     console.closing(said)
     return EXIT_SOME_FAILED if run.failed else EXIT_DONE
@@ -289,14 +289,16 @@ def _destination(
     """Return where the results go of a command whose work fills no folder.
 
     In a format of which a text holds one input, -o is a file where one file is given as input or
-    where its suffix is the format's, and a folder otherwise.
+    where its suffix is the format's, and a folder otherwise, or with a slash at its end.
     """
-    output = shared.output
+    output = shared.output_path
     count = len(discovery.order)
-    is_folder = output is not None and output.is_dir()
+    is_folder = output is not None and (output.is_dir() or shared.output_is_folder)
     if is_folder and wanted not in single_formats:
         into = f", or give --format {'|'.join(single_formats)}" if single_formats else ""
-        raise errors.UsageError(f"{output}: is a folder; -o takes a file for the results{into}")
+        raise errors.UsageError(
+            f"{shared.output}: is a folder; -o takes a file for the results{into}"
+        )
     if output is not None and not is_folder:
         _check_output_file(output, discovery)
     name = choose_format(wanted, output, (*formats, *single_formats))
