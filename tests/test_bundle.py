@@ -267,6 +267,8 @@ def test_what_was_fetched_says_where_from(tmp_path: Path) -> None:
 def test_an_unknown_name_is_answered_with_a_near_one() -> None:
     with pytest.raises(ModelError, match=r"did you mean 'imagenet'\? See `vmm models list`"):
         bundle.find("imagnet")
+    with pytest.raises(ModelError, match=r"did you mean 'torchvision/resnet18'\?"):
+        bundle.find("resnet18")
     with pytest.raises(ModelError, match=r"no model named '\.\./imagenet'"):
         bundle.find("../imagenet")
 

@@ -22,7 +22,7 @@ from vmm_cli import download
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundle import Bundle
 from vmm_cli.durable import sync_folder
-from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
+from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
 from vmm_cli.plain_file import size_text
 from vmm_cli.suggest import did_you_mean
@@ -127,10 +127,11 @@ def _check_name(name: str) -> None:
     if name in TORCHVISION:
         return
     if any(bundle.name == name for bundle in bundles.list_bundles()):
-        raise ModelError(f"model {name!r} is on this machine and is not one that can be fetched")
-    # Whoever leaves the prefix out is near by all the rest.
-    whole = name if name.startswith(PREFIX) else f"{PREFIX}{name}"
-    hint = did_you_mean(whole, TORCHVISION) or "."
+        raise ModelError(
+            f"model {name!r} is on this machine and is not one that can be fetched; use it as it "
+            "is, or see `vmm models list --fetchable`"
+        )
+    hint = did_you_mean(name, TORCHVISION) or "."
     raise ModelError(
         f"no model named {name!r} can be fetched{hint} See `vmm models list --fetchable`"
     )

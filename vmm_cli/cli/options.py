@@ -104,7 +104,7 @@ def parse_device(text: object) -> str:
     """Return "auto", "cpu", "cuda" or "cuda:N". ValueError otherwise."""
     word = str(text).strip().lower()
     if not _DEVICE.fullmatch(word):
-        raise ValueError(f"{word!r} is not a valid device; give auto, cpu, cuda or cuda:N")
+        raise ValueError(f"{str(text)!r} is not a valid device; give auto, cpu, cuda or cuda:N")
     return word
 
 
@@ -129,7 +129,7 @@ def parse_memory(text: object) -> int:
     match = _BYTES.fullmatch(word)
     size = 0 if match is None else int(Fraction(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
     if size < LEAST_MEMORY:
-        raise ValueError(f"{word!r} is no amount of memory; give 900M, 1.5G or none")
+        raise ValueError(f"{str(text)!r} is no amount of memory; give 900M, 1.5G or none")
     return size
 
 
