@@ -66,7 +66,7 @@ EXAMPLES: Mapping[tuple[str, ...], Sequence[Example]] = {
         ("How good is a model on my videos?", "vmm evaluate fights data"),
         (
             "The same of a model of one's own, with all predictions and plots",
-            "vmm evaluate runs/mine new-data -o measured",
+            "vmm evaluate runs/mine data -o measured",
         ),
     ),
     ("info",): (
