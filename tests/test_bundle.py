@@ -267,6 +267,8 @@ def test_what_was_fetched_says_where_from(tmp_path: Path) -> None:
 def test_an_unknown_name_is_answered_with_a_near_one() -> None:
     with pytest.raises(ModelError, match=r"did you mean 'imagenet'\? See `vmm models list`"):
         bundle.find("imagnet")
+    with pytest.raises(ModelError, match=r"did you mean 'torchvision/resnet18'\?"):
+        bundle.find("resnet18")
     with pytest.raises(ModelError, match=r"no model named '\.\./imagenet'"):
         bundle.find("../imagenet")
 
@@ -280,6 +282,28 @@ def test_the_list_shows_broken_bundles_too(folder: Path, monkeypatch: pytest.Mon
     assert {"broken", "imagenet", "small"} <= set(listed)
     assert isinstance(listed["broken"], bundle.BrokenBundle)
     assert "newer" in listed["broken"].problem
+
+
+def test_the_list_tells_of_weights_that_cannot_be_those_of_a_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = folder / bundle.WEIGHTS_FILE
+    whole = weights.read_bytes()
+    monkeypatch.setenv("VMM_MODELS", os.fspath(folder.parent))
+
+    def problem() -> str:
+        (found,) = (one for one in bundle.list_bundles() if one.name == folder.name)
+        return found.problem if isinstance(found, bundle.BrokenBundle) else ""
+
+    assert problem() == ""
+    weights.write_bytes(whole[:-1])
+    assert "by its header" in problem()
+    weights.write_bytes(b"")
+    assert "it is no safetensors" in problem()
+    weights.unlink()
+    assert problem() == f"{weights}: is missing"
+    os.mkfifo(weights)
+    assert "is not a regular file" in problem()
 
 
 def test_packaged_models_are_found_in_a_checkout_and_in_a_wheel(tmp_path: Path) -> None:

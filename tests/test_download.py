@@ -142,6 +142,13 @@ def test_passing_trouble_is_waited_for(server: Server, tmp_path: Path) -> None:
     assert fetched(server, tmp_path / "file.bin") == DATA
 
 
+def test_trouble_that_does_not_pass_is_told(server: Server, tmp_path: Path) -> None:
+    server.statuses = [503] * 100
+    said = refused(server.url, tmp_path)
+    assert "the server answers 503 Service Unavailable; nothing came, try again later" in said
+    assert "goes on from there" not in said
+
+
 @pytest.mark.parametrize(("status", "said"), [(404, "404 Not Found"), (403, "403 Forbidden")])
 def test_a_refusal_is_told(server: Server, tmp_path: Path, status: int, said: str) -> None:
     server.statuses = [status]
@@ -385,7 +392,7 @@ def test_a_redirection_that_leads_nowhere_is_told(
         (b"HTTP/1.1 204 No Content\r\n\r\n", "the server answers 204 No Content"),
         (b"HTTP/1.1 999 " + b"x" * 5000 + b"\r\n\r\n", "the server answers 999 xxx"),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n12345", "compre"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "is no HTTP; nothing came, try again later"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "more than 100 headers"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", "got more than 65536 bytes"),
     ],

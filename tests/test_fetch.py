@@ -152,6 +152,30 @@ def test_what_the_user_put_there_stays(weights: Path, home: Path) -> None:
     assert notes.read_text() == "my notes"
 
 
+@pytest.mark.parametrize("bundle_yaml", [None, "no: bundle", "trained"])
+def test_a_folder_that_no_fetch_made_stays(
+    weights: Path, home: Path, bundle_yaml: str | None
+) -> None:
+    """Its files may have the very names of a fetched model's: a training's do."""
+    folder = home / NAME
+    fetched(os.fspath(weights))
+    described = yaml.safe_load((folder / "bundle.yaml").read_text())
+    (folder / "weights.safetensors").write_bytes(b"damaged")
+    (folder / "CARD.md").write_text("my own notes")
+    if bundle_yaml is None:
+        (folder / "bundle.yaml").unlink()
+    elif bundle_yaml == "trained":
+        del described["source"]
+        (folder / "bundle.yaml").write_text(yaml.safe_dump(described))
+    else:
+        (folder / "bundle.yaml").write_text(bundle_yaml)
+    with pytest.raises(OutputError, match=f"{NAME}: is there.*give --force"):
+        fetched(os.fspath(weights))
+    assert (folder / "CARD.md").read_text() == "my own notes"
+    fetched(os.fspath(weights), force=True)
+    assert bundle.load(NAME).source
+
+
 def test_the_address_is_torchvision_s_or_a_mirror_s(
     site: Site, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,9 @@ from vmm_cli.suggest import did_you_mean, distance
         ("", ["list"], None),
         ("x", [], None),
         ("clips", ["classify"], None),
+        ("resnet18", ["torchvision/resnet18", "torchvision/resnet50"], "torchvision/resnet18"),
+        ("torchvision/resnet81", ["torchvision/resnet18", "resnet"], "torchvision/resnet18"),
+        ("torch", ["torchvision/resnet18"], None),
     ],
 )
 def test_only_what_is_near_is_meant(word: str, known: list[str], meant: str | None) -> None:

@@ -50,8 +50,10 @@ classify:
 A file that vmm did not write, or that was changed since, is never replaced without `--overwrite`:
 results, pictures of `--plot`, `--timeline` and `--strips`, what `evaluate -o` writes, and frames
 are then refused (exit code 2; for frames the input fails). Results are known by a digest that is
-noted in the journal beside the file, pictures and documents by what they hold. With `--overwrite`
-frames go among the other files of a folder, which stay.
+noted in the journal beside the file. In a folder with a file for each input `vmm.files.jsonl` has
+the digests, and the paths of the inputs: the subtitles or the picture of another video of the same
+name are refused too, as long as the earlier video is still where it was. With `--overwrite` frames
+go among the other files of a folder, which stay.
 
 CSV from `classify` has one row per label, with the columns
 `input,status,rank,label,score,times,start_s,end_s,error`. `times` are the seconds of the frames

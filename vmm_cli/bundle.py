@@ -184,7 +184,7 @@ def find(name: str) -> Path:
 def list_bundles() -> tuple[Bundle | BrokenBundle, ...]:
     """Return what lies in the search folders, by name; the first of a name hides the others.
 
-    The weights are not read, so that this is quick.
+    Of the weights only the header is read, so that this is quick.
     """
     found: dict[str, Bundle | BrokenBundle] = {}
     for folder in search_folders():
@@ -233,7 +233,9 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _read_or_explain(folder: Path, name: str) -> Bundle | BrokenBundle:
     try:
-        return replace(read(folder), name=name)  # a copy is found by its own folder's name
+        bundle = read(folder)
+        look_at_weights(bundle)
+        return replace(bundle, name=name)  # a copy is found by its own folder's name
     except ModelError as error:
         return BrokenBundle(folder, str(error), name)
 
@@ -332,6 +334,8 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
     thresholds = _numbers(fields.get("thresholds") or {}, "thresholds")
     if thresholds.get("temperature", 1) <= 0:
         raise ValueError(f"its temperature {thresholds['temperature']} is not above 0")
+    if not 0 <= thresholds.get("score", 0) <= 1:
+        raise ValueError(f"its threshold {_short(thresholds['score'])} is not between 0 and 1")
     outputs = network.get("outputs", len(labels))
     if outputs != len(labels):
         raise ValueError(f"its network has {_short(outputs)} outputs for {len(labels)} labels")
@@ -420,6 +424,17 @@ def _hex_digest(value: object, what: str) -> str:
 
 
 # --- weights -----------------------------------------------------------------------------------
+
+
+def look_at_weights(bundle: Bundle) -> None:
+    """Check that the weights are there and as long as their header says; no more of them is read.
+
+    Raises:
+        ModelError: missing, another kind of file, or of another size.
+    """
+    path = bundle.folder / WEIGHTS_FILE
+    with _as_model_error(path), open_regular(path) as (file, size):
+        _weights_header(path, file, size)
 
 
 def verify(bundle: Bundle) -> None:

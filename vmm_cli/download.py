@@ -133,11 +133,11 @@ def download(
             discard(target)
             raise ModelError(f"{url}: {error}") from None
         except _TooSlowError as error:
-            raise ModelError(f"{url}: {_broke_off(part)}: {error}; {GOES_ON}") from None
+            raise ModelError(f"{url}: {_given_up(part, error)}") from None
         except _BrokenOffError as error:
             failures = 0 if _size(part) > before else failures + 1
             if failures >= len(RETRY_PAUSES_S):
-                raise ModelError(f"{url}: {_broke_off(part)}: {error}; {GOES_ON}") from None
+                raise ModelError(f"{url}: {_given_up(part, error)}") from None
             time.sleep(RETRY_PAUSES_S[failures])
         answered = True
     with as_output_error(target):
@@ -145,8 +145,10 @@ def download(
         _note(target).unlink(missing_ok=True)
 
 
-def _broke_off(part: Path) -> str:
-    return f"broke off after {_size(part) / 1e6:.1f} MB"
+def _given_up(part: Path, error: Exception) -> str:
+    if not _size(part):
+        return f"{error}; nothing came, try again later"
+    return f"broke off after {_size(part) / 1e6:.1f} MB: {error}; {GOES_ON}"
 
 
 def has_begun(target: Path) -> bool:
@@ -217,6 +219,8 @@ def _too_large(what: str, limit: int) -> str:
 
 
 def _one_line(error: Exception) -> str:
+    if type(error) is http.client.BadStatusLine:  # whatever was sent in place of HTTP
+        return "what the server sends is no HTTP"
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

@@ -22,7 +22,7 @@ from vmm_cli import download
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundle import Bundle
 from vmm_cli.durable import sync_folder
-from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
+from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
 from vmm_cli.plain_file import size_text
 from vmm_cli.suggest import did_you_mean
@@ -64,7 +64,7 @@ def fetch(
 
     source: an http(s) address or a file, in place of where torchvision publishes the weights (or
     of the mirror in $VMM_MODELS_URL, to which the file's name is appended); force: also where the
-    model is there.
+    model is there, or a folder with files of a model's names that no fetch made.
 
     Raises:
         ModelError: no such model, the file cannot be had, or is not what it should be.
@@ -76,6 +76,8 @@ def fetch(
         return Fetched(there, already=True, is_original=True)
     target = bundles.user_models() / name
     _refuse_foreign(target)
+    if not force:
+        _refuse_made_by_others(target)
     work = bundles.user_models() / WORK_FOLDER / name.replace("/", "-")
     with download.as_output_error(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -101,15 +103,35 @@ def _refuse_foreign(target: Path) -> None:
         raise OutputError(f"{target}: holds {others[0]!r}, which no fetch put there; {advice}")
 
 
+def _refuse_made_by_others(target: Path) -> None:
+    """Raise OutputError where a model's folder holds files, and no fetch made it.
+
+    A training leaves files of the same names; where its weights came from, a fetched model alone
+    says.
+    """
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    try:
+        fetched = bool(bundles.read(target).source)
+    except ModelError:
+        fetched = False
+    if not fetched:
+        raise OutputError(
+            f"{target}: is there, and its {bundles.BUNDLE_FILE} does not say that it was fetched; "
+            "give --force to replace it with all its files, or move it away"
+        )
+
+
 def _check_name(name: str) -> None:
     """Raise ModelError, with a near name, where there is nothing to fetch for `name`."""
     if name in TORCHVISION:
         return
     if any(bundle.name == name for bundle in bundles.list_bundles()):
-        raise ModelError(f"model {name!r} is on this machine and is not one that can be fetched")
-    # Whoever leaves the prefix out is near by all the rest.
-    whole = name if name.startswith(PREFIX) else f"{PREFIX}{name}"
-    hint = did_you_mean(whole, TORCHVISION) or "."
+        raise ModelError(
+            f"model {name!r} is on this machine and is not one that can be fetched; use it as it "
+            "is, or see `vmm models list --fetchable`"
+        )
+    hint = did_you_mean(name, TORCHVISION) or "."
     raise ModelError(
         f"no model named {name!r} can be fetched{hint} See `vmm models list --fetchable`"
     )

@@ -14,19 +14,25 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the name nearest to `word`, or "" where none is near.
 
     Near is what a few slips of the hand lead to (see `distance`), or what begins or is begun by it.
+    A name FAMILY/NAME is as near as its NAME to a word without a family.
 
     >>> did_you_mean("--evry", ["--every", "--start"])
     "; did you mean '--every'?"
+    >>> did_you_mean("resnet81", ["torchvision/resnet18"])
+    "; did you mean 'torchvision/resnet18'?"
     >>> did_you_mean("--min-score", ["--no-store"])
     ''
     """
     if len(word) > LONGEST_WORD:
         return ""
     typed = word.strip("-")
+    has_family = "/" in typed
     most = min(MOST_SLIPS, len(typed) // LETTERS_PER_SLIP)
     near: list[tuple[int, str]] = []
     for name in sorted(set(known)):
         bare = name.strip("-")
+        if not has_family:
+            bare = bare.rpartition("/")[2]
         slips = distance(typed, bare)
         begins = bare.startswith(typed) or typed.startswith(bare)
         if slips <= most:

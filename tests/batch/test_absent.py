@@ -8,7 +8,7 @@ import pytest
 
 from vmm_cli.batch.absent import what_is_there, why_missing
 
-LOCAL = "vmm reads local files; download it first (e.g. with yt-dlp or curl)"
+LOCAL = "vmm reads local files; save it as one first (e.g. with yt-dlp, curl or ffmpeg)"
 NOWHERE = "no such file or folder"
 
 
@@ -23,6 +23,7 @@ NOWHERE = "no such file or folder"
         ("c:/videos/a.mp4", NOWHERE),
         ("://", NOWHERE),
         ("", "its name is empty"),
+        ("-", f"{NOWHERE}; --files-from - reads names from standard input"),
     ],
 )
 def test_why_missing(name: str, said: str) -> None:

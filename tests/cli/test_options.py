@@ -67,8 +67,8 @@ def test_devices() -> None:
         "cuda",
         "cuda:1",
     ]
-    for text in ("gpu", "cuda:", "cuda:x", ""):
-        with pytest.raises(ValueError, match="not a valid device"):
+    for text in ("gpu", "cuda:", "cuda:X", ""):
+        with pytest.raises(ValueError, match=f"{text!r} is not a valid device"):
             parse_device(text)
 
 

@@ -54,6 +54,8 @@ def test_the_table_says_what_torchvision_says(name: str) -> None:
     model, weights = TORCHVISION[name], get_weight(TORCHVISION[name].weights)
     ours, theirs = model.preprocess, weights.transforms()
     assert weights.meta["_file_size"] == pytest.approx(model.download_mib, abs=0.51)
+    stated = weights.meta["_metrics"][model.data]["acc@1"]
+    assert stated == pytest.approx(model.accuracy_percent, abs=0.0501)
     assert len(weights.meta["categories"]) == LABELS[model.data]
     assert published(name).labels == tuple(weights.meta["categories"])
     assert published(name).url == f"{PUBLISHED_AT}/{model.file}"

@@ -66,6 +66,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "sexagesimal-step": ("every_s: 0.5", "every_s: 1:30", "step '1:30' is not a number"),
     "short-step": ("every_s: 0.5", "every_s: 1.0e-300", "is not a number of seconds"),
     "threshold": ("thresholds: {}", "thresholds: {score: .nan}", "no finite number"),
+    "score": ("thresholds: {}", "thresholds: {score: 5}", "its threshold 5 is not between 0 and 1"),
     "temperature": ("thresholds: {}", "thresholds: {temperature: 0}", "is not above 0"),
     "preprocess": ("mean: 127.0", "mean: -.inf", "no finite number"),
     "network": ("pool:", "width: .inf\n  pool:", "no finite number"),

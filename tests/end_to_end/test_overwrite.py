@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.squares import squares_clip
 
@@ -182,6 +184,31 @@ def test_an_index_of_others_is_not_replaced(run_vmm: Vmm, clip: Path) -> None:
     assert len(list(folder.iterdir())) == 2
 
 
+def test_a_folder_in_a_frame_s_place_is_named(run_vmm: Vmm, clip: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    folder = output / "a.mp4" / "frame_000001_t00000.000.jpg"
+    folder.mkdir(parents=True)
+    (folder.parent / "notes.txt").write_text(NOTES)
+    done = run_vmm("extract-frames", clip, "-o", output, "--overwrite")
+    assert done.returncode == 3
+    assert f"{folder} is a folder in a frame's place; move it away" in done.stderr
+
+
+def test_a_slash_at_the_end_means_a_folder(
+    run_vmm: Vmm, squares_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    output = f"{tmp_path / 'out'}/"
+    command = ("detect-actions", clip, "-m", squares_model, "-o", output)
+    for format in ((), ("--format", "csv")):
+        done = run_vmm(*command, *format)
+        assert done.returncode == 2
+        assert f"{output}: is a folder; -o takes a file for the results, or give" in done.stderr
+    assert run_vmm(*command, "--format", "vtt").returncode == 0
+    assert (tmp_path / "out" / "a.vtt").is_file()
+    frames = f"{tmp_path / 'frames'}/"
+    assert run_vmm("extract-frames", clip, "--count", "1", "-o", frames).returncode == 0
+
+
 def test_frames_never_take_the_place_of_a_file(run_vmm: Vmm, clip: Path) -> None:
     before = clip.read_bytes()
     command = ("extract-frames", clip.name, "-o", ".", "--overwrite")
@@ -254,6 +281,43 @@ def test_pictures_of_others_are_not_replaced(
     assert run_vmm(*command).returncode == 0  # its own is drawn anew
     assert picture.read_bytes() == drawn
 
+    other = squares_clip(tmp_path / "others" / "a.mp4", "still", seconds=1)
+    done = run_vmm(*words, folder, other)
+    assert done.returncode == 2
+    assert f"{picture}: is of {clip}, not of {other}; give --overwrite" in done.stderr
+    assert picture.read_bytes() == drawn
+    assert run_vmm(*words, folder, other, "--overwrite").returncode == 0
+    assert picture.read_bytes() != drawn
+
+    with Image.open(picture) as image:  # an editor may keep the mark
+        image.transpose(Image.Transpose.ROTATE_180).save(picture, pnginfo=vmm_mark())
+    done = run_vmm(*words, folder, other)
+    assert done.returncode == 2
+    assert f"{picture}: was changed since vmm wrote it" in done.stderr
+
+
+def vmm_mark() -> PngInfo:
+    mark = PngInfo()
+    mark.add_text("Software", "vmm")
+    return mark
+
+
+def test_subtitles_of_another_video_of_the_name_are_not_replaced(
+    run_vmm: Vmm, squares_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "subtitles"
+    command = ("detect-actions", "-m", squares_model, "--format", "vtt", "-o", folder)
+    folder.mkdir()
+    assert run_vmm(*command, clip).returncode == 0
+    before = (folder / "a.vtt").read_text()
+    other = squares_clip(tmp_path / "others" / "a.mp4", "still", seconds=1)
+    done = run_vmm(*command, other)
+    assert done.returncode == 2
+    assert f"{folder / 'a.vtt'}: is of {clip}, not of {other}; give --overwrite" in done.stderr
+    assert (folder / "a.vtt").read_text() == before
+    clip.unlink()  # as after a move of the whole library
+    assert run_vmm(*command, other).returncode == 0
+
 
 @pytest.mark.slow
 def test_files_of_an_evaluation(
@@ -269,6 +333,13 @@ def test_files_of_an_evaluation(
     assert run_vmm(*command, "--overwrite").returncode == 0
     assert notes.read_text() != NOTES
     assert run_vmm(*command).returncode == 0
+    metrics = folder / "metrics.json"
+    metrics.write_text(metrics.read_text().replace("1.0", "0.5"))
+    edited = metrics.read_text()
+    done = run_vmm(*command)
+    assert done.returncode == 2
+    assert f"{metrics}: was changed since vmm wrote it" in done.stderr
+    assert metrics.read_text() == edited
 
 
 def test_an_output_without_its_folder_says_so(run_vmm: Vmm, clip: Path, tmp_path: Path) -> None:

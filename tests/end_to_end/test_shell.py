@@ -98,10 +98,11 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["info", "x", "--jobs", "0"], "--jobs: '0' is not a whole number of at least 1"),
         (["info", "x", "--timeout", "soon"], "--timeout: 'soon' is not a valid time"),
         (["info", "x", "--format", "cvs"], "--format: 'cvs' is not one of"),
-        (["info", "x", "--timeout"], "option '--timeout' requires an argument"),
+        (["info", "x", "--timeout"], "an argument\nsee `vmm info --help`"),
         (["info"], "no INPUT"),
         (["classify", "x", "--every", "1", "--count", "2"], "contradict"),
         (["classify", "x", "--start", "5", "--end", "3"], "--end (3 s) must lie after"),
+        (["info", "x", "--max-memory", "1X"], "--max-memory: '1X' is no amount of memory"),
         (["classify", "x", "--device", "gpu"], "--device: 'gpu' is not a valid device"),
         (["info", "x", "-o", "out.txt"], "give --format"),
         (["info", "x", "-o", "/dev/null"], "not a regular file"),
@@ -470,6 +471,17 @@ def test_doctor(run_vmm: Vmm) -> None:
     assert imagenet["verified"]
     assert report["problems"] == []
     assert done.returncode == 0
+
+
+def test_doctor_says_what_to_do_about_a_model_that_cannot_be_read(
+    run_vmm: Vmm, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "bad"
+    folder.mkdir(parents=True)
+    (folder / "bundle.yaml").write_text("no: bundle\n")
+    done = run_vmm("doctor", "--format", "table", env={"VMM_MODELS": str(folder.parent)})
+    assert "version None" not in done.stdout
+    assert f"see that you may read it, fetch or train it again, or remove {folder}" in done.stdout
 
 
 def test_doctor_lists_the_extras(run_vmm: Vmm, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from vmm_cli.errors import OutputError
-from vmm_cli.output.atomic_file import atomic_file, make_folder
+from vmm_cli.output.atomic_file import atomic_file, make_folder, require_folder
 
 
 def test_the_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -59,3 +60,20 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     path = tmp_path / "none" / "out.csv"
     with pytest.raises(OutputError, match="cannot be written: No such file"), atomic_file(path):
         pass
+
+
+def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    dangling, loop = tmp_path / "dangling.csv", tmp_path / "loop.csv"
+    dangling.symlink_to("nowhere/x.csv")
+    loop.symlink_to(loop.name)
+    target = tmp_path / "nowhere" / "x.csv"
+    said = f"{dangling}: is a link to {target}: the folder {target.parent} does not exist; make it"
+    with pytest.raises(OutputError, match=re.escape(said)):
+        require_folder(dangling)
+    with pytest.raises(OutputError, match=r"loop\.csv: is a link that leads back to itself"):
+        require_folder(loop)
+    for link in (dangling, loop):
+        with pytest.raises(OutputError, match=r"is a link to .*, which does not exist; remove"):
+            make_folder(link)
+    target.parent.mkdir()
+    require_folder(dangling)

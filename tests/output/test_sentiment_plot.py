@@ -13,6 +13,7 @@ from PIL import Image
 from tests.squares import squares_clip
 from vmm_cli.analysis.evidence import EMOTIONS
 from vmm_cli.errors import OutputError
+from vmm_cli.output.png import save_png
 from vmm_cli.output.sentiment_plot import (
     CURVE_HEIGHT,
     EMOTION_COLOURS,
@@ -95,7 +96,8 @@ def recorded(
 def drawn(
     path: Path, record: dict[str, Any], target: Path, every_s: float = 1, **window: float
 ) -> np.ndarray:
-    draw_sentiment(path, record, target, every_s=every_s, max_pixels=MAX_PIXELS, **window)
+    image = draw_sentiment(path, record, every_s=every_s, max_pixels=MAX_PIXELS, **window)
+    save_png(image, target)
     with Image.open(target) as picture:
         return np.asarray(picture.convert("RGB")).astype(int)
 

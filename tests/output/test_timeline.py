@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.squares import squares_clip
 from vmm_cli.errors import OutputError
+from vmm_cli.output.png import save_png
 from vmm_cli.output.time_picture import (
     BACKGROUND,
     GUTTER_WIDTH,
@@ -61,7 +62,7 @@ def recorded(
 
 
 def drawn(path: Path, record: dict[str, Any], target: Path, **window: float) -> np.ndarray:
-    draw_timeline(path, record, target, max_pixels=MAX_PIXELS, **window)
+    save_png(draw_timeline(path, record, max_pixels=MAX_PIXELS, **window), target)
     with Image.open(target) as picture:
         return np.asarray(picture.convert("RGB")).astype(int)
 

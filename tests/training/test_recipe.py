@@ -296,7 +296,9 @@ def test_a_recipe_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_value_that_is_no_yaml_is_told() -> None:
-    assert "the value is not readable as YAML" in mistakes("frames", "fusion=[")
+    assert "the value is not readable as YAML: line" in mistakes("frames", "fusion=[")
+    long = mistakes("frames", f"optimisation.epochs={'9' * 5000}")
+    assert len(long) < 200 and "a number of 5000 digits" in long
 
 
 # --- heads that say when ------------------------------------------------------------------------

@@ -28,16 +28,18 @@ _HELD = {
 def why_missing(name: str) -> str:
     """Return why an input leads nowhere, and what to do about it.
 
-    >>> why_missing("https://example.org/a.mp4")
-    'vmm reads local files; download it first (e.g. with yt-dlp or curl)'
+    >>> why_missing("")
+    'its name is empty'
     """
     if not name:
         return "its name is empty"
+    if name == "-":
+        return f"{MISSING}; --files-from - reads names from standard input"
     if not _URL.match(name):
         return MISSING
     if name.lower().startswith("file://"):
         return f"vmm reads paths, not addresses; give {unquote(urlsplit(name).path) or 'a path'}"
-    return "vmm reads local files; download it first (e.g. with yt-dlp or curl)"
+    return "vmm reads local files; download it first, with curl, yt-dlp or ffmpeg"
 
 
 def what_is_there(arguments: Iterable[str]) -> str:

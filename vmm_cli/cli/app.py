@@ -170,6 +170,7 @@ def _usage_error(error: typer.TyperException, argv: Sequence[str]) -> None:
     message = error.format_message().strip()
     if context is None:
         console.error(_sentence(message))
+        console.error(f"see `{_command_named(argv)} --help`")
         return
     if option is not None and hasattr(error, "possibilities"):
         message = f"no such option {option!r}{_right_place(option, context, argv)}"
@@ -210,6 +211,19 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
     yield path, command
     for name, inner in getattr(command, "commands", {}).items():
         yield from _commands(inner, (*path, name))
+
+
+def _command_named(argv: Sequence[str]) -> str:
+    """Return the command that a command line begins with, as it is typed."""
+    command: Any = build()
+    words = ["vmm"]
+    for word in argv:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is None:
+            break
+        command = inner
+        words.append(word)
+    return " ".join(words)
 
 
 def _origin(context: typer.Context, parameter: Any) -> str:

@@ -340,7 +340,7 @@ def bundles(complain: Complain) -> list[dict[str, Any]]:
                 problem = str(error)
         if problem is not None:
             ours = model.folder.parent == shipped
-            complain(problem, "install vmm-cli again" if ours else f"remove {model.folder}")
+            complain(problem, "install vmm-cli again" if ours else _cure(model.folder))
         found.append(
             {
                 "name": model.name,
@@ -353,6 +353,10 @@ def bundles(complain: Complain) -> list[dict[str, Any]]:
     if not any(model["path"].startswith(str(shipped)) for model in found):
         complain(f"the models that come with vmm are not in {shipped}", "install vmm-cli again")
     return found
+
+
+def _cure(folder: Path) -> str:
+    return f"see that you may read it, fetch or train it again, or remove {folder}"
 
 
 def check_variables(root: Any, problems: list[dict[str, str]]) -> None:
@@ -433,7 +437,8 @@ def _lines(section: str, found: Any) -> Iterator[tuple[str, str]]:
         for model in found:
             state = "verified" if model["verified"] else "cannot be used: see below"
             state += ", a demonstration" if model["demonstration"] else ""
-            yield f"model {model['name']}", f"version {model['version']}, {state}"
+            version = "" if model["version"] is None else f"version {model['version']}, "
+            yield f"model {model['name']}", f"{version}{state}"
         if not found:
             yield "models", "none"
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
@@ -20,7 +19,7 @@ from vmm_cli.cli.options import (
     Start,
     check_range,
     parse_count,
-    parse_path,
+    parse_file_name,
     parse_positive_seconds,
     parse_time,
     takes_shared_options,
@@ -81,12 +80,12 @@ def parse_quality(text: object) -> int:
 
 
 FramesFolder = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="DIR",
-        parser=parse_path,
+        parser=parse_file_name,
         help="Folder for the frames [required]. A rerun skips what is done already.",
         rich_help_panel=OUTPUT,
     ),
@@ -221,14 +220,14 @@ def extract_frames(
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines
 
-    if shared.output is None:
+    if shared.output_path is None:
         raise errors.UsageError("no output folder given; name one with -o DIR")
     if quality is not None and image_format == "png":
         raise errors.UsageError("--quality means nothing for png, which is lossless; leave it out")
     check_range(start, end)
     sampling = _sampling(fps, every, count, at, keyframes, all, shots, start, end)
     request = frames_folder.ExtractRequest(
-        output=shared.output,
+        output=shared.output_path,
         sampling=sampling,
         size=_size(size, Size),
         image_format=image_format,

@@ -65,8 +65,8 @@ EXAMPLES: Mapping[tuple[str, ...], Sequence[Example]] = {
     ("evaluate",): (
         ("How good is a model on my videos?", "vmm evaluate fights data"),
         (
-            "The same for the test split, with all predictions",
-            "vmm evaluate runs/mine data --split test -o measured",
+            "The same of a model of one's own, with all predictions and plots",
+            "vmm evaluate runs/mine data -o measured",
         ),
     ),
     ("info",): (

@@ -72,7 +72,7 @@ def list_models(
         )
     if fetchable:
         found = _fetchable()
-        columns: tuple[str, ...] = ("name", "download_mib", "here", "summary")
+        columns: tuple[str, ...] = ("name", "accuracy_percent", "download_mib", "here", "summary")
     elif recipes:
         from vmm_cli.training.recipe import list_recipes
 
@@ -92,7 +92,12 @@ def list_models(
         least = {"name": longest, "summary": LEAST_TEXT_WIDTH, "description": LEAST_TEXT_WIDTH}
         shown = [
             # A name is copied from here: it is whole, where need be above its row.
-            Column(TITLES.get(c, c), min_width=least.get(c), shorten="end" if c == "name" else None)
+            Column(
+                TITLES.get(c, c),
+                number=c in NUMBERS,
+                min_width=least.get(c),
+                shorten="end" if c == "name" else None,
+            )
             for c in columns
         ]
         rows = (_row(entry, columns) for entry in found)
@@ -114,6 +119,8 @@ def show(name: Name, format: DocumentFormat = None, verbose: Verbose = 0) -> int
         from vmm_cli.output.table import Column, Row, print_table
 
         told = {key: value for key, value in details(model).items() if key != "measured"}
+        # Without their digests, which JSON has: nobody reads a line of several.
+        told["encoders"] = {stream: encoder.name for stream, encoder in model.encoders.items()}
         rows = [Row((key, _shown(value))) for key, value in told.items() if value not in EMPTY]
         print_table(console.stdout(data=False), (Column("field"), Column("value")), rows)
     else:
@@ -162,7 +169,7 @@ def fetch(
         bool,
         typer.Option(
             "--force",
-            help="Fetch the model even if it is here already.",
+            help="Fetch the model even if it is here, and replace all its files.",
             rich_help_panel=RUN,
         ),
     ] = False,
@@ -210,13 +217,14 @@ def _fetchable() -> list[dict[str, Any]]:
     from vmm_cli import bundle
     from vmm_cli.encoders.torchvision_models import LABELS, SUMMARIES, TORCHVISION
 
-    here = {model.name for model in bundle.list_bundles()}
+    here = {one.name for one in bundle.list_bundles() if isinstance(one, bundle.Bundle)}
     return [
         {
             "name": name,
             "task": "classes",
             "labels": LABELS[model.data],
             "summary": SUMMARIES[model.data],
+            "accuracy_percent": model.accuracy_percent,
             "download_mib": model.download_mib,
             "here": name in here,
         }
@@ -272,7 +280,8 @@ def details(model: Bundle) -> dict[str, Any]:
     }
 
 
-TITLES = {"download_mib": "download (MiB)"}
+TITLES = {"download_mib": "MiB", "accuracy_percent": "top-1 %"}
+NUMBERS = ("labels", "download_mib", "accuracy_percent")
 LEAST_TEXT_WIDTH = 24  # of what models and recipes are for; narrower, names stand above it
 
 

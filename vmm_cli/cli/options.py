@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def parse_device(text: object) -> str:
     """Return "auto", "cpu", "cuda" or "cuda:N". ValueError otherwise."""
     word = str(text).strip().lower()
     if not _DEVICE.fullmatch(word):
-        raise ValueError(f"{word!r} is not a valid device; give auto, cpu, cuda or cuda:N")
+        raise ValueError(f"{str(text)!r} is not a valid device; give auto, cpu, cuda or cuda:N")
     return word
 
 
@@ -128,7 +129,7 @@ def parse_memory(text: object) -> int:
     match = _BYTES.fullmatch(word)
     size = 0 if match is None else int(Fraction(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
     if size < LEAST_MEMORY:
-        raise ValueError(f"{word!r} is no amount of memory; give 900M, 1.5G or none")
+        raise ValueError(f"{str(text)!r} is no amount of memory; give 900M, 1.5G or none")
     return size
 
 
@@ -195,12 +196,12 @@ Null = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="PATH",
-        parser=parse_path,
+        parser=parse_file_name,
         help="Write the results to this file. A rerun skips what is done already.",
         rich_help_panel=OUTPUT,
     ),
@@ -377,7 +378,10 @@ DocumentFormat = Annotated[
 
 @dataclass(frozen=True)
 class SharedOptions:
-    """What every command over many inputs takes; times in seconds, `jobs` None: as many as fit."""
+    """What every command over many inputs takes; times in seconds, `jobs` None: as many as fit.
+
+    `output` is as it was typed: a slash at its end, which a path loses, says that it is a folder.
+    """
 
     inputs: Inputs = None
     files_from: FilesFrom = None
@@ -394,6 +398,16 @@ class SharedOptions:
     verbose: Verbose = 0
     log_file: LogFile = None
     config: Config = None
+
+    @property
+    def output_path(self) -> Path | None:
+        """Where the results go; None: stdout."""
+        return None if self.output is None else Path(self.output)
+
+    @property
+    def output_is_folder(self) -> bool:
+        """Whether it was typed as a folder's name."""
+        return self.output is not None and self.output.endswith(os.sep)
 
 
 def takes_shared_options(command: Callable[..., int], **instead: Any) -> Callable[..., int]:

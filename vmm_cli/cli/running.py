@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -119,7 +120,7 @@ def run_batch(
     console.refuse_log_at(shared.output, "-o")
     console.refuse_log_at(shared.files_from, "--files-from")
     console.refuse_log_at(shared.config, "--config")
-    output = None if output_folder else shared.output
+    output = None if output_folder else shared.output_path
     discovery = _find_inputs(shared, output, takes_sound=takes_sound)
     if output_folder or pictures is not None:
         refuse_collisions(discovery.inputs)
@@ -127,10 +128,10 @@ def run_batch(
         refuse(discovery.inputs)
     known = {**formats, **single_formats}
     if output_folder:
-        place = _Destination(choose_format(wanted_format, None, known), folder=shared.output)
+        place = _Destination(choose_format(wanted_format, None, known), folder=shared.output_path)
     else:
         place = _destination(shared, discovery, wanted_format, formats, single_formats)
-    to_stdout = output_folder or shared.output is None
+    to_stdout = output_folder or shared.output_path is None
     if shared.dry_run:
         name = place.format if to_stdout and place.format in formats else None
         return _plan(discovery, schema, _to_stdout(formats, name))
@@ -149,7 +150,7 @@ def run_batch(
         """Write what goes to one file, while its lock is held."""
         if place.file is not None:
             place.refuse_what_came_meanwhile(place.file)
-            with noted_file(place.file, place.written, RESULTS) as stream:
+            with noted_file(place.file, place.note(place.file)) as stream:
                 _write_all(known[place.format](stream), run.in_order(record_of))
 
     jobs = shared.jobs or default_workers(work_memory_bytes)
@@ -174,7 +175,7 @@ def run_batch(
                 schema=schema,
                 options=options,
                 model_digest=model_digest,
-                output=shared.output,
+                output=shared.output_path,
                 resume=not shared.no_resume,
                 jobs=jobs,
                 timeout_s=None if shared.timeout is None else float(shared.timeout),
@@ -188,7 +189,7 @@ def run_batch(
     except KeyboardInterrupt:
         if place.file is None:
             run.end(known, place.format)
-        hint = "; run the same again to go on" if shared.output is not None else ""
+        hint = "; run the same again to go on" if shared.output_path is not None else ""
         console.error(f"interrupted{hint}")
         return EXIT_INTERRUPTED
     except console.StdoutClosed:
@@ -203,8 +204,8 @@ def run_batch(
         summary,
         failed=run.failed,
         seconds=time.monotonic() - start,
-        results=None if output_folder else shared.output,
-        pictures=shared.output if output_folder else pictures,
+        results=None if output_folder else shared.output_path,
+        pictures=shared.output_path if output_folder else pictures,
     )
     console.closing(said)
     return EXIT_SOME_FAILED if run.failed else EXIT_DONE
@@ -246,6 +247,7 @@ class _Destination:
         format: the name of their format.
         file: for the records of all inputs.
         files: for the record of each input, by the input's name.
+        sources: the inputs themselves, by name, where the files are in a folder.
         folder: what must be there before the work.
         written: notes on what earlier runs wrote there; None for formats whose files say it.
         overwrite: whether files may be replaced that no run wrote.
@@ -254,6 +256,7 @@ class _Destination:
     format: str
     file: Path | None = None
     files: Mapping[str, Path] | None = None
+    sources: Mapping[str, Path] = field(default_factory=dict)
     folder: Path | None = None
     written: Written | None = None
     overwrite: bool = False
@@ -262,9 +265,19 @@ class _Destination:
         """Return what notes call one of the files."""
         return RESULTS if self.folder is None else file.relative_to(self.folder).as_posix()
 
-    def refuse_what_came_meanwhile(self, file: Path) -> None:
+    def note(self, file: Path, source: Path | None = None) -> Callable[[str], None] | None:
+        """Return what notes the digest of one of the files, which is made of `source`."""
+        if self.written is None:
+            return None
+        return partial(self.written.note, self.name_of(file), source=source)
+
+    def foreign(self, file: Path, source: Path | None = None) -> str | None:
+        """Return what is wrong with replacing one of the files by what is made of `source`."""
+        return foreign(file, self.written, self.name_of(file), source)
+
+    def refuse_what_came_meanwhile(self, file: Path, source: Path | None = None) -> None:
         """Raise OutputError where a file is there, at the end of the work, that no run wrote."""
-        problem = None if self.overwrite else foreign(file, self.written, self.name_of(file))
+        problem = None if self.overwrite else self.foreign(file, source)
         if problem is not None:
             raise errors.OutputError(f"{problem}; {ADVICE.format(option='-o')}")
 
@@ -279,14 +292,16 @@ def _destination(
     """Return where the results go of a command whose work fills no folder.
 
     In a format of which a text holds one input, -o is a file where one file is given as input or
-    where its suffix is the format's, and a folder otherwise.
+    where its suffix is the format's, and a folder otherwise, or with a slash at its end.
     """
-    output = shared.output
+    output = shared.output_path
     count = len(discovery.order)
-    is_folder = output is not None and output.is_dir()
+    is_folder = output is not None and (output.is_dir() or shared.output_is_folder)
     if is_folder and wanted not in single_formats:
         into = f", or give --format {'|'.join(single_formats)}" if single_formats else ""
-        raise errors.UsageError(f"{output}: is a folder; -o takes a file for the results{into}")
+        raise errors.UsageError(
+            f"{shared.output}: is a folder; -o takes a file for the results{into}"
+        )
     if output is not None and not is_folder:
         _check_output_file(output, discovery)
     name = choose_format(wanted, output, (*formats, *single_formats))
@@ -321,7 +336,7 @@ def _files_in(folder: Path, format: str, discovery: Discovery, *, overwrite: boo
     """Return each input's file in `folder`: its own name with the format's suffix.
 
     UsageError where two would meet, or where one would take the place of a file that no earlier
-    run wrote: beside videos, their own subtitles have such names.
+    run wrote, beside videos their own subtitles have such names, or wrote of another input.
     """
     if folder.exists() and not folder.is_dir():
         raise errors.UsageError(
@@ -336,8 +351,15 @@ def _files_in(folder: Path, format: str, discovery: Discovery, *, overwrite: boo
     written = Written(folder / NOTES_FILE)
     if not overwrite:
         for item in renamed:
-            refuse_foreign(folder / item.output_name, written, item.output_name)
-    return _Destination(format, files=files, folder=folder, written=written, overwrite=overwrite)
+            refuse_foreign(folder / item.output_name, written, item.output_name, item.path)
+    return _Destination(
+        format,
+        files=files,
+        sources={item.name: item.path for item in renamed},
+        folder=folder,
+        written=written,
+        overwrite=overwrite,
+    )
 
 
 class _FilePerInput:
@@ -355,14 +377,14 @@ class _FilePerInput:
         file = (self._place.files or {}).get(record["input"])
         if file is None:  # a name that leads nowhere
             return
-        name = self._place.name_of(file)
+        source = self._place.sources.get(record["input"])
         if record["status"] != "ok":
-            if record["status"] == "failed" and foreign(file, self._place.written, name) is None:
+            if record["status"] == "failed" and self._place.foreign(file, source) is None:
                 file.unlink(missing_ok=True)
             return
         make_folder(file.parent)
-        self._place.refuse_what_came_meanwhile(file)
-        with noted_file(file, self._place.written, name) as stream:
+        self._place.refuse_what_came_meanwhile(file, source)
+        with noted_file(file, self._place.note(file, source)) as stream:
             _write_all(self._begin(stream), [record])
 
     def close(self) -> None:

@@ -17,10 +17,12 @@ import numpy as np
 
 from vmm_cli.media.audio import Samples
 
-# From which on Whisper's own decoder takes a result for none (Radford et al. 2022, section 4.5).
+# Whisper's own decoder rejects a result that is less likely than the first, or compressed more
+# than the second (Radford et al. 2022, section 4.5).
 LOWEST_LOG_PROBABILITY = -1.0
 HIGHEST_COMPRESSION = 2.4
-# Short loops and ones beside real words are compressed less: so often nobody says the same.
+# Loops that are short, or that stand beside real words, are compressed less than that; but nobody
+# says the same more often than this.
 MOST_REPEATS = 3
 
 # Mean log-probability a token of what is understood. With tiny.en the English sentences that were
@@ -111,9 +113,8 @@ def listen(
     length_s = len(speech) / rate
     found = [*recognise(speech)]
     missed = gaps(found, length_s)
-    if missed:
-        spoken = find_speech(speech)
-        missed = [*_spoken_in(missed, spoken)]
+    spoken = find_speech(speech) if missed else ()
+    missed = [*_spoken_in(missed, spoken)]
     window_s = min(LONGEST_WINDOW_S, length_s) / 2
     while again and missed and window_s >= SHORTEST_WINDOW_S and is_hopeful(found):
         for begin, end in windows(speech, rate, missed, window_s):

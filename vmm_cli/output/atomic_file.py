@@ -17,6 +17,11 @@ def make_folder(folder: Path) -> None:
     """Make a folder, with those above it. OutputError where that, or writing into it, cannot be."""
     if folder.exists() and not folder.is_dir():
         raise errors.OutputError(f"{folder}: is a file, not a folder; choose another folder")
+    if folder.is_symlink() and not folder.exists():
+        raise errors.OutputError(
+            f"{folder}: is a link to {folder.readlink()}, which does not exist; remove the "
+            "link, or choose another folder"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
@@ -26,16 +31,26 @@ def make_folder(folder: Path) -> None:
 
 
 def require_folder(file: Path) -> None:
-    """Raise OutputError where the folder that a file is to go to is not there."""
-    folder = file.parent
+    """Raise OutputError where the folder that a file is to go to is not there; links are followed.
+
+    Also where the file is a link that leads round and round.
+    """
+    folder, said = file.parent, f"{file}:"
+    if file.is_symlink():
+        target = Path(os.path.realpath(file))
+        if target.is_symlink():
+            raise errors.OutputError(
+                f"{file}: is a link that leads back to itself; remove it, or choose another -o"
+            )
+        folder, said = target.parent, f"{file}: is a link to {target}:"
     if not folder.is_dir():
         if folder.exists():
-            raise errors.OutputError(f"{file}: {folder} is not a folder; choose another -o")
+            raise errors.OutputError(f"{said} {folder} is not a folder; choose another -o")
         raise errors.OutputError(
-            f"{file}: the folder {folder} does not exist; make it first, or choose another -o"
+            f"{said} the folder {folder} does not exist; make it first, or choose another -o"
         )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise errors.OutputError(f"{file}: the folder {folder} cannot be written to")
+        raise errors.OutputError(f"{said} the folder {folder} cannot be written to")
 
 
 @contextmanager

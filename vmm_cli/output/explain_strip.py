@@ -18,7 +18,6 @@ from vmm_cli.media.sampling import at
 from vmm_cli.output.clock import clock_text
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, font_files
-from vmm_cli.output.png import save_png
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,21 +41,20 @@ LEAST_FULL_DROP = 0.1  # a bar is full at the largest drop, but not at one that 
 ROUNDING_S = 1e-3  # of the times in a record
 
 
-def _draw(path: Path, record: dict[str, Any], target: Path, request: WindowsRequest) -> None:
-    draw_strip(path, record["explain"], target, request.max_pixels)
+def _draw(path: Path, record: dict[str, Any], request: WindowsRequest) -> Image.Image:
+    return draw_strip(path, record["explain"], request.max_pixels)
 
 
 STRIP = PictureKind("--strips", "strip", ".explain.png", _draw)
 
 
-def draw_strip(path: Path, explained: Mapping[str, Any], target: Path, max_pixels: int) -> None:
-    """Draw an explanation (as in a record) into a PNG; boxes where there are no pictures.
+def draw_strip(path: Path, explained: Mapping[str, Any], max_pixels: int) -> Image.Image:
+    """Draw an explanation (as in a record); boxes where there are no pictures.
 
     Of many parts those are drawn whose drop is the largest up or down, in the order of time.
 
     Raises:
         InputError: the video cannot be read.
-        OutputError: the picture cannot be written.
     """
     seconds = explained["seconds"]
     chosen = strongest(seconds, MAX_FRAMES)
@@ -88,7 +86,7 @@ def draw_strip(path: Path, explained: Mapping[str, Any], target: Path, max_pixel
             draw.rectangle((left, bar, left + length, bar + BAR_HEIGHT), fill=colour)
         middle = bar + BAR_HEIGHT + TEXT_HEIGHT // 2
         draw_text(draw, (left + (width - text_width(text)) / 2, middle), text)
-    save_png(sheet, target)
+    return sheet
 
 
 def strongest(seconds: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:

@@ -307,6 +307,7 @@ def refuse_foreign(target: Path, overwrite: bool = False) -> None:
     advice = "choose another -o"
     if target.is_symlink() or not target.is_dir():
         raise InputError("collision", f"{target} is there and is no folder of frames; {advice}")
+    _refuse_folders(target)
     if overwrite:
         return
     advice = f"give --overwrite to write among what is there, or {advice}"
@@ -342,6 +343,18 @@ def _is_index(path: Path) -> bool:
         return all(line.keys() == INDEX_FIELDS for line in _read_index(path))
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def _refuse_folders(target: Path) -> None:
+    """Raise InputError `collision` where a folder has a frame's name: it is not ours to remove."""
+    with _writing(target):
+        entries = sorted(target.iterdir())
+    for entry in entries:
+        if _OURS.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
+            raise InputError(
+                "collision",
+                f"{entry} is a folder in a frame's place; move it away, or choose another -o",
+            )
 
 
 def _foreign(names: Iterable[str]) -> list[str]:

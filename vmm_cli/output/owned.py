@@ -1,7 +1,8 @@
 """Which files vmm wrote: only those are replaced without being asked.
 
 Results are noted when they are written: a line of their name and digest, in the journal beside them
-or in a file of the folder's. Pictures and documents are known by what they hold.
+or in a file of the folder's, where many inputs have a file each with the input it was made of.
+Documents and pictures without a note are known by what they hold.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -53,6 +54,7 @@ class Written:
     def __init__(self, notes: Path) -> None:
         self._notes = notes
         self._digests: dict[str, set[str | None]] = {}
+        self._sources: dict[str, str | None] = {}  # of the last note of a name
         with suppress(OSError), notes.open("rb") as lines:
             for line in lines:
                 if line.startswith((_NOTE, b'"')):
@@ -63,22 +65,18 @@ class Written:
         if isinstance(note, str):
             self._digests.setdefault(note, set()).add(None)
         elif isinstance(note, dict):
-            self._digests.setdefault(str(note["file"]), set()).add(note.get("sha256"))
+            name, source = str(note["file"]), note.get("input")
+            self._digests.setdefault(name, set()).add(note.get("sha256"))
+            self._sources[name] = source if isinstance(source, str) else None
 
-    def note(self, name: str, digest: str) -> None:
-        """Note what is about to be written. OutputError where that is not possible."""
-        if digest in self._digests.setdefault(name, set()):
+    def note(self, name: str, digest: str, source: Path | None = None) -> None:
+        """Note what is about to be written, see `add_note`, unless the last note says the same."""
+        told = None if source is None else str(source.absolute())
+        if digest in self._digests.get(name, ()) and self._sources.get(name) == told:
             return
-        line = json.dumps({"file": name, "sha256": digest}).encode("ascii") + b"\n"
-        try:
-            with self._notes.open("a+b") as notes:
-                if notes.tell():
-                    notes.seek(-1, os.SEEK_END)
-                    line = (b"" if notes.read(1) == b"\n" else b"\n") + line  # a torn line
-                notes.write(line)
-        except OSError as error:
-            raise OutputError(f"{self._notes}: cannot be written: {error.strerror}") from error
-        self._digests[name].add(digest)
+        add_note(self._notes, name, digest, source)
+        self._digests.setdefault(name, set()).add(digest)
+        self._sources[name] = told
 
     def is_noted(self, name: str) -> bool:
         """Tell whether any run wrote a file of this name."""
@@ -91,11 +89,49 @@ class Written:
             return is_ours(path)
         return None in known or path.stat().st_size == 0 or digest_of(path) in known
 
+    def other_source(self, name: str, source: Path) -> str | None:
+        """Return the input that a file was made of, where that is another one and still there.
 
-def foreign(path: Path, written: Written | None = None, name: str | None = None) -> str | None:
+        A library that was moved is still the same: its inputs are gone from where they were.
+        """
+        earlier = self._sources.get(name)
+        if earlier is None:
+            return None
+        try:
+            return None if source.samefile(earlier) else earlier
+        except (OSError, ValueError):
+            return None
+
+
+def add_note(notes: Path, name: str, digest: str, source: Path | None = None) -> None:
+    """Note in a file of notes what is about to be written: name, digest, and what it is made of.
+
+    Processes may do so at once. OutputError where it is not possible.
+    """
+    note = {"file": name, "sha256": digest}
+    if source is not None:
+        note["input"] = str(source.absolute())
+    line = json.dumps(note).encode("ascii") + b"\n"
+    try:
+        with notes.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = (b"" if file.read(1) == b"\n" else b"\n") + line  # a torn line
+            file.write(line)
+    except OSError as error:
+        raise OutputError(f"{notes}: cannot be written: {error.strerror}") from error
+
+
+def foreign(
+    path: Path,
+    written: Written | None = None,
+    name: str | None = None,
+    source: Path | None = None,
+) -> str | None:
     """Return what is wrong with replacing a file, or None where it is not there or is ours.
 
-    `written`: notes on files such as this one; `name`: what they call it, else by its own name.
+    `written`: notes on files such as this one; `name`: what they call it, else by its own name;
+    `source`: the input that its content is to be made of, where each has a file of its own.
     """
     name = path.name if name is None else name
     if not os.path.lexists(path):
@@ -103,7 +139,10 @@ def foreign(path: Path, written: Written | None = None, name: str | None = None)
     try:
         if written is None or not written.is_noted(name):
             return None if is_ours(path) else f"{path}: is there, and no earlier run wrote it"
-        return None if written.is_own(path, name) else f"{path}: was changed since vmm wrote it"
+        if not written.is_own(path, name):
+            return f"{path}: was changed since vmm wrote it"
+        other = None if source is None else written.other_source(name, source)
+        return None if other is None else f"{path}: is of {other}, not of {source}"
     except (UnreadableError, OSError) as error:
         if not path.exists():  # a link to what is not there yet, or gone meanwhile
             return None
@@ -111,10 +150,14 @@ def foreign(path: Path, written: Written | None = None, name: str | None = None)
 
 
 def refuse_foreign(
-    path: Path, written: Written | None = None, name: str | None = None, option: str = "-o"
+    path: Path,
+    written: Written | None = None,
+    name: str | None = None,
+    source: Path | None = None,
+    option: str = "-o",
 ) -> None:
-    """Raise UsageError where a file is there that vmm did not write: see `foreign`."""
-    problem = foreign(path, written, name)
+    """Raise UsageError where a file is there that vmm may not replace: see `foreign`."""
+    problem = foreign(path, written, name, source)
     if problem is not None:
         raise UsageError(f"{problem}; {ADVICE.format(option=option)}")
 
@@ -136,13 +179,13 @@ def refuse_foreign_lock(lock: Path) -> None:
 
 
 @contextmanager
-def noted_file(path: Path, written: Written | None, name: str | None = None) -> Iterator[TextIO]:
-    """Yield a text file as `atomic_file` does, which is noted before it takes its place."""
+def noted_file(path: Path, note: Callable[[str], None] | None) -> Iterator[TextIO]:
+    """Yield a file as `atomic_file` does; `note` hears its digest before it takes its place."""
     with atomic_file(path) as file:
         yield file
-        if written is not None:
+        if note is not None:
             file.flush()
-            written.note(path.name if name is None else name, _digest(file.fileno()))
+            note(_digest(file.fileno()))
 
 
 def digest_of(path: Path) -> str:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from vmm_cli.errors import InputError
 from vmm_cli.output.atomic_file import make_folder
-from vmm_cli.output.owned import ADVICE, foreign, refuse_foreign
+from vmm_cli.output.owned import ADVICE, NOTES_FILE, Written, add_note, foreign, refuse_foreign
+from vmm_cli.output.png import save_png
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from vmm_cli.batch.inputs import Input
     from vmm_cli.batch.work import Work
 
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 class PicturesRequest:
     """Do what is `wanted`, and draw the records into `folder`.
 
-    overwrite: whether a file of a picture's name may be replaced that vmm did not draw.
+    overwrite: whether a file of a picture's name may be replaced that vmm did not draw, or drew of
+    another input.
     """
 
     wanted: Any
@@ -37,18 +41,22 @@ class PictureKind:
         option: of the command line, which names the folder.
         field: of the record, which names the picture.
         suffix: what its name has behind the input's.
-        draw: (path of the video, record, picture to write, request) draws a record, from which it
-            may take what only the picture needs. At module level: it runs in workers.
+        draw: (path of the video, record, request) draws a record, from which it may take what only
+            the picture needs. At module level: it runs in workers.
     """
 
     option: str
     field: str
     suffix: str
-    draw: Callable[[Path, dict[str, Any], Path, Any], None]
+    draw: Callable[[Path, dict[str, Any], Any], Image]
+
+    def name(self, input: Input) -> str:
+        """Return what the picture of an input is called in its folder."""
+        return f"{input.output_name}{self.suffix}"
 
     def target(self, request: PicturesRequest, input: Input) -> Path:
         """Return where the picture of an input belongs."""
-        return request.folder / f"{input.output_name}{self.suffix}"
+        return request.folder / self.name(input)
 
 
 def with_pictures(work: Work, kind: PictureKind) -> Work:
@@ -70,10 +78,17 @@ def with_pictures(work: Work, kind: PictureKind) -> Work:
 def refuse_foreign_pictures(
     kind: PictureKind, request: PicturesRequest, inputs: Iterable[Input]
 ) -> None:
-    """Raise UsageError where a picture would take the place of a file that vmm did not draw."""
-    if not request.overwrite:
-        for input in inputs:
-            refuse_foreign(kind.target(request, input), option=kind.option)
+    """Raise UsageError where a picture would take the place of what vmm did not draw of its input.
+
+    What was noted when earlier pictures were drawn is looked at here alone: workers would read all
+    of it for each input.
+    """
+    if request.overwrite:
+        return
+    written = Written(request.folder / NOTES_FILE)
+    for input in inputs:
+        target, name = kind.target(request, input), kind.name(input)
+        refuse_foreign(target, written, name, input.path, option=kind.option)
 
 
 def _plan(
@@ -104,7 +119,10 @@ def _finish(
     if not request.overwrite and (problem := foreign(target)) is not None:
         raise InputError("output", f"{problem}; {ADVICE.format(option=kind.option)}")
     make_folder(target.parent)
-    kind.draw(input.path, record, target, request.wanted)
+    image = kind.draw(input.path, record, request.wanted)
+    name = kind.name(input)
+    notes = request.folder / NOTES_FILE
+    save_png(image, target, lambda digest: add_note(notes, name, digest, input.path))
     record[kind.field] = str(target.relative_to(request.folder))
     return record
 

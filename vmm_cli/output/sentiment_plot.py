@@ -21,7 +21,6 @@ from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, drawable_labels
-from vmm_cli.output.png import save_png
 from vmm_cli.output.sentiment_text import (
     Point,
     dominant,
@@ -91,11 +90,10 @@ NOTHING = "nothing to go on"
 Span = Callable[[Point], tuple[float, float]]
 
 
-def _draw(path: Path, record: dict[str, Any], target: Path, request: SentimentRequest) -> None:
-    draw_sentiment(
+def _draw(path: Path, record: dict[str, Any], request: SentimentRequest) -> Image.Image:
+    return draw_sentiment(
         path,
         record,
-        target,
         every_s=float(request.every),
         start_s=float(request.start),
         end_s=None if request.end is None else float(request.end),
@@ -109,21 +107,19 @@ PLOT = PictureKind("--plot", "plot", ".sentiment.png", _draw)
 def draw_sentiment(
     path: Path,
     record: Mapping[str, Any],
-    target: Path,
     *,
     every_s: float,
     start_s: float = 0.0,
     end_s: float | None = None,
     max_pixels: int,
-) -> None:
-    """Draw a record's `curve` and `summary` into a PNG, with pictures of the video at `path`.
+) -> Image.Image:
+    """Draw a record's `curve` and `summary`, with pictures of the video at `path`.
 
     every_s: the step of the curve. Where nothing is known nothing is drawn. The peaks and
     the point furthest from 0 are marked, at most 6.
 
     Raises:
         InputError: the video cannot be read.
-        OutputError: the picture cannot be written.
     """
     duration_s = float(record["duration_s"])
     until_s = duration_s if end_s is None else min(end_s, duration_s)
@@ -159,7 +155,7 @@ def draw_sentiment(
         ]
         draw_row(image, said, axis, lanes_bottom, pictures)
     _draw_key(draw, points, bottom + TEXT_HEIGHT * 3 // 2)
-    save_png(image, target)
+    return image
 
 
 # --- what is shown ------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, drawable_labels
-from vmm_cli.output.png import save_png
 from vmm_cli.output.time_axis import TimeAxis
 from vmm_cli.output.time_picture import (
     BACKGROUND,
@@ -67,17 +66,17 @@ COLOURS = (
 FAINT = 0.45  # of a curve, and of a bar at score 0
 
 
-def _draw(path: Path, record: dict[str, Any], target: Path, request: DetectRequest) -> None:
+def _draw(path: Path, record: dict[str, Any], request: DetectRequest) -> Image.Image:
     """Draw what `request` found, the scores over time included, which leave the record."""
-    draw_timeline(
+    image = draw_timeline(
         path,
         record,
-        target,
         start_s=float(request.start),
         end_s=None if request.end is None else float(request.end),
         max_pixels=request.max_pixels,
     )
     del record["curves"]
+    return image
 
 
 TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw)
@@ -86,13 +85,12 @@ TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw)
 def draw_timeline(
     path: Path,
     record: Mapping[str, Any],
-    target: Path,
     *,
     start_s: float = 0.0,
     end_s: float | None = None,
     max_pixels: int,
-) -> None:
-    """Draw a record's `segments` and `curves` into a PNG, with pictures of the video at `path`.
+) -> Image.Image:
+    """Draw a record's `segments` and `curves`, with pictures of the video at `path`.
 
     There is a lane for each label that has segments, in the model's order; where none has, for
     those with the highest scores. However many there are, the picture has at most 12 lanes: of the
@@ -101,7 +99,6 @@ def draw_timeline(
 
     Raises:
         InputError: the video cannot be read.
-        OutputError: the picture cannot be written.
     """
     duration_s = record["duration_s"]
     until_s = duration_s if end_s is None else min(end_s, duration_s)
@@ -126,7 +123,7 @@ def draw_timeline(
         top += height
     for number, text in enumerate(below, start=1):
         draw_text(draw, (MARGIN, bottom + number * TEXT_HEIGHT + TEXT_HEIGHT // 2), text)
-    save_png(image, target)
+    return image
 
 
 # --- what is shown ------------------------------------------------------------------------------

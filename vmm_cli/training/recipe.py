@@ -185,6 +185,7 @@ _OPTIONS = {"image": {"train_last": _Range(0, 16, whole=True)}}  # so many block
 _CAN_LEARN = "efficientnet-lite0"
 
 # What a message shows of a value, however large that is.
+LONGEST_SHOWN = 60  # characters of what was typed
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 2, 4, 4, 80
 
@@ -278,20 +279,21 @@ def _read(path: Path, mistakes: list[str]) -> dict[Any, Any]:
 def _override(content: dict[Any, Any], override: str, mistakes: list[str]) -> None:
     """Set one key of a recipe's content, in place."""
     key, equals, text = override.partition("=")
+    shown = repr(override if len(override) <= LONGEST_SHOWN else f"{override[:LONGEST_SHOWN]}…")
     *outer, last = key.strip().split(".")
     if not equals or not all((*outer, last)):
-        mistakes.append(f"{override!r} sets nothing; write key=value, such as fusion=gated")
+        mistakes.append(f"{shown} sets nothing; write key=value, such as fusion=gated")
         return
     try:
         value = load_yaml(text).value
-    except YamlError:
-        mistakes.append(f"{override!r}: the value is not readable as YAML")
+    except YamlError as error:
+        mistakes.append(f"{shown}: the value is not readable as YAML: {error}")
         return
     inner = content
     for name in outer:
         below = inner.get(name)
         if below is not None and not isinstance(below, dict):
-            mistakes.append(f"{override!r}: {name} has a value, and nothing inside")
+            mistakes.append(f"{shown}: {_said(name)} has a value, and nothing inside")
             return
         # Copied: YAML's aliases make one mapping stand in two places.
         inner[name] = inner = copy.copy(below) if below is not None else {}

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from vmm_cli.training import card
 from vmm_cli.training.evaluation_files import EVALUATION_FILES, METRICS_FILE
 from vmm_cli.training.metrics import THRESHOLD, calibration_bins, calibration_error
 from vmm_cli.training.recipe import Recipe, to_yaml
-from vmm_cli.training.run_folder import write_json, write_text
+from vmm_cli.training.run_folder import json_text, write_json, write_text
 from vmm_cli.training.samples import DataSet, Sample
 from vmm_cli.training.scoring import Judged, ratings_truth, truth_of
 
@@ -172,13 +173,14 @@ def write_evaluation(
         if foreign(folder / name, written) is None:
             (folder / name).unlink(missing_ok=True)
     for name, rows in tables.items():
-        with noted_file(folder / name, written) as file:
+        with noted_file(folder / name, partial(written.note, name)) as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
     if rated:
         _draw_ratings(folder, labels, judged)
     elif judged.threshold is None and not multi_label:
         _draw(folder, labels, np.array(judged.said), _places(judged, labels))
-    write_json(folder / METRICS_FILE, found.document)
+    with noted_file(folder / METRICS_FILE, partial(written.note, METRICS_FILE)) as file:
+        file.write(json_text(found.document))
 
 
 Cells = Sequence[object]

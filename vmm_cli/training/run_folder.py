@@ -101,7 +101,12 @@ def forget(folder: Path) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a document, whole or not at all. OutputError where that is not possible."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return a document as text."""
+    return json.dumps(content, indent=1) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
