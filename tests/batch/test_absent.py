@@ -8,7 +8,7 @@ import pytest
 
 from vmm_cli.batch.absent import what_is_there, why_missing
 
-LOCAL = "vmm reads local files; save it as one first (e.g. with yt-dlp, curl or ffmpeg)"
+LOCAL = "vmm reads local files; download it first, with curl, yt-dlp or ffmpeg"
 NOWHERE = "no such file or folder"
 
 
