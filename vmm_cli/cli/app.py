@@ -33,6 +33,8 @@ from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
 from vmm_cli.suggest import did_you_mean
 
 EXIT_INTERNAL = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 # What to do where the system refuses a path, by the number of its error.
 _ADVICE = {
     errno.EACCES: "have its owner give you access, or name another one",
@@ -43,8 +45,6 @@ _ADVICE = {
     errno.ENOTDIR: "a part of it is no folder; check the path",
 }
 MAX_NAME_SHOWN = 200  # characters
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 OWNERS_NAMED = 3  # commands that have an option which another one was given
 _UNKNOWN_COMMAND = re.compile(r"No such command '(.*)'\.", re.DOTALL)
