@@ -51,36 +51,57 @@ def flv_tags(content: bytes) -> Iterator[tuple[int, bytearray]]:
         at += length
 
 
-def test_settings_that_change_are_not_lost_by_a_jump(render_clip: Render, tmp_path: Path) -> None:
-    """Without them pictures come out, all of them wrong."""
+def changing(render_clip: Render, tmp_path: Path, left_out: int = 0) -> Path:
+    """Join two recordings of other settings; of the second some pictures are left out."""
     x264 = {"profile": "baseline", "bf": "0"}
     first = render_clip("1.flv", frames=50, gop=25, codec="libx264", options=x264 | {"qp": "10"})
     content = first.read_bytes()
     second = render_clip("2.flv", frames=150, gop=25, codec="libx264", options=x264 | {"qp": "40"})
     for time, tag in flv_tags(second.read_bytes()):
-        if tag[0] == 9:
+        has_pictures = tag[0] == 9 and tag[12] == 1
+        left_out -= has_pictures
+        if tag[0] == 9 and (not has_pictures or left_out < 0):
             tag[4:7] = (time + 2000).to_bytes(3, "big")
             content += bytes(tag)
     path = tmp_path / "changes.flv"
     path.write_bytes(content)
+    return path
+
+
+def is_clean(image: np.ndarray) -> bool:
+    """Return True if the bars of a picture are black or white."""
+    middles = image[:, 10::20].astype(int)
+    return bool(np.minimum(abs(middles - 235), abs(middles - 16)).max() < 40)
+
+
+def test_settings_that_change_are_not_lost_with_what_is_passed_over(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    path = changing(render_clip, tmp_path, left_out=10)
+    pictures = [*iter_frames(path, [FrameRequest("x", sampling.keyframes())])]
+    assert len(pictures) >= 7
+    assert all(is_clean(picture.image) for picture in pictures)
+
+
+def test_settings_that_change_are_not_lost_by_a_jump(render_clip: Render, tmp_path: Path) -> None:
+    """Without them pictures come out, all of them wrong."""
+    path = changing(render_clip, tmp_path)
     at = [Fraction(1), Fraction(5), Fraction(7)]
     assert [n for _, n in shown(path, sampling.at(at))] == [25, 75, 125]
     report = DecodeReport()
     (late,) = iter_frames(path, [FrameRequest("x", sampling.at([7]))], report=report)
-    assert min(abs(int(value) - 235) for value in late.image[:, 1::20].ravel()) < 40
+    assert is_clean(late.image)
     assert report.decoded < 20, "it was jumped to"
 
 
 # --- fragments
 
 
-def test_joined_fragments_are_one_video(render_clip: Render, tmp_path: Path) -> None:
-    parts = [
-        in_container(
-            render_clip(f"{n}.mp4", frames=100, options={"bf": "2"}), f"f{n}.mp4", FRAGMENTS
-        )
-        for n in range(2)
-    ]
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_joined_fragments_are_one_video(render_clip: Render, tmp_path: Path, codec: str) -> None:
+    options = {"bf": "2"} if codec == "libx264" else {"bf": "0"}
+    clips = [render_clip(f"{n}.mp4", frames=100, codec=codec, options=options) for n in range(2)]
+    parts = [in_container(clip, f"f_{clip.name}", FRAGMENTS) for clip in clips]
     path = tmp_path / "joined.mp4"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     assert numbers(path, sampling.all()) == [*range(100), *range(100)]
@@ -89,6 +110,9 @@ def test_joined_fragments_are_one_video(render_clip: Render, tmp_path: Path) -> 
     assert known.end_s == 8
     assert known.restarts_s == pytest.approx([4], abs=0.05)
     assert extent(parts[0]).warnings() == []
+    alone = [f.image for f in iter_frames(parts[1], [FrameRequest("x", sampling.all())])]
+    joined = [f.image for f in iter_frames(path, [FrameRequest("x", sampling.all())])]
+    assert all(np.array_equal(a, b) for a, b in zip(alone, joined[100:], strict=True))
 
 
 def test_fragments_that_all_begin_at_0_are_one_video(render_clip: Render) -> None:
@@ -114,6 +138,26 @@ def test_joined_avi_is_one_video(render_clip: Render, tmp_path: Path) -> None:
     assert extent(path).end_s == 8
     assert numbers(path, sampling.fps(1)) == [0, 25, 50, 75] * 2
     assert numbers(path, sampling.count(2)) == [50, 50]
+
+
+def test_a_small_movie_behind_another_one_is_told(render_clip: Render, tmp_path: Path) -> None:
+    clip = render_clip("clip.mp4", frames=20, options={"bf": "0"}, width=64, height=64)
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(clip.read_bytes() * 2)
+    assert extent(path).unread == pytest.approx(0.5)
+
+
+def test_a_tag_of_another_container_is_no_length(render_clip: Render) -> None:
+    clip = render_clip("clip.mp4", frames=50, options={"bf": "0"})
+    path = clip.with_name("tagged.nut")
+    with av.open(os.fspath(clip)) as source, av.open(os.fspath(path), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        stream.metadata["DURATION"] = "00:00:08.000000000"
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                copy.mux(packet)
+    assert extent(path).warnings() == []
 
 
 def noise(path: Path, codec: str, options: dict[str, str]) -> Path:
@@ -277,6 +321,30 @@ def test_marked_pictures_are_what_decoding_from_the_start_gives(
     found = shown(path, sampling.keyframes())
     assert len(found) >= 3
     assert all(right[time] == number for time, number in found)
+
+
+def test_a_stream_that_is_refreshed_bit_by_bit_has_its_one_keyframe(render_clip: Render) -> None:
+    """The other marked packets are where a refresh begins."""
+    options = {"x264-params": "intra-refresh=1:keyint=25:scenecut=0", "bf": "0"}
+    clip = render_clip("clip.mp4", frames=100, options=options)
+    report = DecodeReport()
+    frames = [*iter_frames(clip, [FrameRequest("x", sampling.keyframes())], report=report)]
+    assert frames[0].time_s == 0
+    assert all(is_clean(frame.image) for frame in frames)
+    assert (report.gaps, report.skipped_packets) == ([], 0)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("none.asf", "wmv2"), ("none.mkv", "mpeg4")])
+def test_keyframes_are_found_though_none_is_marked(
+    render_clip: Render, name: str, codec: str
+) -> None:
+    def unmarked(packet: av.Packet, n: int) -> None:
+        packet.is_keyframe = False
+
+    source = "clip.asf" if codec == "wmv2" else "clip.mp4"
+    clip = render_clip(source, frames=60, gop=20, codec=codec, width=160, height=64)
+    path = remuxed(clip, clip.with_name(name), unmarked)
+    assert numbers(path, sampling.keyframes()) == numbers(clip, sampling.keyframes())
 
 
 # --- times of AVI

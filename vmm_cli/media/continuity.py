@@ -275,7 +275,9 @@ def _shown(packet: AnyPacket) -> AnyPacket:
     """Return a packet whose picture is shown; PyAV lets nobody take that mark off."""
     if not packet.is_discard:
         return packet
-    copy = av.packet.Packet(bytes(packet))
+    content = bytes(packet)
+    copy = av.packet.Packet(len(content))  # made by size: decoders read past the end, into zeros
+    copy.update(content)
     copy.stream, copy.time_base = packet.stream, packet.time_base
     copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
     copy.is_keyframe = packet.is_keyframe

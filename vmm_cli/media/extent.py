@@ -24,7 +24,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from vmm_cli.errors import InputError
-from vmm_cli.media import fragments
+from vmm_cli.media import fragments, matroska
 from vmm_cli.media.colours import is_approximate
 from vmm_cli.media.continuity import Continuity, read_packets, watch
 from vmm_cli.media.packets import Clock, is_indexed, picture_ticks
@@ -54,6 +54,7 @@ MISSING_MIN_SHARE = Fraction(1, 50)
 # So much of a file at most may follow the last packet that libav finds: an index, padding.
 UNREAD_MAX_SHARE = 0.1
 UNREAD_MAX_BYTES = 2**14
+MOVIE_MIN_BYTES = 512  # of an MP4 with any picture in it
 # In Ogg all packets of a page, of up to 64 KiB, lie where the page begins.
 UNREAD_MAX_BYTES_OF = {"ogg": 2**16}
 MAX_REMEMBERED = 256  # files
@@ -245,12 +246,18 @@ def _unread_movie(container: av.container.InputContainer, stream: Stream) -> flo
     """Return the share of an MP4 that lies behind all that libav found: fragments, another one."""
     if container.format.name != fragments.NAME or not is_indexed(stream):
         return 0.0
-    share = _unread(container, _end_of(stream.index_entries[-1]))
-    if not share:
+    end = _end_of(stream.index_entries[-1])
+    if container.size - end < MOVIE_MIN_BYTES:
         return 0.0
     with Path(container.name.removeprefix("file:")).open("rb") as file:
-        kinds = [kind for kind, _, _ in boxes(file, container.size)]
-    return share if b"moof" in kinds or kinds.count(b"moov") > 1 else 0.0
+        behind = [(kind, start) for kind, start, _ in boxes(file, container.size) if start >= end]
+        kinds = {kind for kind, _ in behind}
+    if b"moof" in kinds and (share := _unread(container, end)):
+        return share
+    # A movie behind another one that holds pictures: each has its header and its data.
+    if not {b"ftyp", b"moov", b"mdat"} <= kinds:
+        return 0.0
+    return 1 - min(start for kind, start in behind if kind == b"ftyp") / container.size
 
 
 def _picture(stream: VideoStream) -> tuple[int, int]:
@@ -297,7 +304,9 @@ def declared_end_s(container: av.container.InputContainer, stream: Stream) -> Fr
         ticks = (stream.start_time or 0) + stream.duration
         return ticks * stream.time_base - clock_origin_s(container)
     # Both say when the last packet ends, by its time stamp. Matroska has the first as a tag.
-    tagged = clock_reading_s(stream.metadata.get("DURATION"))
+    tagged = None
+    if container.format.name == matroska.NAME:  # a tag of the like is copied to other containers
+        tagged = clock_reading_s(stream.metadata.get("DURATION"))
     stated = tagged or (container.duration or 0) / AV_TIME_BASE
     origin = clock_origin_s(container)
     end = Fraction(stated) if not 0 < origin < stated else Fraction(stated) - origin

@@ -43,7 +43,7 @@ from vmm_cli.media.packets import (
     Clock,
     KeyframeJump,
     PacketReader,
-    begins_anew,
+    is_keyframe,
     picture_ticks,
     refers_back,
     tells_whole,
@@ -339,6 +339,8 @@ def _decode(
         whole = not waits or not any(c.awaits_picture() for c in cursors)
         if upcoming is None or served or (unfed and whole and jump.pays(min(unfed), upcoming)):
             frames = _drain(stream, report)
+            if only_keyframes and not all(is_keyframe(f, stream) for f in frames):
+                raise Distrust("marks")
             if jump.check(frames):
                 _start_over(cursors)
                 continue
@@ -357,6 +359,7 @@ def _decode(
         watch(packet)
         if only_keyframes and not packet.is_keyframe and packet.pts is not None and not fields:
             report.passed_over += 1
+            reader.pass_over(packet)
             continue
         is_wanted = _is_wanted(packet, reader, cursors)
         wanted = is_wanted or shown.needs(packet) or fields
@@ -365,7 +368,7 @@ def _decode(
             shown.numbers.note(packet)
         made = _decode_packet(packet, report, jump)
         state.aspects.note(stream, packet.pts)
-        if only_keyframes and (made is None or not all(begins_anew(f, stream) for f in made)):
+        if only_keyframes and (made is None or not all(is_keyframe(f, stream) for f in made)):
             raise Distrust("marks")
         if made is None:
             shown.lose(packet)
@@ -377,6 +380,8 @@ def _decode(
             shown.expect(packet)
         for frame in made:
             yield from shown.take(frame)
+    if only_keyframes and not shown.any_seen:
+        raise Distrust("marks")  # nothing is marked
     shown.stream_ends(complete=reader.at_end())
     yield from shown.answered()
     report.end_s = None if shown.end is None else clock.seconds(shown.end)

@@ -263,6 +263,11 @@ class PacketReader:
         self._source = video_packets(self._container, self._stream, None)
         self._set_up()
 
+    def pass_over(self, packet: VideoPacket) -> None:
+        """Note that a packet that was taken is not decoded."""
+        self._drop(packet)
+        self._set_up()
+
     def _drop(self, packet: VideoPacket) -> None:
         if packet.has_sidedata(NEW_SETTINGS):
             self._settings = packet.get_sidedata(NEW_SETTINGS)
@@ -281,6 +286,12 @@ def begins_anew(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoS
     if frame.is_corrupt or refers_back(frame, stream):
         return False
     return tells_whole(frame, stream)
+
+
+def is_keyframe(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
+    """Return True if a picture is one that decoding can begin with, as its decoder says."""
+    intra = frame.pict_type in (_NO_PICTURE_TYPE, *_INTRA_TYPES)
+    return not frame.is_corrupt and intra and tells_whole(frame, stream)
 
 
 def refers_back(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
