@@ -7,6 +7,7 @@ import json
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -346,7 +347,8 @@ def test_only_what_an_evaluation_wrote_is_replaced(tmp_path: Path) -> None:
             refuse_output(tmp_path, overwrite=False)
         refuse_output(tmp_path, overwrite=True)
         (tmp_path / name).unlink()
-    with noted_file(tmp_path / "scores.csv", Written(tmp_path / NOTES_FILE)) as file:
+    note = partial(Written(tmp_path / NOTES_FILE).note, "scores.csv")
+    with noted_file(tmp_path / "scores.csv", note) as file:
         file.write("path,label\n")
     refuse_output(tmp_path, overwrite=False)  # one that was stopped before its end
     (tmp_path / "scores.csv").write_text("path,label\nedited\n")
