@@ -284,7 +284,7 @@ def test_pictures_of_others_are_not_replaced(
     other = squares_clip(tmp_path / "others" / "a.mp4", "still", seconds=1)
     done = run_vmm(*words, folder, other)
     assert done.returncode == 2
-    assert f"{picture}: is of {clip}, not of {other}; give --overwrite" in done.stderr
+    assert f"{picture}: belongs to {clip}, not to {other}; give --overwrite" in done.stderr
     assert picture.read_bytes() == drawn
     assert run_vmm(*words, folder, other, "--overwrite").returncode == 0
     assert picture.read_bytes() != drawn
@@ -313,7 +313,7 @@ def test_subtitles_of_another_video_of_the_name_are_not_replaced(
     other = squares_clip(tmp_path / "others" / "a.mp4", "still", seconds=1)
     done = run_vmm(*command, other)
     assert done.returncode == 2
-    assert f"{folder / 'a.vtt'}: is of {clip}, not of {other}; give --overwrite" in done.stderr
+    assert f"{folder / 'a.vtt'}: belongs to {clip}, not to {other}; give --overwrite" in done.stderr
     assert (folder / "a.vtt").read_text() == before
     clip.unlink()  # as after a move of the whole library
     assert run_vmm(*command, other).returncode == 0

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.media.remux import remux
 from tests.media.test_audio import render_sound, tone
 from tests.media.test_claims import mark_every_seventh, numbers, remuxed, shown
 from vmm_cli.media import sampling
@@ -21,21 +22,6 @@ from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
 
 Render = Callable[..., Path]
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-
-
-def in_container(clip: Path, name: str, options: dict[str, str] | None = None) -> Path:
-    """Copy a clip's pictures into another container."""
-    target = clip.with_name(name)
-    with (
-        av.open(os.fspath(clip)) as source,
-        av.open(os.fspath(target), "w", options=options or {}) as copy,
-    ):
-        stream = copy.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                copy.mux(packet)
-    return target
 
 
 # --- settings that change
@@ -101,7 +87,7 @@ def test_settings_that_change_are_not_lost_by_a_jump(render_clip: Render, tmp_pa
 def test_joined_fragments_are_one_video(render_clip: Render, tmp_path: Path, codec: str) -> None:
     options = {"bf": "2"} if codec == "libx264" else {"bf": "0"}
     clips = [render_clip(f"{n}.mp4", frames=100, codec=codec, options=options) for n in range(2)]
-    parts = [in_container(clip, f"f_{clip.name}", FRAGMENTS) for clip in clips]
+    parts = [remux(clip, clip.with_name(f"f_{clip.name}"), FRAGMENTS) for clip in clips]
     path = tmp_path / "joined.mp4"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     assert numbers(path, sampling.all()) == [*range(100), *range(100)]
@@ -117,7 +103,7 @@ def test_joined_fragments_are_one_video(render_clip: Render, tmp_path: Path, cod
 
 def test_fragments_that_all_begin_at_0_are_one_video(render_clip: Render) -> None:
     clip = render_clip("clip.mp4", frames=100, options={"bf": "0"})
-    path = in_container(clip, "fragments.mp4", FRAGMENTS)
+    path = remux(clip, clip.with_name("fragments.mp4"), FRAGMENTS)
     data = bytearray(path.read_bytes())
     at = 0
     while (at := data.find(b"tfdt", at + 1)) > 0:
@@ -291,6 +277,19 @@ def test_a_beginning_that_cannot_be_decoded_is_told_and_not_shown(
     assert begin <= end - (first - 12) / 25 + 0.05
 
 
+def test_damage_from_the_very_first_picture_on_is_told_from_there(render_clip: Render) -> None:
+    clip = render_clip("clip.avi", frames=60, codec="mjpeg", pix_fmt="yuvj420p")
+    with av.open(os.fspath(clip)) as container:
+        bad = [p for p in container.demux(video=0) if p.size][:20]
+    data = bytearray(clip.read_bytes())
+    for packet in bad:
+        data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    clip.write_bytes(data)
+    report = DecodeReport()
+    assert len([*iter_frames(clip, [FrameRequest("x", sampling.all())], report=report)]) == 40
+    assert report.gaps == [pytest.approx((0, 0.8))]
+
+
 def test_a_stream_without_any_whole_picture_is_shown(render_clip: Render) -> None:
     """Refreshed bit by bit, or cut out of a longer one: it is all there is."""
     clip = render_clip("clip.avi", frames=100, gop=200, codec="mpeg4", options={"bf": "0"})
@@ -352,5 +351,5 @@ def test_keyframes_are_found_though_none_is_marked(
 
 def test_pictures_of_avi_that_are_not_reordered_are_in_time(render_clip: Render) -> None:
     clip = render_clip("clip.ts", frames=100, options={"bf": "0"})
-    path = in_container(clip, "clip.avi")
+    path = remux(clip, clip.with_name("clip.avi"))
     assert shown(path, sampling.fps(1)) == [(0, 0), (1, 25), (2, 50), (3, 75)]

@@ -100,7 +100,7 @@ def test_a_file_of_another_input_is_kept(tmp_path: Path) -> None:
         file.write("one")
     assert foreign(path, Written(notes), source=first) is None
     assert foreign(path, Written(notes), source=tmp_path / "b" / ".." / "a" / "clip.mp4") is None
-    said = f"{path}: is of {first}, not of {second}"
+    said = f"{path}: belongs to {first}, not to {second}"
     assert foreign(path, Written(notes), source=second) == said
     Written(notes).note(path.name, digest_of(path), second)  # asked for, with --overwrite
     assert foreign(path, Written(notes), source=second) is None

@@ -189,7 +189,7 @@ def _measured(path: Path, max_pixels: int) -> Extent:
         continuity = watch(container)
         declared = {s.index: declared_end_s(container, s) for s in streams}
         is_whole = all(_is_whole(container, s) for s in streams)
-        unread = min(_unread_movie(container, s) for s in streams)
+        unread = _unread_movie(container, streams)
         read = _stated_ends(container, streams, declared) if continuity is None else _Read({})
         unread = unread or _unread(container, read.to)
     other = False
@@ -242,12 +242,12 @@ def _goes_on_unlisted(container: av.container.InputContainer, stream: Stream) ->
     return bool(_unread(container, _end_of(stream.index_entries[-1])))
 
 
-def _unread_movie(container: av.container.InputContainer, stream: Stream) -> float:
+def _unread_movie(container: av.container.InputContainer, streams: Sequence[Stream]) -> float:
     """Return the share of an MP4 that lies behind all that libav found: fragments, another one."""
-    if container.format.name != fragments.NAME or not is_indexed(stream):
+    if container.format.name != fragments.NAME:
         return 0.0
-    end = _end_of(stream.index_entries[-1])
-    if container.size - end < MOVIE_MIN_BYTES:
+    end = max((_end_of(s.index_entries[-1]) for s in streams if is_indexed(s)), default=None)
+    if end is None or container.size - end < MOVIE_MIN_BYTES:
         return 0.0
     with Path(container.name.removeprefix("file:")).open("rb") as file:
         behind = [(kind, start) for kind, start, _ in boxes(file, container.size) if start >= end]
@@ -307,10 +307,9 @@ def declared_end_s(container: av.container.InputContainer, stream: Stream) -> Fr
     tagged = None
     if container.format.name == matroska.NAME:  # a tag of the like is copied to other containers
         tagged = clock_reading_s(stream.metadata.get("DURATION"))
-    stated = tagged or (container.duration or 0) / AV_TIME_BASE
+    end = Fraction(tagged) if tagged else Fraction(container.duration or 0, AV_TIME_BASE)
     origin = clock_origin_s(container)
-    end = Fraction(stated) if not 0 < origin < stated else Fraction(stated) - origin
-    return end or None
+    return (end - origin if 0 < origin < end else end) or None
 
 
 def latest_end_s(

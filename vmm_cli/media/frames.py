@@ -35,6 +35,7 @@ from vmm_cli.media.cursor import Cursor
 from vmm_cli.media.damage import Gap
 from vmm_cli.media.extent import declared_end_s, latest_end_s, video_end_s
 from vmm_cli.media.geometry import Geometry, Size, geometry
+from vmm_cli.media.intra import Beginning, is_keyframe
 from vmm_cli.media.numbering import PictureNumbers
 from vmm_cli.media.ordering import check_times, times_in_doubt
 from vmm_cli.media.orientation import Orientation, frame_orientation
@@ -43,10 +44,7 @@ from vmm_cli.media.packets import (
     Clock,
     KeyframeJump,
     PacketReader,
-    is_keyframe,
     picture_ticks,
-    refers_back,
-    tells_whole,
 )
 from vmm_cli.media.sampling import Sampling, needs_duration
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS, open_media, require_video_stream
@@ -63,8 +61,6 @@ MARK_COUNTS = frozenset({0, 1})
 UNSETTLED_PICTURES = 64
 # So many pictures of the last ones may have a time that lies before that of the one before.
 MAX_BEHIND, BEHIND_AMONG = 2, 64
-# A stream that has no whole picture among so many at its beginning is refreshed bit by bit.
-MAX_PARTIAL_PICTURES = 300
 # AVFieldOrder: unknown, progressive.
 PROGRESSIVE_FIELD_ORDERS = frozenset({0, 1})
 
@@ -323,7 +319,7 @@ def _decode(
     jump = KeyframeJump(reader, stream, clock, trust)
     reorders = stream.codec_context.reorder_depth > 0
     numbers = PictureNumbers(stream, clock, timed=trust.times)
-    shown.begin(reader, numbers, _Beginning(stream, begun=not trust.whole), reorders=reorders)
+    shown.begin(reader, numbers, Beginning(stream, begun=not trust.whole), reorders=reorders)
     for cursor in cursors:
         cursor.start_over()
     only_keyframes = trust.marks and all(c.kind == "keyframes" for c in cursors)
@@ -461,56 +457,8 @@ class _ShownPicture:
     aspect: Fraction | None
 
 
-@dataclass(slots=True)
-class _Beginning:
-    """Leaves out the pictures of a stream before the first whole one: they lack what they refer to.
-
-    begun: whether there is nothing to leave out.
-    """
-
-    stream: av.video.stream.VideoStream
-    begun: bool
-    left_out: int = 0
-    # Of which nobody says what they are: the decoder does not tell, or it made one up.
-    unknown: list[_ShownPicture] = field(default_factory=list)
-
-    def whole(self, picture: _ShownPicture) -> Iterator[_ShownPicture]:
-        """Take the next picture and yield those that can be shown.
-
-        Raises:
-            Distrust: there seems to be no whole one.
-        """
-        if not self.begun:
-            self._look_at(picture)
-        if self.begun:
-            yield from self.unknown
-            self.unknown.clear()
-            yield picture
-
-    def _look_at(self, picture: _ShownPicture) -> None:
-        if refers_back(picture.frame, self.stream):
-            self.left_out += 1 + len(self.unknown)
-            self.unknown.clear()
-            if self.left_out > MAX_PARTIAL_PICTURES:
-                raise Distrust("whole")
-        elif tells_whole(picture.frame, self.stream):
-            self.unknown.clear()
-            self.begun = True
-        elif self.unknown:  # of the next one neither
-            self.begun = True
-        else:
-            self.unknown.append(picture)
-
-    def rest(self) -> Iterator[_ShownPicture]:
-        """Yield what is left where the stream is over.
-
-        Raises:
-            Distrust: no whole picture was in it.
-        """
-        if self.left_out and not self.begun:
-            raise Distrust("whole")
-        yield from self.unknown
-        self.unknown.clear()
+def _earlier(time: int | None, other: int) -> int:
+    return other if time is None else min(time, other)
 
 
 class _Shown:
@@ -518,6 +466,7 @@ class _Shown:
 
     numbers: PictureNumbers
     _reader: PacketReader
+    _beginning: Beginning[_ShownPicture]
     _reorders: bool
 
     def __init__(
@@ -549,7 +498,7 @@ class _Shown:
         self,
         reader: PacketReader,
         numbers: PictureNumbers,
-        beginning: _Beginning,
+        beginning: Beginning[_ShownPicture],
         *,
         reorders: bool,
     ) -> None:
@@ -578,7 +527,7 @@ class _Shown:
         """Note that a packet gave no picture."""
         self.numbers.lost(packet)
         if packet.pts is not None:
-            self._lost_since = min(self._lost_since or packet.pts, packet.pts)
+            self._lost_since = _earlier(self._lost_since, packet.pts)
 
     def expect(self, packet: VideoPacket) -> None:
         """Note that the decoder was given a wanted picture: none before the first whole one."""
@@ -586,7 +535,7 @@ class _Shown:
             return
         time = self.numbers.place(packet) if packet.pts is None else packet.pts
         if time is not None:
-            self._expected = time if self._expected is None else min(self._expected, time)
+            self._expected = _earlier(self._expected, time)
 
     def _close_gap(self, until: int) -> None:
         # Pictures from before the bad ones may still come out of the decoder.
@@ -643,7 +592,7 @@ class _Shown:
             return
         self._again = False
         if not self.any_seen and self._expected is not None and self._expected < pts:
-            self._lost_since = min(self._expected, self._lost_since or self._expected)
+            self._lost_since = _earlier(self._lost_since, self._expected)
         self._close_gap(pts)
         length = picture.frame.duration or self._usual_ticks
         following = self._reader.next_time(pts)

@@ -23,6 +23,7 @@ import av.video.frame
 import av.video.stream
 
 from vmm_cli.media.continuity import NEW_SETTINGS, Continuity, read_packets, watch
+from vmm_cli.media.intra import begins_anew
 from vmm_cli.media.source import AV_TIME_BASE, clock_origin_s
 from vmm_cli.media.trust import Distrust, Trust
 
@@ -47,9 +48,6 @@ TIMED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 PRINTED_TIME_SLACK_S = Fraction(1, 2_000_000)
 # A seek may land after the wanted time; then it is tried one keyframe earlier, so many times.
 SEEK_RETRIES = 6
-# AVPictureType: unknown; I, SI and BI need no other picture.
-_NO_PICTURE_TYPE, _INTRA_TYPES = 0, frozenset({1, 5, 7})
-_INTRA_ONLY = 1  # AV_CODEC_PROP_INTRA_ONLY
 # Of a stream that says nothing of its rate; raw streams are read at it by all players.
 DEFAULT_RATE = Fraction(25)
 
@@ -274,43 +272,11 @@ class PacketReader:
 
     def _set_up(self) -> None:
         """Have the next packet bring the settings that were dropped, unless it has its own."""
-        packet = self.peek()
-        if packet is not None and self._settings is not None:
-            if not packet.has_sidedata(NEW_SETTINGS):
-                packet.set_sidedata(self._settings)
-            self._settings = None
-
-
-def begins_anew(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
-    """Return True if a picture needs none of those before it."""
-    if frame.is_corrupt or refers_back(frame, stream):
-        return False
-    return tells_whole(frame, stream)
-
-
-def is_keyframe(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
-    """Return True if a picture is one that decoding can begin with, as its decoder says."""
-    intra = frame.pict_type in (_NO_PICTURE_TYPE, *_INTRA_TYPES)
-    return not frame.is_corrupt and intra and tells_whole(frame, stream)
-
-
-def refers_back(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
-    """Return True if a picture's decoder says that it needs others before it.
-
-    H.264's decoder hands out nothing that is not whole.
-    """
-    told = frame.pict_type not in (_NO_PICTURE_TYPE, *_INTRA_TYPES)
-    return told and stream.codec_context.codec.canonical_name != "h264"
-
-
-def tells_whole(frame: av.video.frame.VideoFrame, stream: av.video.stream.VideoStream) -> bool:
-    """Return True if a decoder says what a picture is, one that does not refer back.
-
-    Some never say, and others not of a picture that they made up for want of a reference.
-    """
-    if frame.pict_type == _NO_PICTURE_TYPE:
-        return frame.key_frame or bool(stream.codec_context.codec.properties & _INTRA_ONLY)
-    return True
+        if self._settings is None or (packet := self.peek()) is None:
+            return
+        if not packet.has_sidedata(NEW_SETTINGS):
+            packet.set_sidedata(self._settings)
+        self._settings = None
 
 
 class KeyframeJump:

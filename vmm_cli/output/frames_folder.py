@@ -324,7 +324,9 @@ def refuse_foreign(target: Path, overwrite: bool = False) -> None:
             )
         if changed := _changed(target, names):
             raise InputError(
-                "collision", f"{target / changed} was changed since vmm wrote it; {advice}"
+                "collision",
+                f"{target / changed} was changed since vmm wrote it; "
+                "give --overwrite to replace it, or choose another -o",
             )
 
 

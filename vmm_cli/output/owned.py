@@ -142,7 +142,7 @@ def foreign(
         if not written.is_own(path, name):
             return f"{path}: was changed since vmm wrote it"
         other = None if source is None else written.other_source(name, source)
-        return None if other is None else f"{path}: is of {other}, not of {source}"
+        return None if other is None else f"{path}: belongs to {other}, not to {source}"
     except (UnreadableError, OSError) as error:
         if not path.exists():  # a link to what is not there yet, or gone meanwhile
             return None
