@@ -78,13 +78,14 @@ def inputs(quick: bool) -> list[Path]:
         files = sorted(p for p in data.glob(pattern) if p.is_file())
         return files if n is None else files[:: max(1, len(files) // n)][:n]
 
-    return [
-        *found,
+    found += [
         *some("odd_media/**/*"),
         *some("fights/clips/*.mp4", 10),
         *some("falls/videos/*.mp4"),
         *some("talking_heads/*.mpg", 3),
     ]
+    # Of those with one name, which would write to one folder, the first.
+    return list({path.name: path for path in reversed(found)}.values())[::-1]
 
 
 def write(folder: Path, quick: bool, only: tuple[str, ...]) -> int:
