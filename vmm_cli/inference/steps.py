@@ -8,7 +8,7 @@ which worker did which.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
@@ -26,12 +26,12 @@ from vmm_cli.analysis.segments import (
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.plan import StreamPlan, plan_of
-from vmm_cli.encoders.streams import WindowFeatures, window_features
+from vmm_cli.encoders.streams import WindowFeatures
 from vmm_cli.encoders.stretches import cut, joined, stretches, stretches_are_stored
-from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import ModelError
+from vmm_cli.inference.load import check, load_trained
+from vmm_cli.inference.windows import Reader, reader
 from vmm_cli.media.video import Video
-from vmm_cli.trained import Trained, check, load_trained
 
 if TYPE_CHECKING:
     from vmm_cli.networks.model import FusionNetwork
@@ -78,7 +78,7 @@ class Found:
     curves: np.ndarray
 
 
-def check_model(bundle: Bundle) -> None:
+def check_segment_model(bundle: Bundle) -> None:
     """Raise ModelError where a model cannot be run; needs no torch."""
     plan_of(bundle)
     check(bundle)
@@ -86,7 +86,7 @@ def check_model(bundle: Bundle) -> None:
         raise ModelError(f"model {bundle.name!r} has a head that finds no segments")
 
 
-def plan(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -> list[Part | None]:
+def plan_steps(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -> list[Part | None]:
     """Return the parts to run for one video: [None] for the whole, unless splitting it pays.
 
     Raises:
@@ -101,7 +101,7 @@ def plan(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -> list
     return [Part(first, last) for first, last in pairwise(bounds)]
 
 
-def run(
+def run_steps(
     bundle: Bundle, video: Video, part: Part | None, *, use_store: bool, text: str | None = None
 ) -> StepsSeen:
     """Look at the wanted part of a video, or at a part of that.
@@ -112,17 +112,17 @@ def run(
         InputError: the video cannot be read, or ends before the wanted time.
         ModelError: the model is damaged or was exchanged meanwhile.
     """
-    from vmm_cli.judge import fused_steps
+    from vmm_cli.inference.network import fused_steps
 
     model = load_trained(bundle.folder.resolve(), bundle.digest)
     layout = _layout(video, model.plan)
-    words = text_of(text, video) if "text" in bundle.streams else ""
-    tokens = None if model.tokens is None else model.tokens(words)
+    look = reader(model, video, text=text, use_store=use_store)
+    tokens = None if model.tokens is None else model.tokens(look.text)
     fused, masks = [], []
-    streams: set[str] = {"text"} if words and tokens is not None else set()
+    streams: set[str] = {"text"} if look.text and tokens is not None else set()
     own = layout if part is None else layout[part.first : part.last]
     progress.over(float(own[0].start), float(own[-1].end))
-    for shown, before, steps in _pieces(video, model, layout, part, words, use_store):
+    for shown, before, steps in _pieces(look, layout, part):
         x, mask = fused_steps(model.network, shown, tokens)
         fused.append(x[before : before + steps])
         masks.append(mask[before : before + steps])
@@ -132,7 +132,7 @@ def run(
     )
 
 
-def found(
+def find_segments(
     bundle: Bundle, video: Video, parts: Sequence[StepsSeen], least: float = LEAST_SCORE
 ) -> Found:
     """Return what happens in a video, from all its parts: actions of a score from `least` on.
@@ -168,7 +168,7 @@ def of_fused(
     least: float = LEAST_SCORE,
 ) -> Found:
     """Return what happens, from what the network's head is given: float32 [T, H], bool [T]."""
-    from vmm_cli.judge import said_of_steps
+    from vmm_cli.inference.network import said_of_steps
     from vmm_cli.networks.pyramid import Pyramid
 
     said = said_of_steps(network, fused, mask)
@@ -196,36 +196,31 @@ def _layout(video: Video, wanted: StreamPlan) -> list[Window]:
 
 
 def _pieces(
-    video: Video,
-    model: Trained,
-    layout: Sequence[Window],
-    part: Part | None,
-    text: str,
-    use_store: bool,
+    look: Reader, layout: Sequence[Window], part: Part | None
 ) -> Iterator[tuple[WindowFeatures, int, int]]:
     """Yield each stretch with what it depends on beside it: how many steps come before it, its own.
 
     Where a neighbour is another worker's, only so much of it is looked at.
     """
+    model = look.model
     beside = model.network.reach
     assert beside is not None  # see `Trained`
     first, last = (0, len(layout)) if part is None else (part.first, part.last)
     length = beside / model.plan.rate_hz
 
-    def seen(window: Window, use_store: bool = use_store) -> WindowFeatures:
-        (shown,) = window_features(video, [window], model.plan, text=text, use_store=use_store)
-        return shown
+    # What lies beside a part is kept by its neighbour.
+    look_beside = replace(look, use_store=False)
 
     before = after = None
     if first > 0:
         border = layout[first].start
-        before = seen(Window(max(border - length, layout[0].start), border), use_store=False)
+        (before,) = look_beside.see([Window(max(border - length, layout[0].start), border)])
     if last < len(layout):
         border = layout[last].start
         after = Window(border, min(border + length, layout[-1].end))
     coming = chain(
-        (seen(stretch) for stretch in layout[first:last]),
-        (seen(window, use_store=False) for window in (after,) if window is not None),
+        (look.see([stretch])[0] for stretch in layout[first:last]),
+        (look_beside.see([window])[0] for window in (after,) if window is not None),
     )
     here = next(coming)
     for _ in range(first, last):
