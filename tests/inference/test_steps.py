@@ -21,10 +21,10 @@ from vmm_cli.errors import InputError, ModelError
 from vmm_cli.inference import network
 from vmm_cli.inference.load import load_trained
 from vmm_cli.inference.steps import (
-    LEAST_SCORE,
+    MIN_SCORE,
     Found,
+    FusedSteps,
     Part,
-    StepsSeen,
     check_segment_model,
     find_segments,
     plan_steps,
@@ -86,12 +86,12 @@ def plan(wanted: Wanted, path: Path, workers: int) -> list[Part | None]:
     return plan_steps(wanted.bundle, wanted.video(path), workers, use_store=wanted.use_store)
 
 
-def run(wanted: Wanted, path: Path, part: Part | None, text: str | None = None) -> StepsSeen:
+def run(wanted: Wanted, path: Path, part: Part | None, text: str | None = None) -> FusedSteps:
     video = wanted.video(path)
     return run_steps(wanted.bundle, video, part, use_store=wanted.use_store, text=text)
 
 
-def found(wanted: Wanted, path: Path, parts: list[StepsSeen]) -> Found:
+def found(wanted: Wanted, path: Path, parts: list[FusedSteps]) -> Found:
     return find_segments(wanted.bundle, wanted.video(path), parts)
 
 
@@ -103,7 +103,7 @@ def same(one: Found, other: Found) -> None:
     np.testing.assert_array_equal(one.times_s, other.times_s)
     np.testing.assert_allclose(one.curves, other.curves, atol=CLOSE)
     # A score that lies at the least by a rounding may be told by one and not by the other.
-    clear = 2 * LEAST_SCORE
+    clear = 2 * MIN_SCORE
     first, second = (
         sorted(
             (d for d in each.detections if d.score > clear),

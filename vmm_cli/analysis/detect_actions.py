@@ -16,13 +16,13 @@ import numpy as np
 
 from vmm_cli.analysis import classify, classify_windows
 from vmm_cli.analysis.classify import SCORE_DIGITS, TIME_DIGITS
-from vmm_cli.analysis.segments import Detection, of_cells, tidied
+from vmm_cli.analysis.segments import Detection, from_cells, tidied
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError, UsageError
 from vmm_cli.inference.steps import (
-    LEAST_SCORE,
-    StepsSeen,
+    MIN_SCORE,
+    FusedSteps,
     check_segment_model,
     find_segments,
     plan_steps,
@@ -248,11 +248,11 @@ class _Said:
     curves: np.ndarray
 
 
-def _from_steps(request: DetectRequest, input: Input, parts: Sequence[StepsSeen]) -> _Said:
+def _from_steps(request: DetectRequest, input: Input, parts: Sequence[FusedSteps]) -> _Said:
     streams = frozenset().union(*(part.streams for part in parts))
     classify_windows.require_streams(request.bundle, streams)
     # Never all of them: suppression goes through each pair of those that it is given.
-    least = max(request.min_score, LEAST_SCORE)
+    least = max(request.min_score, MIN_SCORE)
     found = find_segments(request.bundle, request.video(input), parts, least)
     return _Said(found.detections, streams, found.times_s, request.bundle.labels, found.curves)
 
@@ -268,7 +268,7 @@ def _from_windows(request: DetectRequest, parts: Sequence[classify_windows.Windo
     cells = list(classify_windows.cells(windows, hop_s))
     chances = np.stack([cell.shares @ by_window[cell.first : cell.last] for cell in cells])
     bounds = np.array([[cell.start_s, cell.end_s] for cell in cells])
-    found = of_cells(bounds, chances, bundle.labels, request.min_score)
+    found = from_cells(bounds, chances, bundle.labels, request.min_score)
     return _Said(found, streams, bounds.mean(axis=1), bundle.labels, chances)
 
 
@@ -288,5 +288,5 @@ def _from_pictures(
     begins = np.maximum(features.times, float(request.start))
     bounds = np.stack([begins, ends], axis=1)
     names = [labels[column] for column in chosen]
-    found = of_cells(bounds, chances, names, request.min_score)
+    found = from_cells(bounds, chances, names, request.min_score)
     return _Said(found, frozenset({"image"}), begins, names, chances)

@@ -1,6 +1,6 @@
-"""What a model for segments says of a video of any length, stretch by stretch.
+"""Predictions of a model for segments, for a video of any length, chunk by chunk.
 
-What is said of a place depends on a known number of steps to either side of it. So the video is
+An output depends on a known number of steps to either side: the receptive field. So the video is
 gone through in pieces that overlap by those, and the result hangs neither on the pieces nor on
 which worker did which.
 """
@@ -18,9 +18,9 @@ import numpy as np
 from vmm_cli import progress
 from vmm_cli.analysis.segments import (
     Detection,
+    from_anchors,
+    from_steps,
     moving_mean,
-    of_places,
-    of_steps,
     steps_to_smooth,
 )
 from vmm_cli.bundle import Bundle
@@ -36,8 +36,8 @@ from vmm_cli.media.video import Video
 if TYPE_CHECKING:
     from vmm_cli.networks.model import FusionNetwork
 
-# A place that is said to be something with less is noise, and there are very many of them.
-LEAST_SCORE = 1e-3
+# Less at an anchor point is noise, and there are very many of them.
+MIN_SCORE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StepsSeen:
+class FusedSteps:
     """Some stretches of a video as the head is given them.
 
     Attributes:
@@ -103,7 +103,7 @@ def plan_steps(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -
 
 def run_steps(
     bundle: Bundle, video: Video, part: Part | None, *, use_store: bool, text: str | None = None
-) -> StepsSeen:
+) -> FusedSteps:
     """Look at the wanted part of a video, or at a part of that.
 
     `text`: what is known to belong to it; None: its title, its description and its captions.
@@ -127,15 +127,15 @@ def run_steps(
         fused.append(x[before : before + steps])
         masks.append(mask[before : before + steps])
         streams |= {s for s, there in shown.masks.items() if there.any()}
-    return StepsSeen(
+    return FusedSteps(
         np.concatenate(fused), np.concatenate(masks), frozenset(streams), float(video.end_s)
     )
 
 
 def find_segments(
-    bundle: Bundle, video: Video, parts: Sequence[StepsSeen], least: float = LEAST_SCORE
+    bundle: Bundle, video: Video, parts: Sequence[FusedSteps], min_score: float = MIN_SCORE
 ) -> Found:
-    """Return what happens in a video, from all its parts: actions of a score from `least` on.
+    """Return what happens in a video, from all its parts: actions of a score from `min_score` on.
 
     Raises:
         ModelError: as `run`.
@@ -144,7 +144,7 @@ def find_segments(
     until_s = parts[0].end_s
     if video.end is not None:
         until_s = min(until_s, float(video.end))
-    return of_fused(
+    return segments_from_fused(
         model.network,
         model.bundle.labels,
         np.concatenate([part.fused for part in parts]),
@@ -152,11 +152,11 @@ def find_segments(
         rate_hz=model.plan.rate_hz,
         start_s=float(video.start),
         until_s=until_s,
-        least=least,
+        min_score=min_score,
     )
 
 
-def of_fused(
+def segments_from_fused(
     network: FusionNetwork,
     labels: Sequence[str],
     fused: np.ndarray,
@@ -165,20 +165,22 @@ def of_fused(
     rate_hz: Fraction,
     start_s: float,
     until_s: float,
-    least: float = LEAST_SCORE,
+    min_score: float = MIN_SCORE,
 ) -> Found:
     """Return what happens, from what the network's head is given: float32 [T, H], bool [T]."""
-    from vmm_cli.inference.network import said_of_steps
+    from vmm_cli.inference.network import predict_steps
     from vmm_cli.networks.pyramid import Pyramid
 
-    said = said_of_steps(network, fused, mask)
+    predictions = predict_steps(network, fused, mask)
     step_s = float(1 / rate_hz)
     if isinstance(network.head, Pyramid):
-        spans = start_s + said.spans * step_s
-        detections = of_places(said.chances, spans.clip(start_s, until_s), labels, least)
+        spans = start_s + predictions.spans * step_s
+        detections = from_anchors(
+            predictions.probabilities, spans.clip(start_s, until_s), labels, min_score
+        )
     else:
-        detections = of_steps(said.step_chances, start_s, step_s, labels, least)
-    curves = moving_mean(said.step_chances, steps_to_smooth(step_s))
+        detections = from_steps(predictions.step_probabilities, start_s, step_s, labels, min_score)
+    curves = moving_mean(predictions.step_probabilities, steps_to_smooth(step_s))
     times = start_s + np.arange(len(fused)) * step_s
     return Found(list(_ended(detections, until_s)), times, curves)
 

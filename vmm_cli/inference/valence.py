@@ -27,7 +27,7 @@ RATINGS, EMOTIONS, NOTHING = "ratings", "emotions", "nothing"
 
 @dataclass(frozen=True, eq=False)
 class RatedWindows:
-    """What a network says of a video's windows, N of them, in order.
+    """Predictions for the windows of a video, N of them, in order.
 
     Attributes:
         emotions: the model's own, E of them; there may be none.
@@ -56,10 +56,10 @@ class RatedWindows:
     @property
     def mean(self) -> np.ndarray:
         """What holds of the whole, from the windows with something: float64 [1 + E], or NaN."""
-        said = np.concatenate([self.valence[:, None], self.probabilities], axis=1)
+        by_window = np.concatenate([self.valence[:, None], self.probabilities], axis=1)
         if not self.present.any():
-            return np.full(said.shape[1], np.nan)
-        whole: np.ndarray = said[self.present].mean(axis=0, dtype=np.float64)
+            return np.full(by_window.shape[1], np.nan)
+        whole: np.ndarray = by_window[self.present].mean(axis=0, dtype=np.float64)
         return whole
 
 
@@ -74,12 +74,14 @@ def valence_from(labels: Sequence[str], rated: bool) -> str:
     return EMOTIONS if labels and all(label in VALENCE for label in labels) else NOTHING
 
 
-def with_valence(said: np.ndarray, labels: Sequence[str], source: str) -> np.ndarray:
-    """Return what a network said with the valence that it means: [N, 1 + E]; see `valence_from`."""
+def with_valence(outputs: np.ndarray, labels: Sequence[str], source: str) -> np.ndarray:
+    """Return the outputs of a network with the valence that they mean: [N, 1 + E]."""
     if source == RATINGS:
-        return said
-    valence = valence_of(said[:, 1:], labels) if source == EMOTIONS else np.full(len(said), np.nan)
-    return np.concatenate([valence[:, None], said[:, 1:]], axis=1)
+        return outputs
+    valence = (
+        valence_of(outputs[:, 1:], labels) if source == EMOTIONS else np.full(len(outputs), np.nan)
+    )
+    return np.concatenate([valence[:, None], outputs[:, 1:]], axis=1)
 
 
 def is_for(bundle: Bundle) -> bool:
@@ -127,11 +129,11 @@ def rate_windows(
     model = load_trained(bundle.folder.resolve(), bundle.digest)
     chosen = windows(video.start, video.until_s, model.plan.window_s)
     look = reader(model, video, text=text, use_store=use_store, keep_features=keep_features)
-    said: list[np.ndarray] = []
+    outputs: list[np.ndarray] = []
     shares: dict[str, list[float]] = {stream: [] for stream in bundle.streams}
     for shown in look.chunks(chosen):
         batch = examples([Encoded(tuple(shown), look.text)], [0], bundle.streams, model.tokens)
-        said.append(window_ratings(model.network, batch, torch.device("cpu")))
+        outputs.append(window_ratings(model.network, batch, torch.device("cpu")))
         for stream in bundle.streams:
             if stream in shown[0].masks:
                 shares[stream] += [float(window.masks[stream].mean()) for window in shown]
@@ -139,7 +141,7 @@ def rate_windows(
                 shares[stream] += [float(bool(look.text))] * len(shown)
     streams = {stream: np.array(share, np.float32) for stream, share in shares.items()}
     whole = with_valence(
-        np.concatenate(said), bundle.labels, str(bundle.network.get("valence_from", RATINGS))
+        np.concatenate(outputs), bundle.labels, str(bundle.network.get("valence_from", RATINGS))
     ).astype(np.float32)
     bounds = np.array([[float(window.start), float(window.end)] for window in chosen])
     return RatedWindows(

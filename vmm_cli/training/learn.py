@@ -18,7 +18,7 @@ from vmm_cli.encoders.streams import Encoded
 from vmm_cli.encoders.words import build_vocabulary
 from vmm_cli.errors import DataError
 from vmm_cli.inference.network import Examples, examples, fused_steps, network_from, tokens_from
-from vmm_cli.inference.steps import of_fused
+from vmm_cli.inference.steps import segments_from_fused
 from vmm_cli.inference.valence import valence_from, with_valence
 from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
@@ -174,7 +174,7 @@ def found(learnt: Learnt, encoded: Encoded, labels: Sequence[str]) -> list[Detec
     tokens = tokens_from(learnt.about)
     network = learnt.fusion.to("cpu")
     x, mask = fused_steps(network, whole, None if tokens is None else tokens(encoded.text))
-    return of_fused(
+    return segments_from_fused(
         network,
         labels,
         x,
