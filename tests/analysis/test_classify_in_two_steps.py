@@ -149,7 +149,7 @@ def test_a_file_that_is_longer_than_it_declares_is_read_to_its_end(
 ) -> None:
     clip = render_clip(frames=24, rate=4)
     request = classify_request(imagenet, device="cpu", every_s=0.25, use_store=False)
-    monkeypatch.setattr(classify, "video_end_s", lambda path, max_pixels: Fraction(1))
+    monkeypatch.setattr(video, "video_end_s", lambda path, max_pixels: Fraction(1))
     parts = classify.plan_loads(request, an_input(clip), 1)
     assert parts == [Part(request.sampling)]
     results = in_two_steps(request, clip, parts, 5)
