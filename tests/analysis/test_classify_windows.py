@@ -23,6 +23,7 @@ from vmm_cli.analysis.classify_windows import Part, WindowsRequest, finish, plan
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.media.video import Video
 from vmm_cli.trained import load_trained
 
 
@@ -307,7 +308,7 @@ def test_scores_are_those_that_training_measured(squares_model: Path, squares: P
     for name in ("moving/00", "still/03", "moving/04"):
         path = squares / f"{name}.mp4"
         chosen, _ = classify_windows._windows(wanted, path, model)
-        shown += classify_windows.window_features(path, chosen, model.plan)
+        shown += classify_windows.window_features(Video(path), chosen, model.plan)
     together = classify_windows.judged(model, shown, "")
     alone = np.concatenate([classify_windows.judged(model, [one], "") for one in shown])
     np.testing.assert_allclose(together, alone, atol=1e-5)

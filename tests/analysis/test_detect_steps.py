@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,12 @@ from vmm_cli.analysis.detect_steps import (
     LEAST_SCORE,
     Found,
     Part,
-    StepsRequest,
-    found,
-    plan,
-    run,
+    StepsSeen,
 )
+from vmm_cli.bundle import Bundle
 from vmm_cli.encoders import store, streams, stretches
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.media.video import Video
 from vmm_cli.trained import load_trained
 
 SECONDS = 14.3
@@ -62,12 +61,38 @@ def make(tmp_path_factory: pytest.TempPathFactory, long: Path) -> Make:
     return model
 
 
-def request(model: Path, **more: Any) -> StepsRequest:
-    return StepsRequest(model, bundles.load(str(model)).digest, **more)
+@dataclass(frozen=True)
+class Wanted:
+    """A model, and what of a video it is to look at."""
+
+    bundle: Bundle
+    use_store: bool = True
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+
+    def video(self, path: Path) -> Video:
+        return Video(path, start=self.start, end=self.end)
 
 
-def seen(wanted: StepsRequest, path: Path, parts: list[Part | None]) -> Found:
-    return found(wanted, [run(wanted, path, part) for part in parts])
+def request(model: Path, **more: Any) -> Wanted:
+    return Wanted(bundles.load(str(model)), **more)
+
+
+def plan(wanted: Wanted, path: Path, workers: int) -> list[Part | None]:
+    return detect_steps.plan(wanted.bundle, wanted.video(path), workers, use_store=wanted.use_store)
+
+
+def run(wanted: Wanted, path: Path, part: Part | None, text: str | None = None) -> StepsSeen:
+    video = wanted.video(path)
+    return detect_steps.run(wanted.bundle, video, part, use_store=wanted.use_store, text=text)
+
+
+def found(wanted: Wanted, path: Path, parts: list[StepsSeen]) -> Found:
+    return detect_steps.found(wanted.bundle, wanted.video(path), parts)
+
+
+def seen(wanted: Wanted, path: Path, parts: list[Part | None]) -> Found:
+    return found(wanted, path, [run(wanted, path, part) for part in parts])
 
 
 def same(one: Found, other: Found) -> None:
@@ -129,7 +154,7 @@ def test_the_workers_do_not_show(
     wanted = request(model, use_store=False)
     whole = seen(wanted, long, [None])
     cut_into(monkeypatch, 9, 8)
-    parts = plan(wanted, long, bundles.load(str(model)), workers)
+    parts = plan(wanted, long, workers)
     assert len(parts) == min(workers, -(-len(whole.times_s) // 9))
     same(seen(wanted, long, parts), whole)
 
@@ -139,11 +164,11 @@ def test_parts_can_be_done_in_any_order_and_are_the_stretches(
 ) -> None:
     cut_into(monkeypatch, 9, 8)
     wanted = request(make(), use_store=False)
-    parts = plan(wanted, long, bundles.load(str(make())), 3)
+    parts = plan(wanted, long, 3)
     assert parts == [Part(0, 2), Part(2, 4), Part(4, 7)]
     done = {part: run(wanted, long, part) for part in reversed(parts)}
     assert [len(done[part].fused) for part in parts] == [18, 18, 22]
-    same(found(wanted, [done[part] for part in parts]), seen(wanted, long, [None]))
+    same(found(wanted, long, [done[part] for part in parts]), seen(wanted, long, [None]))
 
 
 def test_two_streams_in_parts(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +179,7 @@ def test_two_streams_in_parts(make: Make, tmp_path: Path, monkeypatch: pytest.Mo
     whole = run(wanted, clip, None)
     assert whole.streams == {"motion", "audio"}
     cut_into(monkeypatch, 8, 8)
-    parts = plan(wanted, clip, bundles.load(str(model)), 2)
+    parts = plan(wanted, clip, 2)
     assert len(parts) == 2
     again = np.concatenate([run(wanted, clip, part).fused for part in parts])
     # A lossy decoder that begins in the middle makes up other noise.
@@ -172,7 +197,7 @@ def test_between_start_and_end(make: Make, long: Path, monkeypatch: pytest.Monke
     assert all(3.1 <= d.start_s < d.end_s <= 10.4 for d in shown.detections)
     cut_into(monkeypatch, 8, 8)
     same(seen(wanted, long, [None]), shown)
-    parts = plan(wanted, long, bundles.load(str(make())), 3)
+    parts = plan(wanted, long, 3)
     assert len(parts) == 3
     same(seen(wanted, long, parts), shown)
 
@@ -182,7 +207,7 @@ def test_an_end_beyond_the_video_is_its_end(make: Make, long: Path) -> None:
     whole = seen(wanted, long, [None])
     same(seen(replace(wanted, end=Fraction(999)), long, [None]), whole)
     end_s = run(wanted, long, None).end_s
-    assert end_s == float(streams.media_end_s(long))
+    assert end_s == float(Video(long).end_s)
     assert max(d.end_s for d in whole.detections) <= end_s
 
 
@@ -190,7 +215,7 @@ def test_nothing_lies_behind_the_end(make: Make, long: Path) -> None:
     wanted = request(make(), use_store=False, start=Fraction(15))
     for work in (
         lambda: run(wanted, long, None),
-        lambda: plan(wanted, long, bundles.load(str(make())), 2),
+        lambda: plan(wanted, long, 2),
     ):
         with pytest.raises(InputError, match=r"nothing lies at 15 s: .* ends at 14\.") as caught:
             work()
@@ -208,10 +233,10 @@ def test_a_video_of_few_steps_is_looked_at(
     clip = event_clip(tmp_path / "a.mp4", [(0, 1)], seconds=seconds)
     model = make(*KINDS[kind])
     wanted = request(model)
-    assert plan(wanted, clip, bundles.load(str(model)), 8) == [None]
+    assert plan(wanted, clip, 8) == [None]
     shown = seen(wanted, clip, [None])
     assert len(shown.times_s) == len(shown.curves) == max(1, -(-seconds // 0.25))
-    end_s = float(streams.media_end_s(clip))
+    end_s = float(Video(clip).end_s)
     assert all(0 <= d.start_s < d.end_s <= end_s for d in shown.detections)
     assert np.isfinite(shown.curves).all()
 
@@ -226,7 +251,7 @@ def test_one_step_beside_whole_stretches(
     assert len(whole.times_s) == 17
     cut_into(monkeypatch, 8, 8)
     for workers in (1, 2, 3):
-        parts = plan(wanted, clip, bundles.load(str(wanted.bundle)), workers)
+        parts = plan(wanted, clip, workers)
         same(seen(wanted, clip, parts), whole)
 
 
@@ -239,12 +264,12 @@ def test_the_second_time_nothing_is_decoded(
     cut_into(monkeypatch, 9, 8)
     model = bundles.load(str(make(*KINDS["tcn"])))
     wanted = request(model.folder)
-    parts = plan(wanted, long, model, 2)
+    parts = plan(wanted, long, 2)
     assert len(parts) == 2
     first = seen(wanted, long, parts)
     assert store.info().entries == 7, "what lies beside a part is not kept a second time"
-    assert plan(wanted, long, model, 2) == [None]
-    assert len(plan(replace(wanted, use_store=False), long, model, 2)) == 2
+    assert plan(wanted, long, 2) == [None]
+    assert len(plan(replace(wanted, use_store=False), long, 2)) == 2
 
     def decoded(*arguments: object) -> None:
         raise AssertionError("decoded")
@@ -281,9 +306,7 @@ def test_words_are_of_the_whole_video(tmp_path: Path, monkeypatch: pytest.Monkey
     wordless = squares_clip(tmp_path / "b.mp4", seconds=5)
     assert run(wanted, wordless, None).streams == {"motion"}
     cut_into(monkeypatch, 8, 8)
-    again = np.concatenate(
-        [run(wanted, clip, part).fused for part in plan(wanted, clip, bundles.load(str(model)), 3)]
-    )
+    again = np.concatenate([run(wanted, clip, part).fused for part in plan(wanted, clip, 3)])
     np.testing.assert_allclose(again, whole.fused, atol=1e-5)
 
 
@@ -325,4 +348,5 @@ def test_scales_that_cannot_be_are_refused(make: Make, levels: object) -> None:
 def test_a_model_that_changed_meanwhile_is_refused(make: Make, long: Path) -> None:
     load_trained.cache_clear()
     with pytest.raises(ModelError, match="changed while it was in use"):
-        run(replace(request(make()), bundle_digest="0" * 64), long, None)
+        wanted = request(make())
+        run(replace(wanted, bundle=replace(wanted.bundle, digest="0" * 64)), long, None)

@@ -29,6 +29,7 @@ from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import every
+from vmm_cli.media.video import Video
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -45,14 +46,9 @@ def carphone() -> Path:
 
 
 def seen(path: Path, model: Bundle, **changed: object) -> FacesSeen:
-    wanted = {
-        "start": Fraction(0),
-        "end": None,
-        "rate_hz": Fraction(2),
-        "max_pixels": 2**26,
-        "keep_features": False,
-    }
-    return face_evidence(path, model, **(wanted | changed))
+    wanted = {"rate_hz": Fraction(2), "keep_features": False}
+    span = {name: changed.pop(name) for name in ("start", "end", "max_pixels") if name in changed}
+    return face_evidence(Video(path, **span), model, **(wanted | changed))
 
 
 def write_slides(path: Path, images: list[np.ndarray], each_s: int) -> Path:

@@ -19,6 +19,7 @@ from vmm_cli.bundle import Bundle
 from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.audio import iter_audio
+from vmm_cli.media.video import Video
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -38,7 +39,7 @@ def heard(
     keep: bool = False,
 ) -> VoiceHeard:
     until = None if end is None else Fraction(end)
-    return voice_evidence(path, bundle, start=Fraction(start), end=until, keep_features=keep)
+    return voice_evidence(Video(path, start=Fraction(start), end=until), bundle, keep_features=keep)
 
 
 def spoken(vmm_data: Path, *names: str) -> np.ndarray:

@@ -30,13 +30,12 @@ from vmm_cli.encoders.plan import plan_of
 from vmm_cli.encoders.streams import (
     Encoded,
     WindowFeatures,
-    media_end_s,
-    wanted_until,
     window_features,
 )
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import InputError, UsageError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
 from vmm_cli.trained import Trained, check, load_trained
 
 if TYPE_CHECKING:
@@ -69,6 +68,10 @@ class WindowsRequest:
     explain: bool = False
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def video(self, input: Input) -> Video:
+        """Return an input's wanted part."""
+        return Video(input.path, self.max_pixels, self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ def plan(request: WindowsRequest, input: Input, workers: int) -> list[Part | Non
         InputError: the input cannot be read.
     """
     model = load_trained(request.bundle, request.bundle_digest)
-    chosen, _ = _windows(request, input.path, model)
+    chosen = _windows(request.video(input), model)
     stretches = ceil(len(chosen) / _stretch(model))
     parts = min(workers, stretches)
     if parts < 2:
@@ -213,19 +216,17 @@ def run(
         ModelError: the model is damaged or was exchanged meanwhile.
     """
     model = load_trained(request.bundle, request.bundle_digest)
-    chosen, end_s = _windows(request, input.path, model)
+    video = request.video(input)
+    chosen = _windows(video, model)
     if part is not None:
         chosen = chosen[part.first : part.last]
-    words = ""
-    if "text" in model.bundle.streams:
-        until = None if request.end is None else float(request.end)
-        words = text_of(text, input.path, start_s=float(request.start), end_s=until)
+    words = text_of(text, video) if "text" in model.bundle.streams else ""
     chances: list[np.ndarray] = []
     streams: set[str] = set()
     shown: list[WindowFeatures] = []
     progress.over(float(chosen[0].start), float(chosen[-1].end))
     for first in range(0, len(chosen), _stretch(model)):
-        shown = _seen(request, model, input, chosen[first : first + _stretch(model)], words)
+        shown = _seen(request, model, video, chosen[first : first + _stretch(model)], words)
         chances.append(judged(model, shown, words))
         streams |= {s for window in shown for s, mask in window.masks.items() if mask.any()}
     if words and model.tokens is not None:
@@ -236,22 +237,15 @@ def run(
         np.concatenate(chances),
         frozenset(streams),
         words,
-        float(end_s),
+        float(video.end_s),
         shown if keep else (),
     )
 
 
 def _seen(
-    request: WindowsRequest, model: Trained, input: Input, chosen: Sequence[Window], text: str
+    request: WindowsRequest, model: Trained, video: Video, chosen: Sequence[Window], text: str
 ) -> list[WindowFeatures]:
-    return window_features(
-        input.path,
-        chosen,
-        model.plan,
-        text=text,
-        use_store=request.use_store,
-        max_pixels=request.max_pixels,
-    )
+    return window_features(video, chosen, model.plan, text=text, use_store=request.use_store)
 
 
 def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores]) -> dict[str, Any]:
@@ -297,7 +291,7 @@ def _explained(
         whole = [window for part in parts for window in part.windows]
         first = place // _stretch(model) * _stretch(model)
         stretch = whole[first : first + _stretch(model)]
-        shown = _seen(request, model, input, stretch, parts[0].text)
+        shown = _seen(request, model, request.video(input), stretch, parts[0].text)
         place -= first
     return explain(model, shown[place], label, parts[0].text)
 
@@ -310,11 +304,9 @@ def require_streams(bundle: Bundle, streams: frozenset[str]) -> None:
         )
 
 
-def _windows(request: WindowsRequest, path: Path, model: Trained) -> tuple[list[Window], Fraction]:
-    """Return the windows to judge, and where the video ends."""
-    end_s = media_end_s(path, max_pixels=request.max_pixels)
-    until = wanted_until(request.start, request.end, end_s)
-    return windows(request.start, until, model.plan.window_s), end_s
+def _windows(video: Video, model: Trained) -> list[Window]:
+    """Return the windows to judge."""
+    return windows(video.start, video.until_s, model.plan.window_s)
 
 
 def _labels(

@@ -21,6 +21,7 @@ from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError, UsageError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
 from vmm_cli.spelling import spelling_of
 from vmm_cli.suggest import did_you_mean
 
@@ -61,6 +62,10 @@ class DetectRequest:
     def bundle_digest(self) -> str:
         """What stands for the whole model."""
         return self.bundle.digest
+
+    def video(self, input: Input) -> Video:
+        """Return an input's wanted part."""
+        return Video(input.path, self.max_pixels, self.start, self.end)
 
 
 def detect_request(
@@ -124,17 +129,6 @@ def _unknown(bundle: Bundle, label: str) -> str:
     return f"model {bundle.name!r} has no label {label!r}{hint} it knows {listed}"
 
 
-def _steps(request: DetectRequest) -> detect_steps.StepsRequest:
-    return detect_steps.StepsRequest(
-        request.bundle.folder.resolve(),
-        request.bundle.digest,
-        request.start,
-        request.end,
-        request.use_store,
-        request.max_pixels,
-    )
-
-
 def _windows(request: DetectRequest) -> classify_windows.WindowsRequest:
     return classify_windows.windows_request(
         request.bundle,
@@ -166,7 +160,11 @@ def plan(request: DetectRequest, input: Input, workers: int) -> list[Any]:
         InputError: the input cannot be read.
     """
     if request.bundle.task == "segments":
-        return [*detect_steps.plan(_steps(request), input.path, request.bundle, workers)]
+        return [
+            *detect_steps.plan(
+                request.bundle, request.video(input), workers, use_store=request.use_store
+            )
+        ]
     if classify_windows.is_for(request.bundle):
         return [*classify_windows.plan(_windows(request), input, workers)]
     return [*classify.plan(_pictures(request), input, workers)]
@@ -180,7 +178,9 @@ def run(request: DetectRequest, input: Input, part: Any) -> Any:
         ModelError: the model is damaged or was exchanged meanwhile.
     """
     if request.bundle.task == "segments":
-        return detect_steps.run(_steps(request), input.path, part)
+        return detect_steps.run(
+            request.bundle, request.video(input), part, use_store=request.use_store
+        )
     if classify_windows.is_for(request.bundle):
         return classify_windows.run(_windows(request), input, part)
     return classify.run(_pictures(request), input, part)
@@ -194,7 +194,7 @@ def finish(request: DetectRequest, input: Input, parts: Sequence[Any]) -> dict[s
     """
     bundle = request.bundle
     if bundle.task == "segments":
-        said = _from_steps(request, parts)
+        said = _from_steps(request, input, parts)
     elif classify_windows.is_for(bundle):
         said = _from_windows(request, parts)
     else:
@@ -244,12 +244,14 @@ class _Said:
     curves: np.ndarray
 
 
-def _from_steps(request: DetectRequest, parts: Sequence[detect_steps.StepsSeen]) -> _Said:
+def _from_steps(
+    request: DetectRequest, input: Input, parts: Sequence[detect_steps.StepsSeen]
+) -> _Said:
     streams = frozenset().union(*(part.streams for part in parts))
     classify_windows.require_streams(request.bundle, streams)
     # Never all of them: suppression goes through each pair of those that it is given.
     least = max(request.min_score, detect_steps.LEAST_SCORE)
-    found = detect_steps.found(_steps(request), parts, least)
+    found = detect_steps.found(request.bundle, request.video(input), parts, least)
     return _Said(found.detections, streams, found.times_s, request.bundle.labels, found.curves)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,11 +26,11 @@ from vmm_cli.analysis.segments import (
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.plan import StreamPlan, plan_of
-from vmm_cli.encoders.streams import WindowFeatures, media_end_s, wanted_until, window_features
+from vmm_cli.encoders.streams import WindowFeatures, window_features
 from vmm_cli.encoders.stretches import cut, joined, stretches, stretches_are_stored
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import ModelError
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
 from vmm_cli.trained import Trained, check, load_trained
 
 if TYPE_CHECKING:
@@ -39,23 +38,6 @@ if TYPE_CHECKING:
 
 # A place that is said to be something with less is noise, and there are very many of them.
 LEAST_SCORE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class StepsRequest:
-    """What of a video is looked at, by which model.
-
-    Attributes:
-        bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
-        start, end: seconds; end None: to the video's end.
-    """
-
-    bundle: Path
-    bundle_digest: str
-    start: Fraction = Fraction(0)
-    end: Fraction | None = None
-    use_store: bool = True
-    max_pixels: int = DEFAULT_MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +86,25 @@ def check_model(bundle: Bundle) -> None:
         raise ModelError(f"model {bundle.name!r} has a head that finds no segments")
 
 
-def plan(request: StepsRequest, path: Path, bundle: Bundle, workers: int) -> list[Part | None]:
+def plan(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -> list[Part | None]:
     """Return the parts to run for one video: [None] for the whole, unless splitting it pays.
 
     Raises:
         InputError: the video cannot be read.
     """
     wanted = plan_of(bundle)
-    layout, _ = _layout(request, path, wanted)
+    layout = _layout(video, wanted)
     parts = min(workers, len(layout))
-    if parts < 2 or (request.use_store and stretches_are_stored(path, layout, wanted)):
+    if parts < 2 or (use_store and stretches_are_stored(video, layout, wanted)):
         return [None]
     bounds = [i * len(layout) // parts for i in range(parts + 1)]
     return [Part(first, last) for first, last in pairwise(bounds)]
 
 
 def run(
-    request: StepsRequest, path: Path, part: Part | None, *, text: str | None = None
+    bundle: Bundle, video: Video, part: Part | None, *, use_store: bool, text: str | None = None
 ) -> StepsSeen:
-    """Look at a video, or at a part of it.
+    """Look at the wanted part of a video, or at a part of that.
 
     `text`: what is known to belong to it; None: its title, its description and its captions.
 
@@ -132,42 +114,43 @@ def run(
     """
     from vmm_cli.judge import fused_steps
 
-    model = load_trained(request.bundle, request.bundle_digest)
-    layout, end_s = _layout(request, path, model.plan)
-    words = ""
-    if "text" in model.bundle.streams:
-        until = None if request.end is None else float(request.end)
-        words = text_of(text, path, start_s=float(request.start), end_s=until)
+    model = load_trained(bundle.folder.resolve(), bundle.digest)
+    layout = _layout(video, model.plan)
+    words = text_of(text, video) if "text" in bundle.streams else ""
     tokens = None if model.tokens is None else model.tokens(words)
     fused, masks = [], []
     streams: set[str] = {"text"} if words and tokens is not None else set()
     own = layout if part is None else layout[part.first : part.last]
     progress.over(float(own[0].start), float(own[-1].end))
-    for shown, before, steps in _pieces(request, path, model, layout, part, words):
+    for shown, before, steps in _pieces(video, model, layout, part, words, use_store):
         x, mask = fused_steps(model.network, shown, tokens)
         fused.append(x[before : before + steps])
         masks.append(mask[before : before + steps])
         streams |= {s for s, there in shown.masks.items() if there.any()}
-    return StepsSeen(np.concatenate(fused), np.concatenate(masks), frozenset(streams), float(end_s))
+    return StepsSeen(
+        np.concatenate(fused), np.concatenate(masks), frozenset(streams), float(video.end_s)
+    )
 
 
-def found(request: StepsRequest, parts: Sequence[StepsSeen], least: float = LEAST_SCORE) -> Found:
+def found(
+    bundle: Bundle, video: Video, parts: Sequence[StepsSeen], least: float = LEAST_SCORE
+) -> Found:
     """Return what happens in a video, from all its parts: actions of a score from `least` on.
 
     Raises:
         ModelError: as `run`.
     """
-    model = load_trained(request.bundle, request.bundle_digest)
+    model = load_trained(bundle.folder.resolve(), bundle.digest)
     until_s = parts[0].end_s
-    if request.end is not None:
-        until_s = min(until_s, float(request.end))
+    if video.end is not None:
+        until_s = min(until_s, float(video.end))
     return of_fused(
         model.network,
         model.bundle.labels,
         np.concatenate([part.fused for part in parts]),
         np.concatenate([part.mask for part in parts]),
         rate_hz=model.plan.rate_hz,
-        start_s=float(request.start),
+        start_s=float(video.start),
         until_s=until_s,
         least=least,
     )
@@ -207,20 +190,18 @@ def _ended(detections: Sequence[Detection], until_s: float) -> Iterator[Detectio
             yield Detection(one.start_s, min(one.end_s, until_s), one.label, one.score)
 
 
-def _layout(request: StepsRequest, path: Path, wanted: StreamPlan) -> tuple[list[Window], Fraction]:
-    """Return the stretches to look at, and where the video ends."""
-    end_s = media_end_s(path, max_pixels=request.max_pixels)
-    until = wanted_until(request.start, request.end, end_s)
-    return stretches(request.start, until, wanted.rate_hz), end_s
+def _layout(video: Video, wanted: StreamPlan) -> list[Window]:
+    """Return the stretches to look at."""
+    return stretches(video.start, video.until_s, wanted.rate_hz)
 
 
 def _pieces(
-    request: StepsRequest,
-    path: Path,
+    video: Video,
     model: Trained,
     layout: Sequence[Window],
     part: Part | None,
     text: str,
+    use_store: bool,
 ) -> Iterator[tuple[WindowFeatures, int, int]]:
     """Yield each stretch with what it depends on beside it: how many steps come before it, its own.
 
@@ -231,15 +212,8 @@ def _pieces(
     first, last = (0, len(layout)) if part is None else (part.first, part.last)
     length = beside / model.plan.rate_hz
 
-    def seen(window: Window, use_store: bool = request.use_store) -> WindowFeatures:
-        (shown,) = window_features(
-            path,
-            [window],
-            model.plan,
-            text=text,
-            use_store=use_store,
-            max_pixels=request.max_pixels,
-        )
+    def seen(window: Window, use_store: bool = use_store) -> WindowFeatures:
+        (shown,) = window_features(video, [window], model.plan, text=text, use_store=use_store)
         return shown
 
     before = after = None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
@@ -18,10 +16,10 @@ from vmm_cli.analysis.evidence import VALENCE, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import windows
 from vmm_cli.encoders.plan import plan_of
-from vmm_cli.encoders.streams import Encoded, media_end_s, wanted_until, window_features
+from vmm_cli.encoders.streams import Encoded, window_features
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import ModelError
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
 from vmm_cli.trained import check, load_trained
 
 # Windows are encoded in stretches of so many steps in all: two minutes at two a second.
@@ -110,23 +108,20 @@ def check_model(bundle: Bundle, *, needs_valence: bool = False) -> None:
 
 def valence_of_windows(
     bundle: Bundle,
-    path: Path,
+    video: Video,
     *,
-    start: Fraction = Fraction(0),
-    end: Fraction | None = None,
     text: str | None = None,
     use_store: bool = True,
     keep_features: bool = False,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> RatedWindows:
-    """Rate the windows of a video between `start` and `end` seconds.
+    """Rate the windows of the wanted part of a video.
 
     `bundle`: verified, see `check_model`. `text`: what is known to belong to the video; None: its
     title, its description and its captions. `keep_features`: whether the store may hold features of
     faces and voices.
 
     Raises:
-        InputError: the file cannot be read, or ends before `start`.
+        InputError: the file cannot be read, or ends before the wanted part.
         ModelError: the model is damaged, was exchanged meanwhile, or needs weights not at hand.
     """
     import torch
@@ -134,26 +129,20 @@ def valence_of_windows(
     from vmm_cli.judge import examples, window_ratings
 
     model = load_trained(bundle.folder.resolve(), bundle.digest)
-    video_end = media_end_s(path, max_pixels=max_pixels)
-    until = wanted_until(start, end, video_end)
-    chosen = windows(start, until, model.plan.window_s)
-    words = ""
-    if "text" in bundle.streams:
-        until_s = None if end is None else float(end)
-        words = text_of(text, path, start_s=float(start), end_s=until_s)
+    chosen = windows(video.start, video.until_s, model.plan.window_s)
+    words = text_of(text, video) if "text" in bundle.streams else ""
     said: list[np.ndarray] = []
     shares: dict[str, list[float]] = {stream: [] for stream in bundle.streams}
     at_once = max(1, STRETCH_STEPS // model.plan.steps)
-    progress.over(float(start), float(until))
+    progress.over(float(video.start), float(video.until_s))
     for first in range(0, len(chosen), at_once):
         shown = window_features(
-            path,
+            video,
             chosen[first : first + at_once],
             model.plan,
             text=words,
             use_store=use_store,
             keep_features=keep_features,
-            max_pixels=max_pixels,
         )
         batch = examples([Encoded(tuple(shown), words)], [0], bundle.streams, model.tokens)
         said.append(window_ratings(model.network, batch, torch.device("cpu")))
@@ -176,5 +165,5 @@ def valence_of_windows(
         probabilities=whole[:, 1:],
         present=np.any([share > 0 for share in streams.values()], axis=0),
         streams=streams,
-        video_end_s=float(video_end),
+        video_end_s=float(video.end_s),
     )

@@ -32,11 +32,10 @@ from vmm_cli.analysis.sentiment_curve import (
 )
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.listening import Span
-from vmm_cli.encoders.streams import past_end
 from vmm_cli.encoders.transcript import recogniser_folder
 from vmm_cli.errors import InputError, ModelError
-from vmm_cli.media.probe import MediaInfo, probe
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video, past_end
 from vmm_cli.plain_file import UnreadableError, read_regular
 from vmm_cli.plain_yaml import YamlError
 from vmm_cli.plain_yaml import load as load_yaml
@@ -104,6 +103,10 @@ class SentimentRequest:
     keep_transcript: bool = False
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def video(self, input: Input) -> Video:
+        """Return an input's wanted part."""
+        return Video(input.path, self.max_pixels, self.start, self.end)
 
     @property
     def digest(self) -> str:
@@ -239,59 +242,44 @@ def run(request: SentimentRequest, input: Input, part: str | None) -> PartResult
         InputError: the input cannot be read.
         ModelError: a model is damaged or was exchanged meanwhile.
     """
+    video = request.video(input)
     if request.model is not None:
         rated = judge_valence.valence_of_windows(
             request.model,
-            input.path,
-            start=request.start,
-            end=request.end,
+            video,
             use_store=request.use_store,
             keep_features=request.keep_features,
-            max_pixels=request.max_pixels,
         )
         return PartResult(rated.video_end_s, rated=rated)
     asked = tuple(request.experts) if part is None else (part,)
-    info = probe(input.path, max_pixels=request.max_pixels)
     said: dict[str, Any] = {}
     late = []
     progress.rounds(len(asked))
-    last_s = float(info.duration_s or 0 if request.end is None else request.end)
+    last_s = video.duration_s if request.end is None else float(request.end)
     for expert in asked:
         try:
             progress.over(float(request.start), last_s)
-            said[expert] = _ask(request, input.path, info, expert)
+            said[expert] = _ask(request, video, expert)
         except InputError as error:
             if error.code != "past_end":  # sound and pictures need not end together
                 raise
             late.append(expert)
-    return PartResult(info.duration_s or 0.0, past_end=tuple(late), **said)
+    return PartResult(video.duration_s, past_end=tuple(late), **said)
 
 
-def _ask(
-    request: SentimentRequest, path: Path, info: MediaInfo, expert: str
-) -> FacesSeen | VoiceHeard | TextRead:
-    bundle, start, end = request.experts[expert], request.start, request.end
+def _ask(request: SentimentRequest, video: Video, expert: str) -> FacesSeen | VoiceHeard | TextRead:
+    bundle = request.experts[expert]
     if expert == "face":
         from vmm_cli.analysis.face_evidence import face_evidence
 
-        return face_evidence(
-            path,
-            bundle,
-            start=start,
-            end=end,
-            rate_hz=FACES_HZ,
-            max_pixels=request.max_pixels,
-            keep_features=request.keep_features,
-        )
+        return face_evidence(video, bundle, rate_hz=FACES_HZ, keep_features=request.keep_features)
     if expert == "voice":
         from vmm_cli.analysis.voice_evidence import voice_evidence
 
-        return voice_evidence(
-            path, bundle, start=start, end=end, keep_features=request.keep_features
-        )
+        return voice_evidence(video, bundle, keep_features=request.keep_features)
     from vmm_cli.analysis.text_evidence import text_evidence
 
-    return text_evidence(path, info, bundle, start=start, end=end, asr_model=request.asr_model)
+    return text_evidence(video, bundle, asr_model=request.asr_model)
 
 
 def finish(request: SentimentRequest, input: Input, parts: Sequence[PartResult]) -> dict[str, Any]:

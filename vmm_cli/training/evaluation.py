@@ -23,7 +23,7 @@ from vmm_cli.spelling import spelling_of
 from vmm_cli.trained import check
 from vmm_cli.training.annotations import read_table
 from vmm_cli.training.dataset import SPLIT_NAMES
-from vmm_cli.training.encoding import limit_s
+from vmm_cli.training.encoding import limit_s, video_of
 from vmm_cli.training.rows import Row, read_rows
 from vmm_cli.training.samples import (
     NO_DURATIONS,
@@ -32,7 +32,6 @@ from vmm_cli.training.samples import (
     Sample,
     left_out_of,
     length_s,
-    span,
     with_segments,
 )
 from vmm_cli.training.scoring import (
@@ -271,14 +270,11 @@ def find_in_sample(
     Raises:
         InputError: the file cannot be read, or has nothing the model looks at.
     """
-    start, end = span(sample)
-    wanted = detect_steps.StepsRequest(
-        bundle.folder.resolve(), bundle.digest, start, end, use_store, max_pixels
-    )
-    seen = detect_steps.run(wanted, sample.path, None, text=sample.text)
+    video = video_of(sample, max_pixels)
+    seen = detect_steps.run(bundle, video, None, use_store=use_store, text=sample.text)
     classify_windows.require_streams(bundle, seen.streams)
-    until_s = seen.end_s if end is None else min(seen.end_s, float(end))
-    return detect_steps.found(wanted, [seen]).detections, until_s - float(start)
+    found = detect_steps.found(bundle, video, [seen])
+    return found.detections, float(video.until_s - video.start)
 
 
 def rate_sample(
@@ -291,16 +287,12 @@ def rate_sample(
     Raises:
         InputError: the file cannot be read, or has nothing the model looks at.
     """
-    start, end = span(sample)
     rated = judge_valence.valence_of_windows(
         bundle,
-        sample.path,
-        start=start,
-        end=end,
+        video_of(sample, max_pixels),
         text=sample.text,
         use_store=use_store,
         keep_features=keep_features,
-        max_pixels=max_pixels,
     )
     there = frozenset(stream for stream, share in rated.streams.items() if share.any())
     classify_windows.require_streams(bundle, there)
@@ -315,11 +307,11 @@ def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: in
     Raises:
         InputError: the file cannot be read, or has nothing the model looks at.
     """
-    start, end = span(sample)
+    video = video_of(sample, max_pixels)
     input = Input(sample.path, sample.name, Path(sample.name).name)
     if classify_windows.is_for(bundle):
         wanted = classify_windows.windows_request(
-            bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
+            bundle, start=video.start, end=video.end, use_store=use_store, max_pixels=max_pixels
         )
         scores = classify_windows.run(wanted, input, None, text=sample.text)
         classify_windows.require_streams(bundle, scores.streams)
@@ -327,8 +319,8 @@ def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: in
         return mean
     request = classify.classify_request(
         bundle,
-        start=start,
-        end=end,
+        start=video.start,
+        end=video.end,
         device="cpu",
         use_store=use_store,
         max_pixels=max_pixels,
