@@ -18,8 +18,9 @@ from safetensors.numpy import save_file
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features, Sets
 from vmm_cli.errors import UsageError
-from vmm_cli.identity import READING_REVISION, FileIdentity, file_identity
+from vmm_cli.identity import READING_REVISION, FileIdentity
 from vmm_cli.media import sampling
+from vmm_cli.media.video import Video
 
 IDENTITY = FileIdentity(size=5, mtime_ns=7, content="ab" * 32)
 ENTRY = store.Entry(
@@ -186,19 +187,19 @@ def test_an_entry_that_says_nonsense_is_a_miss_and_goes(about: str) -> None:
 def test_what_is_there_is_not_computed_again(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"a video")
-    identity = file_identity(path)
-    keys = {n: store.key(identity, f"digest {n}", sampling.every(1)) for n in (1, 2)}
+    video = Video(path)
+    keys = {n: store.key(video.identity, f"digest {n}", sampling.every(1)) for n in (1, 2)}
     asked: list[list[int]] = []
 
     def compute(lacking: Sequence[int]) -> dict[int, store.Entry[Features]]:
         asked.append([*lacking])
         return {n: replace(ENTRY, end_s=float(n)) for n in lacking if n != 9}
 
-    assert store.cached(path, {1: keys[1]}, compute)[1].end_s == 1
+    assert store.cached(video, {1: keys[1]}, compute)[1].end_s == 1
     # What the store may not hold is computed each time; what is not there is left out.
-    found = store.cached(path, {**keys, 3: None, 9: None}, compute)
+    found = store.cached(video, {**keys, 3: None, 9: None}, compute)
     assert {n: entry.end_s for n, entry in found.items()} == {1: 1, 2: 2, 3: 3}
-    assert set(store.cached(path, keys, compute)) == {1, 2}
+    assert set(store.cached(video, keys, compute)) == {1, 2}
     assert asked == [[1], [2, 3, 9]]
     assert store.info().entries == 2
 
@@ -206,13 +207,14 @@ def test_what_is_there_is_not_computed_again(tmp_path: Path) -> None:
 def test_a_file_that_changes_meanwhile_is_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"a video")
-    key = store.key(file_identity(path), "digest", sampling.every(1))
+    video = Video(path)
+    key = store.key(video.identity, "digest", sampling.every(1))
 
     def compute(lacking: Sequence[int]) -> dict[int, store.Entry[Features]]:
         path.write_bytes(b"another video")
         return dict.fromkeys(lacking, ENTRY)
 
-    assert set(store.cached(path, {1: key}, compute)) == {1}
+    assert set(store.cached(video, {1: key}, compute)) == {1}
     assert store.info().entries == 0
 
 

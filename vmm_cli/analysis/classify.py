@@ -657,7 +657,7 @@ def _preprocess(request: ClassifyRequest) -> Preprocess:
 def _feature_width(bundle: Bundle) -> int:
     if "image" not in bundle.encoders:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
-    return entry(bundle.encoders["image"].name).width
+    return entry(bundle.encoders["image"].name).width or 0
 
 
 @lru_cache(maxsize=1)

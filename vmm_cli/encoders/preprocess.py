@@ -81,24 +81,26 @@ class Preprocess:
         """
         if set(fields) == _PLAIN:
             return cls(*_sides(fields), _number(fields, "mean"), _number(fields, "scale"))
+        mean: float | Channels
+        scale: float | Channels
         if _OWN <= set(fields) <= _OWN | _OPTIONAL:
-            resize = fields["resize"]
-            if resize not in get_args(Resize):
-                raise ValueError(f"not a preprocessing: its resize is {resize!r:.40}")
-            colours = (_by_colour(fields, key) for key in ("mean", "scale"))
-            return cls(*_sides(fields), *colours, cast(Resize, resize), *_of_clip(fields))
-        if not _TORCHVISION <= set(fields) <= _TORCHVISION | _OPTIONAL:
+            if fields["resize"] not in get_args(Resize):
+                raise ValueError(f"not a preprocessing: its resize is {fields['resize']!r:.40}")
+            resize = cast(Resize, fields["resize"])
+            mean, scale = _by_colour(fields, "mean"), _by_colour(fields, "scale")
+        elif _TORCHVISION <= set(fields) <= _TORCHVISION | _OPTIONAL:
+            resize = "antialias" if _number(fields, "antialias") else "bilinear"
+            mean, scale = _of_0_to_1(fields, "mean"), _of_0_to_1(fields, "std")
+        else:
             raise ValueError(f"not a preprocessing: {sorted(fields)}")
-        means, stds = (
-            [255 * _number(fields, f"{kind}_{colour}") for colour in _COLOURS]
-            for kind in ("mean", "std")
-        )
         return cls(
             *_sides(fields),
-            (means[0], means[1], means[2]),
-            (stds[0], stds[1], stds[2]),
-            "antialias" if _number(fields, "antialias") else "bilinear",
-            *_of_clip(fields),
+            mean,
+            scale,
+            resize,
+            width=int(_number(fields, "width")) if "width" in fields else None,
+            frames=int(_number({"frames": 1, **fields}, "frames")),
+            rate_hz=_number({"rate_hz": 0, **fields}, "rate_hz"),
         )
 
     @property
@@ -135,11 +137,10 @@ def _sides(fields: Mapping[str, Json]) -> tuple[int, int]:
     return int(_number(fields, "short_side")), int(_number(fields, "crop"))
 
 
-def _of_clip(fields: Mapping[str, Json]) -> tuple[int | None, int, float]:
-    """Return width, frames and rate_hz, or their defaults."""
-    width = int(_number(fields, "width")) if "width" in fields else None
-    given = {"frames": 1, "rate_hz": 0.0, **fields}
-    return width, int(_number(given, "frames")), _number(given, "rate_hz")
+def _of_0_to_1(fields: Mapping[str, Json], key: str) -> Channels:
+    """Return colours that are told one by one, for x in 0..1, as those for x in 0..255."""
+    red, green, blue = (255 * _number(fields, f"{key}_{colour}") for colour in _COLOURS)
+    return red, green, blue
 
 
 def prepare(numbers: Preprocess, image: np.ndarray) -> np.ndarray:

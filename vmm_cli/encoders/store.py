@@ -28,11 +28,12 @@ import numpy as np
 
 from vmm_cli.encoders.features import Features, Sets
 from vmm_cli.errors import UsageError
-from vmm_cli.identity import READING_REVISION, FileIdentity, file_identity
+from vmm_cli.identity import READING_REVISION, FileIdentity
 
 if TYPE_CHECKING:
     from vmm_cli.bundle import Json
     from vmm_cli.media.sampling import Sampling
+    from vmm_cli.media.video import Video
 
 DEFAULT_LIMIT_GB = 10.0
 ENTRY_SUFFIX = ".safetensors"
@@ -226,19 +227,19 @@ def save(entry_key: Key, entry: Entry[Features] | Entry[Sets]) -> None:
 
 @overload
 def cached(
-    path: Path,
+    video: Video,
     keys: Mapping[N, Key | None],
     compute: Callable[[Sequence[N]], Mapping[N, Entry[Features]]],
 ) -> dict[N, Entry[Features]]: ...
 @overload
 def cached(
-    path: Path,
+    video: Video,
     keys: Mapping[N, Key | None],
     compute: Callable[[Sequence[N]], Mapping[N, Entry[V]]],
     kind: type[V],
 ) -> dict[N, Entry[V]]: ...
 def cached(
-    path: Path,
+    video: Video,
     keys: Mapping[N, Key | None],
     compute: Callable[[Sequence[N]], Mapping[N, Any]],
     kind: Any = Features,
@@ -246,7 +247,7 @@ def cached(
     """Return what the store holds of a file, and compute and keep the rest.
 
     Args:
-        path: the file.
+        video: the file.
         keys: what is wanted, by names of the caller's; None: the store may not hold it.
         compute: gives the entries of the names that it is called with, and perhaps more of `keys`;
             what it leaves out is not there. It is not called where nothing is lacking.
@@ -261,22 +262,20 @@ def cached(
     if not lacking:
         return found
     computed = compute(lacking)
-    keep(path, {k: computed[n] for n, k in keys.items() if k is not None and n in computed})
+    keep(video, {k: computed[n] for n, k in keys.items() if k is not None and n in computed})
     return {**found, **computed}
 
 
-def keep(path: Path, entries: Mapping[Key, Entry[V]]) -> None:
-    """Save entries of a file, unless it is another one now than when it was looked at.
+def keep(video: Video, entries: Mapping[Key, Entry[V]]) -> None:
+    """Save entries of a file, unless it has changed since its identity was first asked for.
 
     Raises:
         InputError: the file cannot be read any more.
     """
-    if not entries:
-        return
-    identity = file_identity(path)
-    for entry_key, entry in entries.items():
-        if entry_key.identity == identity:
-            save(entry_key, entry)
+    if entries and video.is_unchanged():
+        for entry_key, entry in entries.items():
+            if entry_key.identity == video.identity:
+                save(entry_key, entry)
 
 
 def info() -> StoreInfo:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vmm_cli import bundle as bundles
 from vmm_cli.bundle import Bundle
-from vmm_cli.encoders.catalogue import tensor_prefix
+from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.torchvision_networks import Converted, Published, convert, published
 from vmm_cli.errors import ModelError
 from vmm_cli.files import atomic_file
