@@ -12,7 +12,7 @@ import av
 import pytest
 
 from vmm_cli import bundle as bundles
-from vmm_cli.analysis import classify, classify_windows, detect_actions, sentiment
+from vmm_cli.analysis import classify, classify_windows, detect_actions
 from vmm_cli.batch import work
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.ledger import Known
@@ -25,6 +25,7 @@ from vmm_cli.media.frames import FrameRequest
 from vmm_cli.media.probe import probe
 from vmm_cli.media.sampling import at
 from vmm_cli.media.video import Video
+from vmm_cli.operations import sentiment
 
 Render = Callable[..., Path]
 

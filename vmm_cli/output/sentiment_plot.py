@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS
 from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
@@ -53,7 +53,7 @@ from vmm_cli.output.time_picture import (
 )
 
 if TYPE_CHECKING:
-    from vmm_cli.analysis.sentiment import SentimentRequest
+    from vmm_cli.operations.sentiment import SentimentRequest
 
 # Pixels
 CURVE_HEIGHT = 220

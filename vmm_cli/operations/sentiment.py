@@ -1,7 +1,7 @@
 """How a video feels over time, from its faces, voices and words.
 
-Three experts say what they see, hear and read, each at its own times; `opinion_pool` joins them on
-one grid. A trained network can take their place: see `judge_valence`.
+Three experts say what they see, hear and read, each at its own times; `analysis.sentiment.pool`
+joins them on one grid. A trained network can take their place: see `vmm_cli.inference.valence`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,8 @@ import numpy as np
 
 from vmm_cli import bundle as bundles
 from vmm_cli import progress
-from vmm_cli.analysis import judge_valence
 from vmm_cli.analysis.classify import TIME_DIGITS
-from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS, Evidence, Missing
-from vmm_cli.analysis.opinion_pool import opinion_at, pooled
-from vmm_cli.analysis.sentiment_curve import (
+from vmm_cli.analysis.sentiment.curve import (
     Curve,
     Steps,
     mean_emotions,
@@ -30,10 +27,13 @@ from vmm_cli.analysis.sentiment_curve import (
     steps_between,
     summary,
 )
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS, Evidence, Missing
+from vmm_cli.analysis.sentiment.pool import opinion_at, pooled
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.listening import Span
 from vmm_cli.encoders.transcript import recogniser_folder
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.inference.valence import RatedWindows, check_valence_model, rate_windows
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end
 from vmm_cli.plain_file import UnreadableError, read_regular
@@ -41,10 +41,9 @@ from vmm_cli.plain_yaml import YamlError
 from vmm_cli.plain_yaml import load as load_yaml
 
 if TYPE_CHECKING:
-    from vmm_cli.analysis.face_evidence import FacesSeen
-    from vmm_cli.analysis.judge_valence import RatedWindows
-    from vmm_cli.analysis.text_evidence import TextRead
-    from vmm_cli.analysis.voice_evidence import VoiceHeard
+    from vmm_cli.analysis.sentiment.face import FacesSeen
+    from vmm_cli.analysis.sentiment.text import TextRead
+    from vmm_cli.analysis.sentiment.voice import VoiceHeard
     from vmm_cli.batch.inputs import Input
 
 SCHEMA = "vmm.sentiment/1"
@@ -162,7 +161,7 @@ def sentiment_request(
             recogniser_folder(asr_model)  # says now what is wrong with it
         fusion = read_fusion(_fusion_file())
     else:
-        judge_valence.check_model(model, needs_valence=True)
+        check_valence_model(model, needs_valence=True)
     return SentimentRequest(
         experts=found,
         fusion=fusion,
@@ -244,7 +243,7 @@ def run(request: SentimentRequest, input: Input, part: str | None) -> PartResult
     """
     video = request.video(input)
     if request.model is not None:
-        rated = judge_valence.valence_of_windows(
+        rated = rate_windows(
             request.model,
             video,
             use_store=request.use_store,
@@ -270,14 +269,14 @@ def run(request: SentimentRequest, input: Input, part: str | None) -> PartResult
 def _ask(request: SentimentRequest, video: Video, expert: str) -> FacesSeen | VoiceHeard | TextRead:
     bundle = request.experts[expert]
     if expert == "face":
-        from vmm_cli.analysis.face_evidence import face_evidence
+        from vmm_cli.analysis.sentiment.face import face_evidence
 
         return face_evidence(video, bundle, rate_hz=FACES_HZ, keep_features=request.keep_features)
     if expert == "voice":
-        from vmm_cli.analysis.voice_evidence import voice_evidence
+        from vmm_cli.analysis.sentiment.voice import voice_evidence
 
         return voice_evidence(video, bundle, keep_features=request.keep_features)
-    from vmm_cli.analysis.text_evidence import text_evidence
+    from vmm_cli.analysis.sentiment.text import text_evidence
 
     return text_evidence(video, bundle, asr_model=request.asr_model)
 
