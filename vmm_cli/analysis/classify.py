@@ -630,7 +630,9 @@ def _keep(
 
 
 def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> store.Key:
-    return store.key(identity, bundle.encoders["image"].digest, request.sampling)
+    spec = bundle.encoders["image"]
+    settings = spec.preprocess
+    return store.key(identity, spec.digest, request.sampling, encoder=spec.name, settings=settings)
 
 
 # --- what a worker keeps between inputs --------------------------------------------------------
