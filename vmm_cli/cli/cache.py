@@ -15,7 +15,7 @@ app = typer.Typer(help="Inspect or clear the store of computed features.")
 
 @app.command()
 def info(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
-    """Show where the store is, how full it is, and what of."""
+    """Show where the store is and what it holds."""
     from vmm_cli.encoders import store
 
     held = [
