@@ -24,6 +24,7 @@ from vmm_cli.batch.work import Work
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
+from vmm_cli.media import video
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -32,6 +33,7 @@ import sys
 from pathlib import Path
 from vmm_cli import bundle
 from vmm_cli.analysis import classify
+from vmm_cli.media import video
 from vmm_cli.batch.inputs import Input
 request = classify.classify_request(bundle.load("imagenet"))
 video = Input(Path(sys.argv[1]), "a", "a")
