@@ -27,6 +27,7 @@ from vmm_cli.errors import ModelError
 from vmm_cli.plain_file import UnreadableError, open_regular, read_regular, size_text
 from vmm_cli.plain_yaml import YamlError
 from vmm_cli.plain_yaml import load as load_yaml
+from vmm_cli.published import TORCHVISION, how_to_get
 from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -164,8 +165,6 @@ def find(name: str) -> Path:
     Raises:
         ModelError: there is none; the message names similar ones, or says how to fetch it.
     """
-    from vmm_cli.encoders.torchvision_models import TORCHVISION, how_to_get
-
     if _is_bundle(Path(name)):
         return Path(name)
     if is_name(name):

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vmm_cli import bundle, store
+from vmm_cli import bundle
 from vmm_cli.analysis import classify
 from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult, classify_request
 from vmm_cli.batch.device import Stage
 from vmm_cli.batch.execute import execute
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
 

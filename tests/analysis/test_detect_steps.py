@@ -14,7 +14,7 @@ import pytest
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
 from vmm_cli import bundle as bundles
-from vmm_cli import judge, store
+from vmm_cli import judge
 from vmm_cli.analysis import detect_steps
 from vmm_cli.analysis.detect_steps import (
     LEAST_SCORE,
@@ -25,7 +25,7 @@ from vmm_cli.analysis.detect_steps import (
     plan,
     run,
 )
-from vmm_cli.encoders import streams, stretches
+from vmm_cli.encoders import store, streams, stretches
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.trained import load_trained
 

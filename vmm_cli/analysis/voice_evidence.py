@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from vmm_cli import bundle as bundles
-from vmm_cli import store
 from vmm_cli.analysis.evidence import EMOTIONS, Evidence, Missing, nothing, valence_of
 from vmm_cli.bundle import Bundle
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import SAMPLE_RATE
 from vmm_cli.encoders.streams import media_end_s, past_end, wanted_until

@@ -36,7 +36,7 @@ Name = Annotated[
 
 def complete_fetchable(incomplete: str) -> list[str]:
     """Return the names of models to fetch that start so, for the shell to complete."""
-    from vmm_cli.encoders.torchvision_models import TORCHVISION
+    from vmm_cli.published import TORCHVISION
 
     return [name for name in TORCHVISION if name.startswith(incomplete)]
 
@@ -215,7 +215,7 @@ def fetch(
 def _fetchable() -> list[dict[str, Any]]:
     """Return what a list says of the models that can be fetched."""
     from vmm_cli import bundle
-    from vmm_cli.encoders.torchvision_models import LABELS, SUMMARIES, TORCHVISION
+    from vmm_cli.published import LABELS, SUMMARIES, TORCHVISION
 
     here = {one.name for one in bundle.list_bundles() if isinstance(one, bundle.Bundle)}
     return [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from vmm_cli import bundle as bundles
 from vmm_cli.encoders.preprocess import Preprocess
-from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import ModelError
+from vmm_cli.published import TORCHVISION
 
 if TYPE_CHECKING:
     import numpy as np

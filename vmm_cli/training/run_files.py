@@ -20,8 +20,8 @@ from vmm_cli.bundle import EncoderSpec
 from vmm_cli.encoders.catalogue import tensor_prefix
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
+from vmm_cli.files import make_folder
 from vmm_cli.output import plots
-from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.output.owned import NOTES_FILE, Written, foreign, noted_file
 from vmm_cli.training import card
 from vmm_cli.training.evaluation_files import EVALUATION_FILES, METRICS_FILE

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vmm_cli import store
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import UsageError
 from vmm_cli.identity import FileIdentity
@@ -170,7 +170,7 @@ def test_a_full_disk_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_torch_is_needed() -> None:
     code = (
-        "import sys; from vmm_cli import store; print(store.info()); store.clear(); "
+        "import sys; from vmm_cli.encoders import store; print(store.info()); store.clear(); "
         "assert not {'torch', 'av'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
