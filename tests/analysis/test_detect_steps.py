@@ -13,8 +13,7 @@ import pytest
 
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
-from vmm_cli import bundle as bundles
-from vmm_cli import judge
+from vmm_cli import bundles, judge
 from vmm_cli.analysis import detect_steps
 from vmm_cli.analysis.detect_steps import (
     LEAST_SCORE,

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.squares import squares_clip
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import classify, detect_actions, judge_valence
 from vmm_cli.analysis.judge_valence import valence_of_windows
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.training.evaluation import evaluate
 from vmm_cli.training.inspection import inspect

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import sentiment
 from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS, Evidence, Missing, nothing, valence_of
 from vmm_cli.analysis.face_evidence import FacesSeen

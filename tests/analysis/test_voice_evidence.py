@@ -11,11 +11,11 @@ import av
 import numpy as np
 import pytest
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import voice_evidence as voice_evidence_module
 from vmm_cli.analysis.evidence import valence_of
 from vmm_cli.analysis.voice_evidence import VoiceHeard, voice_evidence
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.audio import iter_audio

@@ -24,7 +24,7 @@ from vmm_cli.analysis.segments import (
     of_steps,
     steps_to_smooth,
 )
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.plan import StreamPlan, plan_of
 from vmm_cli.encoders.streams import WindowFeatures, media_end_s, wanted_until, window_features

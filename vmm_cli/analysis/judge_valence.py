@@ -15,7 +15,7 @@ import numpy as np
 
 from vmm_cli import progress
 from vmm_cli.analysis.evidence import VALENCE, valence_of
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import windows
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.encoders.streams import Encoded, media_end_s, wanted_until, window_features

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
+from vmm_cli import bundles, progress
 from vmm_cli.analysis import judge_valence
 from vmm_cli.analysis.classify import TIME_DIGITS
 from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS, Evidence, Missing
@@ -30,7 +29,7 @@ from vmm_cli.analysis.sentiment_curve import (
     steps_between,
     summary,
 )
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.listening import Span
 from vmm_cli.encoders.streams import past_end
 from vmm_cli.encoders.transcript import recogniser_folder

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.analysis.evidence import Evidence, Missing, nothing
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.extras import NotInstalledError
 from vmm_cli.encoders.listening import Span
 from vmm_cli.encoders.streams import wanted_until

@@ -15,7 +15,7 @@ from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, complete_model, 
 from vmm_cli.cli.standing import Stages, duration
 
 if TYPE_CHECKING:
-    from vmm_cli.bundle import BrokenBundle, Bundle
+    from vmm_cli.bundles import BrokenBundle, Bundle
     from vmm_cli.output.table import Row
 
 MEGABYTE = 10**6
@@ -36,7 +36,7 @@ Name = Annotated[
 
 def complete_fetchable(incomplete: str) -> list[str]:
     """Return the names of models to fetch that start so, for the shell to complete."""
-    from vmm_cli.published import TORCHVISION
+    from vmm_cli.bundles.published import TORCHVISION
 
     return [name for name in TORCHVISION if name.startswith(incomplete)]
 
@@ -79,9 +79,9 @@ def list_models(
         found = [{"name": name, "description": text} for name, text in list_recipes()]
         columns = ("name", "description")
     else:
-        from vmm_cli import bundle
+        from vmm_cli import bundles
 
-        found = [summary(model) for model in bundle.list_bundles()]
+        found = [summary(model) for model in bundles.list_bundles()]
         columns = ("name", "task", "labels", "summary")
     if wants_table(format):
         from rich.cells import cell_len
@@ -112,9 +112,9 @@ def list_models(
 @app.command()
 def show(name: Name, format: DocumentFormat = None, verbose: Verbose = 0) -> int:
     """Show what a model is: its labels, sampling, licence and digests."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
 
-    model = bundle.load(name)
+    model = bundles.load(name)
     if wants_table(format):
         from vmm_cli.output.table import Column, Row, print_table
 
@@ -133,9 +133,9 @@ def show(name: Name, format: DocumentFormat = None, verbose: Verbose = 0) -> int
 @app.command()
 def path(name: Name, verbose: Verbose = 0) -> int:
     """Print the folder of a model."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
 
-    folder = str(bundle.find(name).resolve())
+    folder = str(bundles.find(name).resolve())
     if "\n" in folder:
         raise errors.ModelError(f"the folder of {name} has a line break in its name: {folder!r}")
     stream = console.stdout(data=False)
@@ -214,10 +214,10 @@ def fetch(
 
 def _fetchable() -> list[dict[str, Any]]:
     """Return what a list says of the models that can be fetched."""
-    from vmm_cli import bundle
-    from vmm_cli.published import LABELS, SUMMARIES, TORCHVISION
+    from vmm_cli import bundles
+    from vmm_cli.bundles.published import LABELS, SUMMARIES, TORCHVISION
 
-    here = {one.name for one in bundle.list_bundles() if isinstance(one, bundle.Bundle)}
+    here = {one.name for one in bundles.list_bundles() if isinstance(one, bundles.Bundle)}
     return [
         {
             "name": name,
@@ -234,7 +234,7 @@ def _fetchable() -> list[dict[str, Any]]:
 
 def summary(model: Bundle | BrokenBundle) -> dict[str, Any]:
     """Return what a list says of a model; `problem` is None where it can be used."""
-    from vmm_cli.bundle import BrokenBundle
+    from vmm_cli.bundles import BrokenBundle
 
     if isinstance(model, BrokenBundle):
         return {"name": model.name, "path": str(model.folder), "problem": model.problem}

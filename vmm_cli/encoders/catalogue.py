@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
+from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders.preprocess import Preprocess
 from vmm_cli.errors import ModelError
-from vmm_cli.published import TORCHVISION
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from vmm_cli.bundle import Bundle
+    from vmm_cli.bundles import Bundle
     from vmm_cli.encoders.image import ImageEncoder
 
 

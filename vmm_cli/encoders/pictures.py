@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
+from vmm_cli import bundles, progress
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.clips import Viewer, frame_request
 from vmm_cli.encoders.features import Features, join

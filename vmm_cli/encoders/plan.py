@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import Bundle, EncoderSpec
+from vmm_cli import bundles
+from vmm_cli.bundles import Bundle, EncoderSpec
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.grid import MAX_STEPS, Window, grid_times
 from vmm_cli.encoders.log_mel import AUDIO_VERSION, SOUND

@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
-from vmm_cli.bundle import Bundle
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import FLOOR, HOP, SAMPLE_RATE, WINDOW, mel_filters
 from vmm_cli.errors import ModelError

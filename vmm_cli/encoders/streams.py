@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import Window, grid_times, on_grid

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli import bundles
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.image import ImageEncoder
 from vmm_cli.networks.efficientnet_lite import EfficientNetLite0

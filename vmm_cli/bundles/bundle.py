@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import yaml
 
+from vmm_cli.bundles.published import TORCHVISION, how_to_get
 from vmm_cli.durable import sync_file
 from vmm_cli.errors import ModelError
 from vmm_cli.plain_file import UnreadableError, open_regular, read_regular, size_text
 from vmm_cli.plain_yaml import YamlError
 from vmm_cli.plain_yaml import load as load_yaml
-from vmm_cli.published import TORCHVISION, how_to_get
 from vmm_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class BrokenBundle:
 
 def packaged_models() -> Path:
     """Return the folder of the bundles that ship with vmm, in a wheel and in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     installed = package / "_models"
     return installed if installed.is_dir() else package.parent / "models"
 
