@@ -190,7 +190,7 @@ def test_a_download_that_is_interrupted_goes_on(
             check=False,
         )
         assert broken.returncode == 130
-        assert "the same command goes on from there" in broken.stderr
+        assert "run the same command again to continue" in broken.stderr
         (part,) = home.rglob("*.part")
         assert part.read_bytes() == data[: part.stat().st_size] != b""
         done = run_vmm(*fetch, env={"no_proxy": "127.0.0.1"})

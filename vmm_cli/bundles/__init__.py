@@ -10,18 +10,19 @@ from vmm_cli.bundles.bundle import (
     EncoderSpec,
     SamplingSpec,
     encoder_digest,
-    find,
     is_name,
+)
+from vmm_cli.bundles.bundle_file import read
+from vmm_cli.bundles.saving import save
+from vmm_cli.bundles.search import (
+    find,
     list_bundles,
     load,
-    load_tensors,
     packaged_models,
-    read,
-    save,
     search_folders,
     user_models,
-    verify,
 )
+from vmm_cli.bundles.weights import load_tensors, verify
 
 __all__ = [
     "BUNDLE_FILE",
