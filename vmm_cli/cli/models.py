@@ -181,7 +181,7 @@ def fetch(
     An interrupted download continues where it stopped. On a machine without a network, give the
     file that another machine downloaded to --from.
     """
-    from vmm_cli import fetch as fetching
+    from vmm_cli.fetching import fetch as fetching
 
     start = time.monotonic()
     with console.progress() as drawn:

@@ -20,13 +20,14 @@ import torch
 import yaml
 from random_weights import random_network, random_weights
 
-from vmm_cli import bundles, fetch
+from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders import catalogue, torchvision_networks
 from vmm_cli.encoders.image import encode
 from vmm_cli.encoders.torchvision_bundle import card, read_state
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.fetching import fetch
 
 NAME = "torchvision/mobilenet_v3_large"  # the smallest file
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
@@ -347,7 +348,7 @@ def test_a_killed_one_leaves_nothing_under_the_name(
     """Killed while it converts, as its last step begins."""
     program = (
         "import os, signal, sys\n"
-        "from vmm_cli import fetch\n"
+        "from vmm_cli.fetching import fetch\n"
         "fetch._put_in_place = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
         "fetch.fetch(sys.argv[1], sys.argv[2], on_progress=lambda *at: None)\n"
     )

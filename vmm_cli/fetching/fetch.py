@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from vmm_cli import bundles, download
+from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundles import Bundle
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.durable import sync_folder
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.fetching import download
 from vmm_cli.plain_file import size_text
 from vmm_cli.suggest import did_you_mean
 
