@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from vmm_cli.encoders import catalogue, torchvision_networks
 from vmm_cli.encoders.image import encode
 from vmm_cli.encoders.torchvision_bundle import card, read_state
 from vmm_cli.errors import LockedError, ModelError, OutputError
-from vmm_cli.fetching import fetch
+from vmm_cli.fetching import fetch, torchvision
 
 NAME = "torchvision/mobilenet_v3_large"  # the smallest file
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
@@ -198,8 +198,10 @@ def test_a_published_file_is_known_as_such(
     there = torchvision_networks.Published(
         f"https://nowhere.invalid/{weights.name}", said.labels, said.accuracy, said.recipe
     )
-    for module in ("torchvision_networks", "torchvision_bundle"):
-        monkeypatch.setattr(f"vmm_cli.encoders.{module}.published", lambda name: there)
+    monkeypatch.setattr("vmm_cli.encoders.torchvision_bundle.published", lambda name: there)
+    true = torchvision.file_of(NAME)
+    published = replace(true, url=there.url, digest=torchvision.digest_in(weights.name))
+    monkeypatch.setattr(torchvision, "file_of", lambda name: published)
     monkeypatch.setenv("VMM_MODELS_URL", site.url)
     assert fetched().is_original
     assert files_in(home) == BUNDLE_FILES | {f"{NAME}/metrics.json"}
