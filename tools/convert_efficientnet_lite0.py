@@ -37,7 +37,7 @@ from vmm_cli.encoders.preprocess import central_square
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import every
-from vmm_cli.networks.efficientnet_lite import EfficientNetLite0
+from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 
 ENCODER = "efficientnet-lite0"
 PREPROCESS = {"short_side": 256, "crop": 224, "mean": 127.0, "scale": 128.0}

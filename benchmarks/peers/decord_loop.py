@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vmm_cli import bundles
-from vmm_cli.networks.efficientnet_lite import EfficientNetLite0
+from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 
 THREADS = 2
 EVERY_S = 1.0

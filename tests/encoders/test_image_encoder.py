@@ -22,7 +22,7 @@ from vmm_cli.errors import ModelError, UsageError
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import every
-from vmm_cli.networks.efficientnet_lite import EfficientNetLite0
+from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 
 CPU = torch.device("cpu")
 

@@ -16,8 +16,8 @@ from vmm_cli import bundles
 from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.image import ImageEncoder
-from vmm_cli.networks.efficientnet_lite import EfficientNetLite0
 from vmm_cli.networks.image_tail import ImageTail
+from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 
 
 def without_last(encoder: ImageEncoder, last: int) -> ImageEncoder:
