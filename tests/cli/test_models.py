@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from file_server import serving
-from random_weights import random_weights
 
+from tests.file_server import serving
+from tests.random_weights import random_weights
 from tests.terminal import run_at_terminal
 from vmm_cli.bundle import packaged_models
 from vmm_cli.encoders.torchvision_models import TORCHVISION

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from random_weights import random_network
 
+from tests.random_weights import random_network
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.image import encode, normalised

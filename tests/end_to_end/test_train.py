@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Vmm
+from tests.command import Vmm
 from tests.squares import squares_clip, squares_folder
 from tests.terminal import run_at_terminal
 
