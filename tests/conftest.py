@@ -169,7 +169,7 @@ def run_vmm(tmp_path: Path, warm: Warm | None) -> Vmm:
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
         input: str | None = None,
-        timeout: float = 60,
+        timeout: float = 300,  # for what hangs: how long a run takes says how busy the machine is
         memory_bytes: int | None = None,  # of addresses; without torch 1 GiB is plenty
     ) -> subprocess.CompletedProcess[str]:
         home = tmp_path / "home"

@@ -186,7 +186,7 @@ def test_a_download_that_is_interrupted_goes_on(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert broken.returncode == 130

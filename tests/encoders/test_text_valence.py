@@ -61,7 +61,7 @@ def test_vader_knows_words() -> None:
 def printed(program: str) -> str:
     """Run Python in a process of its own; return what it prints."""
     command = [sys.executable, "-c", program]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def test_without_the_extra_vader_reads() -> None:

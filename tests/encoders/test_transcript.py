@@ -113,7 +113,7 @@ def test_a_damaged_detector_of_the_extra_is_told(bunny: Path, tmp_path: Path) ->
         "    print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )
     assert "pip install --force-reinstall 'vmm-cli[speech]'" in done.stdout
 
@@ -146,6 +146,6 @@ def test_without_the_extra_the_error_says_what_to_install(package: str) -> None:
         "    print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )
     assert "pip install 'vmm-cli[speech]'" in done.stdout
