@@ -7,8 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-import execute_tasks
-
+from tests.batch import execute_tasks
 from vmm_cli.batch.execute import execute
 from vmm_cli.batch.inputs import Input
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import execute_tasks
 import pytest
-from execute_tasks import PLAIN, SPLIT, STAGED, WRITES_FILES, Request
 
+from tests.batch.execute_tasks import PLAIN, SPLIT, STAGED, WRITES_FILES, Request
 from vmm_cli.batch.execute import execute
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.journal import journal_path
@@ -282,9 +281,9 @@ def are_running(pids: list[int]) -> bool:
 def test_an_ended_run_leaves_no_process_and_no_memory(tmp_path: Path, number: int) -> None:
     before = shared_files()
     (tmp_path / "hangs").write_text("1 compute:hang")
-    script = Path(execute_tasks.__file__).with_name("interrupted_execute.py")
     with subprocess.Popen(
-        [sys.executable, script, tmp_path],
+        [sys.executable, "-m", "tests.batch.interrupted_execute", tmp_path],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -296,9 +295,9 @@ def test_an_ended_run_leaves_no_process_and_no_memory(tmp_path: Path, number: in
         assert len(holders) >= 2  # a worker and the device's process
         os.kill(parent.pid, number)
         said = parent.stderr.read()
-        assert parent.wait(10) != 0
+        assert parent.wait(30) != 0
     wait_until(lambda: not are_running(children))
-    assert shared_files() == before
+    wait_until(lambda: shared_files() <= before)  # other tests may have theirs for a moment
     assert "leaked" not in said
     assert ("KeyboardInterrupt" in said) == (number == signal.SIGINT)
 
@@ -307,7 +306,7 @@ def holds_areas(pid: int) -> bool:
     return "vmm-areas" in Path(f"/proc/{pid}/maps").read_text()
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 5) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:
     until = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < until

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from file_server import serving
-from random_weights import random_weights
 
+from tests.file_server import serving
+from tests.random_weights import random_weights
 from tests.terminal import run_at_terminal
 from vmm_cli.bundles import packaged_models
 from vmm_cli.bundles.published import TORCHVISION
@@ -190,7 +190,7 @@ def test_a_download_that_is_interrupted_goes_on(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert broken.returncode == 130

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Vmm
+from tests.command import Vmm
 from vmm_cli.errors import DataError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.training.annotations import read_annotations

@@ -276,8 +276,8 @@ import json, sys
 import torch
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo")
-from tests.training.test_loop import trained, weights
 from tests.training import fabricated
+from tests.training.test_loop import trained, weights
 recipe = fabricated.small(("image",), "dropout=0", epochs=6, batch=5)
 learnt = trained(recipe)
 flat = torch.cat([w.float().flatten() for w in weights(learnt).values()])
