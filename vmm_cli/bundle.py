@@ -28,13 +28,13 @@ from vmm_cli.plain_file import UnreadableError, open_regular, read_regular, size
 from vmm_cli.plain_yaml import YamlError
 from vmm_cli.plain_yaml import load as load_yaml
 from vmm_cli.suggest import did_you_mean
+from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA_NAME = "vmm.bundle"
 SCHEMA_VERSION = 1
-TASKS = ("classes", "segments", "valence")
 BUNDLE_FILE = "bundle.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 MAX_BUNDLE_FILE_BYTES = 4 * 2**20  # the largest label map in sight is below 1 MB
@@ -90,7 +90,7 @@ class Bundle:
         digest: SHA-256 of `bundle.yaml`, hex; as that names the digest of the weights, it stands
             for the whole model.
         weights_digest: SHA-256 of `weights.safetensors`, hex.
-        task: one of `TASKS`.
+        task: one of `tasks.PURPOSES`.
         encoders: by stream.
         source: where a fetched model's weights come from, and the digest of what was fetched.
         demonstration: why the model is one, and nothing may hang on it; "" where it is none.
@@ -324,8 +324,8 @@ def _bundle(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ValueError(f"its version {_short(version)} is not a whole number from 1")
     task = fields.get("task")
-    if task not in TASKS:
-        raise ValueError(f"its task {_short(task)} is none of {', '.join(TASKS)}")
+    if not isinstance(task, str) or task not in PURPOSES:
+        raise ValueError(f"its task {_short(task)} is none of {', '.join(PURPOSES)}")
     labels = _texts(fields, "labels")
     if len(set(labels)) != len(labels):
         raise ValueError("names a label twice")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from vmm_cli.encoders.streams import (
 from vmm_cli.encoders.stretches import joined, stretches
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import InputError
-from vmm_cli.training.samples import NO_DURATIONS, Sample, length_s, span
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.training.data.samples import NO_DURATIONS, Sample, length_s, span
 
 # A long sample is learnt from by so many of its windows, evenly spread: the others look alike.
 MAX_WINDOWS = 8
@@ -31,28 +33,41 @@ LIMIT_BASE_S = 300.0
 LIMIT_PER_MEGABYTE_S = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """With what files are read.
+
+    Attributes:
+        jobs: how many workers.
+        use_store: whether features are taken from the store, and kept there.
+        keep_features: whether the store may hold what is of faces and voices, too.
+        max_pixels: of a picture, at most.
+    """
+
+    jobs: int = 1
+    use_store: bool = True
+    keep_features: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+
 def encode_samples(
     samples: Sequence[Sample],
     plan: StreamPlan,
+    means: Means,
     *,
     with_text: bool,
-    jobs: int,
-    use_store: bool,
-    keep_features: bool = False,
-    max_pixels: int,
     durations: Mapping[Path, float | None] = NO_DURATIONS,
     on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> list[Encoded | InputError]:
     """Encode samples in workers; one that cannot be read gives its error instead.
 
-    `keep_features`: whether the store may hold what is of faces and voices, too. `durations`: of
-    files, in seconds, as far as they are known: progress goes by them.
+    `durations`: of files, in seconds, as far as they are known: progress goes by them.
     """
     return gather(
         encode_sample,
-        [(sample, plan, with_text, use_store, max_pixels, keep_features) for sample in samples],
+        [(sample, plan, means, with_text) for sample in samples],
         [limit_s(sample) for sample in samples],
-        jobs=jobs,
+        jobs=means.jobs,
         lengths_s=[_encoded_s(sample, plan, durations) for sample in samples],
         on_progress=on_progress,
     )
@@ -77,14 +92,7 @@ def limit_s(sample: Sample) -> float:
     return LIMIT_BASE_S + LIMIT_PER_MEGABYTE_S * megabytes
 
 
-def encode_sample(
-    sample: Sample,
-    plan: StreamPlan,
-    with_text: bool,
-    use_store: bool,
-    max_pixels: int,
-    keep_features: bool = False,
-) -> Encoded:
+def encode_sample(sample: Sample, plan: StreamPlan, means: Means, with_text: bool) -> Encoded:
     """Encode one sample: what a worker does. Of a long one some windows, evenly spread.
 
     One with timed actions is encoded whole, as one window.
@@ -93,7 +101,7 @@ def encode_sample(
         InputError: the file cannot be read, or its span lies behind its end.
     """
     start, end = span(sample)
-    until = wanted_until(start, end, media_end_s(sample.path, max_pixels=max_pixels))
+    until = wanted_until(start, end, media_end_s(sample.path, max_pixels=means.max_pixels))
     if sample.segments is not None:
         runs = [[stretch] for stretch in stretches(start, until, plan.rate_hz)]
     else:
@@ -113,9 +121,9 @@ def encode_sample(
             run,
             plan,
             text=text,
-            use_store=use_store,
-            keep_features=keep_features,
-            max_pixels=max_pixels,
+            use_store=means.use_store,
+            keep_features=means.keep_features,
+            max_pixels=means.max_pixels,
         )
     if sample.segments is not None:
         found = [joined(found)]
