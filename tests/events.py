@@ -125,7 +125,7 @@ def untrained_model(folder: Path, recipe: Recipe, *clips: Path, labels: Sequence
     import torch
 
     from vmm_cli import bundle as bundles
-    from vmm_cli.judge import examples, network_from, tokens_from
+    from vmm_cli.inference.network import examples, network_from, tokens_from
     from vmm_cli.training.data.read_segments import SEGMENTS
     from vmm_cli.training.data.samples import Sample, make_dataset
     from vmm_cli.training.encoding import Means, encode_sample

@@ -43,6 +43,7 @@ from vmm_cli.encoders.speech import (
     speech_features,
     voiced_pieces,
 )
+from vmm_cli.media.video import Video
 from vmm_cli.training.metrics.classes import score
 
 SUMMARY = "anger, boredom, disgust, fear, happiness, sadness, neutral"
@@ -89,7 +90,7 @@ def read_voices(folder: Path, networks: SpeechNetworks) -> Voices:
     pieces = [
         (i, piece)
         for i, row in enumerate(rows)
-        for piece in voiced_pieces(networks, folder / row["path"])
+        for piece in voiced_pieces(networks, Video(folder / row["path"]))
     ]
     clip = np.array([i for i, _ in pieces])
     if silent := set(range(len(rows))).difference(clip.tolist()):

@@ -201,9 +201,9 @@ def sentiment(
             f"{asr_model}: is not a folder; --asr-model takes the folder of a faster-whisper model"
         )
     from vmm_cli import bundle
-    from vmm_cli.analysis import sentiment as analysis
     from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
+    from vmm_cli.operations import sentiment as analysis
     from vmm_cli.output.csv_table import CsvTable
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines

@@ -36,9 +36,9 @@ from vmm_cli.encoders.plan import (
     carried,
 )
 from vmm_cli.errors import InputError, ModelError
-from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
+from vmm_cli.media.frames import DecodeReport, FrameRequest
 from vmm_cli.media.geometry import Size
-from vmm_cli.media.probe import probe
+from vmm_cli.media.video import Video
 
 if TYPE_CHECKING:
     from vmm_cli.encoders.faces import FaceEncoder
@@ -51,7 +51,7 @@ WAITING_BYTES = 256 * 2**20
 
 
 def from_pictures(
-    path: Path, windows: Sequence[Window], plan: StreamPlan, max_pixels: int
+    video: Video, windows: Sequence[Window], plan: StreamPlan
 ) -> dict[str, list[Features]]:
     """Return the tracks of `OF_PICTURES`, as far as the plan has them.
 
@@ -74,10 +74,10 @@ def from_pictures(
     requests = [request for run in runs.values() for request in run.requests]
     report = DecodeReport()
     try:
-        for frame in iter_frames(path, requests, max_pixels=max_pixels, report=report):
+        for frame in video.frames(requests, report=report):
             takers[frame.request].take(frame.request, frame.time_s, frame.image)
     except InputError as error:
-        is_heard = error.code == "unreadable" and probe(path, max_pixels=max_pixels).audio
+        is_heard = error.code == "unreadable" and video.has_sound
         if error.code != "no_video" and not is_heard:
             raise
     return {stream: run.tracks(report.end_s) for stream, run in runs.items()}

@@ -7,11 +7,8 @@ the feature store, by the run of windows it was computed for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -22,10 +19,8 @@ from vmm_cli.encoders.grid import Window, grid_times, on_grid
 from vmm_cli.encoders.log_mel import SOUND
 from vmm_cli.encoders.pictures import OF_PICTURES, from_pictures
 from vmm_cli.encoders.plan import FACES, SENTENCES, SPEECH, StreamPlan, sees_windows_apart
-from vmm_cli.errors import InputError
-from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.extent import extent, video_end_s
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.identity import FileIdentity
+from vmm_cli.media.video import Video
 
 # From a fine spectrogram, and from what a text means, what was said could be told again.
 NEVER_STORED = ("log-mel", SENTENCES)
@@ -59,14 +54,13 @@ class Encoded:
 
 
 def window_features(
-    path: Path,
+    video: Video,
     windows: Sequence[Window],
     plan: StreamPlan,
     *,
     text: str = "",
     use_store: bool = True,
     keep_features: bool = False,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> list[WindowFeatures]:
     """Return what each of a run of windows shows, from the store or computed.
 
@@ -80,20 +74,20 @@ def window_features(
         ModelError: an encoder's weights are not at hand.
     """
     timed = replace(plan, encoders={s: e for s, e in plan.encoders.items() if s != "text"})
-    identity = file_identity(path) if use_store else None
+    identity = video.identity if use_store else None
     kept = [stream for stream in timed.encoders if _is_stored(stream, plan, keep_features)]
     found = {} if identity is None else _stored(identity, windows, timed, kept)
     missing = {s: spec for s, spec in timed.encoders.items() if s not in found}
     if missing:
-        computed = _computed(path, windows, replace(plan, encoders=missing), max_pixels)
-        if identity is not None and file_identity(path) == identity:
+        computed = _computed(video, windows, replace(plan, encoders=missing))
+        if identity is not None and video.is_unchanged():
             _keep(identity, windows, timed, {s: f for s, f in computed.items() if s in kept})
         found |= computed
     shown = [_on_grid(i, window, found, timed) for i, window in enumerate(windows)]
     return _with_sentences(shown, text) if "text" in plan.encoders else shown
 
 
-def are_stored(path: Path, runs: Sequence[Sequence[Window]], plan: StreamPlan) -> bool:
+def are_stored(video: Video, runs: Sequence[Sequence[Window]], plan: StreamPlan) -> bool:
     """Tell whether the store holds all that is wanted of these runs of windows.
 
     Raises:
@@ -102,54 +96,12 @@ def are_stored(path: Path, runs: Sequence[Sequence[Window]], plan: StreamPlan) -
     timed = {stream: spec for stream, spec in plan.encoders.items() if stream != "text"}
     if not all(_is_stored(stream, plan) for stream in timed):
         return False
-    identity = file_identity(path)
     return all(
-        store.contains(_key(identity, spec, track, plan))
+        store.contains(_key(video.identity, spec, track, plan))
         for windows in runs
         for spec in timed.values()
         for track in _tracks(spec, windows)
     )
-
-
-def media_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction:
-    """Return where a file's pictures end, or its sound where it has none; seconds on its clock.
-
-    Raises:
-        InputError: it cannot be read, or has neither.
-    """
-    try:
-        return video_end_s(path, max_pixels=max_pixels)
-    except InputError as error:
-        end_s = Fraction(0)
-        if error.code == "no_video":
-            with suppress(InputError):
-                end_s = extent(path, max_pixels=max_pixels).end_s
-        if not end_s:
-            raise
-        return end_s
-
-
-def wanted_until(start: Fraction, end: Fraction | None, end_s: Fraction) -> Fraction:
-    """Return where the part from `start` to `end` ends of a file that ends at `end_s`; seconds.
-
-    `end` None: it goes on to the file's end.
-
-    Raises:
-        InputError: `past_end`: nothing of it lies in the file.
-    """
-    until = end_s if end is None else min(end, end_s)
-    if start >= until:
-        raise past_end(start, end_s)
-    return until
-
-
-def past_end(start: Fraction, end_s: Fraction | float | None) -> InputError:
-    """Return the error of a file that ends at `end_s`, before `start`; seconds.
-
-    `end_s` None: nobody knows where it ends.
-    """
-    ends = "before" if end_s is None else f"at {float(end_s):.3f} s"
-    return InputError("past_end", f"nothing lies at {float(start):g} s: the video ends {ends}")
 
 
 def _on_grid(
@@ -233,19 +185,19 @@ def _keep(
 
 
 def _computed(
-    path: Path, windows: Sequence[Window], plan: StreamPlan, max_pixels: int
+    video: Video, windows: Sequence[Window], plan: StreamPlan
 ) -> dict[str, list[Features]]:
     """Return each stream's tracks."""
     found: dict[str, list[Features]] = {}
     if not OF_PICTURES.isdisjoint(plan.encoders):
-        found |= from_pictures(path, windows, plan, max_pixels)
+        found |= from_pictures(video, windows, plan)
     whole = Window(windows[0].start, windows[-1].end)
     for stream in ("audio", "voice"):
         if stream in plan.encoders:
             encode = _of_sound(plan.encoders[stream].name)
             times, step_s = grid_times(whole, plan.rate_hz), float(1 / plan.rate_hz)
             span = {"start_s": float(whole.start), "end_s": float(whole.end)}
-            found[stream] = [encode(path, times, step_s, **span)]
+            found[stream] = [encode(video, times, step_s, **span)]
     return found
 
 

@@ -14,7 +14,7 @@ from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.streams import Encoded
 from vmm_cli.encoders.words import build_vocabulary
 from vmm_cli.errors import DataError
-from vmm_cli.judge import Examples, examples, network_from, tokens_from
+from vmm_cli.inference.network import Examples, examples, network_from, tokens_from
 from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
 from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmm_cli.encoders.streams import Encoded
-from vmm_cli.judge import Examples, examples, tokens_from
+from vmm_cli.inference.network import Examples, examples, tokens_from
 from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
 

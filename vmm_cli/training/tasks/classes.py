@@ -10,7 +10,7 @@ import numpy as np
 
 from vmm_cli.errors import DataError
 from vmm_cli.training.data.read_classes import CLASSES, read_classes
-from vmm_cli.training.data.samples import DataSet, Sample, label_counts, span
+from vmm_cli.training.data.samples import DataSet, Sample, label_counts
 from vmm_cli.training.data.truth import truth_of
 from vmm_cli.training.model_labels import refuse_unknown
 from vmm_cli.training.recipe import Recipe
@@ -82,7 +82,7 @@ def probabilities(
 def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
     from vmm_cli.analysis import classify_windows
     from vmm_cli.encoders.plan import plan_of
-    from vmm_cli.trained import check
+    from vmm_cli.inference.load import check
 
     refuse_unknown(bundle, data, samples)
     one = not bundle.network.get("multi_label")
@@ -97,12 +97,17 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
     """Return the probabilities of a model's labels for one sample: float64 [C]."""
     from vmm_cli.analysis import classify, classify_windows
     from vmm_cli.batch.inputs import Input
+    from vmm_cli.training.encoding import video_of
 
-    start, end = span(sample)
+    video = video_of(sample, means.max_pixels)
     input = Input(sample.path, sample.name, Path(sample.name).name)
     if classify_windows.is_for(bundle):
         wanted = classify_windows.windows_request(
-            bundle, start=start, end=end, use_store=means.use_store, max_pixels=means.max_pixels
+            bundle,
+            start=video.start,
+            end=video.end,
+            use_store=means.use_store,
+            max_pixels=means.max_pixels,
         )
         scores = classify_windows.run(wanted, input, None, text=sample.text)
         classify_windows.require_streams(bundle, scores.streams)
@@ -110,8 +115,8 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
         return mean
     request = classify.classify_request(
         bundle,
-        start=start,
-        end=end,
+        start=video.start,
+        end=video.end,
         device="cpu",
         use_store=means.use_store,
         max_pixels=means.max_pixels,

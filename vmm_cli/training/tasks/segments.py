@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmm_cli.training.data.action_times import action_times
 from vmm_cli.training.data.read_segments import SEGMENTS, read_segments
-from vmm_cli.training.data.samples import DataSet, Sample, segment_counts, span
+from vmm_cli.training.data.samples import DataSet, Sample, segment_counts
 from vmm_cli.training.model_labels import refuse_unknown
 from vmm_cli.training.recipe import Recipe
 from vmm_cli.training.tasks.of_labels import GROUPS_SHOWN, interval_row, splits_shown
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vmm_cli.analysis.segments import Detection
     from vmm_cli.bundle import Bundle
     from vmm_cli.encoders.streams import Encoded
-    from vmm_cli.judge import Examples
+    from vmm_cli.inference.network import Examples
     from vmm_cli.output.table import Cell
     from vmm_cli.training.data.inspection import Inspection
     from vmm_cli.training.encoding import Means
@@ -74,14 +74,14 @@ def _objective(material: Material) -> Objective:
 
 def found_in(learnt: Learnt, encoded: Encoded) -> list[Detection]:
     """Return the actions in a video, of any score."""
-    from vmm_cli.analysis.detect_steps import of_fused
-    from vmm_cli.judge import fused_steps, tokens_from
+    from vmm_cli.inference.network import fused_steps, tokens_from
+    from vmm_cli.inference.steps import segments_from_fused
 
     (whole,) = encoded.windows
     tokens = tokens_from(learnt.about)
     network = learnt.fusion.to("cpu")
     x, mask = fused_steps(network, whole, None if tokens is None else tokens(encoded.text))
-    return of_fused(
+    return segments_from_fused(
         network,
         learnt.labels,
         x,
@@ -102,23 +102,22 @@ def _predict(learnt: Learnt, encoded: Sequence[Encoded], device: torch.device) -
 
 
 def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
-    from vmm_cli.analysis import detect_steps
+    from vmm_cli.inference.steps import check_segment_model
 
     refuse_unknown(bundle, data, samples)
-    detect_steps.check_model(bundle)
+    check_segment_model(bundle)
 
 
 def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> Actions:
-    from vmm_cli.analysis import classify_windows, detect_steps
+    from vmm_cli.analysis import classify_windows
+    from vmm_cli.inference.steps import find_segments, run_steps
+    from vmm_cli.training.encoding import video_of
 
-    start, end = span(sample)
-    wanted = detect_steps.StepsRequest(
-        bundle.folder.resolve(), bundle.digest, start, end, means.use_store, means.max_pixels
-    )
-    seen = detect_steps.run(wanted, sample.path, None, text=sample.text)
+    video = video_of(sample, means.max_pixels)
+    seen = run_steps(bundle, video, None, use_store=means.use_store, text=sample.text)
     classify_windows.require_streams(bundle, seen.streams)
-    until_s = seen.end_s if end is None else min(seen.end_s, float(end))
-    return Actions(detect_steps.found(wanted, [seen]).detections, until_s - float(start))
+    found = find_segments(bundle, video, [seen])
+    return Actions(found.detections, float(video.until_s - video.start))
 
 
 def _score(predictions: Predictions, thresholds: Mapping[str, float] | None) -> dict[str, Any]:

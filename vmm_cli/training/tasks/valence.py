@@ -13,7 +13,7 @@ import numpy as np
 from vmm_cli.errors import DataError
 from vmm_cli.training.data.read_valence import VALENCE, read_valence
 from vmm_cli.training.data.rows import RATINGS as COLUMNS
-from vmm_cli.training.data.samples import DataSet, Sample, label_counts, span
+from vmm_cli.training.data.samples import DataSet, Sample, label_counts
 from vmm_cli.training.data.truth import ratings_truth
 from vmm_cli.training.model_labels import knows, refuse_unknown
 from vmm_cli.training.recipe import Recipe
@@ -54,7 +54,7 @@ LONGEST_BAR = 30  # characters
 
 
 def _network(data: DataSet, recipe: Recipe) -> dict[str, Any]:
-    from vmm_cli.analysis.judge_valence import valence_from
+    from vmm_cli.inference.valence import valence_from
 
     rated = any(s.valence is not None for s in data.samples if s.split == "train")
     return {"head": recipe.head, "valence_from": valence_from(data.labels, rated)}
@@ -74,7 +74,7 @@ def ratings(
 
     The mean over their windows; no valence is NaN.
     """
-    from vmm_cli.analysis.judge_valence import with_valence
+    from vmm_cli.inference.valence import with_valence
     from vmm_cli.training.objectives.valence import predict
 
     network = learnt.network.to(device)
@@ -85,7 +85,7 @@ def ratings(
 def without_empty(one: Encoded) -> Encoded:
     """Leave out windows in which nothing is there, unless its text holds in all of them.
 
-    A clip is judged by the others: see `analysis.judge_valence`.
+    A clip is judged by the others: see `inference.valence`.
     """
     if one.text.strip():
         return one
@@ -94,13 +94,13 @@ def without_empty(one: Encoded) -> Encoded:
 
 
 def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
-    from vmm_cli.analysis import judge_valence
+    from vmm_cli.inference.valence import NOTHING, check_valence_model
 
-    judge_valence.check_model(bundle)
+    check_valence_model(bundle)
     # Without emotions of its own it knows all; beside emotions that it knows others fail alone.
     if bundle.labels and not any(knows(bundle, sample) for sample in samples):
         refuse_unknown(bundle, data, samples)
-    tells = bundle.network.get("valence_from") != judge_valence.NOTHING
+    tells = bundle.network.get("valence_from") != NOTHING
     rated = any(sample.valence is not None for sample in samples)
     if not (tells and rated) and not any(s.labels for s in samples if bundle.labels):
         told = "an emotion" if bundle.labels else "a valence"
@@ -111,18 +111,16 @@ def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
 
 def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
     """Return one sample's valence and the probabilities of a model's emotions: float64 [1 + E]."""
-    from vmm_cli.analysis import classify_windows, judge_valence
+    from vmm_cli.analysis import classify_windows
+    from vmm_cli.inference.valence import rate_windows
+    from vmm_cli.training.encoding import video_of
 
-    start, end = span(sample)
-    rated = judge_valence.valence_of_windows(
+    rated = rate_windows(
         bundle,
-        sample.path,
-        start=start,
-        end=end,
+        video_of(sample, means.max_pixels),
         text=sample.text,
         use_store=means.use_store,
         keep_features=means.keep_features,
-        max_pixels=means.max_pixels,
     )
     there = frozenset(stream for stream, share in rated.streams.items() if share.any())
     classify_windows.require_streams(bundle, there)
@@ -188,7 +186,7 @@ def _emotion_rows(metrics: Metrics) -> Iterator[tuple[str, str]]:
 
 
 def _says(data: DataSet, learnt: Sequence[Sample]) -> str:
-    from vmm_cli.analysis.judge_valence import EMOTIONS, RATINGS, valence_from
+    from vmm_cli.inference.valence import EMOTIONS, RATINGS, valence_from
 
     source = valence_from(data.labels, any(sample.valence is not None for sample in learnt))
     said = []

@@ -21,16 +21,14 @@ import numpy as np
 
 from vmm_cli import bundle as bundles
 from vmm_cli import progress, store
-from vmm_cli.analysis.evidence import Evidence, Missing, nothing, valence_of
+from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features
-from vmm_cli.encoders.streams import past_end
 from vmm_cli.errors import InputError, ModelError
-from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
-from vmm_cli.media.probe import probe
+from vmm_cli.identity import FileIdentity
+from vmm_cli.media.frames import DecodeReport, FrameRequest
 from vmm_cli.media.sampling import Sampling, fps
-from vmm_cli.media.source import refuse_large
+from vmm_cli.media.video import Video, past_end
 
 if TYPE_CHECKING:
     from vmm_cli.encoders.faces import FaceEncoder, Faces
@@ -87,16 +85,9 @@ class _Looked:
 
 
 def face_evidence(
-    path: Path,
-    bundle: Bundle,
-    *,
-    start: Fraction,
-    end: Fraction | None,
-    rate_hz: Fraction,
-    max_pixels: int,
-    keep_features: bool,
+    video: Video, bundle: Bundle, *, rate_hz: Fraction, keep_features: bool
 ) -> FacesSeen:
-    """Return what the faces express in [start, end) seconds, looked at `rate_hz` times a second.
+    """Return what faces express in the wanted part, looked at `rate_hz` times a second.
 
     The confidence of a face is the detector's score, times a gate for its size, (side - 20) / 44
     pixels of its longer side, times a gate for its sharpness, sharpness / 150 (see
@@ -107,29 +98,29 @@ def face_evidence(
     written.
 
     Raises:
-        InputError: the file cannot be read, or `past_end`: it ends before `start`.
+        InputError: the file cannot be read, or `past_end`: it ends before the wanted part.
         ModelError: the model is damaged, or none for faces.
     """
-    sampling = fps(rate_hz, start=start, end=end)
-    identity = file_identity(path) if keep_features else None
+    sampling = fps(rate_hz, start=video.start, end=video.end)
+    identity = video.identity if keep_features else None
     looked = None if identity is None else _kept(bundle, identity, sampling)
     if looked is not None:
-        refuse_large(path, max_pixels=max_pixels)
+        video.refuse_large()
     if looked is None:
-        found = _look(path, bundle, sampling, max_pixels)
+        found = _look(video, bundle, sampling)
         if isinstance(found, Missing):
             return _none(bundle, found)
         looked = found
-        if identity is not None and file_identity(path) == identity:
+        if identity is not None and video.is_unchanged():
             _keep(bundle, identity, sampling, looked)
-    until_s = looked.end_s if end is None else min(float(end), looked.end_s)
+    until_s = looked.end_s if video.end is None else min(float(video.end), looked.end_s)
     return faces_seen(bundle, _at_steps(looked, sampling, until_s))
 
 
 # --- looking -----------------------------------------------------------------------------------
 
 
-def _look(path: Path, bundle: Bundle, sampling: Sampling, max_pixels: int) -> _Looked | Missing:
+def _look(video: Video, bundle: Bundle, sampling: Sampling) -> _Looked | Missing:
     from vmm_cli.encoders.faces import PICTURE_SIZE, faces_of
 
     encoder = _encoder(bundle.folder, bundle.digest)
@@ -138,15 +129,15 @@ def _look(path: Path, bundle: Bundle, sampling: Sampling, max_pixels: int) -> _L
     times: list[float] = []
     rows: list[np.ndarray] = []
     try:
-        for frame in iter_frames(path, [request], max_pixels=max_pixels, report=report):
+        for frame in video.frames([request], report=report):
             times.append(frame.time_s)
             rows.append(_rows(faces_of(encoder, frame.image), frame.image))
     except InputError as error:
-        is_heard = error.code == "unreadable" and probe(path, max_pixels=max_pixels).audio
+        is_heard = error.code == "unreadable" and video.has_sound
         if error.code != "no_video" and not is_heard:
             raise
     if not times:
-        _require_before_end(path, sampling.start, report.end_s, max_pixels)
+        _require_before_end(video, report.end_s)
         return Missing("no_video", "it has no pictures there, or none that can be decoded")
     return _Looked(np.array(times), rows, max(report.end_s or 0.0, times[-1]))
 
@@ -166,14 +157,11 @@ def _rows(faces: Faces, image: np.ndarray) -> np.ndarray:
     ).astype(np.float32)
 
 
-def _require_before_end(
-    path: Path, start: Fraction, pictures_end_s: float | None, max_pixels: int
-) -> None:
-    """Raise InputError where a file, with its sound, ends before `start` seconds."""
-    declared = probe(path, max_pixels=max_pixels).duration_s
-    end_s = max(float(declared or 0), pictures_end_s or 0.0)
-    if 0 < end_s <= start:
-        raise past_end(start, end_s)
+def _require_before_end(video: Video, pictures_end_s: float | None) -> None:
+    """Raise InputError where a file, with its sound, ends before the wanted part."""
+    end_s = max(video.duration_s, pictures_end_s or 0.0)
+    if 0 < end_s <= video.start:
+        raise past_end(video.start, end_s)
 
 
 def _at_steps(looked: _Looked, sampling: Sampling, until_s: float) -> _Looked:

@@ -10,21 +10,19 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vmm_cli.analysis.evidence import Evidence, Missing, nothing
+from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.extras import NotInstalledError
 from vmm_cli.encoders.listening import Span
-from vmm_cli.encoders.streams import wanted_until
 from vmm_cli.encoders.text_valence import read_valence
 from vmm_cli.encoders.transcript import Transcript, transcribe
 from vmm_cli.errors import ModelError
-from vmm_cli.media.captions import Caption, CaptionResult, captions
-from vmm_cli.media.probe import MediaInfo
+from vmm_cli.media.captions import Caption, CaptionResult
+from vmm_cli.media.video import Video, wanted_until
 
 # A caption that nothing ends is shown for as long as it takes to read: subtitlers allow some 17
 # characters a second and at least about a second.
@@ -99,21 +97,13 @@ class _Notes:
         return self.not_understood, tuple(self.warnings), tuple(self.advice)
 
 
-def text_evidence(
-    path: Path,
-    info: MediaInfo,
-    bundle: Bundle,
-    *,
-    start: Fraction,
-    end: Fraction | None,
-    asr_model: str | None,
-) -> TextRead:
-    """Say how pleasant what is written or said in a video is, between `start` and `end`.
+def text_evidence(video: Video, bundle: Bundle, *, asr_model: str | None) -> TextRead:
+    """Say how pleasant what is written or said in the wanted part of a video is.
 
-    `info`: what the file holds. Of captions beside or inside the file one track is read: of those
+    Of captions beside or inside the file one track is read: of those
     in English the one for all that is said, files first, that says most. Without captions in the
     wanted part what is said is recognised, where the extra `speech` is installed; without speech,
-    title and description hold from `start` to `end`. Where captions or speech are there, but none
+    title and description hold for all of it. Where captions or speech are there, but none
     in English, nothing else is read. Notes such as [music], names of speakers and signs of music
     are left out. Valence is that of the sentences a caption takes part in, weighted by their
     characters in it.
@@ -127,15 +117,15 @@ def text_evidence(
     nothing else, `not_installed` or `unusable`.
 
     Raises:
-        InputError: the file cannot be read; `past_end`: it ends before `start`.
+        InputError: the file cannot be read; `past_end`: it ends before the wanted part.
         ModelError: the bundle is damaged, or not of this kind.
     """
-    begin_s, end_s = float(start), float("inf") if end is None else float(end)
-    if info.duration_s is not None:
-        end_s = float(wanted_until(start, end, Fraction(info.duration_s)))
-    written = captions(path, until_s=end_s)
+    begin_s, end_s = float(video.start), float("inf") if video.end is None else float(video.end)
+    if video.duration_s:
+        end_s = float(wanted_until(video.start, video.end, Fraction(video.duration_s)))
+    written = video.captions(until_s=end_s)
     notes = _Notes([*written.warnings], [])
-    source = _choose(path, info, written, begin_s, end_s, asr_model, notes)
+    source = _choose(video, written, begin_s, end_s, asr_model, notes)
     if isinstance(source, Missing):
         return TextRead(nothing("text", ()), (), "", "", source, *notes.told())
     placed = source.texts
@@ -159,8 +149,7 @@ def text_evidence(
 
 
 def _choose(
-    path: Path,
-    info: MediaInfo,
+    video: Video,
     found: CaptionResult,
     begin_s: float,
     end_s: float,
@@ -178,8 +167,8 @@ def _choose(
     try:
         end = None if end_s == float("inf") else end_s
         said = NOTHING_SAID
-        if info.audio:
-            said = transcribe(path, start=begin_s, end=end, model=asr_model)
+        if video.has_sound:
+            said = transcribe(video, start=begin_s, end=end, model=asr_model)
     except ModelError as error:
         code = "not_installed" if isinstance(error, NotInstalledError) else "unusable"
         unheard = Missing(code, str(error))

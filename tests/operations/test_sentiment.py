@@ -11,16 +11,23 @@ import numpy as np
 import pytest
 
 from vmm_cli import bundle as bundles
-from vmm_cli.analysis import sentiment
-from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS, Evidence, Missing, nothing, valence_of
-from vmm_cli.analysis.face_evidence import FacesSeen
-from vmm_cli.analysis.judge_valence import RatedWindows
-from vmm_cli.analysis.sentiment import PartResult, sentiment_request
-from vmm_cli.analysis.text_evidence import TextRead
-from vmm_cli.analysis.voice_evidence import VoiceHeard
+from vmm_cli.analysis.sentiment.evidence import (
+    EMOTIONS,
+    EXPERTS,
+    Evidence,
+    Missing,
+    nothing,
+    valence_of,
+)
+from vmm_cli.analysis.sentiment.face import FacesSeen
+from vmm_cli.analysis.sentiment.text import TextRead
+from vmm_cli.analysis.sentiment.voice import VoiceHeard
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.inference.valence import RatedWindows
 from vmm_cli.media.captions import Caption
+from vmm_cli.operations import sentiment
+from vmm_cli.operations.sentiment import PartResult, sentiment_request
 
 CLIP = Input(Path("a.mp4"), "a.mp4", "a.mp4")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,23 @@ import pytest
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
 from vmm_cli import bundle as bundles
-from vmm_cli import judge, store
-from vmm_cli.analysis import detect_steps
-from vmm_cli.analysis.detect_steps import (
-    LEAST_SCORE,
-    Found,
-    Part,
-    StepsRequest,
-    found,
-    plan,
-    run,
-)
+from vmm_cli import store
+from vmm_cli.bundle import Bundle
 from vmm_cli.encoders import streams, stretches
 from vmm_cli.errors import InputError, ModelError
-from vmm_cli.trained import load_trained
+from vmm_cli.inference import network
+from vmm_cli.inference.load import load_trained
+from vmm_cli.inference.steps import (
+    MIN_SCORE,
+    Found,
+    FusedSteps,
+    Part,
+    check_segment_model,
+    find_segments,
+    plan_steps,
+    run_steps,
+)
+from vmm_cli.media.video import Video
 
 SECONDS = 14.3
 CLOSE = 1e-4
@@ -62,19 +65,45 @@ def make(tmp_path_factory: pytest.TempPathFactory, long: Path) -> Make:
     return model
 
 
-def request(model: Path, **more: Any) -> StepsRequest:
-    return StepsRequest(model, bundles.load(str(model)).digest, **more)
+@dataclass(frozen=True)
+class Wanted:
+    """A model, and what of a video it is to look at."""
+
+    bundle: Bundle
+    use_store: bool = True
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+
+    def video(self, path: Path) -> Video:
+        return Video(path, start=self.start, end=self.end)
 
 
-def seen(wanted: StepsRequest, path: Path, parts: list[Part | None]) -> Found:
-    return found(wanted, [run(wanted, path, part) for part in parts])
+def request(model: Path, **more: Any) -> Wanted:
+    return Wanted(bundles.load(str(model)), **more)
+
+
+def plan(wanted: Wanted, path: Path, workers: int) -> list[Part | None]:
+    return plan_steps(wanted.bundle, wanted.video(path), workers, use_store=wanted.use_store)
+
+
+def run(wanted: Wanted, path: Path, part: Part | None, text: str | None = None) -> FusedSteps:
+    video = wanted.video(path)
+    return run_steps(wanted.bundle, video, part, use_store=wanted.use_store, text=text)
+
+
+def found(wanted: Wanted, path: Path, parts: list[FusedSteps]) -> Found:
+    return find_segments(wanted.bundle, wanted.video(path), parts)
+
+
+def seen(wanted: Wanted, path: Path, parts: list[Part | None]) -> Found:
+    return found(wanted, path, [run(wanted, path, part) for part in parts])
 
 
 def same(one: Found, other: Found) -> None:
     np.testing.assert_array_equal(one.times_s, other.times_s)
     np.testing.assert_allclose(one.curves, other.curves, atol=CLOSE)
     # A score that lies at the least by a rounding may be told by one and not by the other.
-    clear = 2 * LEAST_SCORE
+    clear = 2 * MIN_SCORE
     first, second = (
         sorted(
             (d for d in each.detections if d.score > clear),
@@ -92,7 +121,7 @@ def same(one: Found, other: Found) -> None:
 
 def cut_into(monkeypatch: pytest.MonkeyPatch, stretch: int, head: int) -> None:
     monkeypatch.setattr(stretches, "STRETCH_STEPS", stretch)
-    monkeypatch.setattr(judge, "HEAD_STEPS", head)
+    monkeypatch.setattr(network, "HEAD_STEPS", head)
 
 
 # --- the same whatever it is cut into -----------------------------------------------------------
@@ -129,7 +158,7 @@ def test_the_workers_do_not_show(
     wanted = request(model, use_store=False)
     whole = seen(wanted, long, [None])
     cut_into(monkeypatch, 9, 8)
-    parts = plan(wanted, long, bundles.load(str(model)), workers)
+    parts = plan(wanted, long, workers)
     assert len(parts) == min(workers, -(-len(whole.times_s) // 9))
     same(seen(wanted, long, parts), whole)
 
@@ -139,11 +168,11 @@ def test_parts_can_be_done_in_any_order_and_are_the_stretches(
 ) -> None:
     cut_into(monkeypatch, 9, 8)
     wanted = request(make(), use_store=False)
-    parts = plan(wanted, long, bundles.load(str(make())), 3)
+    parts = plan(wanted, long, 3)
     assert parts == [Part(0, 2), Part(2, 4), Part(4, 7)]
     done = {part: run(wanted, long, part) for part in reversed(parts)}
     assert [len(done[part].fused) for part in parts] == [18, 18, 22]
-    same(found(wanted, [done[part] for part in parts]), seen(wanted, long, [None]))
+    same(found(wanted, long, [done[part] for part in parts]), seen(wanted, long, [None]))
 
 
 def test_two_streams_in_parts(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +183,7 @@ def test_two_streams_in_parts(make: Make, tmp_path: Path, monkeypatch: pytest.Mo
     whole = run(wanted, clip, None)
     assert whole.streams == {"motion", "audio"}
     cut_into(monkeypatch, 8, 8)
-    parts = plan(wanted, clip, bundles.load(str(model)), 2)
+    parts = plan(wanted, clip, 2)
     assert len(parts) == 2
     again = np.concatenate([run(wanted, clip, part).fused for part in parts])
     # A lossy decoder that begins in the middle makes up other noise.
@@ -172,7 +201,7 @@ def test_between_start_and_end(make: Make, long: Path, monkeypatch: pytest.Monke
     assert all(3.1 <= d.start_s < d.end_s <= 10.4 for d in shown.detections)
     cut_into(monkeypatch, 8, 8)
     same(seen(wanted, long, [None]), shown)
-    parts = plan(wanted, long, bundles.load(str(make())), 3)
+    parts = plan(wanted, long, 3)
     assert len(parts) == 3
     same(seen(wanted, long, parts), shown)
 
@@ -182,7 +211,7 @@ def test_an_end_beyond_the_video_is_its_end(make: Make, long: Path) -> None:
     whole = seen(wanted, long, [None])
     same(seen(replace(wanted, end=Fraction(999)), long, [None]), whole)
     end_s = run(wanted, long, None).end_s
-    assert end_s == float(streams.media_end_s(long))
+    assert end_s == float(Video(long).end_s)
     assert max(d.end_s for d in whole.detections) <= end_s
 
 
@@ -190,7 +219,7 @@ def test_nothing_lies_behind_the_end(make: Make, long: Path) -> None:
     wanted = request(make(), use_store=False, start=Fraction(15))
     for work in (
         lambda: run(wanted, long, None),
-        lambda: plan(wanted, long, bundles.load(str(make())), 2),
+        lambda: plan(wanted, long, 2),
     ):
         with pytest.raises(InputError, match=r"nothing lies at 15 s: .* ends at 14\.") as caught:
             work()
@@ -208,10 +237,10 @@ def test_a_video_of_few_steps_is_looked_at(
     clip = event_clip(tmp_path / "a.mp4", [(0, 1)], seconds=seconds)
     model = make(*KINDS[kind])
     wanted = request(model)
-    assert plan(wanted, clip, bundles.load(str(model)), 8) == [None]
+    assert plan(wanted, clip, 8) == [None]
     shown = seen(wanted, clip, [None])
     assert len(shown.times_s) == len(shown.curves) == max(1, -(-seconds // 0.25))
-    end_s = float(streams.media_end_s(clip))
+    end_s = float(Video(clip).end_s)
     assert all(0 <= d.start_s < d.end_s <= end_s for d in shown.detections)
     assert np.isfinite(shown.curves).all()
 
@@ -226,7 +255,7 @@ def test_one_step_beside_whole_stretches(
     assert len(whole.times_s) == 17
     cut_into(monkeypatch, 8, 8)
     for workers in (1, 2, 3):
-        parts = plan(wanted, clip, bundles.load(str(wanted.bundle)), workers)
+        parts = plan(wanted, clip, workers)
         same(seen(wanted, clip, parts), whole)
 
 
@@ -239,12 +268,12 @@ def test_the_second_time_nothing_is_decoded(
     cut_into(monkeypatch, 9, 8)
     model = bundles.load(str(make(*KINDS["tcn"])))
     wanted = request(model.folder)
-    parts = plan(wanted, long, model, 2)
+    parts = plan(wanted, long, 2)
     assert len(parts) == 2
     first = seen(wanted, long, parts)
     assert store.info().entries == 7, "what lies beside a part is not kept a second time"
-    assert plan(wanted, long, model, 2) == [None]
-    assert len(plan(replace(wanted, use_store=False), long, model, 2)) == 2
+    assert plan(wanted, long, 2) == [None]
+    assert len(plan(replace(wanted, use_store=False), long, 2)) == 2
 
     def decoded(*arguments: object) -> None:
         raise AssertionError("decoded")
@@ -281,9 +310,7 @@ def test_words_are_of_the_whole_video(tmp_path: Path, monkeypatch: pytest.Monkey
     wordless = squares_clip(tmp_path / "b.mp4", seconds=5)
     assert run(wanted, wordless, None).streams == {"motion"}
     cut_into(monkeypatch, 8, 8)
-    again = np.concatenate(
-        [run(wanted, clip, part).fused for part in plan(wanted, clip, bundles.load(str(model)), 3)]
-    )
+    again = np.concatenate([run(wanted, clip, part).fused for part in plan(wanted, clip, 3)])
     np.testing.assert_allclose(again, whole.fused, atol=1e-5)
 
 
@@ -308,21 +335,22 @@ def test_a_network_that_sees_the_whole_is_refused(long: Path, tmp_path: Path) ->
 
 def test_a_model_of_another_kind_is_refused(make: Make) -> None:
     good = bundles.load(str(make()))
-    detect_steps.check_model(good)
+    check_segment_model(good)
     for head in ("classes", None):
         other = replace(good, network={**good.network, "head": head})
         with pytest.raises(ModelError, match="finds no segments"):
-            detect_steps.check_model(other)
+            check_segment_model(other)
 
 
 @pytest.mark.parametrize("levels", [0, 13, 10**9, "x", None])
 def test_scales_that_cannot_be_are_refused(make: Make, levels: object) -> None:
     good = bundles.load(str(make()))
     with pytest.raises(ModelError, match="cannot run"):
-        detect_steps.check_model(replace(good, network={**good.network, "levels": levels}))
+        check_segment_model(replace(good, network={**good.network, "levels": levels}))
 
 
 def test_a_model_that_changed_meanwhile_is_refused(make: Make, long: Path) -> None:
     load_trained.cache_clear()
     with pytest.raises(ModelError, match="changed while it was in use"):
-        run(replace(request(make()), bundle_digest="0" * 64), long, None)
+        wanted = request(make())
+        run(replace(wanted, bundle=replace(wanted.bundle, digest="0" * 64)), long, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,16 +11,14 @@ import numpy as np
 
 from vmm_cli import bundle as bundles
 from vmm_cli import store
-from vmm_cli.analysis.evidence import EMOTIONS, Evidence, Missing, nothing, valence_of
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, Evidence, Missing, nothing, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import SAMPLE_RATE
-from vmm_cli.encoders.streams import media_end_s, past_end, wanted_until
 from vmm_cli.errors import InputError, ModelError
-from vmm_cli.identity import file_identity
 from vmm_cli.media import sampling
-from vmm_cli.media.audio import iter_audio
-from vmm_cli.media.probe import probe
+from vmm_cli.media.audio import AudioBlock, SoundReport
+from vmm_cli.media.video import Video, past_end, wanted_until
 
 # What the model tells apart and the fusion does not.
 COUNTS_AS = {"boredom": "neutral"}
@@ -39,10 +36,8 @@ class VoiceHeard:
     missing: Missing | None
 
 
-def voice_evidence(
-    path: Path, bundle: Bundle, *, start: Fraction, end: Fraction | None, keep_features: bool
-) -> VoiceHeard:
-    """Say with which emotion somebody speaks, for each voiced piece between `start` and `end`.
+def voice_evidence(video: Video, bundle: Bundle, *, keep_features: bool) -> VoiceHeard:
+    """Say with which emotion somebody speaks, for each voiced piece of the wanted part.
 
     Pieces are those of `voiced_pieces`, at most six seconds long. Probabilities are the head's,
     divided by the bundle's temperature before the softmax; boredom counts as neutral. The
@@ -53,17 +48,18 @@ def voice_evidence(
     nothing is kept.
 
     Raises:
-        InputError: the file cannot be read; `past_end`: it ends before `start`.
+        InputError: the file cannot be read; `past_end`: it ends before the wanted part.
         ModelError: the bundle is damaged, or not of this kind.
     """
     emotions, counts_as = _emotions(bundle)
     head = _head(bundle.folder, bundle.digest)
+    report = SoundReport()
     observed = [
         (time_s, *row[-_EXTRA:], _chances(head, row[:-_EXTRA]))
-        for time_s, row in _rows(path, bundle, start, end, keep_features)
+        for time_s, row in _rows(video, bundle, keep_features, report)
     ]
     if not observed:
-        return VoiceHeard(nothing("voice", emotions), _why_nothing(path, start, end))
+        return VoiceHeard(nothing("voice", emotions), _why_nothing(video, report))
     starts, lengths, spoken, activity, chances = map(np.array, zip(*observed, strict=True))
     probabilities = (chances @ counts_as).astype(np.float32)
     evidence = Evidence(
@@ -126,7 +122,7 @@ def _emotions(bundle: Bundle) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def _rows(
-    path: Path, bundle: Bundle, start: Fraction, end: Fraction | None, keep: bool
+    video: Video, bundle: Bundle, keep: bool, report: SoundReport
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yield when each voiced piece begins, and what there is to know of it: float32 [768 + 3].
 
@@ -135,53 +131,63 @@ def _rows(
     from vmm_cli.encoders.speech import SPEECH_WIDTH, speech_digest
 
     if not keep:
-        yield from _heard(path, bundle, start, end)
+        yield from _heard(video, bundle, report)
         return
-    identity = file_identity(path)
-    key = store.key(identity, speech_digest(bundle), sampling.all(start=start, end=end))
+    wanted = sampling.all(start=video.start, end=video.end)
+    key = store.key(video.identity, speech_digest(bundle), wanted)
     entry = store.load(key)
     if entry is None:
-        heard = list(_heard(path, bundle, start, end))
+        heard = list(_heard(video, bundle, report))
         times = np.array([time_s for time_s, _ in heard], np.float64)
         width = SPEECH_WIDTH + _EXTRA
         values = np.array([row for _, row in heard], np.float32).reshape(-1, width)
         entry = store.Entry(Features(times, values), None)
-        if file_identity(path) == identity:
+        if video.is_unchanged():
             store.save(key, entry)
     yield from zip(entry.features.times.tolist(), entry.features.values, strict=True)
 
 
-def _heard(
-    path: Path, bundle: Bundle, start: Fraction, end: Fraction | None
-) -> Iterator[tuple[float, np.ndarray]]:
+def _heard(video: Video, bundle: Bundle, report: SoundReport) -> Iterator[tuple[float, np.ndarray]]:
     from vmm_cli.encoders.speech import load_networks, speech_features, voiced_pieces
 
     networks = load_networks(bundle)
-    until_s = None if end is None else float(end)
-    for piece in voiced_pieces(networks, path, start_s=float(start), end_s=until_s):
+    until_s = None if video.end is None else float(video.end)
+    pieces = voiced_pieces(
+        networks, video, start_s=float(video.start), end_s=until_s, report=report
+    )
+    for piece in pieces:
         extra = [piece.end_s - piece.start_s, piece.spoken_s, piece.activity]
         features = speech_features(networks, piece.samples)
         yield piece.start_s, np.concatenate([features, np.array(extra, np.float32)])
 
 
-def _why_nothing(path: Path, start: Fraction, end: Fraction | None) -> Missing:
-    """Return why there are no voiced pieces. InputError where the file ends before `start`."""
-    until_s = None if end is None else float(end)
-    if next(iter_audio(path, SAMPLE_RATE, start=float(start), end=until_s), None) is not None:
+def _why_nothing(video: Video, report: SoundReport) -> Missing:
+    """Return why there are no voiced pieces.
+
+    Raises:
+        InputError: `past_end`: the file ends before the wanted part.
+    """
+    # What came from the feature store says nothing of the sound.
+    if report.samples or next(_sound(video), None) is not None:
         return Missing("no_speech", "nobody is heard speaking")
-    if start:
-        _require_within(path, start)
-    if not probe(path).audio:
+    if video.start:
+        _require_within(video)
+    if not video.has_sound:
         return Missing("no_audio", "it has no sound")
     return Missing("no_audio", "it has no sound here, or none that can be decoded")
 
 
-def _require_within(path: Path, start: Fraction) -> None:
+def _sound(video: Video) -> Iterator[AudioBlock]:
+    until_s = None if video.end is None else float(video.end)
+    return video.audio(SAMPLE_RATE, start=float(video.start), end=until_s)
+
+
+def _require_within(video: Video) -> None:
     try:
-        end_s = media_end_s(path)
+        end_s = video.end_s
     except InputError as error:
         if error.code != "no_video":
             raise
         # sound alone, of a length that the file does not say: it was over
-        raise past_end(start, None) from None
-    wanted_until(start, None, end_s)
+        raise past_end(video.start, None) from None
+    wanted_until(video.start, None, end_s)
