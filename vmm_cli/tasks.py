@@ -5,7 +5,6 @@ Nothing is imported here, so that bundles and commands can ask before anything i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -24,7 +23,7 @@ class Purpose:
     run_by: str
 
 
-PURPOSES: Mapping[str, Purpose] = {
+PURPOSES: dict[str, Purpose] = {
     "classes": Purpose(
         learns="labels of whole videos",
         recipe="default",
