@@ -63,7 +63,7 @@ READING = "reading videos"
 MAX_PROBLEMS = 20  # said before a training; with many thousand clips there can be thousands
 
 
-# Typer reads the options off the signature, so that each is a parameter.
+# Typer reads the options off the signature: each is a parameter, and makes the function long.
 def train(
     data: Data,
     output: RunFolder = None,
@@ -134,18 +134,24 @@ def train(
         usable, left_out = len(inspection.dataset.samples), _rows_left_out(inspection)
         counts = {"samples can be used": usable, "left out": left_out}
         console.closing(summed_up(counts, time.monotonic() - start))
-        return 0
-    _say_problems(inspection)
-    metrics, read = _trained(inspection, request, device)
-    if metrics:
-        _report(metrics, output, task, format)
-        came_of_it = "nothing to do: it is trained already"
-        if read is not None:
-            used = sum(metrics["samples"].values())
-            counts = {"samples used": used, "left out": _rows_left_out(inspection) + read - used}
-            came_of_it = summed_up(counts, time.monotonic() - start)
-        console.closing(f"{came_of_it}; model in {output}")
+    else:
+        _say_problems(inspection)
+        metrics, read = _trained(inspection, request, device)
+        if metrics:
+            _report(metrics, output, task, format)
+            console.closing(f"{_came_of(metrics, inspection, read, start)}; model in {output}")
     return 0
+
+
+def _came_of(
+    metrics: Mapping[str, Any], inspection: Inspection, read: int | None, start: float
+) -> str:
+    """Say what came of a training that began at `start`; `read`: see `_trained`."""
+    if read is None:
+        return "nothing to do: it is trained already"
+    used = sum(metrics["samples"].values())
+    counts = {"samples used": used, "left out": _rows_left_out(inspection) + read - used}
+    return summed_up(counts, time.monotonic() - start)
 
 
 def _recipe(task: str, name: str | None, changes: Sequence[str], epochs: int | None) -> Recipe:
