@@ -25,8 +25,8 @@ from vmm_cli.batch.lock import lock
 from vmm_cli.encoders import catalogue, torchvision_networks
 from vmm_cli.encoders.image import encode
 from vmm_cli.encoders.torchvision_bundle import card, read_state
-from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.published import TORCHVISION
 
 NAME = "torchvision/mobilenet_v3_large"  # the smallest file
 Vmm = Callable[..., subprocess.CompletedProcess[str]]

@@ -30,7 +30,7 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.catalogue import load_image_encoder
 from vmm_cli.encoders.image import encode
-from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
+from vmm_cli.published import PREFIX, TORCHVISION
 
 SECONDS = 3
 TIMED = 3

@@ -14,11 +14,11 @@ import os
 import re
 import reprlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import yaml
 
@@ -27,11 +27,14 @@ from vmm_cli.errors import ModelError
 from vmm_cli.plain_file import UnreadableError, open_regular, read_regular, size_text
 from vmm_cli.plain_yaml import YamlError
 from vmm_cli.plain_yaml import load as load_yaml
+from vmm_cli.published import TORCHVISION, how_to_get
 from vmm_cli.suggest import did_you_mean
 from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
     import numpy as np
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 SCHEMA_NAME = "vmm.bundle"
 SCHEMA_VERSION = 1
@@ -59,12 +62,12 @@ class EncoderSpec:
     Attributes:
         name: as in the encoder catalogue.
         digest: of its weights and preprocessing, see `encoder_digest`; hex.
-        preprocess: the numbers its pictures or sound are prepared with.
+        preprocess: its settings, such as the numbers that its pictures or sound are prepared with.
     """
 
     name: str
     digest: str
-    preprocess: Mapping[str, float]
+    preprocess: Mapping[str, Json]
 
 
 @dataclass(frozen=True)
@@ -164,8 +167,6 @@ def find(name: str) -> Path:
     Raises:
         ModelError: there is none; the message names similar ones, or says how to fetch it.
     """
-    from vmm_cli.encoders.torchvision_models import TORCHVISION, how_to_get
-
     if _is_bundle(Path(name)):
         return Path(name)
     if is_name(name):
@@ -368,7 +369,7 @@ def _encoder(stream: str, spec: object) -> EncoderSpec:
     return EncoderSpec(
         name=spec["name"],
         digest=_hex_digest(spec.get("sha256"), f"encoder of {_short(stream)}"),
-        preprocess=_numbers(spec.get("preprocess") or {}, "preprocess"),
+        preprocess=_settings(spec.get("preprocess") or {}, "preprocess"),
     )
 
 
@@ -406,6 +407,25 @@ def _numbers(value: object, key: str) -> dict[str, float]:
         raise ValueError(f"its {key!r} are not names with numbers")
     _refuse_endless(value, key)
     return value
+
+
+def _settings(value: object, key: str) -> dict[str, Json]:
+    """Return names with values of JSON; ValueError where something in them is of another type."""
+    if not isinstance(value, dict):
+        raise ValueError(f"its {key!r} are not names with values")
+    _refuse_no_json(value, key)
+    _refuse_endless(value, key)
+    return value
+
+
+def _refuse_no_json(value: object, key: str) -> None:
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            _refuse_no_json(inner, key)
+    elif not isinstance(value, bool | int | float | str | None):
+        raise ValueError(f"its {key!r} hold {_short(value)}, which JSON has no value for")
 
 
 def _refuse_endless(value: object, key: str) -> None:
@@ -556,20 +576,31 @@ def _described(bundle: Bundle) -> str:
 
 
 def encoder_digest(
-    name: str, preprocess: Mapping[str, float], tensors: Mapping[str, np.ndarray]
+    name: str, preprocess: Mapping[str, Json], tensors: Mapping[str, np.ndarray]
 ) -> str:
     """Return what stands for an encoder wherever its features are kept: SHA-256, hex.
 
-    Over the name, the preprocessing, and each tensor's name, dtype, shape and bytes, in the order
-    of names. Labels and heads are not part of it: another head uses the same features.
+    Over the name, the settings, and each tensor's name, dtype, shape and bytes, in the order of
+    names. Labels and heads are not part of it: another head uses the same features. Numbers count
+    as floats, however YAML wrote them.
     """
-    numbers = {k: float(v) for k, v in preprocess.items()}
-    digest = hashlib.sha256(json.dumps([name, numbers], sort_keys=True).encode())
+    whole = [name, _with_floats(preprocess)]
+    digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode())
     for key in sorted(tensors):
         tensor = tensors[key]
         digest.update(f"\0{key}\0{tensor.dtype.str}\0{list(tensor.shape)}\0".encode())
         digest.update(tensor.tobytes())
     return digest.hexdigest()
+
+
+def _with_floats(value: Json) -> Json:
+    if isinstance(value, bool | int | float):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {name: _with_floats(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_with_floats(inner) for inner in value]
+    return value
 
 
 def save(folder: Path, fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Bundle:

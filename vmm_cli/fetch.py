@@ -22,9 +22,9 @@ from vmm_cli import download
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundle import Bundle
 from vmm_cli.durable import sync_folder
-from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
 from vmm_cli.plain_file import size_text
+from vmm_cli.published import TORCHVISION
 from vmm_cli.suggest import did_you_mean
 
 WORK_FOLDER = ".fetch"  # in the user's models: the same file system, so that a rename is enough

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vmm_cli import bundle, store
+from vmm_cli import bundle
 from vmm_cli.analysis import classify
 from vmm_cli.analysis.classify import ClassifyRequest, classify_request
 from vmm_cli.batch.inputs import Input
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError, UsageError
 from vmm_cli.media.sampling import wanted_times

@@ -17,15 +17,16 @@ import pytest
 import torch
 from random_weights import random_network, random_weights
 
-from vmm_cli import bundle, fetch, store
+from vmm_cli import bundle, fetch
 from vmm_cli.analysis import classify
 from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult, classify_request
 from vmm_cli.batch.inputs import Input
 from vmm_cli.compat import ensure_torchvision
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import join
-from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import at
+from vmm_cli.published import TORCHVISION
 
 ensure_torchvision()
 from torchvision.models import get_weight  # noqa: E402  the cure comes first

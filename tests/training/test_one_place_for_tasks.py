@@ -57,9 +57,7 @@ def places() -> Iterator[tuple[str, str]]:
 
 
 def test_no_other_module_asks_which_task_it_is() -> None:
-    found = [
-        where for name, where in places() if not name.startswith(ROWS) and name not in ALLOWED
-    ]
+    found = [where for name, where in places() if not name.startswith(ROWS) and name not in ALLOWED]
     assert not found, "\n".join(found)
 
 

@@ -264,7 +264,7 @@ def paths(root: Any, complain: Complain) -> list[dict[str, Any]]:
     """Return the folders and files of the user that vmm reads and writes."""
     import platformdirs
 
-    from vmm_cli import store
+    from vmm_cli.encoders import store
 
     config = Path(os.environ.get("VMM_CONFIG") or configuration.user_file())
     cache = store.folder()

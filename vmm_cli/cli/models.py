@@ -17,6 +17,7 @@ from vmm_cli.cli.standing import Stages, duration
 if TYPE_CHECKING:
     from vmm_cli.bundle import BrokenBundle, Bundle
     from vmm_cli.output.table import Row
+    from vmm_cli.training.recipe import Recipe
 
 MEGABYTE = 10**6
 
@@ -36,7 +37,7 @@ Name = Annotated[
 
 def complete_fetchable(incomplete: str) -> list[str]:
     """Return the names of models to fetch that start so, for the shell to complete."""
-    from vmm_cli.encoders.torchvision_models import TORCHVISION
+    from vmm_cli.published import TORCHVISION
 
     return [name for name in TORCHVISION if name.startswith(incomplete)]
 
@@ -74,9 +75,12 @@ def list_models(
         found = _fetchable()
         columns: tuple[str, ...] = ("name", "accuracy_percent", "download_mib", "here", "summary")
     elif recipes:
-        from vmm_cli.training.read_recipe import list_recipes
+        from vmm_cli.training.read_recipe import list_recipes, load_recipe
 
-        found = [{"name": name, "description": text} for name, text in list_recipes()]
+        found = [
+            {"name": name, "description": text, "encoders": _encoders(load_recipe(name))}
+            for name, text in list_recipes()
+        ]
         columns = ("name", "description")
     else:
         from vmm_cli import bundle
@@ -212,10 +216,15 @@ def fetch(
     return 0
 
 
+def _encoders(recipe: Recipe) -> dict[str, str]:
+    """Return the encoder of each stream of a recipe."""
+    return {stream: chosen.encoder for stream, chosen in recipe.streams.items()}
+
+
 def _fetchable() -> list[dict[str, Any]]:
     """Return what a list says of the models that can be fetched."""
     from vmm_cli import bundle
-    from vmm_cli.encoders.torchvision_models import LABELS, SUMMARIES, TORCHVISION
+    from vmm_cli.published import LABELS, SUMMARIES, TORCHVISION
 
     here = {one.name for one in bundle.list_bundles() if isinstance(one, bundle.Bundle)}
     return [

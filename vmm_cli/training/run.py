@@ -22,7 +22,7 @@ import torch
 from vmm_cli import __version__
 from vmm_cli.batch.lock import lock
 from vmm_cli.errors import DataError, ModelError, OutputError
-from vmm_cli.output.atomic_file import make_folder
+from vmm_cli.files import make_folder
 from vmm_cli.training.data.inspection import Inspection
 from vmm_cli.training.data.samples import SPLITS, DataSet, group_of, with_samples
 from vmm_cli.training.data.splits import check_for_training, with_validation, without_folds
