@@ -14,7 +14,7 @@ import pytest
 
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import classify_windows
 from vmm_cli.analysis.detect_actions import DetectRequest, detect_request, finish, plan, run
 from vmm_cli.batch.inputs import Input

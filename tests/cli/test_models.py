@@ -18,9 +18,9 @@ from file_server import serving
 from random_weights import random_weights
 
 from tests.terminal import run_at_terminal
-from vmm_cli.bundle import packaged_models
+from vmm_cli.bundles import packaged_models
+from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders.catalogue import entry_of
-from vmm_cli.published import TORCHVISION
 from vmm_cli.training.measured import accuracy_of, card_of, measured_of
 
 NAME = "torchvision/mobilenet_v3_large"
@@ -194,7 +194,7 @@ def test_a_download_that_is_interrupted_goes_on(
             check=False,
         )
         assert broken.returncode == 130
-        assert "the same command goes on from there" in broken.stderr
+        assert "run the same command again to continue" in broken.stderr
         (part,) = home.rglob("*.part")
         assert part.read_bytes() == data[: part.stat().st_size] != b""
         done = run_vmm(*fetch, env={"no_proxy": "127.0.0.1"})

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import vmm_cli
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
+from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.catalogue import ENCODERS, entry_of
 from vmm_cli.encoders.encoder import OF_FEATURES, Encoder, OfFrames, OfText
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec, plan_of
 from vmm_cli.errors import ModelError
-from vmm_cli.published import TORCHVISION
 
 PACKAGE = Path(vmm_cli.__file__).parent
 HERE = ("encoders/catalogue.py", "published.py")

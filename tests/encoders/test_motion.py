@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.motion import Box, cut, grey, motion_map, place_box, resized
 from vmm_cli.encoders.plan import encoder_spec

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.encoders.mean_colour import MEAN_COLOUR
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import classify_windows
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders import catalogue, store

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.squares import squares_clip
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders import store
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests.squares import squares_clip
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import classify, detect_actions
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.valence import check_valence_model, rate_windows

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import pytest
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import classify, classify_windows, detect_actions
 from vmm_cli.batch import work
 from vmm_cli.batch.inputs import Input

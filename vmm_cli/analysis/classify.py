@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
+from vmm_cli import bundles, progress
 from vmm_cli.batch.device import Loaded
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders import store
 from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.clips import ROUNDING_S, iter_prepared
@@ -33,7 +33,6 @@ from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import Sampling, count, every, split, wanted_times
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end
-from vmm_cli.published import TORCHVISION
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input

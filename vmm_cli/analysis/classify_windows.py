@@ -23,7 +23,7 @@ from vmm_cli.analysis.classify import (
     LabelScore,
     label_record,
 )
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.encoders.streams import (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders import log_mel
 from vmm_cli.encoders.encoder import Encoder, OfFrames, OfSound, OfText, versioned
 from vmm_cli.encoders.face_stream import FacePictures, face_compute, face_spec
@@ -19,12 +20,11 @@ from vmm_cli.encoders.motion_stream import Crops, crops_compute, crops_spec
 from vmm_cli.encoders.text_stream import meaning, meaning_spec
 from vmm_cli.encoders.voice_stream import voice_features, voice_spec
 from vmm_cli.errors import ModelError
-from vmm_cli.published import TORCHVISION
 
 if TYPE_CHECKING:
     import torch
 
-    from vmm_cli.bundle import Bundle
+    from vmm_cli.bundles import Bundle
     from vmm_cli.encoders.image import ImageEncoder
 
 _image = partial(

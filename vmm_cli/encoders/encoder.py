@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from vmm_cli.bundle import EncoderSpec, Json, encoder_digest
+from vmm_cli.bundles import EncoderSpec, Json, encoder_digest
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import Window, grid_times
 from vmm_cli.media.frames import FrameRequest

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders.encoder import Compute, Encoder, Job, versioned
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import on_grid

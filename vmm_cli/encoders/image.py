@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.preprocess import Channels, Preprocess
 from vmm_cli.errors import UsageError
-from vmm_cli.networks.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
+from vmm_cli.networks.pretrained.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
 # The largest activation is 96 x 112 x 112 floats a picture. Up to 6 pictures it stays below the 32
 # MiB from which the C library maps fresh pages for every allocation: one thread encodes 74

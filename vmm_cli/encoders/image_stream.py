@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
-from vmm_cli.bundle import Bundle, EncoderSpec
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import Bundle, EncoderSpec
+from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders.clips import Prepared, Viewer, frame_request
 from vmm_cli.encoders.encoder import Compute, Encoder, Job
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.preprocess import Preprocess
 from vmm_cli.errors import ModelError
-from vmm_cli.published import TORCHVISION
 
 if TYPE_CHECKING:
     import torch

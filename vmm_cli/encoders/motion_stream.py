@@ -13,8 +13,8 @@ from typing import cast
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli import bundles
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders.encoder import Compute, Encoder, Job
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import ROUNDING_S, Window, grid_times, on_grid

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from vmm_cli.bundle import Bundle, EncoderSpec
+from vmm_cli.bundles import Bundle, EncoderSpec
 from vmm_cli.encoders.catalogue import entry_of
 from vmm_cli.encoders.encoder import Encoder, Job, sampling_of
 from vmm_cli.encoders.grid import MAX_STEPS, Window, grid_times

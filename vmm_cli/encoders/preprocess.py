@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 import numpy as np
 
 if TYPE_CHECKING:
-    from vmm_cli.bundle import Json
+    from vmm_cli.bundles import Json
 
 Channels = tuple[float, float, float]
 Resize = Literal["decoder", "bilinear", "antialias"]

@@ -27,7 +27,7 @@ from vmm_cli.errors import UsageError
 from vmm_cli.identity import READING_REVISION, FileIdentity
 
 if TYPE_CHECKING:
-    from vmm_cli.bundle import Json
+    from vmm_cli.bundles import Json
     from vmm_cli.media.sampling import Sampling
     from vmm_cli.media.video import Video
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders.encoder import Encoder, versioned
 
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli import bundles
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.image import first_part, shape_after
 from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.preprocess import Preprocess
-from vmm_cli.networks.efficientnet_lite import EfficientNetLite0
 from vmm_cli.networks.image_tail import ImageTail
+from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 
 
 def load_tail(name: str, last: int) -> ImageTail:

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli import bundles
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders.encoder import Encoder
 from vmm_cli.encoders.features import Features
 from vmm_cli.media.video import Video

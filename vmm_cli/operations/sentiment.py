@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
+from vmm_cli import bundles, progress
 from vmm_cli.analysis.classify import TIME_DIGITS
 from vmm_cli.analysis.sentiment.curve import (
     Curve,
@@ -29,7 +28,7 @@ from vmm_cli.analysis.sentiment.curve import (
 )
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS, Evidence, Missing
 from vmm_cli.analysis.sentiment.pool import opinion_at, pooled
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.listening import Span
 from vmm_cli.encoders.transcript import recogniser_folder
 from vmm_cli.errors import InputError, ModelError

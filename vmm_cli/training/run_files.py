@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli import bundles
+from vmm_cli.bundles import EncoderSpec
 from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
+from vmm_cli import bundles, progress
 from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing, valence_of
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS, Evidence, Missing, nothing, valence_of
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import SAMPLE_RATE
