@@ -21,8 +21,8 @@ from vmm_cli.encoders.catalogue import tensor_prefix
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
 from vmm_cli.files import make_folder
-from vmm_cli.output import plots
 from vmm_cli.output.owned import NOTES_FILE, Written, foreign, noted_file
+from vmm_cli.pictures import plots
 from vmm_cli.training import card
 from vmm_cli.training.evaluation_files import EVALUATION_FILES, METRICS_FILE
 from vmm_cli.training.metrics import THRESHOLD, calibration_bins, calibration_error

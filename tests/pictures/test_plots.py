@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vmm_cli.errors import OutputError
-from vmm_cli.output import plots
+from vmm_cli.pictures import plots
 
 
 def history(epochs: int, held_out: bool = True) -> list[dict[str, float]]:
@@ -130,7 +130,7 @@ def test_labels_are_short_and_differ() -> None:
 
 def test_matplotlib_is_loaded_only_when_something_is_drawn(tmp_path: Path) -> None:
     check = (
-        "import sys; from pathlib import Path; from vmm_cli.output import plots; "
+        "import sys; from pathlib import Path; from vmm_cli.pictures import plots; "
         "assert 'matplotlib' not in sys.modules; "
         "plots.calibration([], 0.0, Path(sys.argv[1])); "
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"

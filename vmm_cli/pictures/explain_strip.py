@@ -17,7 +17,7 @@ from vmm_cli.media.sampling import at
 from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
 from vmm_cli.output.pictured import PictureKind
-from vmm_cli.output.plots import drawable, font_files
+from vmm_cli.pictures.plots import drawable, font_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection

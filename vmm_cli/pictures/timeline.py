@@ -16,11 +16,11 @@ from PIL import Image, ImageDraw
 
 from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
-from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
-from vmm_cli.output.plots import drawable, drawable_labels
-from vmm_cli.output.time_axis import TimeAxis
-from vmm_cli.output.time_picture import (
+from vmm_cli.pictures.explain_strip import draw_text, shortened, text_width
+from vmm_cli.pictures.plots import drawable, drawable_labels
+from vmm_cli.pictures.time_axis import TimeAxis
+from vmm_cli.pictures.time_picture import (
     BACKGROUND,
     GAP,
     GUTTER_WIDTH,

@@ -11,7 +11,8 @@ from PIL import Image
 
 from tests.squares import squares_clip
 from vmm_cli.media.video import Video
-from vmm_cli.output.explain_strip import (
+from vmm_cli.output.png import save_png
+from vmm_cli.pictures.explain_strip import (
     AGAINST,
     BACKGROUND,
     BAR_HEIGHT,
@@ -28,7 +29,6 @@ from vmm_cli.output.explain_strip import (
     strongest,
     text_width,
 )
-from vmm_cli.output.png import save_png
 
 WIDTH = FRAME_HEIGHT * 160 // 120
 

@@ -14,9 +14,9 @@ from vmm_cli.media.frames import FrameRequest
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import at
 from vmm_cli.media.video import Video
-from vmm_cli.output.explain_strip import draw_text, text_width
-from vmm_cli.output.plots import font_files
-from vmm_cli.output.time_axis import TimeAxis, spread, tick_text
+from vmm_cli.pictures.explain_strip import draw_text, text_width
+from vmm_cli.pictures.plots import font_files
+from vmm_cli.pictures.time_axis import TimeAxis, spread, tick_text
 
 # Pixels. The width is the same for a second and for a day.
 WIDTH = 1600
