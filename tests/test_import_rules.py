@@ -22,7 +22,16 @@ ONLY_IN = {
 TORCH = {"torch", "torchvision"}
 # Rooms whose modules may not load torch, however indirectly, when they are imported.
 LIGHT_ROOMS = {"media", "batch", "cli"}
-USERS_OF_MEDIA = {"analysis", "batch", "cli", "encoders", "networks", "output", "training"}
+USERS_OF_MEDIA = {
+    "analysis",
+    "batch",
+    "cli",
+    "encoders",
+    "networks",
+    "output",
+    "pictures",
+    "training",
+}
 
 
 def module_name(path: Path) -> str:

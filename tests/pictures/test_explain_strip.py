@@ -20,15 +20,13 @@ from vmm_cli.pictures.explain_strip import (
     FRAME_HEIGHT,
     MARGIN,
     MAX_FRAMES,
-    TEXT,
     TEXT_HEIGHT,
     TRACK,
     draw_strip,
     drop_text,
-    shortened,
     strongest,
-    text_width,
 )
+from vmm_cli.pictures.text import TEXT, shortened, text_width
 
 WIDTH = FRAME_HEIGHT * 160 // 120
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from vmm_cli.errors import OutputError
 from vmm_cli.pictures import plots
+from vmm_cli.pictures.text import LONGEST_LABEL, drawable_labels
 
 
 def history(epochs: int, held_out: bool = True) -> list[dict[str, float]]:
@@ -119,12 +120,12 @@ def test_labels_of_any_kind_are_drawn(tmp_path: Path) -> None:
 
 def test_labels_are_short_and_differ() -> None:
     long = [f"{'fight ' * 20}{end}" for end in ("day", "night")]
-    drawn = plots.drawable_labels([*long, "plain", "a\tb", "\U0001f94a"])
-    assert all(len(name) <= plots.LONGEST_LABEL for name in drawn)
+    drawn = drawable_labels([*long, "plain", "a\tb", "\U0001f94a"])
+    assert all(len(name) <= LONGEST_LABEL for name in drawn)
     assert drawn[0].endswith(" day")
     assert drawn[1].endswith(" night")
     assert drawn[2:] == ["plain", "a\\tb", "\\U0001f94a"]
-    same = plots.drawable_labels([f"{'x' * 40}{i}{'y' * 40}" for i in range(3)])
+    same = drawable_labels([f"{'x' * 40}{i}{'y' * 40}" for i in range(3)])
     assert [name[:3] for name in same] == ["1: ", "2: ", "3: "]
 
 
