@@ -31,8 +31,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli import bundles
-from vmm_cli.encoders.catalogue import tensor_prefix
 from vmm_cli.encoders.image import keep_freed_memory
+from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.preprocess import central_square
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size

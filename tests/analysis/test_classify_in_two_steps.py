@@ -24,6 +24,7 @@ from vmm_cli.batch.work import Work
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
+from vmm_cli.media import video
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -32,6 +33,7 @@ import sys
 from pathlib import Path
 from vmm_cli import bundles
 from vmm_cli.analysis import classify
+from vmm_cli.media import video
 from vmm_cli.batch.inputs import Input
 request = classify.classify_request(bundles.load("imagenet"))
 video = Input(Path(sys.argv[1]), "a", "a")
@@ -150,7 +152,7 @@ def test_a_file_that_is_longer_than_it_declares_is_read_to_its_end(
 ) -> None:
     clip = render_clip(frames=24, rate=4)
     request = classify_request(imagenet, device="cpu", every_s=0.25, use_store=False)
-    monkeypatch.setattr(classify, "video_end_s", lambda path, max_pixels: Fraction(1))
+    monkeypatch.setattr(video, "video_end_s", lambda path, max_pixels: Fraction(1))
     parts = classify.plan_loads(request, an_input(clip), 1)
     assert parts == [Part(request.sampling)]
     results = in_two_steps(request, clip, parts, 5)

@@ -604,7 +604,7 @@ def _is_stored(request: ClassifyRequest, input: Input) -> bool:
     return request.use_store and _stored(request, file_identity(input.path)) is not None
 
 
-def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry | None:
+def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry[Features] | None:
     bundle, _ = _model(request.bundle, request.bundle_digest)
     kept = store.load(_key(request, bundle, identity))
     fits = kept is not None and kept.features.values.dtype == np.float32
@@ -628,8 +628,10 @@ def _keep(
     store.save(_key(request, bundle, identity), store.Entry(features, end_s))
 
 
-def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> str:
-    return store.key(identity, bundle.encoders["image"].digest, request.sampling)
+def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> store.Key:
+    spec = bundle.encoders["image"]
+    settings = spec.preprocess
+    return store.key(identity, spec.digest, request.sampling, encoder=spec.name, settings=settings)
 
 
 # --- what a worker keeps between inputs --------------------------------------------------------
@@ -656,7 +658,7 @@ def _preprocess(request: ClassifyRequest) -> Preprocess:
 def _feature_width(bundle: Bundle) -> int:
     if "image" not in bundle.encoders:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
-    return entry(bundle.encoders["image"].name).width
+    return entry(bundle.encoders["image"].name).width or 0
 
 
 @lru_cache(maxsize=1)

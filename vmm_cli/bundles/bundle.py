@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 SCHEMA_NAME = "vmm.bundle"
 SCHEMA_VERSION = 1
@@ -34,12 +36,12 @@ class EncoderSpec:
     Attributes:
         name: as in the encoder catalogue.
         digest: of its weights and preprocessing, see `encoder_digest`; hex.
-        preprocess: the numbers its pictures or sound are prepared with.
+        preprocess: its settings, such as the numbers that its pictures or sound are prepared with.
     """
 
     name: str
     digest: str
-    preprocess: Mapping[str, float]
+    preprocess: Mapping[str, Json]
 
 
 @dataclass(frozen=True)
@@ -107,17 +109,28 @@ def is_name(text: str) -> bool:
 
 
 def encoder_digest(
-    name: str, preprocess: Mapping[str, float], tensors: Mapping[str, np.ndarray]
+    name: str, preprocess: Mapping[str, Json], tensors: Mapping[str, np.ndarray]
 ) -> str:
     """Return what stands for an encoder wherever its features are kept: SHA-256, hex.
 
-    Over the name, the preprocessing, and each tensor's name, dtype, shape and bytes, in the order
-    of names. Labels and heads are not part of it: another head uses the same features.
+    Over the name, the settings, and each tensor's name, dtype, shape and bytes, in the order of
+    names. Labels and heads are not part of it: another head uses the same features. Numbers count
+    as floats, however YAML wrote them.
     """
-    numbers = {k: float(v) for k, v in preprocess.items()}
-    digest = hashlib.sha256(json.dumps([name, numbers], sort_keys=True).encode())
+    whole = [name, _with_floats(preprocess)]
+    digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode())
     for key in sorted(tensors):
         tensor = tensors[key]
         digest.update(f"\0{key}\0{tensor.dtype.str}\0{list(tensor.shape)}\0".encode())
         digest.update(tensor.tobytes())
     return digest.hexdigest()
+
+
+def _with_floats(value: Json) -> Json:
+    if isinstance(value, bool | int | float):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {name: _with_floats(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_with_floats(inner) for inner in value]
+    return value

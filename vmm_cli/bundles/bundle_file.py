@@ -17,6 +17,7 @@ from vmm_cli.bundles.bundle import (
     WEIGHTS_FILE,
     Bundle,
     EncoderSpec,
+    Json,
     SamplingSpec,
     is_name,
 )
@@ -141,7 +142,7 @@ def _encoder(stream: str, spec: object) -> EncoderSpec:
     return EncoderSpec(
         name=spec["name"],
         digest=_hex_digest(spec.get("sha256"), f"encoder of {short(stream)}"),
-        preprocess=_numbers(spec.get("preprocess") or {}, "preprocess"),
+        preprocess=_settings(spec.get("preprocess") or {}, "preprocess"),
     )
 
 
@@ -179,6 +180,25 @@ def _numbers(value: object, key: str) -> dict[str, float]:
         raise ValueError(f"its {key!r} are not names with numbers")
     _refuse_endless(value, key)
     return value
+
+
+def _settings(value: object, key: str) -> dict[str, Json]:
+    """Return names with values of JSON; ValueError where something in them is of another type."""
+    if not isinstance(value, dict):
+        raise ValueError(f"its {key!r} are not names with values")
+    _refuse_no_json(value, key)
+    _refuse_endless(value, key)
+    return value
+
+
+def _refuse_no_json(value: object, key: str) -> None:
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            _refuse_no_json(inner, key)
+    elif not isinstance(value, bool | int | float | str | None):
+        raise ValueError(f"its {key!r} hold {short(value)}, which JSON has no value for")
 
 
 def _refuse_endless(value: object, key: str) -> None:

@@ -15,10 +15,19 @@ app = typer.Typer(help="Inspect or clear the store of computed features.")
 
 @app.command()
 def info(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
-    """Show where the store is and how full it is."""
+    """Show where the store is and what it holds."""
     from vmm_cli.encoders import store
 
-    _print(format, _facts(store.info()))
+    held = [
+        {
+            "encoder": one.encoder or None,
+            "kind": one.kind or None,
+            "entries": one.entries,
+            "size_bytes": one.size_bytes,
+        }
+        for one in store.holds()
+    ]
+    _print(format, _facts(store.info()) | {"encoders": held})
     return 0
 
 
@@ -63,4 +72,7 @@ def _print(format: str | None, document: dict[str, Any]) -> None:
         f"{facts['entries']} entries, {size} {verb} {escape_controls(facts['folder'])}"
         f" (limit {limit})\n"
     )
+    for one in document.get("encoders", ()):
+        name = escape_controls(one["encoder"] or "not told")
+        stream.write(f"  {name}: {one['entries']} entries, {one['size_bytes'] / 1e6:.1f} MB\n")
     stream.flush()

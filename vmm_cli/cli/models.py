@@ -17,6 +17,7 @@ from vmm_cli.cli.standing import Stages, duration
 if TYPE_CHECKING:
     from vmm_cli.bundles import BrokenBundle, Bundle
     from vmm_cli.output.table import Row
+    from vmm_cli.training.recipe import Recipe
 
 MEGABYTE = 10**6
 
@@ -74,9 +75,12 @@ def list_models(
         found = _fetchable()
         columns: tuple[str, ...] = ("name", "accuracy_percent", "download_mib", "here", "summary")
     elif recipes:
-        from vmm_cli.training.recipe import list_recipes
+        from vmm_cli.training.recipe import list_recipes, load_recipe
 
-        found = [{"name": name, "description": text} for name, text in list_recipes()]
+        found = [
+            {"name": name, "description": text, "encoders": _encoders(load_recipe(name))}
+            for name, text in list_recipes()
+        ]
         columns = ("name", "description")
     else:
         from vmm_cli import bundles
@@ -210,6 +214,11 @@ def fetch(
     if not fetched.already:
         console.closing(f"fetched in {duration(time.monotonic() - start)}")
     return 0
+
+
+def _encoders(recipe: Recipe) -> dict[str, str]:
+    """Return the encoder of each stream of a recipe."""
+    return {stream: chosen.encoder for stream, chosen in recipe.streams.items()}
 
 
 def _fetchable() -> list[dict[str, Any]]:

@@ -4,6 +4,11 @@ One file per entry, named by file identity, encoder digest and sampling, in the 
 ($VMM_CACHE_DIR overrides it), readable by the user alone. The least recently used entries go when
 the store outgrows its cap ($VMM_CACHE_LIMIT_GB, default 10). A store that cannot be written, or an
 entry that is damaged, costs time and never a result.
+
+An entry is a file of safetensors that says what it holds, in its metadata under `vmm`: JSON with
+`schema`, `kind` (`features` or `sets`), `encoder` (name, digest, settings), `identity` (of the
+file), `sampling` and `reading` (`READING_REVISION`). Those of an earlier vmm have no such text;
+they are used as ever.
 """
 
 from __future__ import annotations
@@ -14,23 +19,25 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import numpy as np
 
-from vmm_cli.encoders.features import Features
+from vmm_cli.encoders.features import Features, Sets
 from vmm_cli.errors import UsageError
-from vmm_cli.identity import READING_REVISION
+from vmm_cli.identity import READING_REVISION, FileIdentity
 
 if TYPE_CHECKING:
-    from vmm_cli.identity import FileIdentity
+    from vmm_cli.bundles import Json
     from vmm_cli.media.sampling import Sampling
+    from vmm_cli.media.video import Video
 
 DEFAULT_LIMIT_GB = 10.0
 ENTRY_SUFFIX = ".safetensors"
+SCHEMA = "vmm.stored/1"
 # Looking through the store costs a stat per entry, so it is done once a process and then after
 # each such part of the cap that was written.
 CHECK_EACH_PART_OF_CAP = 0.01
@@ -42,17 +49,60 @@ STALE_TEMPORARY_S = 3600
 _log = logging.getLogger(__name__)
 _written_since_check: int | None = None  # bytes; None: this process did not check yet
 
+V = TypeVar("V", Features, Sets)
+N = TypeVar("N", bound=Hashable)
+
 
 @dataclass(frozen=True)
-class Entry:
+class Key:
+    """What an entry is of: two are equal where they name the same entry.
+
+    Attributes:
+        identity: of the file.
+        digest: of the encoder, hex; it stands for the encoder's name and settings too.
+        sampling: what is wanted of the file.
+        encoder, settings: for those who look into the store.
+    """
+
+    identity: FileIdentity
+    digest: str
+    sampling: Sampling
+    encoder: str = field(default="", compare=False)
+    settings: Mapping[str, Json] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The entry's name: SHA-256, hex. Not dependent on the file's path."""
+        plan = list(_plan(self.sampling).values())
+        whole = [READING_REVISION, self.identity.to_dict(), self.digest, plan]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+    def about(self, kind: str) -> dict[str, Any]:
+        """Return what an entry says of itself, as JSON types."""
+        return {
+            "schema": SCHEMA,
+            "kind": kind,
+            "encoder": {
+                "name": self.encoder,
+                "digest": self.digest,
+                "settings": dict(self.settings),
+            },
+            "identity": self.identity.to_dict(),
+            "sampling": _plan(self.sampling),
+            "reading": READING_REVISION,
+        }
+
+
+@dataclass(frozen=True)
+class Entry(Generic[V]):
     """What the store keeps of one stream of one video.
 
     Attributes:
-        features: the encoder's output.
+        features: the encoder's output: `Features` or `Sets`.
         end_s: where the video ends, in seconds on its clock; None where that is unknown.
     """
 
-    features: Features
+    features: V
     end_s: float | None
 
 
@@ -66,18 +116,31 @@ class StoreInfo:
     limit_bytes: int
 
 
-def key(identity: FileIdentity, encoder_digest: str, sampling: Sampling) -> str:
-    """Return the name of an entry: SHA-256, hex. Not dependent on the file's path."""
-    plan = [
-        sampling.kind,
-        str(sampling.start),
-        None if sampling.end is None else str(sampling.end),
-        None if sampling.step_s is None else str(sampling.step_s),
-        sampling.n,
-        [str(offset) for offset in sampling.offsets_s],
-    ]
-    whole = [READING_REVISION, identity.to_dict(), encoder_digest, plan]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+@dataclass(frozen=True)
+class Held:
+    """How much the store holds of an encoder.
+
+    Attributes:
+        encoder: its name; "" where entries do not say.
+        kind: `features` or `sets`; "" where entries do not say.
+    """
+
+    encoder: str
+    kind: str
+    entries: int
+    size_bytes: int
+
+
+def key(
+    identity: FileIdentity,
+    encoder_digest: str,
+    sampling: Sampling,
+    *,
+    encoder: str = "",
+    settings: Mapping[str, Json] | None = None,
+) -> Key:
+    """Return what names an entry; `encoder` and `settings`: what it is to say of itself."""
+    return Key(identity, encoder_digest, sampling, encoder, settings or {})
 
 
 def folder() -> Path:
@@ -104,13 +167,20 @@ def limit_bytes() -> int:
     return int(limit * 1e9)
 
 
-def contains(entry_key: str) -> bool:
+def contains(entry_key: Key) -> bool:
     """Tell whether there is an entry, which may prove to be damaged when it is loaded."""
     return _path(entry_key).is_file()
 
 
-def load(entry_key: str) -> Entry | None:
-    """Return an entry and mark it as used; None where it is absent or damaged (then it goes)."""
+@overload
+def load(entry_key: Key) -> Entry[Features] | None: ...
+@overload
+def load(entry_key: Key, kind: type[V]) -> Entry[V] | None: ...
+def load(entry_key: Key, kind: Any = Features) -> Any:
+    """Return an entry and mark it as used; None where it is absent or damaged (then it goes).
+
+    One of another kind than `kind` is absent, too.
+    """
     path = _path(entry_key)
     try:
         entry = _read(path)
@@ -124,19 +194,22 @@ def load(entry_key: str) -> Entry | None:
         _log.info("removed a damaged entry of the feature store: %s: %s", path, error)
         _remove(path)
         return None
-    return entry
+    return entry if isinstance(entry.features, kind) else None
 
 
-def save(entry_key: str, entry: Entry) -> None:
+def save(entry_key: Key, entry: Entry[Features] | Entry[Sets]) -> None:
     """Keep an entry, whole or not at all; where the folder cannot be written, nothing is kept."""
     from safetensors.numpy import save as safetensors_bytes
 
-    features = entry.features
-    tensors = {
-        "times": np.ascontiguousarray(features.times),
-        "values": np.ascontiguousarray(features.values),
+    tensors = _arrays(entry.features)
+    about = entry_key.about(KINDS[type(entry.features)])
+    if isinstance(entry.features, Sets):
+        about["columns"] = list(entry.features.columns)
+    metadata = {
+        "content": _content_digest(entry.features),
+        "end_s": json.dumps(entry.end_s),
+        "vmm": json.dumps(about),
     }
-    metadata = {"content": _content_digest(features), "end_s": json.dumps(entry.end_s)}
     data = safetensors_bytes(tensors, metadata=metadata)
     limit = limit_bytes()
     if len(data) > limit:
@@ -152,10 +225,78 @@ def save(entry_key: str, entry: Entry) -> None:
     _keep_below(limit, len(data))
 
 
+@overload
+def cached(
+    video: Video,
+    keys: Mapping[N, Key | None],
+    compute: Callable[[Sequence[N]], Mapping[N, Entry[Features]]],
+) -> dict[N, Entry[Features]]: ...
+@overload
+def cached(
+    video: Video,
+    keys: Mapping[N, Key | None],
+    compute: Callable[[Sequence[N]], Mapping[N, Entry[V]]],
+    kind: type[V],
+) -> dict[N, Entry[V]]: ...
+def cached(
+    video: Video,
+    keys: Mapping[N, Key | None],
+    compute: Callable[[Sequence[N]], Mapping[N, Any]],
+    kind: Any = Features,
+) -> dict[N, Any]:
+    """Return what the store holds of a file, and compute and keep the rest.
+
+    Args:
+        video: the file.
+        keys: what is wanted, by names of the caller's; None: the store may not hold it.
+        compute: gives the entries of the names that it is called with, and perhaps more of `keys`;
+            what it leaves out is not there. It is not called where nothing is lacking.
+        kind: of the entries.
+
+    Raises:
+        InputError: the file cannot be read, or what `compute` raises.
+    """
+    loaded = {name: load(k, kind) for name, k in keys.items() if k is not None}
+    found = {name: entry for name, entry in loaded.items() if entry is not None}
+    lacking = [name for name in keys if name not in found]
+    if not lacking:
+        return found
+    computed = compute(lacking)
+    keep(video, {k: computed[n] for n, k in keys.items() if k is not None and n in computed})
+    return {**found, **computed}
+
+
+def keep(video: Video, entries: Mapping[Key, Entry[V]]) -> None:
+    """Save entries of a file, unless it has changed since its identity was first asked for.
+
+    Raises:
+        InputError: the file cannot be read any more.
+    """
+    if entries and video.is_unchanged():
+        for entry_key, entry in entries.items():
+            if entry_key.identity == video.identity:
+                save(entry_key, entry)
+
+
 def info() -> StoreInfo:
     """Return how full the store is."""
     sizes = [size for _, size, _ in _entries(folder())]
     return StoreInfo(folder(), len(sizes), sum(sizes), limit_bytes())
+
+
+def holds() -> list[Held]:
+    """Return how much there is of each encoder, the most first; each entry's header is read."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for path, size, _ in _entries(folder()):
+        about = _about(path)
+        encoder = about.get("encoder")
+        name = encoder.get("name") if isinstance(encoder, dict) else None
+        kind = about.get("kind")
+        what = (str(name or ""), str(kind or ""))
+        entries, size_bytes = found.get(what, (0, 0))
+        found[what] = entries + 1, size_bytes + size
+    held = [Held(*what, *many) for what, many in found.items()]
+    return sorted(held, key=lambda one: (-one.size_bytes, one.encoder, one.kind))
 
 
 def clear() -> StoreInfo:
@@ -175,11 +316,27 @@ class _DamagedEntryError(Exception):
     """An entry's bytes are not what was written."""
 
 
-def _path(entry_key: str) -> Path:
-    return folder() / entry_key[:2] / f"{entry_key}{ENTRY_SUFFIX}"
+KINDS: Mapping[type[Features] | type[Sets], str] = {Features: "features", Sets: "sets"}
 
 
-def _read(path: Path) -> Entry:
+def _plan(sampling: Sampling) -> dict[str, Any]:
+    """Return what a sampling wants, as JSON types: exact fractions as text."""
+    return {
+        "kind": sampling.kind,
+        "start": str(sampling.start),
+        "end": None if sampling.end is None else str(sampling.end),
+        "step_s": None if sampling.step_s is None else str(sampling.step_s),
+        "n": sampling.n,
+        "offsets_s": [str(offset) for offset in sampling.offsets_s],
+    }
+
+
+def _path(entry_key: Key) -> Path:
+    name = entry_key.name
+    return folder() / name[:2] / f"{name}{ENTRY_SUFFIX}"
+
+
+def _read(path: Path) -> Entry[Features] | Entry[Sets]:
     from safetensors import SafetensorError, safe_open
 
     if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -187,20 +344,53 @@ def _read(path: Path) -> Entry:
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            features = Features(file.get_tensor("times"), file.get_tensor("values"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # no dict
         end_s = json.loads(metadata["end_s"])
+        about = json.loads(metadata.get("vmm", "{}"))
+        features = _features(tensors, about)
         if metadata["content"] != _content_digest(features):
             raise _DamagedEntryError("its digest is another")
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, AttributeError, ValueError, KeyError, TypeError) as error:
         raise _DamagedEntryError(str(error)) from None
-    return Entry(features, None if end_s is None else float(end_s))
+    return cast(
+        "Entry[Features] | Entry[Sets]", Entry(features, None if end_s is None else float(end_s))
+    )
 
 
-def _content_digest(features: Features) -> str:
+def _about(path: Path) -> dict[str, Any]:
+    """Return what an entry says of itself; nothing where it says nothing that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {})["vmm"])
+    except (SafetensorError, OSError, ValueError, KeyError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _arrays(features: Features | Sets) -> dict[str, np.ndarray]:
+    if isinstance(features, Sets):
+        arrays = {"times": features.times, "offsets": features.offsets, "rows": features.rows}
+    else:
+        arrays = {"times": features.times, "values": features.values}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _features(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Features | Sets:
+    if about.get("kind") == KINDS[Sets]:
+        columns = tuple(map(str, about["columns"]))
+        return Sets(tensors["times"], tensors["offsets"], tensors["rows"], columns)
+    return Features(tensors["times"], tensors["values"])
+
+
+def _content_digest(features: Features | Sets) -> str:
     digest = hashlib.sha256()
-    for array in (features.times, features.values):
+    for array in _arrays(features).values():
         digest.update(f"{array.dtype.str}{list(array.shape)}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(array.data)
+    if isinstance(features, Sets):
+        digest.update(json.dumps(features.columns).encode())
     return digest.hexdigest()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
 from vmm_cli.bundles.published import SUMMARIES, TORCHVISION, TorchvisionModel
-from vmm_cli.encoders.catalogue import tensor_prefix
+from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.torchvision_networks import Converted, Published, convert, published
 from vmm_cli.errors import ModelError
 from vmm_cli.files import atomic_file

@@ -17,7 +17,7 @@ import numpy as np
 
 from vmm_cli import bundles
 from vmm_cli.bundles import EncoderSpec
-from vmm_cli.encoders.catalogue import tensor_prefix
+from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
 from vmm_cli.files import make_folder

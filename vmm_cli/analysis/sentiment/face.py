@@ -301,10 +301,11 @@ def _none(bundle: Bundle, missing: Missing) -> FacesSeen:
 # --- what is kept between runs -----------------------------------------------------------------
 
 
-def _key(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> str:
+def _key(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> store.Key:
     from vmm_cli.encoders.faces import FACES_VERSION
 
-    return store.key(identity, f"faces/{FACES_VERSION}/{bundle.weights_digest}", sampling)
+    digest = f"faces/{FACES_VERSION}/{bundle.weights_digest}"
+    return store.key(identity, digest, sampling, encoder=bundle.name)
 
 
 def _kept(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> _Looked | None:

@@ -134,7 +134,7 @@ def _rows(
         yield from _heard(video, bundle, report)
         return
     wanted = sampling.all(start=video.start, end=video.end)
-    key = store.key(video.identity, speech_digest(bundle), wanted)
+    key = store.key(video.identity, speech_digest(bundle), wanted, encoder=bundle.name)
     entry = store.load(key)
     if entry is None:
         heard = list(_heard(video, bundle, report))
