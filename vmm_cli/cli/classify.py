@@ -220,12 +220,12 @@ def _classify_windows(
         run=classify_windows.run, finish=classify_windows.finish, plan=classify_windows.plan
     )
     if strips is not None:
-        from vmm_cli.output.explain_strip import STRIP
         from vmm_cli.output.pictured import (
             PicturesRequest,
             refuse_foreign_pictures,
             with_pictures,
         )
+        from vmm_cli.pictures.explain_strip import STRIP
 
         request = PicturesRequest(wanted, strips, shared.overwrite)
         refuse = partial(refuse_foreign_pictures, STRIP, request)

@@ -193,7 +193,7 @@ def detect_actions(
             refuse_foreign_pictures,
             with_pictures,
         )
-        from vmm_cli.output.timeline import TIMELINE
+        from vmm_cli.pictures.timeline import TIMELINE
 
         request = PicturesRequest(wanted, timeline, shared.overwrite)
         refuse = partial(refuse_foreign_pictures, TIMELINE, request)

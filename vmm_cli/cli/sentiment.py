@@ -236,7 +236,7 @@ def sentiment(
             refuse_foreign_pictures,
             with_pictures,
         )
-        from vmm_cli.output.sentiment_plot import PLOT
+        from vmm_cli.pictures.sentiment_plot import PLOT
 
         request = PicturesRequest(wanted, plot, shared.overwrite)
         refuse = partial(refuse_foreign_pictures, PLOT, request)
