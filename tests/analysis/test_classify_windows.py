@@ -81,7 +81,7 @@ def test_a_short_video_is_one_window(squares_model: Path, squares: Path) -> None
 
 
 def test_windows_tell_when(squares_model: Path, long: Path) -> None:
-    record = classified(request(squares_model, cells_s=1.0), long, [None])
+    record = classified(request(squares_model, windows_s=1.0), long, [None])
     cells = record["windows"]
     assert [cell["start_s"] for cell in cells[:4]] == [0, 1, 2, 3]
     assert cells[-1]["end_s"] == record["duration_s"]
@@ -97,7 +97,7 @@ def test_the_same_comes_out_whole_in_parts_and_from_the_store(
 ) -> None:
     monkeypatch.setattr(classify_windows, "STRETCH_STEPS", 8)  # two windows a stretch
     load_trained.cache_clear()
-    options = {"cells_s": 0.5, "explain": True}
+    options = {"windows_s": 0.5, "explain": True}
     wanted = request(squares_model, use_store=False, **options)
     parts = plan(wanted, Input(long, "long", "long"), 2)
     assert len(parts) == 2
@@ -156,7 +156,7 @@ def test_an_explanation_says_what_the_best_label_rests_on(
     assert [one["start_s"] for one in explained["seconds"]] == [0, 0.5]
     assert explained["seconds"][-1]["end_s"] == pytest.approx(record["duration_s"], abs=0.01)
     # Of a long video: the window that speaks most for the label that is best over all.
-    record = classified(request(squares_model, explain=True, cells_s=0.5), long, [None])
+    record = classified(request(squares_model, explain=True, windows_s=0.5), long, [None])
     assert record["explain"]["label"] == record["labels"][0]["label"]
     assert record["explain"]["score"] >= max(
         label["score"]

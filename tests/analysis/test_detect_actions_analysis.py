@@ -87,7 +87,7 @@ def test_a_model_of_windows_is_slid_over_the_video(squares_model: Path, recordin
 def test_the_curve_of_windows_is_that_of_classify(squares_model: Path, recording: Path) -> None:
     wanted = request(squares_model, scores=True, use_store=False)
     curve = detected(wanted, recording)["curves"]["labels"]["moving"]
-    same = classify_windows.windows_request(wanted.bundle, cells_s=0.5, use_store=False)
+    same = classify_windows.windows_request(wanted.bundle, windows_s=0.5, use_store=False)
     asked = Input(recording, "a", "a")
     cells = classify_windows.finish(same, asked, [classify_windows.run(same, asked, None)])
     known = [

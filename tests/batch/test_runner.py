@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import worker_tasks
 
-from vmm_cli.batch import runner
+from vmm_cli.batch import children
+from vmm_cli.batch.executor import Outcome, Task
 from vmm_cli.batch.interruptions import held
-from vmm_cli.batch.runner import Outcome, Task, WorkerPool
+from vmm_cli.batch.runner import WorkerPool
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_a_dead_worker_costs_its_task_alone(
 def test_half_a_result_from_a_worker_that_stopped_holds_nothing_up(
     pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "STALL_LIMIT_S", 0.5)
+    monkeypatch.setattr(children, "STALL_LIMIT_S", 0.5)
     pool.submit(Task("bad", worker_tasks.send_half_and_stop, (), 0.3))
     pool.submit(Task("good", worker_tasks.double, (1,), 30))
     start = time.monotonic()
@@ -268,7 +269,7 @@ def test_a_worker_that_dies_at_its_start_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_start_that_hangs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "START_LIMIT_S", 0.5)
+    monkeypatch.setattr(children, "START_LIMIT_S", 0.5)
     with WorkerPool(1, initializer=worker_tasks.sleep_deaf, initargs=(60,)) as pool:
         outcome = call(pool, worker_tasks.double, 1, timeout_s=0.1)
     assert code(outcome) == "timeout"
@@ -358,7 +359,8 @@ def test_an_interrupt_waits_until_a_worker_is_wholly_started(elsewhere: bool) ->
 def test_the_very_first_worker_is_deaf_to_interrupts_from_its_start() -> None:
     script = (
         "import operator, pathlib\n"
-        "from vmm_cli.batch.runner import Task, WorkerPool\n"
+        "from vmm_cli.batch.executor import Task\n"
+        "from vmm_cli.batch.runner import WorkerPool\n"
         "if __name__ == '__main__':\n"
         "    with WorkerPool(1) as pool:\n"
         "        pool.submit(Task('', operator.add, (1, 2)))\n"
