@@ -22,8 +22,7 @@ from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from vmm_cli import bundle as bundles
-from vmm_cli.analysis.face_evidence import FULL_SHARPNESS, FULL_SIZE, face_evidence
-from vmm_cli.analysis.sentiment import FACES_HZ
+from vmm_cli.analysis.sentiment.face import FULL_SHARPNESS, FULL_SIZE, face_evidence
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.faces import (
     PICTURE_SIZE,
@@ -36,6 +35,7 @@ from vmm_cli.encoders.faces import (
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import fps
 from vmm_cli.media.video import Video
+from vmm_cli.operations.sentiment import FACES_HZ
 
 UNPLEASANT = -0.25  # a mean valence that nobody would expect of a neutral sentence
 SIDES = (64, 48, 32, 24, 20)  # pixels

@@ -33,7 +33,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli import bundle
-from vmm_cli.analysis.evidence import EMOTIONS
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.faces import (
     KIND,

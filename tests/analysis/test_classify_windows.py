@@ -22,9 +22,13 @@ from vmm_cli import store
 from vmm_cli.analysis import classify_windows
 from vmm_cli.analysis.classify_windows import Part, WindowsRequest, finish, plan, run
 from vmm_cli.batch.inputs import Input
+from vmm_cli.encoders.grid import Window
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.inference import windows as inference_windows
+from vmm_cli.inference.load import load_trained
+from vmm_cli.inference.windows import probabilities_of, reader
 from vmm_cli.media.video import Video
-from vmm_cli.trained import load_trained
+from vmm_cli.operations.classify import ClassifyOptions, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +43,8 @@ def request(model: Path, **more: Any) -> WindowsRequest:
 
 def classified(wanted: WindowsRequest, path: Path, parts: list[Part | None]) -> dict[str, Any]:
     asked = Input(path, path.name, path.stem)
-    record = finish(wanted, asked, [run(wanted, asked, part) for part in parts])
-    return json.loads(json.dumps(record))
+    found = finish(wanted, asked, [run(wanted, asked, part) for part in parts])
+    return json.loads(json.dumps(found.to_record()))
 
 
 @pytest.fixture
@@ -95,7 +99,7 @@ def test_windows_tell_when(squares_model: Path, long: Path) -> None:
 def test_the_same_comes_out_whole_in_parts_and_from_the_store(
     squares_model: Path, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classify_windows, "STRETCH_STEPS", 8)  # two windows a stretch
+    monkeypatch.setattr(inference_windows, "CHUNK_STEPS", 8)  # two windows a chunk
     load_trained.cache_clear()
     options = {"windows_s": 0.5, "explain": True}
     wanted = request(squares_model, use_store=False, **options)
@@ -181,8 +185,9 @@ def test_hiding_is_what_never_seeing_would_be(squares_model: Path, tmp_path: Pat
 
 
 def test_another_sampling_is_refused(squares_model: Path) -> None:
-    with pytest.raises(UsageError, match="leave out --every and --count"):
-        request(squares_model, sampling_options=["--every", "--count"])
+    for more, name in (({"every": Fraction(1)}, "every"), ({"count": 2}, "count")):
+        with pytest.raises(UsageError, match=f"trained with its own sampling .*leave out {name}$"):
+            prepare(ClassifyOptions(model=str(squares_model), **more))
 
 
 def tampered(model: Path, folder: Path, change: Any) -> Path:
@@ -301,14 +306,13 @@ def test_a_video_of_nothing_that_it_looks_at_is_an_error(squares_model: Path) ->
 
 
 def test_scores_are_those_that_training_measured(squares_model: Path, squares: Path) -> None:
-    """What `judge` computes of a clip does not depend on the others in its batch."""
+    """What the network gives for a clip does not depend on the others in its batch."""
     wanted = request(squares_model)
     model = load_trained(wanted.bundle, wanted.bundle_digest)
     shown = []
     for name in ("moving/00", "still/03", "moving/04"):
         path = squares / f"{name}.mp4"
-        chosen, _ = classify_windows._windows(wanted, path, model)
-        shown += classify_windows.window_features(Video(path), chosen, model.plan)
-    together = classify_windows.judged(model, shown, "")
-    alone = np.concatenate([classify_windows.judged(model, [one], "") for one in shown])
+        shown += reader(model, Video(path)).see([Window(Fraction(0), Video(path).end_s)])
+    together = probabilities_of(model, shown, "")
+    alone = np.concatenate([probabilities_of(model, [one], "") for one in shown])
     np.testing.assert_allclose(together, alone, atol=1e-5)

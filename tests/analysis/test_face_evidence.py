@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vmm_cli import bundle, store
-from vmm_cli.analysis.evidence import valence_of
-from vmm_cli.analysis.face_evidence import (
+from vmm_cli.analysis.sentiment.evidence import valence_of
+from vmm_cli.analysis.sentiment.face import (
     LOST_S,
     FacesSeen,
     Tracker,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.squares import squares_clip
 from vmm_cli import bundle
-from vmm_cli.analysis.text_evidence import TextRead, _plain, other_language, text_evidence
+from vmm_cli.analysis.sentiment.text import TextRead, _plain, other_language, text_evidence
 from vmm_cli.errors import InputError
 from vmm_cli.media.video import Video
 

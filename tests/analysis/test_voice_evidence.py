@@ -13,9 +13,9 @@ import pytest
 
 from vmm_cli import bundle as bundles
 from vmm_cli import store
-from vmm_cli.analysis import voice_evidence as voice_evidence_module
-from vmm_cli.analysis.evidence import valence_of
-from vmm_cli.analysis.voice_evidence import VoiceHeard, voice_evidence
+from vmm_cli.analysis.sentiment import voice as voice_evidence_module
+from vmm_cli.analysis.sentiment.evidence import valence_of
+from vmm_cli.analysis.sentiment.voice import VoiceHeard, voice_evidence
 from vmm_cli.bundle import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.audio import iter_audio

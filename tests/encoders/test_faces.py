@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmm_cli import bundle
-from vmm_cli.analysis.evidence import EMOTIONS
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.encoders.faces import (
     FEATURE_WIDTH,
     MAX_FACES,

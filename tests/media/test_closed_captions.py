@@ -18,7 +18,7 @@ from tests.media.closed import (
     spread,
 )
 from vmm_cli import bundle
-from vmm_cli.analysis.text_evidence import text_evidence
+from vmm_cli.analysis.sentiment.text import text_evidence
 from vmm_cli.media.captions import captions
 from vmm_cli.media.probe import CaptionStreamInfo, probe
 from vmm_cli.media.video import Video

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.squares import squares_clip
-from vmm_cli.analysis.evidence import EMOTIONS
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.errors import OutputError
 from vmm_cli.media.video import Video
 from vmm_cli.output.png import save_png

@@ -34,9 +34,9 @@ from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end
 
 if TYPE_CHECKING:
-    from vmm_cli.analysis.classify_windows import Explanation
     from vmm_cli.batch.inputs import Input
     from vmm_cli.encoders.image import ImageEncoder
+    from vmm_cli.inference.windows import Explanation
 
 # What to do with a model that is not for classes.
 RUN_BY = {
@@ -180,7 +180,7 @@ class Classification:
                 for window in self.windows
             ]
         if self.explanation is not None:
-            record["explain"] = self.explanation.to_record()
+            record["explain"] = _explanation_record(self.explanation)
         return record
 
 
@@ -190,6 +190,24 @@ def label_record(label: LabelScore) -> dict[str, Any]:
         "label": label.label,
         "score": round(label.score, SCORE_DIGITS),
         "times": [round(time_s, TIME_DIGITS) for time_s in label.times],
+    }
+
+
+def _explanation_record(found: Explanation) -> dict[str, Any]:
+    return {
+        "label": found.label,
+        "start_s": round(float(found.window.start), TIME_DIGITS),
+        "end_s": round(float(found.window.end), TIME_DIGITS),
+        "score": round(found.score, SCORE_DIGITS),
+        "without": {s: round(p, SCORE_DIGITS) for s, p in found.without.items()},
+        "seconds": [
+            {
+                "start_s": round(begin, TIME_DIGITS),
+                "end_s": round(end, TIME_DIGITS),
+                "drop": round(drop, SCORE_DIGITS),
+            }
+            for begin, end, drop in found.seconds
+        ],
     }
 
 

@@ -1,8 +1,8 @@
 """When what happens in a video of any length, by models of three kinds.
 
-A model for segments says where actions begin and end: see `detect_steps`. A model for classes is
-slid over the video: each half a window, or each picture, its labels have a probability, and where
-that is high enough for a while something happens.
+A model for segments says where actions begin and end: see `vmm_cli.inference.steps`. A model for
+classes is slid over the video: each half a window, or each picture, its labels have a probability,
+and where that is high enough for a while something happens.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from vmm_cli.analysis import classify, classify_windows, detect_steps
+from vmm_cli.analysis import classify, classify_windows
 from vmm_cli.analysis.classify import SCORE_DIGITS, TIME_DIGITS
-from vmm_cli.analysis.segments import Detection, of_cells, tidied
+from vmm_cli.analysis.segments import Detection, from_cells, tidied
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError
+from vmm_cli.inference import steps
 from vmm_cli.media.video import Video
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def runner_of(
         hint = classify.RUN_BY["valence"] if bundle.task == "valence" else ""
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions{hint}")
     if bundle.task == "segments":
-        detect_steps.check_model(bundle)
+        steps.check_segment_model(bundle)
         return _OfSteps(bundle, start, end, use_store, max_pixels)
     if classify_windows.is_for(bundle):
         return _OfWindows(
@@ -180,21 +181,21 @@ class _OfSteps:
     def _video(self, input: Input) -> Video:
         return Video(input.path, self.max_pixels, self.start, self.end)
 
-    def plan(self, input: Input, workers: int) -> Sequence[detect_steps.Part | None]:
+    def plan(self, input: Input, workers: int) -> Sequence[steps.Part | None]:
         video = self._video(input)
-        return detect_steps.plan(self.bundle, video, workers, use_store=self.use_store)
+        return steps.plan_steps(self.bundle, video, workers, use_store=self.use_store)
 
-    def run(self, input: Input, part: detect_steps.Part | None) -> detect_steps.StepsSeen:
-        return detect_steps.run(self.bundle, self._video(input), part, use_store=self.use_store)
+    def run(self, input: Input, part: steps.Part | None) -> steps.FusedSteps:
+        return steps.run_steps(self.bundle, self._video(input), part, use_store=self.use_store)
 
     def predictions(
-        self, input: Input, parts: Sequence[detect_steps.StepsSeen], wanted: Wanted
+        self, input: Input, parts: Sequence[steps.FusedSteps], wanted: Wanted
     ) -> Predictions:
         streams = frozenset().union(*(part.streams for part in parts))
         classify_windows.require_streams(self.bundle, streams)
         # Never all of them: suppression goes through each pair of those that it is given.
-        least = max(wanted.min_score, detect_steps.LEAST_SCORE)
-        found = detect_steps.found(self.bundle, self._video(input), parts, least)
+        least = max(wanted.min_score, steps.MIN_SCORE)
+        found = steps.find_segments(self.bundle, self._video(input), parts, least)
         curves = Curves(found.times_s, self.bundle.labels, found.curves)
         return Predictions(found.detections, streams, curves)
 
@@ -226,7 +227,7 @@ class _OfWindows:
         cells = list(classify_windows.cells(windows, hop_s))
         chances = np.stack([cell.shares @ by_window[cell.first : cell.last] for cell in cells])
         bounds = np.array([[cell.start_s, cell.end_s] for cell in cells])
-        found = of_cells(bounds, chances, bundle.labels, wanted.min_score)
+        found = from_cells(bounds, chances, bundle.labels, wanted.min_score)
         return Predictions(found, streams, Curves(bounds.mean(axis=1), bundle.labels, chances))
 
 
@@ -260,7 +261,7 @@ class _OfPictures:
         begins = np.maximum(features.times, float(start))
         names = [labels[column] for column in chosen]
         bounds = np.stack([begins, ends], axis=1)
-        found = of_cells(bounds, chances, names, wanted.min_score)
+        found = from_cells(bounds, chances, names, wanted.min_score)
         return Predictions(found, frozenset({"image"}), Curves(begins, names, chances))
 
 

@@ -23,7 +23,7 @@ from statistics import median_low
 
 import numpy as np
 
-from vmm_cli.analysis.novelty import View, novelty, novelty_in_any_light
+from vmm_cli.analysis.frame_difference import View, novelty, novelty_in_any_light
 from vmm_cli.media import sampling
 from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.miniatures import Miniature, iter_miniatures

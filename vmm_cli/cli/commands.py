@@ -68,9 +68,7 @@ def command_of(operation: AnyOperation) -> Callable[..., int]:
     return command
 
 
-def _parameters(
-    operation: AnyOperation, said: Mapping[str, Option]
-) -> list[inspect.Parameter]:
+def _parameters(operation: AnyOperation, said: Mapping[str, Option]) -> list[inspect.Parameter]:
     hints = get_type_hints(operation.options)
     shared_hints = get_type_hints(SharedOptions, include_extras=True)
     own = [
@@ -115,7 +113,7 @@ def _format(operation: AnyOperation) -> Any:
     if operation.fills_folder:
         what = "the records [default: table on a terminal, else jsonl]"
     return Annotated[
-        Literal[names] | None,  # type: ignore[valid-type]  # made of what the operation says
+        Literal[names] | None,
         typer.Option(
             "--format",
             metavar="|".join(names),

@@ -21,8 +21,10 @@ _LONGEST_OPTION = 30
 _WHOLE = 1000  # characters; no summary of a command is cut
 _GOES_ON = " \\"  # what ends a line of a command that goes on in the next
 
+Examples = Mapping[tuple[str, ...], Sequence[Example]]
+
 # Of the commands that are no operations: those have their own.
-EXAMPLES: Mapping[tuple[str, ...], Sequence[Example]] = {
+EXAMPLES: dict[tuple[str, ...], Sequence[Example]] = {
     (): (
         ("What is in these files?", "vmm info clips"),
         ("What do they show? As a table of labels", "vmm classify clips -o labels.csv"),
@@ -80,9 +82,6 @@ EXAMPLES: Mapping[tuple[str, ...], Sequence[Example]] = {
 }
 
 
-Examples = Mapping[tuple[str, ...], Sequence[Example]]
-
-
 def dress(command: Any, examples: Examples, path: tuple[str, ...] = ()) -> None:
     """Have the help of a command, and of those in it, drawn by this module."""
     command.format_options = MethodType(_options, command)
@@ -130,9 +129,7 @@ def _in_order(groups: Mapping[str, object]) -> list[str]:
     return [name for name in (*_FIRST, *own, *_LAST) if name in groups]
 
 
-def _examples(
-    examples: Sequence[Example], command: Any, context: Any, formatter: Any
-) -> None:
+def _examples(examples: Sequence[Example], command: Any, context: Any, formatter: Any) -> None:
     """Write the examples, ready to be copied."""
     with formatter.section("Examples"):
         for text, line in examples:

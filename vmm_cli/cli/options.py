@@ -50,6 +50,7 @@ SHARED_NAMES = frozenset(
     }
 )
 
+
 def _configure(context: typer.Context, value: Path | None) -> Path | None:
     if not context.resilient_parsing:
         configuration.apply(context, value, shared=SHARED_NAMES, excluded=COMMAND_LINE_ONLY)

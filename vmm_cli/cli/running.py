@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from vmm_cli import errors
@@ -151,7 +150,7 @@ def _executed(
             discovery.inputs,
             discovery.missing,
             records=Records(
-                schema, _marks(schema, prepared), shared.output_path, not shared.no_resume
+                schema, marks(schema, prepared), shared.output_path, not shared.no_resume
             ),
             limits=Limits(shared.max_pixels, timeout_s, memory),
             start=partial(LocalExecutor, jobs),
@@ -164,7 +163,7 @@ def _executed(
         )
 
 
-def _marks(schema: str, prepared: AnyPrepared) -> tuple[str, ...]:
+def marks(schema: str, prepared: AnyPrepared) -> tuple[str, ...]:
     """Return what records depend on: as it is said now, then as earlier versions said it."""
     contents = [counted(prepared.options)]
     if prepared.earlier is not None:
@@ -182,9 +181,7 @@ def _memory_limit(shared: SharedOptions, work_bytes: int, jobs: int) -> MemoryLi
     return MemoryLimit(limit, limit)
 
 
-def _find_inputs(
-    shared: SharedOptions, operation: Operation[Options, Any, Any, Any]
-) -> Discovery:
+def _find_inputs(shared: SharedOptions, operation: Operation[Options, Any, Any, Any]) -> Discovery:
     arguments = list(shared.inputs or ())
     if not arguments and shared.files_from is None:
         raise errors.UsageError(

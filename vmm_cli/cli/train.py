@@ -17,9 +17,7 @@ from vmm_cli import errors
 from vmm_cli.batch.absent import MISSING, why_missing
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
-from vmm_cli.cli.help import INPUT, OUTPUT, RUN
 from vmm_cli.cli.options import (
-    DEFAULT_MAX_PIXELS,
     Config,
     Device,
     DocumentFormat,
@@ -29,11 +27,11 @@ from vmm_cli.cli.options import (
     NoStore,
     Quiet,
     Verbose,
-    parse_count,
-    parse_file_name,
     wants_table,
 )
 from vmm_cli.cli.standing import Stages, summed_up
+from vmm_cli.operations.options import DEFAULT_MAX_PIXELS, INPUT, OUTPUT, RUN
+from vmm_cli.operations.parse import parse_count, parse_file_name
 
 if TYPE_CHECKING:
     from vmm_cli.output.table import Cell

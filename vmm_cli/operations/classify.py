@@ -27,7 +27,12 @@ from vmm_cli.operations.options import (
     overwrite_option,
     start_option,
 )
-from vmm_cli.operations.parse import parse_count, parse_path, parse_positive_seconds
+from vmm_cli.operations.parse import (
+    parse_count,
+    parse_device,
+    parse_path,
+    parse_positive_seconds,
+)
 from vmm_cli.operations.sampled import sampling_text
 from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value, span
@@ -127,12 +132,25 @@ def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any
     from vmm_cli import bundle
     from vmm_cli.analysis import classify_windows
 
-    check(options)
-    if options.top_k < 1:
-        raise OptionError("{top_k} {number}: at least one label must be shown", number=options.top_k)
+    check_options(options)
     model = bundle.load(options.model)
     prepared = (_of_windows if classify_windows.is_for(model) else _of_pictures)(options, model)
     return replace(prepared, model_digest=model.digest, remarks=remarks_on(model))
+
+
+def check_options(options: ClassifyOptions) -> None:
+    """Raise OptionError where options contradict each other, or themselves."""
+    check(options)
+    if options.top_k < 1:
+        raise OptionError(
+            "{top_k} {number}: at least one label must be shown", number=options.top_k
+        )
+    if options.windows is not None and options.windows <= 0:
+        raise OptionError("{windows}: a window must last some seconds")
+    try:
+        parse_device(options.device)
+    except ValueError as error:
+        raise OptionError("{device}: {said}", said=error) from None
 
 
 def _of_pictures(
@@ -208,11 +226,9 @@ def _sampling(options: ClassifyOptions, model: Bundle) -> Sampling:
     from vmm_cli.media import sampling
 
     start, end = options.start, options.end
-    if options.count is not None:
-        return sampling.count(options.count, start=start, end=end)
     # Via str: 0.1 means one tenth, not the nearest binary fraction.
     step = Fraction(str(model.sampling.every_s)) if options.every is None else options.every
-    if options.windows is not None and options.windows < step:
+    if options.windows is not None and options.count is None and options.windows < step:
         if options.every is not None or not model.sampling.free:
             raise OptionError(
                 "{windows} {length_s:g} is shorter than the step of {step_s:g} s between pictures: "
@@ -221,7 +237,12 @@ def _sampling(options: ClassifyOptions, model: Bundle) -> Sampling:
                 step_s=float(step),
             )
         step = options.windows
-    return sampling.every(step, start=start, end=end)
+    try:
+        if options.count is not None:
+            return sampling.count(options.count, start=start, end=end)
+        return sampling.every(step, start=start, end=end)
+    except ValueError as error:
+        raise OptionError("{said}", said=error) from None
 
 
 def _of_windows(
@@ -241,11 +262,11 @@ def _of_windows(
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
     )
-    given = [name for name in ("every", "count") if getattr(options, name) is not None]
+    given = [f"{{{one}}}" for one in ("every", "count") if getattr(options, one) is not None]
     if given:
         raise OptionError(
             "model {name!r} was trained with its own sampling ({rate_hz:g} pictures a second in "
-            f"windows of {{window_s:g}} s); leave out {' and '.join(f'{{{name}}}' for name in given)}",
+            f"windows of {{window_s:g}} s); leave out {' and '.join(given)}",
             name=model.name,
             rate_hz=1 / model.sampling.every_s,
             window_s=float(plan_of(model).window_s),

@@ -405,8 +405,8 @@ def run(job: Job, input: Input, part: Part | None) -> PartResult:
     encoder = StillEncoder(job.image_format, job.quality)
     number = 0
     try:
-        for number in frames_folder.write_part(part.folder, pictures, encoder):
-            pass
+        for written in frames_folder.write_part(part.folder, pictures, encoder):
+            number = written
     except InputError as error:
         shutil.rmtree(part.folder, ignore_errors=True)
         if error.code == "unreadable" and not number and part.sampling != job.sampling:

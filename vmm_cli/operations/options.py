@@ -79,7 +79,10 @@ def counted(options: object) -> dict[str, object]:
 
 
 def check(options: object) -> None:
-    """Raise OptionError where options contradict each other: of one kind, or start and end."""
+    """Raise OptionError where options contradict each other: of one kind, or start and end.
+
+    What one option says alone its parser has checked, in a shell.
+    """
     groups: dict[str, list[str]] = {}
     for one, said in declared(options):
         if said.either_or is not None and getattr(options, one.name) != one.default:
@@ -89,6 +92,8 @@ def check(options: object) -> None:
             together = " and ".join(names)
             raise OptionError(f"{together} contradict each other; give only one of them")
     start, end = getattr(options, "start", Fraction(0)), getattr(options, "end", None)
+    if start < 0:
+        raise OptionError("{start} {time_s:g} lies before the start of the video", time_s=start)
     if end is not None and end <= start:
         raise OptionError(
             "{end} ({last_s:g} s) must lie after {start} ({first_s:g} s)",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS
 from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
@@ -53,7 +53,7 @@ from vmm_cli.output.time_picture import (
 )
 
 if TYPE_CHECKING:
-    from vmm_cli.analysis.sentiment import SentimentRequest
+    from vmm_cli.analysis.sentiment.result import Job
 
 # Pixels
 CURVE_HEIGHT = 220
@@ -91,8 +91,8 @@ NOTHING = "nothing to go on"
 Span = Callable[[Point], tuple[float, float]]
 
 
-def _draw(video: Video, record: dict[str, Any], request: SentimentRequest) -> Image.Image:
-    return draw_sentiment(video, record, every_s=float(request.every))
+def _draw(video: Video, record: dict[str, Any], job: Job) -> Image.Image:
+    return draw_sentiment(video, record, every_s=float(job.every))
 
 
 PLOT = PictureKind("--plot", "plot", ".sentiment.png", _draw)

@@ -127,7 +127,7 @@ def present(one: Encoded) -> set[str]:
 def without_empty(one: Encoded) -> Encoded:
     """Leave out windows in which nothing is there, unless its text holds in all of them.
 
-    A clip is judged by the others: see `analysis.judge_valence`.
+    A clip is judged by the others: see `inference.valence`.
     """
     if one.text.strip():
         return one

@@ -53,7 +53,7 @@ def load_trained(folder: Path, digest: str) -> Trained:
     """
     import torch
 
-    from vmm_cli.judge import network_from, tokens_from
+    from vmm_cli.inference.network import network_from, tokens_from
 
     bundle = bundles.read(folder)
     if bundle.digest != digest:

@@ -21,7 +21,7 @@ import numpy as np
 
 from vmm_cli import bundle as bundles
 from vmm_cli import progress, store
-from vmm_cli.analysis.evidence import Evidence, Missing, nothing, valence_of
+from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError

@@ -16,16 +16,16 @@ from vmm_cli.encoders.words import encode
 from vmm_cli.networks.model import FusionNetwork, StreamShape
 from vmm_cli.networks.pyramid import Places, Pyramid
 
-# Steps of windows that are judged at once; with the features of two streams 26 MB of values.
-JUDGED_STEPS = 1280
-# Steps of a long video that a head says something of at once, a multiple of all strides that a
+# Steps of windows in one batch; with the features of two streams 26 MB of values.
+BATCH_STEPS = 1280
+# Steps of a long video that a head is given at once, a multiple of all strides that a
 # recipe can ask for; what it depends on to either side comes on top.
 HEAD_STEPS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Windows to learn from or to judge, N of them.
+    """Windows to learn from or to predict, N of them.
 
     Attributes:
         values: by stream, N arrays [T_i, ...] float32, or [L_i] int64 for tokens.
@@ -143,14 +143,14 @@ def window_ratings(network: nn.Module, examples: Examples, device: torch.device)
 
     Of a network with the head `valence`; N >= 1. Leaves it in evaluation mode.
     """
-    said = _window_logits(network, examples, device)
-    return torch.cat([said[:, :1], said[:, 1:].softmax(dim=1)], dim=1).numpy()
+    outputs = _window_logits(network, examples, device)
+    return torch.cat([outputs[:, :1], outputs[:, 1:].softmax(dim=1)], dim=1).numpy()
 
 
 def _window_logits(network: nn.Module, examples: Examples, device: torch.device) -> torch.Tensor:
-    """Return what the head says of each window, some windows at once: float64 [N, ...]."""
+    """Return the outputs of the head for each window, batch by batch: float64 [N, ...]."""
     network.eval()
-    at_once = max(1, JUDGED_STEPS // int(examples.steps.max()))
+    at_once = max(1, BATCH_STEPS // int(examples.steps.max()))
     parts = []
     with torch.inference_mode():
         for first in range(0, len(examples), at_once):
@@ -163,17 +163,17 @@ def _window_logits(network: nn.Module, examples: Examples, device: torch.device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Said:
-    """What a network says of a video of T steps.
+class StepPredictions:
+    """Predictions for a video of T steps.
 
     Attributes:
-        step_chances: float32 [T, C], each label's probability at each step; 0 where no stream is.
-        chances: float32 [P, C], at each place of a pyramid; P is 0 for another head.
+        step_probabilities: float32 [T, C], each label's at each step; 0 where no stream is.
+        probabilities: float32 [P, C], at each anchor point of a pyramid; P is 0 for another head.
         spans: float64 [P, 2], begin and end of what happens there, in steps.
     """
 
-    step_chances: np.ndarray
-    chances: np.ndarray
+    step_probabilities: np.ndarray
+    probabilities: np.ndarray
     spans: np.ndarray
 
 
@@ -193,37 +193,37 @@ def fused_steps(
     return x[0].numpy(), mask[0].numpy()
 
 
-def said_of_steps(network: FusionNetwork, x: np.ndarray, mask: np.ndarray) -> Said:
-    """Return what the head says of a whole video, in pieces: float32 [T, H], bool [T]; T >= 1."""
+def predict_steps(network: FusionNetwork, x: np.ndarray, mask: np.ndarray) -> StepPredictions:
+    """Return the predictions for a whole video, in pieces: float32 [T, H], bool [T]; T >= 1."""
     head = network.head
     if not isinstance(head, Pyramid):
         with torch.inference_mode():
             logits = head(torch.from_numpy(x)[None], torch.from_numpy(mask)[None])[0]
-        chances = _where_there(logits.sigmoid().numpy(), mask)
-        return Said(chances, chances[:0], np.zeros((0, 2)))
+        probabilities = _where_there(logits.sigmoid().numpy(), mask)
+        return StepPredictions(probabilities, probabilities[:0], np.zeros((0, 2)))
     beside = -(-head.reach // head.coarsest) * head.coarsest
     parts = [_piece(head, x, mask, first, beside) for first in range(0, len(x), HEAD_STEPS)]
-    steps, chances, spans = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Said(_where_there(steps, mask), chances, spans)
+    steps, probabilities, spans = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return StepPredictions(_where_there(steps, mask), probabilities, spans)
 
 
-def _where_there(chances: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return probabilities, 0 at steps at which nothing is there to judge: [T, C], [T]."""
-    chances[~mask] = 0
-    return chances
+def _where_there(probabilities: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return probabilities, 0 at steps at which no stream is there: [T, C], [T]."""
+    probabilities[~mask] = 0
+    return probabilities
 
 
 def _piece(
     head: Pyramid, x: np.ndarray, mask: np.ndarray, first: int, beside: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what is said of HEAD_STEPS steps and of the places in them: see `Said`."""
+    """Return the predictions of HEAD_STEPS steps, and of the anchor points in them."""
     begin, end = max(0, first - beside), min(len(x), first + HEAD_STEPS + beside)
     with torch.inference_mode():
         shown, there = torch.from_numpy(x[begin:end])[None], torch.from_numpy(mask[begin:end])[None]
-        said: Places = head(shown, there)
-    at = said.steps.double() + begin  # of hours, float32 would round to thousandths of a step
-    mine = (at >= first) & (at < first + HEAD_STEPS) & said.mask[0]
-    reaches = said.reaches[0][mine]
+        output: Places = head(shown, there)
+    at = output.steps.double() + begin  # of hours, float32 would round to thousandths of a step
+    mine = (at >= first) & (at < first + HEAD_STEPS) & output.mask[0]
+    reaches = output.reaches[0][mine]
     spans = torch.stack([at[mine] - reaches[:, 0], at[mine] + reaches[:, 1]], dim=1)
-    steps = said.step_logits[0][first - begin : first - begin + HEAD_STEPS]
-    return steps.sigmoid().numpy(), said.logits[0][mine].sigmoid().numpy(), spans.numpy()
+    steps = output.step_logits[0][first - begin : first - begin + HEAD_STEPS]
+    return steps.sigmoid().numpy(), output.logits[0][mine].sigmoid().numpy(), spans.numpy()

@@ -14,19 +14,23 @@ import pytest
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
 from vmm_cli import bundle as bundles
-from vmm_cli import judge, store
-from vmm_cli.analysis import detect_steps
-from vmm_cli.analysis.detect_steps import (
-    LEAST_SCORE,
-    Found,
-    Part,
-    StepsSeen,
-)
+from vmm_cli import store
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders import streams, stretches
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.inference import network
+from vmm_cli.inference.load import load_trained
+from vmm_cli.inference.steps import (
+    MIN_SCORE,
+    Found,
+    FusedSteps,
+    Part,
+    check_segment_model,
+    find_segments,
+    plan_steps,
+    run_steps,
+)
 from vmm_cli.media.video import Video
-from vmm_cli.trained import load_trained
 
 SECONDS = 14.3
 CLOSE = 1e-4
@@ -79,16 +83,16 @@ def request(model: Path, **more: Any) -> Wanted:
 
 
 def plan(wanted: Wanted, path: Path, workers: int) -> list[Part | None]:
-    return detect_steps.plan(wanted.bundle, wanted.video(path), workers, use_store=wanted.use_store)
+    return plan_steps(wanted.bundle, wanted.video(path), workers, use_store=wanted.use_store)
 
 
-def run(wanted: Wanted, path: Path, part: Part | None, text: str | None = None) -> StepsSeen:
+def run(wanted: Wanted, path: Path, part: Part | None, text: str | None = None) -> FusedSteps:
     video = wanted.video(path)
-    return detect_steps.run(wanted.bundle, video, part, use_store=wanted.use_store, text=text)
+    return run_steps(wanted.bundle, video, part, use_store=wanted.use_store, text=text)
 
 
-def found(wanted: Wanted, path: Path, parts: list[StepsSeen]) -> Found:
-    return detect_steps.found(wanted.bundle, wanted.video(path), parts)
+def found(wanted: Wanted, path: Path, parts: list[FusedSteps]) -> Found:
+    return find_segments(wanted.bundle, wanted.video(path), parts)
 
 
 def seen(wanted: Wanted, path: Path, parts: list[Part | None]) -> Found:
@@ -99,7 +103,7 @@ def same(one: Found, other: Found) -> None:
     np.testing.assert_array_equal(one.times_s, other.times_s)
     np.testing.assert_allclose(one.curves, other.curves, atol=CLOSE)
     # A score that lies at the least by a rounding may be told by one and not by the other.
-    clear = 2 * LEAST_SCORE
+    clear = 2 * MIN_SCORE
     first, second = (
         sorted(
             (d for d in each.detections if d.score > clear),
@@ -117,7 +121,7 @@ def same(one: Found, other: Found) -> None:
 
 def cut_into(monkeypatch: pytest.MonkeyPatch, stretch: int, head: int) -> None:
     monkeypatch.setattr(stretches, "STRETCH_STEPS", stretch)
-    monkeypatch.setattr(judge, "HEAD_STEPS", head)
+    monkeypatch.setattr(network, "HEAD_STEPS", head)
 
 
 # --- the same whatever it is cut into -----------------------------------------------------------
@@ -331,18 +335,18 @@ def test_a_network_that_sees_the_whole_is_refused(long: Path, tmp_path: Path) ->
 
 def test_a_model_of_another_kind_is_refused(make: Make) -> None:
     good = bundles.load(str(make()))
-    detect_steps.check_model(good)
+    check_segment_model(good)
     for head in ("classes", None):
         other = replace(good, network={**good.network, "head": head})
         with pytest.raises(ModelError, match="finds no segments"):
-            detect_steps.check_model(other)
+            check_segment_model(other)
 
 
 @pytest.mark.parametrize("levels", [0, 13, 10**9, "x", None])
 def test_scales_that_cannot_be_are_refused(make: Make, levels: object) -> None:
     good = bundles.load(str(make()))
     with pytest.raises(ModelError, match="cannot run"):
-        detect_steps.check_model(replace(good, network={**good.network, "levels": levels}))
+        check_segment_model(replace(good, network={**good.network, "levels": levels}))
 
 
 def test_a_model_that_changed_meanwhile_is_refused(make: Make, long: Path) -> None:

@@ -1,6 +1,6 @@
-"""What a model for segments says of a video of any length, stretch by stretch.
+"""Predictions of a model for segments, for a video of any length, chunk by chunk.
 
-What is said of a place depends on a known number of steps to either side of it. So the video is
+An output depends on a known number of steps to either side: the receptive field. So the video is
 gone through in pieces that overlap by those, and the result hangs neither on the pieces nor on
 which worker did which.
 """
@@ -8,7 +8,7 @@ which worker did which.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
@@ -18,26 +18,26 @@ import numpy as np
 from vmm_cli import progress
 from vmm_cli.analysis.segments import (
     Detection,
+    from_anchors,
+    from_steps,
     moving_mean,
-    of_places,
-    of_steps,
     steps_to_smooth,
 )
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.plan import StreamPlan, plan_of
-from vmm_cli.encoders.streams import WindowFeatures, window_features
+from vmm_cli.encoders.streams import WindowFeatures
 from vmm_cli.encoders.stretches import cut, joined, stretches, stretches_are_stored
-from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import ModelError
+from vmm_cli.inference.load import check, load_trained
+from vmm_cli.inference.windows import Reader, reader
 from vmm_cli.media.video import Video
-from vmm_cli.trained import Trained, check, load_trained
 
 if TYPE_CHECKING:
     from vmm_cli.networks.model import FusionNetwork
 
-# A place that is said to be something with less is noise, and there are very many of them.
-LEAST_SCORE = 1e-3
+# Less at an anchor point is noise, and there are very many of them.
+MIN_SCORE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StepsSeen:
+class FusedSteps:
     """Some stretches of a video as the head is given them.
 
     Attributes:
@@ -78,7 +78,7 @@ class Found:
     curves: np.ndarray
 
 
-def check_model(bundle: Bundle) -> None:
+def check_segment_model(bundle: Bundle) -> None:
     """Raise ModelError where a model cannot be run; needs no torch."""
     plan_of(bundle)
     check(bundle)
@@ -86,7 +86,7 @@ def check_model(bundle: Bundle) -> None:
         raise ModelError(f"model {bundle.name!r} has a head that finds no segments")
 
 
-def plan(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -> list[Part | None]:
+def plan_steps(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -> list[Part | None]:
     """Return the parts to run for one video: [None] for the whole, unless splitting it pays.
 
     Raises:
@@ -101,9 +101,9 @@ def plan(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -> list
     return [Part(first, last) for first, last in pairwise(bounds)]
 
 
-def run(
+def run_steps(
     bundle: Bundle, video: Video, part: Part | None, *, use_store: bool, text: str | None = None
-) -> StepsSeen:
+) -> FusedSteps:
     """Look at the wanted part of a video, or at a part of that.
 
     `text`: what is known to belong to it; None: its title, its description and its captions.
@@ -112,30 +112,30 @@ def run(
         InputError: the video cannot be read, or ends before the wanted time.
         ModelError: the model is damaged or was exchanged meanwhile.
     """
-    from vmm_cli.judge import fused_steps
+    from vmm_cli.inference.network import fused_steps
 
     model = load_trained(bundle.folder.resolve(), bundle.digest)
     layout = _layout(video, model.plan)
-    words = text_of(text, video) if "text" in bundle.streams else ""
-    tokens = None if model.tokens is None else model.tokens(words)
+    look = reader(model, video, text=text, use_store=use_store)
+    tokens = None if model.tokens is None else model.tokens(look.text)
     fused, masks = [], []
-    streams: set[str] = {"text"} if words and tokens is not None else set()
+    streams: set[str] = {"text"} if look.text and tokens is not None else set()
     own = layout if part is None else layout[part.first : part.last]
     progress.over(float(own[0].start), float(own[-1].end))
-    for shown, before, steps in _pieces(video, model, layout, part, words, use_store):
+    for shown, before, steps in _pieces(look, layout, part):
         x, mask = fused_steps(model.network, shown, tokens)
         fused.append(x[before : before + steps])
         masks.append(mask[before : before + steps])
         streams |= {s for s, there in shown.masks.items() if there.any()}
-    return StepsSeen(
+    return FusedSteps(
         np.concatenate(fused), np.concatenate(masks), frozenset(streams), float(video.end_s)
     )
 
 
-def found(
-    bundle: Bundle, video: Video, parts: Sequence[StepsSeen], least: float = LEAST_SCORE
+def find_segments(
+    bundle: Bundle, video: Video, parts: Sequence[FusedSteps], min_score: float = MIN_SCORE
 ) -> Found:
-    """Return what happens in a video, from all its parts: actions of a score from `least` on.
+    """Return what happens in a video, from all its parts: actions of a score from `min_score` on.
 
     Raises:
         ModelError: as `run`.
@@ -144,7 +144,7 @@ def found(
     until_s = parts[0].end_s
     if video.end is not None:
         until_s = min(until_s, float(video.end))
-    return of_fused(
+    return segments_from_fused(
         model.network,
         model.bundle.labels,
         np.concatenate([part.fused for part in parts]),
@@ -152,11 +152,11 @@ def found(
         rate_hz=model.plan.rate_hz,
         start_s=float(video.start),
         until_s=until_s,
-        least=least,
+        min_score=min_score,
     )
 
 
-def of_fused(
+def segments_from_fused(
     network: FusionNetwork,
     labels: Sequence[str],
     fused: np.ndarray,
@@ -165,20 +165,22 @@ def of_fused(
     rate_hz: Fraction,
     start_s: float,
     until_s: float,
-    least: float = LEAST_SCORE,
+    min_score: float = MIN_SCORE,
 ) -> Found:
     """Return what happens, from what the network's head is given: float32 [T, H], bool [T]."""
-    from vmm_cli.judge import said_of_steps
+    from vmm_cli.inference.network import predict_steps
     from vmm_cli.networks.pyramid import Pyramid
 
-    said = said_of_steps(network, fused, mask)
+    predictions = predict_steps(network, fused, mask)
     step_s = float(1 / rate_hz)
     if isinstance(network.head, Pyramid):
-        spans = start_s + said.spans * step_s
-        detections = of_places(said.chances, spans.clip(start_s, until_s), labels, least)
+        spans = start_s + predictions.spans * step_s
+        detections = from_anchors(
+            predictions.probabilities, spans.clip(start_s, until_s), labels, min_score
+        )
     else:
-        detections = of_steps(said.step_chances, start_s, step_s, labels, least)
-    curves = moving_mean(said.step_chances, steps_to_smooth(step_s))
+        detections = from_steps(predictions.step_probabilities, start_s, step_s, labels, min_score)
+    curves = moving_mean(predictions.step_probabilities, steps_to_smooth(step_s))
     times = start_s + np.arange(len(fused)) * step_s
     return Found(list(_ended(detections, until_s)), times, curves)
 
@@ -196,36 +198,31 @@ def _layout(video: Video, wanted: StreamPlan) -> list[Window]:
 
 
 def _pieces(
-    video: Video,
-    model: Trained,
-    layout: Sequence[Window],
-    part: Part | None,
-    text: str,
-    use_store: bool,
+    look: Reader, layout: Sequence[Window], part: Part | None
 ) -> Iterator[tuple[WindowFeatures, int, int]]:
     """Yield each stretch with what it depends on beside it: how many steps come before it, its own.
 
     Where a neighbour is another worker's, only so much of it is looked at.
     """
+    model = look.model
     beside = model.network.reach
     assert beside is not None  # see `Trained`
     first, last = (0, len(layout)) if part is None else (part.first, part.last)
     length = beside / model.plan.rate_hz
 
-    def seen(window: Window, use_store: bool = use_store) -> WindowFeatures:
-        (shown,) = window_features(video, [window], model.plan, text=text, use_store=use_store)
-        return shown
+    # What lies beside a part is kept by its neighbour.
+    look_beside = replace(look, use_store=False)
 
     before = after = None
     if first > 0:
         border = layout[first].start
-        before = seen(Window(max(border - length, layout[0].start), border), use_store=False)
+        (before,) = look_beside.see([Window(max(border - length, layout[0].start), border)])
     if last < len(layout):
         border = layout[last].start
         after = Window(border, min(border + length, layout[-1].end))
     coming = chain(
-        (seen(stretch) for stretch in layout[first:last]),
-        (seen(window, use_store=False) for window in (after,) if window is not None),
+        (look.see([stretch])[0] for stretch in layout[first:last]),
+        (look_beside.see([window])[0] for window in (after,) if window is not None),
     )
     here = next(coming)
     for _ in range(first, last):

@@ -11,7 +11,7 @@ import numpy as np
 
 from vmm_cli import bundle as bundles
 from vmm_cli import store
-from vmm_cli.analysis.evidence import EMOTIONS, Evidence, Missing, nothing, valence_of
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, Evidence, Missing, nothing, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import SAMPLE_RATE

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from tests.squares import squares_clip
+from tests.wanted import detect_job
 from vmm_cli import bundle as bundles
-from vmm_cli.analysis import classify, detect_actions, judge_valence
-from vmm_cli.analysis.judge_valence import valence_of_windows
+from vmm_cli.analysis import classify
 from vmm_cli.bundle import Bundle
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.inference import windows as inference_windows
+from vmm_cli.inference.valence import check_valence_model, rate_windows
 from vmm_cli.media.video import Video
 from vmm_cli.training.evaluation import evaluate
 from vmm_cli.training.inspection import inspect
@@ -72,7 +74,7 @@ def tones(path: Path, *parts: tuple[float, int]) -> Path:
 
 def test_what_is_said_follows_the_video(model: Bundle, tmp_path: Path) -> None:
     path = tones(tmp_path / "a.m4a", (LOW, 6), (HIGH, 6))
-    rated = valence_of_windows(model, Video(path))
+    rated = rate_windows(model, Video(path))
     assert rated.emotions == ("anger", "happiness")
     assert rated.times.tolist() == pytest.approx([float(k) for k in range(1, 12)], abs=0.05)
     np.testing.assert_allclose(rated.end_s - rated.start_s, 2, atol=0.1)
@@ -88,10 +90,10 @@ def test_stretches_change_nothing(
     model: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tones(tmp_path / "a.m4a", (LOW, 4), (HIGH, 5))
-    whole = valence_of_windows(model, Video(path), use_store=False)
+    whole = rate_windows(model, Video(path), use_store=False)
     for steps in (1, 8):
-        monkeypatch.setattr(judge_valence, "STRETCH_STEPS", steps)
-        parts = valence_of_windows(model, Video(path), use_store=False)
+        monkeypatch.setattr(inference_windows, "CHUNK_STEPS", steps)
+        parts = rate_windows(model, Video(path), use_store=False)
         np.testing.assert_allclose(parts.valence, whole.valence, atol=1e-4)
         np.testing.assert_allclose(parts.probabilities, whole.probabilities, atol=1e-4)
         np.testing.assert_array_equal(parts.times, whole.times)
@@ -99,19 +101,19 @@ def test_stretches_change_nothing(
 
 def test_a_part_of_a_video(model: Bundle, tmp_path: Path) -> None:
     path = tones(tmp_path / "a.m4a", (LOW, 6), (HIGH, 6))
-    part = valence_of_windows(model, Video(path, start=Fraction(7), end=Fraction(11)))
+    part = rate_windows(model, Video(path, start=Fraction(7), end=Fraction(11)))
     assert part.times.tolist() == [8, 9, 10] and (part.valence < -0.2).all()
     with pytest.raises(InputError, match=r"ends at 1[12]"):
-        valence_of_windows(model, Video(path, start=Fraction(20)))
+        rate_windows(model, Video(path, start=Fraction(20)))
 
 
 def test_windows_without_anything_are_told_and_do_not_count(model: Bundle, tmp_path: Path) -> None:
     """The sound ends after three seconds, the pictures after eight."""
     both = squares_clip(tmp_path / "both.mp4", "moving", seconds=8, sound=True, sound_seconds=3)
-    rated = valence_of_windows(model, Video(both))
+    rated = rate_windows(model, Video(both))
     assert rated.present.tolist() == [True, True, True, *[False] * (len(rated.times) - 3)]
     assert rated.mean[0] == pytest.approx(rated.valence[:3].mean(), abs=1e-6)
-    nothing = valence_of_windows(model, Video(squares_clip(tmp_path / "seen.mp4", "moving")))
+    nothing = rate_windows(model, Video(squares_clip(tmp_path / "seen.mp4", "moving")))
     assert not nothing.present.any() and np.isnan(nothing.mean).all()
 
 
@@ -123,19 +125,19 @@ def test_a_clip_is_rated_as_a_whole_by_what_is_there(model: Bundle, tmp_path: Pa
     found = evaluate(
         model, read_ratings(source), split=None, jobs=1, use_store=True, max_pixels=10**7
     )
-    assert found.judged.said[0] == pytest.approx(valence_of_windows(model, Video(path)).mean)
+    assert found.judged.said[0] == pytest.approx(rate_windows(model, Video(path)).mean)
     assert list(found.failed) == ["silent.mp4"] and "no_stream" in found.failed["silent.mp4"]
     assert found.document["metrics"]["emotions"] is None, "no row has one"
 
 
 def test_what_a_model_is_not_for_is_refused(model: Bundle) -> None:
-    for refuse in (classify.classify_request, detect_actions.detect_request):
+    for refuse in (classify.classify_request, detect_job):
         with pytest.raises(ModelError, match="vmm sentiment --model"):
             refuse(model)
     expert = replace(model, network={"kind": "speech"})
     with pytest.raises(ModelError, match="was not made by `vmm train --task valence`"):
-        judge_valence.check_model(expert)
+        check_valence_model(expert)
     other = replace(model, network={**model.network, "valence_from": "nothing"})
-    judge_valence.check_model(other)
+    check_valence_model(other)
     with pytest.raises(ModelError, match="train it on rows with a valence"):
-        judge_valence.check_model(other, needs_valence=True)
+        check_valence_model(other, needs_valence=True)

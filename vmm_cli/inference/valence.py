@@ -1,7 +1,7 @@
 """How pleasant a video is over time, and which emotion it shows, by a network that vmm trained.
 
 The network sees windows that each overlap the next by half, as in training; long videos are gone
-through in stretches of them, so that memory does not grow with their length.
+through in chunks of them, so that memory does not grow with their length.
 """
 
 from __future__ import annotations
@@ -11,19 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmm_cli import progress
-from vmm_cli.analysis.evidence import VALENCE, valence_of
+from vmm_cli.analysis.sentiment.evidence import VALENCE, valence_of
 from vmm_cli.bundle import Bundle
 from vmm_cli.encoders.grid import windows
 from vmm_cli.encoders.plan import plan_of
-from vmm_cli.encoders.streams import Encoded, window_features
-from vmm_cli.encoders.words import text_of
+from vmm_cli.encoders.streams import Encoded
 from vmm_cli.errors import ModelError
+from vmm_cli.inference.load import check, load_trained
+from vmm_cli.inference.windows import reader
 from vmm_cli.media.video import Video
-from vmm_cli.trained import check, load_trained
-
-# Windows are encoded in stretches of so many steps in all: two minutes at two a second.
-STRETCH_STEPS = 480
 
 # What a model's valence comes from; see `valence_from`.
 RATINGS, EMOTIONS, NOTHING = "ratings", "emotions", "nothing"
@@ -31,7 +27,7 @@ RATINGS, EMOTIONS, NOTHING = "ratings", "emotions", "nothing"
 
 @dataclass(frozen=True, eq=False)
 class RatedWindows:
-    """What a network says of a video's windows, N of them, in order.
+    """Predictions for the windows of a video, N of them, in order.
 
     Attributes:
         emotions: the model's own, E of them; there may be none.
@@ -60,10 +56,10 @@ class RatedWindows:
     @property
     def mean(self) -> np.ndarray:
         """What holds of the whole, from the windows with something: float64 [1 + E], or NaN."""
-        said = np.concatenate([self.valence[:, None], self.probabilities], axis=1)
+        by_window = np.concatenate([self.valence[:, None], self.probabilities], axis=1)
         if not self.present.any():
-            return np.full(said.shape[1], np.nan)
-        whole: np.ndarray = said[self.present].mean(axis=0, dtype=np.float64)
+            return np.full(by_window.shape[1], np.nan)
+        whole: np.ndarray = by_window[self.present].mean(axis=0, dtype=np.float64)
         return whole
 
 
@@ -78,12 +74,14 @@ def valence_from(labels: Sequence[str], rated: bool) -> str:
     return EMOTIONS if labels and all(label in VALENCE for label in labels) else NOTHING
 
 
-def with_valence(said: np.ndarray, labels: Sequence[str], source: str) -> np.ndarray:
-    """Return what a network said with the valence that it means: [N, 1 + E]; see `valence_from`."""
+def with_valence(outputs: np.ndarray, labels: Sequence[str], source: str) -> np.ndarray:
+    """Return the outputs of a network with the valence that they mean: [N, 1 + E]."""
     if source == RATINGS:
-        return said
-    valence = valence_of(said[:, 1:], labels) if source == EMOTIONS else np.full(len(said), np.nan)
-    return np.concatenate([valence[:, None], said[:, 1:]], axis=1)
+        return outputs
+    valence = (
+        valence_of(outputs[:, 1:], labels) if source == EMOTIONS else np.full(len(outputs), np.nan)
+    )
+    return np.concatenate([valence[:, None], outputs[:, 1:]], axis=1)
 
 
 def is_for(bundle: Bundle) -> bool:
@@ -91,7 +89,7 @@ def is_for(bundle: Bundle) -> bool:
     return bundle.task == "valence" and bundle.network.get("kind") == "fusion"
 
 
-def check_model(bundle: Bundle, *, needs_valence: bool = False) -> None:
+def check_valence_model(bundle: Bundle, *, needs_valence: bool = False) -> None:
     """Raise ModelError where a model cannot be run, or has no valence though it needs one."""
     if not is_for(bundle):
         raise ModelError(
@@ -106,7 +104,7 @@ def check_model(bundle: Bundle, *, needs_valence: bool = False) -> None:
         )
 
 
-def valence_of_windows(
+def rate_windows(
     bundle: Bundle,
     video: Video,
     *,
@@ -116,9 +114,9 @@ def valence_of_windows(
 ) -> RatedWindows:
     """Rate the windows of the wanted part of a video.
 
-    `bundle`: verified, see `check_model`. `text`: what is known to belong to the video; None: its
-    title, its description and its captions. `keep_features`: whether the store may hold features of
-    faces and voices.
+    `bundle`: verified, see `check_valence_model`. `text`: what is known to belong to the video;
+    None: its title, its description and its captions. `keep_features`: whether the store may hold
+    features of faces and voices.
 
     Raises:
         InputError: the file cannot be read, or ends before the wanted part.
@@ -126,34 +124,24 @@ def valence_of_windows(
     """
     import torch
 
-    from vmm_cli.judge import examples, window_ratings
+    from vmm_cli.inference.network import examples, window_ratings
 
     model = load_trained(bundle.folder.resolve(), bundle.digest)
     chosen = windows(video.start, video.until_s, model.plan.window_s)
-    words = text_of(text, video) if "text" in bundle.streams else ""
-    said: list[np.ndarray] = []
+    look = reader(model, video, text=text, use_store=use_store, keep_features=keep_features)
+    outputs: list[np.ndarray] = []
     shares: dict[str, list[float]] = {stream: [] for stream in bundle.streams}
-    at_once = max(1, STRETCH_STEPS // model.plan.steps)
-    progress.over(float(video.start), float(video.until_s))
-    for first in range(0, len(chosen), at_once):
-        shown = window_features(
-            video,
-            chosen[first : first + at_once],
-            model.plan,
-            text=words,
-            use_store=use_store,
-            keep_features=keep_features,
-        )
-        batch = examples([Encoded(tuple(shown), words)], [0], bundle.streams, model.tokens)
-        said.append(window_ratings(model.network, batch, torch.device("cpu")))
+    for shown in look.chunks(chosen):
+        batch = examples([Encoded(tuple(shown), look.text)], [0], bundle.streams, model.tokens)
+        outputs.append(window_ratings(model.network, batch, torch.device("cpu")))
         for stream in bundle.streams:
             if stream in shown[0].masks:
                 shares[stream] += [float(window.masks[stream].mean()) for window in shown]
             else:  # words, which have no time
-                shares[stream] += [float(bool(words))] * len(shown)
+                shares[stream] += [float(bool(look.text))] * len(shown)
     streams = {stream: np.array(share, np.float32) for stream, share in shares.items()}
     whole = with_valence(
-        np.concatenate(said), bundle.labels, str(bundle.network.get("valence_from", RATINGS))
+        np.concatenate(outputs), bundle.labels, str(bundle.network.get("valence_from", RATINGS))
     ).astype(np.float32)
     bounds = np.array([[float(window.start), float(window.end)] for window in chosen])
     return RatedWindows(

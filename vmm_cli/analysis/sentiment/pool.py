@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmm_cli.analysis.evidence import EMOTIONS, Evidence, valence_of
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, Evidence, valence_of
 
 KERNEL_REACH = 3  # standard deviations; beyond, a Gaussian has 0.3 % of its mass
 LEAST_PROBABILITY = 1e-4  # no expert is so sure that another one could not change it
