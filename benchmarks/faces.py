@@ -21,9 +21,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.face import FULL_SHARPNESS, FULL_SIZE, face_evidence
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.faces import (
     PICTURE_SIZE,
     FaceEncoder,

@@ -24,13 +24,14 @@ import av
 import numpy as np
 import torch
 
-from vmm_cli import bundle, fetch
+from vmm_cli import bundles
 from vmm_cli.analysis import classify
 from vmm_cli.batch.inputs import Input
+from vmm_cli.bundles.published import PREFIX, TORCHVISION
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.catalogue import load_image_encoder
 from vmm_cli.encoders.image import encode
-from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
+from vmm_cli.fetching import fetch
 from vmm_cli.operations.classify import ClassifyOptions, pictures_request
 
 SECONDS = 3
@@ -83,7 +84,7 @@ def sha256(file: Path) -> str:
 
 def measure(name: str, video: str) -> None:
     torch.set_num_threads(1)
-    model = bundle.load(name)
+    model = bundles.load(name)
     options = ClassifyOptions(count=2, no_store=True)
     request = pictures_request(options, model)
     source = Input(Path(video), video, video)

@@ -34,7 +34,7 @@ from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.encoders.speech import (
     BLOCKS,
     SpeechNetworks,
@@ -298,7 +298,7 @@ def main() -> None:
         "head.weight": head.weight.astype(np.float32),
         "head.bias": head.bias.astype(np.float32),
     }
-    saved = bundle.save(arguments.out, bundle_fields(voices.labels, by_temperature), stored)
+    saved = bundles.save(arguments.out, bundle_fields(voices.labels, by_temperature), stored)
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     (arguments.out / "CARD.md").write_text(card(metrics))
     print(f"{arguments.out}: {saved.weights_digest}")

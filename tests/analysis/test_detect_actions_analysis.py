@@ -15,7 +15,7 @@ import pytest
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
 from tests.wanted import detect_job
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import classify_windows
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError, ModelError, UsageError

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vmm_cli import bundle, store
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import valence_of
 from vmm_cli.analysis.sentiment.face import (
     LOST_S,
@@ -24,7 +24,8 @@ from vmm_cli.analysis.sentiment.face import (
     confidence,
     face_evidence,
 )
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import every
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
 @pytest.fixture(scope="module")
 def model() -> Bundle:
-    return bundle.load("sentiment/face")
+    return bundles.load("sentiment/face")
 
 
 @pytest.fixture(scope="module")

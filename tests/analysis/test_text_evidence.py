@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.squares import squares_clip
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.text import TextRead, _plain, other_language, text_evidence
 from vmm_cli.errors import InputError
 from vmm_cli.media.video import Video
@@ -49,7 +49,7 @@ JAPANESE = (
 
 
 def read(path: Path, start: str = "0", end: str | None = None) -> TextRead:
-    model = bundle.load("sentiment/text")
+    model = bundles.load("sentiment/text")
     until = None if end is None else Fraction(end)
     return text_evidence(Video(path, start=Fraction(start), end=until), model, asr_model=None)
 

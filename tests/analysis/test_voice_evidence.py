@@ -11,12 +11,12 @@ import av
 import numpy as np
 import pytest
 
-from vmm_cli import bundle as bundles
-from vmm_cli import store
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment import voice as voice_evidence_module
 from vmm_cli.analysis.sentiment.evidence import valence_of
 from vmm_cli.analysis.sentiment.voice import VoiceHeard, voice_evidence
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.audio import iter_audio
 from vmm_cli.media.video import Video

@@ -183,10 +183,10 @@ def test_a_span_has_the_values_of_the_same_steps_of_the_whole(
     vmm_data: Path, bunny: Path, encode: type[audio_statistics]
 ) -> None:
     for path in [*voices(vmm_data, 3), *fights(vmm_data, 3), bunny]:
-        of_whole = encode(path, grid(6, 5), 0.2)
+        of_whole = encode(Video(path), grid(6, 5), 0.2)
         for start, end in SPANS:
             steps = grid(min(end, 6), 5, start)
-            of_span = encode(path, steps, 0.2, start_s=start, end_s=end)
+            of_span = encode(Video(path), steps, 0.2, start_s=start, end_s=end)
             same = np.searchsorted(of_whole.times, of_span.times - 1e-6)
             begun = (of_whole.times > start - 1e-6) & (of_whole.times < end - 0.01)
             assert len(of_span) == begun.sum()

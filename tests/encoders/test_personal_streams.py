@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.squares import squares_clip
-from vmm_cli import store
+from vmm_cli.encoders import store
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import window_features

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.encoders.test_log_mel import as_whisper_takes_it, frames_of
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.encoders import speech
 from vmm_cli.encoders.speech import (
     CARRIER,

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from tests.squares import squares_clip
-from vmm_cli import store
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli.bundles import EncoderSpec
+from vmm_cli.encoders import store
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import (

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.events import event_clip
-from vmm_cli import store
+from vmm_cli.encoders import store
 from vmm_cli.encoders import stretches as module
 from vmm_cli.encoders.grid import ROUNDING_S, Window, grid_times
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec

@@ -13,10 +13,9 @@ import pytest
 
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
-from vmm_cli import bundle as bundles
-from vmm_cli import store
-from vmm_cli.bundle import Bundle
-from vmm_cli.encoders import streams, stretches
+from vmm_cli import bundles
+from vmm_cli.bundles import Bundle
+from vmm_cli.encoders import store, streams, stretches
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.inference import network
 from vmm_cli.inference.load import load_trained

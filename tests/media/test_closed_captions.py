@@ -17,7 +17,7 @@ from tests.media.closed import (
     rolled_up,
     spread,
 )
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.text import text_evidence
 from vmm_cli.media.captions import captions
 from vmm_cli.media.probe import CaptionStreamInfo, probe
@@ -74,7 +74,7 @@ def test_captions_that_begin_behind_the_first_thousand_pictures(tmp_path: Path) 
     assert captions(clip, until_s=30).captions == ()
     found = captions(clip, until_s=inf)
     assert [caption.text for caption in found.captions] == ["Late"]
-    model = bundle.load("sentiment/text")
+    model = bundles.load("sentiment/text")
     read = text_evidence(Video(clip), model, asr_model=None)
     assert [caption.text for caption in read.transcript] == ["Late"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import (
     EMOTIONS,
     EXPERTS,
@@ -26,7 +26,7 @@ from vmm_cli.analysis.sentiment.result import Job, PartResult
 from vmm_cli.analysis.sentiment.text import TextRead
 from vmm_cli.analysis.sentiment.voice import VoiceHeard
 from vmm_cli.batch.inputs import Input
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.inference.valence import RatedWindows
 from vmm_cli.media.captions import Caption

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.events import event_clip, tiny
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis.segments import Detection, tidied
 from vmm_cli.errors import DataError
 from vmm_cli.inference.steps import find_segments, run_steps

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress, store
+from vmm_cli import bundles, progress
 from vmm_cli.batch.device import Loaded
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.encoders import store
 from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.clips import ROUNDING_S, iter_prepared
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.encoders.preprocess import Preprocess
-from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import DeviceError, InputError, ModelError
 from vmm_cli.identity import FileIdentity, file_identity
 from vmm_cli.media.frames import DecodeReport
@@ -594,7 +594,7 @@ def _is_stored(request: ClassifyRequest, input: Input) -> bool:
     return request.use_store and _stored(request, file_identity(input.path)) is not None
 
 
-def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry | None:
+def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry[Features] | None:
     bundle, _ = _model(request.bundle, request.bundle_digest)
     kept = store.load(_key(request, bundle, identity))
     fits = kept is not None and kept.features.values.dtype == np.float32
@@ -618,8 +618,10 @@ def _keep(
     store.save(_key(request, bundle, identity), store.Entry(features, end_s))
 
 
-def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> str:
-    return store.key(identity, bundle.encoders["image"].digest, request.sampling)
+def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> store.Key:
+    spec = bundle.encoders["image"]
+    settings = spec.preprocess
+    return store.key(identity, spec.digest, request.sampling, encoder=spec.name, settings=settings)
 
 
 # --- what a worker keeps between inputs --------------------------------------------------------
@@ -646,7 +648,7 @@ def _preprocess(request: ClassifyRequest) -> Preprocess:
 def _feature_width(bundle: Bundle) -> int:
     if "image" not in bundle.encoders:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
-    return entry(bundle.encoders["image"].name).width
+    return entry(bundle.encoders["image"].name).width or 0
 
 
 @lru_cache(maxsize=1)

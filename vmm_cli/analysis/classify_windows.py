@@ -18,7 +18,7 @@ import numpy as np
 
 from vmm_cli.analysis.classify import SUPPORT_TIMES, Classification, LabelScore
 from vmm_cli.analysis.classify import Window as TimelineWindow
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.encoders.streams import WindowFeatures

@@ -14,7 +14,7 @@ from vmm_cli.batch.journal import journal_path
 from vmm_cli.batch.lock import lock_path
 from vmm_cli.cli import console
 from vmm_cli.cli.options import SharedOptions
-from vmm_cli.output.atomic_file import make_folder, require_folder
+from vmm_cli.files import make_folder, require_folder
 from vmm_cli.output.formats import Format, Record, RecordWriter, Shown
 from vmm_cli.output.owned import (
     ADVICE,

@@ -30,9 +30,9 @@ from vmm_cli.cli.destination import Destination, Writers, destination
 from vmm_cli.cli.options import SharedOptions
 from vmm_cli.cli.results import Results
 from vmm_cli.cli.standing import Bar, closing_words
+from vmm_cli.files import make_folder
 from vmm_cli.operations.operation import Operation, Options, Prepared
 from vmm_cli.operations.options import counted
-from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.output.formats import Record
 
 EXIT_DONE = 0

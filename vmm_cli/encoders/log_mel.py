@@ -126,10 +126,6 @@ def audio_patches(
     return Features(times[heard], values[heard])
 
 
-# By the names that a recipe knows them by.
-SOUND = {"log-mel-statistics": audio_statistics, "log-mel": audio_patches}
-
-
 def _frames_of_steps(
     times: np.ndarray, step_s: float, end_s: float | None, width: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

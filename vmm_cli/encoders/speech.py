@@ -20,16 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
-from vmm_cli.bundle import Bundle
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import FLOOR, HOP, SAMPLE_RATE, WINDOW, mel_filters
 from vmm_cli.errors import ModelError
 from vmm_cli.media.audio import Samples, SoundReport
 from vmm_cli.media.video import Video
-from vmm_cli.networks.speech_activity import CHUNK, CONTEXT, SpeechActivity, State
-from vmm_cli.networks.speech_encoder import WIDTH, SpeechEncoder
+from vmm_cli.networks.pretrained.speech_activity import CHUNK, CONTEXT, SpeechActivity, State
+from vmm_cli.networks.pretrained.speech_encoder import WIDTH, SpeechEncoder
 
 SPEECH_VERSION = "1"  # part of what kept features are named by: changes when a value changes
 CARRIER = "sentiment/voice"  # the bundle that carries the weights

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
-from vmm_cli.bundle import Bundle
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.plan import StreamPlan, plan_of
 from vmm_cli.errors import ModelError
 

@@ -23,7 +23,7 @@ from vmm_cli.analysis.segments import (
     moving_mean,
     steps_to_smooth,
 )
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.plan import StreamPlan, plan_of
 from vmm_cli.encoders.streams import WindowFeatures

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmm_cli.analysis.sentiment.evidence import VALENCE, valence_of
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import windows
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.encoders.streams import Encoded

@@ -41,7 +41,7 @@ from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value
 if TYPE_CHECKING:
     from vmm_cli.analysis.classify import ClassifyRequest
     from vmm_cli.analysis.classify_windows import WindowsRequest
-    from vmm_cli.bundle import Bundle
+    from vmm_cli.bundles import Bundle
     from vmm_cli.media.sampling import Sampling
 
 # torch, the network and a batch of pictures peak at 390 MB with a 720p file; the 16 reference
@@ -129,11 +129,11 @@ class ClassifyOptions:
 
 def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any]:
     """Load the model, and check the options against it: it looks at pictures, or at windows."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
     from vmm_cli.analysis import classify_windows
 
     check_options(options)
-    model = bundle.load(options.model)
+    model = bundles.load(options.model)
     prepared = (_of_windows if classify_windows.is_for(model) else _of_pictures)(options, model)
     return replace(prepared, model_digest=model.digest, remarks=remarks_on(model))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vmm_cli.bundle import Bundle
+    from vmm_cli.bundles import Bundle
 
 
 def remarks_on(model: Bundle) -> tuple[str, ...]:

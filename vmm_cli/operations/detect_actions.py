@@ -37,7 +37,7 @@ from vmm_cli.suggest import did_you_mean
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
     from vmm_cli.analysis.detect_actions import Actions, Runner, Wanted
-    from vmm_cli.bundle import Bundle
+    from vmm_cli.bundles import Bundle
     from vmm_cli.media.video import Video
 
 # As of `vmm classify`: the same networks look at the same pictures.
@@ -161,10 +161,10 @@ class Job:
 
 def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
     """Load the model, and check the options against it."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
 
     check(options)
-    model = bundle.load(options.model or "")
+    model = bundles.load(options.model or "")
     settled = replace(options, **_settled(options, model))
     work = Work(job_of(settled, model), run=run, finish=finish, plan=plan)
     if options.timeline is not None:

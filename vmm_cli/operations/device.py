@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vmm_cli import errors
 
 if TYPE_CHECKING:
-    from vmm_cli.bundle import Bundle
+    from vmm_cli.bundles import Bundle
 
 # What the drivers make: NVIDIA's (on Jetson boards the second), that of WSL, AMD's.
 _DRIVERS = ("dev/nvidiactl", "dev/nvmap", "dev/dxg", "dev/kfd")

@@ -93,7 +93,7 @@ def check(options: object) -> None:
             raise OptionError(f"{together} contradict each other; give only one of them")
     start, end = getattr(options, "start", Fraction(0)), getattr(options, "end", None)
     if start < 0:
-        raise OptionError("{start} {time_s:g} lies before the start of the video", time_s=start)
+        raise OptionError("{start} {at_s:g} lies before the start of the video", at_s=float(start))
     if end is not None and end <= start:
         raise OptionError(
             "{end} ({last_s:g} s) must lie after {start} ({first_s:g} s)",
@@ -163,7 +163,7 @@ def no_store_option() -> Any:
 
 def complete_model(incomplete: str) -> list[str]:
     """Return the names of models that start so, for a shell to complete."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
 
-    names = (model.name for model in bundle.list_bundles())
+    names = (model.name for model in bundles.list_bundles())
     return [name for name in names if name.startswith(incomplete)]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from vmm_cli.analysis.sentiment.result import Job, PartResult, Sentiment
     from vmm_cli.analysis.sentiment.text import TextRead
     from vmm_cli.analysis.sentiment.voice import VoiceHeard
-    from vmm_cli.bundle import Bundle
+    from vmm_cli.bundles import Bundle
     from vmm_cli.media.video import Video
 
 WORKER_MEMORY_BYTES = 900 * 2**20
@@ -169,11 +169,11 @@ def prepare(
     options: SentimentOptions,
 ) -> Prepared[SentimentOptions, Job, str, PartResult]:
     """Check the options against each other, and find the models."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
     from vmm_cli.analysis.sentiment.evidence import EXPERTS
 
     _check(options, EXPERTS)
-    job = job_of(options, None if options.model is None else bundle.load(options.model))
+    job = job_of(options, None if options.model is None else bundles.load(options.model))
     work = Work(job, run=run, finish=finish, plan=plan)
     if options.plot is not None:
         from vmm_cli.output.pictured import Pictures

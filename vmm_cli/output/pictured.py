@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmm_cli.errors import InputError
-from vmm_cli.output.atomic_file import make_folder
+from vmm_cli.files import make_folder
 from vmm_cli.output.owned import ADVICE, NOTES_FILE, Written, add_note, foreign, refuse_foreign
 from vmm_cli.output.png import save_png
 

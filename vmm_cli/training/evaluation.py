@@ -16,7 +16,7 @@ from vmm_cli.analysis.segments import Detection
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.tally import Standing
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
 from vmm_cli.inference.load import check

@@ -213,7 +213,8 @@ def _about(
         about["levels"] = recipe.levels
     for name, stream in recipe.streams.items():
         shape: dict[str, Any] = {"name": name, "front_end": stream.front_end}
-        if name == "text" and stream.encoder == "words":
+        encoder = catalogue.entry(stream.encoder)
+        if encoder.gives_words:
             about["vocabulary"] = list(build_vocabulary([one.text for one in encoded]))
             shape |= {"kind": "tokens", "width": 1, "vocabulary": len(about["vocabulary"])}
         else:
@@ -222,7 +223,7 @@ def _about(
             shape |= {"kind": kind, "width": int(np.prod(value.shape[1:]))}
             shape["channels"] = value.shape[1] if kind == "patches" else 1
         if name == "image" and train_last(recipe):
-            shape["width"] = catalogue.entry(stream.encoder).width
+            shape["width"] = encoder.width
         about["streams"].append(shape)
     return about
 

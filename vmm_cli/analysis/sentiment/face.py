@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress, store
+from vmm_cli import bundles, progress
 from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing, valence_of
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.identity import FileIdentity
@@ -301,10 +301,11 @@ def _none(bundle: Bundle, missing: Missing) -> FacesSeen:
 # --- what is kept between runs -----------------------------------------------------------------
 
 
-def _key(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> str:
+def _key(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> store.Key:
     from vmm_cli.encoders.faces import FACES_VERSION
 
-    return store.key(identity, f"faces/{FACES_VERSION}/{bundle.weights_digest}", sampling)
+    digest = f"faces/{FACES_VERSION}/{bundle.weights_digest}"
+    return store.key(identity, digest, sampling, encoder=bundle.name)
 
 
 def _kept(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> _Looked | None:

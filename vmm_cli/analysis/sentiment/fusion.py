@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EXPERTS
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.errors import ModelError
 from vmm_cli.plain_file import UnreadableError, read_regular
 from vmm_cli.plain_yaml import YamlError

@@ -22,7 +22,7 @@ from vmm_cli.analysis.sentiment.curve import (
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS, Evidence, Missing
 from vmm_cli.analysis.sentiment.fusion import FAMILY, Fusion
 from vmm_cli.analysis.sentiment.pool import opinion_at, pooled
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.listening import Span
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.extras import NotInstalledError
 from vmm_cli.encoders.listening import Span
 from vmm_cli.encoders.text_valence import read_valence

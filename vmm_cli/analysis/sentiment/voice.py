@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import store
+from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS, Evidence, Missing, nothing, valence_of
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import SAMPLE_RATE
 from vmm_cli.errors import InputError, ModelError
@@ -134,7 +134,7 @@ def _rows(
         yield from _heard(video, bundle, report)
         return
     wanted = sampling.all(start=video.start, end=video.end)
-    key = store.key(video.identity, speech_digest(bundle), wanted)
+    key = store.key(video.identity, speech_digest(bundle), wanted, encoder=bundle.name)
     entry = store.load(key)
     if entry is None:
         heard = list(_heard(video, bundle, report))

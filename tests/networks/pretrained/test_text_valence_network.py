@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vmm_cli.networks.text_valence import WIDTH, TextValence
+from vmm_cli.networks.pretrained.text_valence import WIDTH, TextValence
 
 
 def network() -> TextValence:

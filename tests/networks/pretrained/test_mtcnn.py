@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vmm_cli.networks.mtcnn import (
+from vmm_cli.networks.pretrained.mtcnn import (
     OUTPUT_SIDE,
     REFINE_SIDE,
     OutputNetwork,

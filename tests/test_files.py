@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmm_cli.errors import OutputError
-from vmm_cli.output.atomic_file import atomic_file, make_folder, require_folder
+from vmm_cli.files import atomic_file, make_folder, require_folder
 
 
 def test_the_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from file_server import Server, serving
 
-from vmm_cli import download
 from vmm_cli.errors import ModelError, OutputError
+from vmm_cli.fetching import download
 
 DATA = os.urandom(1_000_003)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import http.client
-import io
 import json
 import re
 import socket
@@ -21,7 +20,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -29,12 +27,10 @@ from urllib.parse import quote, urljoin, urlsplit
 import vmm_cli
 from vmm_cli.durable import sync_file
 from vmm_cli.errors import ModelError, OutputError
+from vmm_cli.fetching.timed_http import Clock, Patience, TooSlowError, opener
 from vmm_cli.plain_file import size_text
 
 TIMEOUT_S = 30.0  # to connect, until an answer has begun, and between two pieces of it
-# Less than this in such a time is no progress: a modem brings more.
-SLOWEST_S = 60.0
-SLOWEST_BYTES = 60 * 1024
 # Waits before trying again when a download breaks off; the count begins anew with each byte won.
 RETRY_PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 CHUNK_BYTES = 256 * 1024
@@ -68,24 +64,6 @@ class _TooLargeError(Exception):
     """The server has, or sends, more than is wanted."""
 
 
-class _TooSlowError(Exception):
-    """So little comes that nobody would wait for the rest."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a server is waited for.
-
-    Attributes:
-        silent_s: to connect, until an answer has begun, and between two pieces of it.
-        slowest_s, slowest_bytes: in so many seconds at least so many bytes must come.
-    """
-
-    silent_s: float
-    slowest_s: float = SLOWEST_S
-    slowest_bytes: int = SLOWEST_BYTES
-
-
 @dataclass(frozen=True)
 class _Said:
     """What a server says of a file, to recognise it by: entity tag, modification time, bytes."""
@@ -115,7 +93,7 @@ def download(
     """
     check_url(url)
     limit = MAX_BYTES if max_bytes is None else max_bytes
-    clock = _Clock(patience or Patience(TIMEOUT_S))
+    clock = Clock(patience or Patience(TIMEOUT_S))
     part = _part(target)
     failures = restarts = 0
     answered = False  # where nothing has come yet, waiting for a network helps nobody
@@ -132,7 +110,7 @@ def download(
         except _TooLargeError as error:
             discard(target)
             raise ModelError(f"{url}: {error}") from None
-        except _TooSlowError as error:
+        except TooSlowError as error:
             raise ModelError(f"{url}: {_given_up(part, error)}") from None
         except _BrokenOffError as error:
             failures = 0 if _size(part) > before else failures + 1
@@ -189,7 +167,7 @@ class _Wanted:
     answered: bool
 
 
-def _transfer(wanted: _Wanted, clock: _Clock, on_progress: Progress) -> None:
+def _transfer(wanted: _Wanted, clock: Clock, on_progress: Progress) -> None:
     """Bring the rest of a file; one of the errors above, ModelError or OutputError else."""
     have = _size(wanted.part)
     said = _read_note(wanted.part) if have else _Said()
@@ -224,7 +202,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _answer(wanted: _Wanted, headers: Mapping[str, str], clock: _Clock) -> Any:
+def _answer(wanted: _Wanted, headers: Mapping[str, str], clock: Clock) -> Any:
     """Return the answer to read from, of the server or of one that it sends us on to."""
     url = wanted.url
     for _ in range(MAX_REDIRECTIONS + 1):
@@ -239,10 +217,10 @@ def _answer(wanted: _Wanted, headers: Mapping[str, str], clock: _Clock) -> Any:
     raise ModelError(f"{wanted.url}: more than {MAX_REDIRECTIONS} redirections: a loop?")
 
 
-def _opened(request: urllib.request.Request, wanted: _Wanted, clock: _Clock) -> Any:
+def _opened(request: urllib.request.Request, wanted: _Wanted, clock: Clock) -> Any:
     url = request.full_url
     try:
-        return _opener(clock).open(request, timeout=clock.left())
+        return opener(clock).open(request, timeout=clock.left())
     except urllib.error.URLError as error:
         if wanted.answered:
             raise _BrokenOffError(_unreachable(error.reason, clock.patience)) from error
@@ -315,7 +293,7 @@ def _write(
     wanted: _Wanted,
     begin: int,
     total: int | None,
-    clock: _Clock,
+    clock: Clock,
     on_progress: Progress,
 ) -> None:
     """Append what comes, to a file that is `begin` bytes long; flush it to disk at the end."""
@@ -351,124 +329,6 @@ def _write_all(file: IO[bytes], piece: bytes) -> None:
     rest = memoryview(piece)
     while rest:
         rest = rest[file.write(rest) :]
-
-
-# --- time limits: everything that is read of a connection goes through one clock ------------------
-
-
-class _Clock:
-    """Says how long the next byte may take; one for all attempts of a download."""
-
-    def __init__(self, patience: Patience) -> None:
-        self.patience = patience
-        self._answer_by: float | None = None  # None: the answer has begun
-        self._since = time.monotonic()
-        self._bytes = 0  # since then
-
-    def begin_answer(self) -> None:
-        """Begin to wait for an answer: for all of its head, however slowly that comes."""
-        self._answer_by = time.monotonic() + self.patience.silent_s
-
-    def begin_body(self) -> None:
-        """Note that an answer's head is there."""
-        self._answer_by = None
-
-    def came(self, number: int) -> None:
-        """Note that so many bytes of the file came."""
-        self._bytes += number
-
-    def left(self) -> float:
-        """Return seconds. TimeoutError or _TooSlowError where there are none."""
-        now = time.monotonic()
-        if now - self._since >= self.patience.slowest_s:
-            if self._bytes < self.patience.slowest_bytes:
-                raise _TooSlowError(
-                    f"only {self._bytes} bytes came within {self.patience.slowest_s:g} s"
-                )
-            self._since, self._bytes = now, 0
-        if self._answer_by is None:
-            rest_s = self._since + self.patience.slowest_s - now
-            enough = self._bytes >= self.patience.slowest_bytes
-            return self.patience.silent_s if enough else min(self.patience.silent_s, rest_s)
-        if now >= self._answer_by:
-            raise TimeoutError("timed out")
-        return self._answer_by - now
-
-
-class _TimedReader(io.RawIOBase):
-    """Reads from a socket, each time for as long as a clock allows."""
-
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase, clock: _Clock) -> None:
-        self._sock, self._raw, self._clock = sock, raw, clock
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(max(self._clock.left(), 0.001))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    """An answer whose head and body are read under a clock.
-
-    The time limit of a socket is for one read: a server that sends a byte now and then, in its
-    headers or in the lengths of chunks, keeps within it for ever.
-    """
-
-    def __init__(self, sock: socket.socket, *args: Any, clock: _Clock, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        raw = self.fp.detach()
-        self.fp = io.BufferedReader(_TimedReader(sock, raw, clock))
-
-
-def _timed(connect: Callable[..., Any], clock: _Clock) -> Callable[..., Any]:
-    """Return what makes connections whose answers are read under a clock."""
-
-    def connection(host: str, **options: Any) -> Any:
-        made = connect(host, **options)
-        made.response_class = partial(_TimedResponse, clock=clock)
-        return made
-
-    return connection
-
-
-class _Http(urllib.request.HTTPHandler):
-    def __init__(self, clock: _Clock) -> None:
-        super().__init__()
-        self._connection = _timed(http.client.HTTPConnection, clock)
-
-    def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(self._connection, req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, clock: _Clock) -> None:
-        super().__init__()
-        self._connection = _timed(http.client.HTTPSConnection, clock)
-
-    def https_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(self._connection, req)
-
-
-def _opener(clock: _Clock) -> urllib.request.OpenerDirector:
-    """Return what speaks HTTP and nothing else, neither ftp nor local files, and goes nowhere else.
-
-    Answers come as they are, redirections and refusals too.
-    """
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),  # as the environment says
-        _Http(clock),
-        _Https(clock),
-        urllib.request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener
 
 
 def _part(target: Path) -> Path:

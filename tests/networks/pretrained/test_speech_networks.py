@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from vmm_cli.networks.speech_activity import CHUNK, CONTEXT, SpeechActivity
-from vmm_cli.networks.speech_encoder import HEADS, WIDTH, SpeechEncoder
+from vmm_cli.networks.pretrained.speech_activity import CHUNK, CONTEXT, SpeechActivity
+from vmm_cli.networks.pretrained.speech_encoder import HEADS, WIDTH, SpeechEncoder
 
 
 @torch.inference_mode()

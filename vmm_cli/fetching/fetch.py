@@ -17,13 +17,15 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from vmm_cli import bundle as bundles
-from vmm_cli import download
+from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.bundles.published import by_hand
 from vmm_cli.durable import sync_folder
-from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.fetching import download
+from vmm_cli.fetching.published_file import PublishedFile
+from vmm_cli.fetching.sources import Source, fetchable
 from vmm_cli.plain_file import size_text
 from vmm_cli.suggest import did_you_mean
 
@@ -40,7 +42,6 @@ OnProgress = Callable[[str, int, int | None], None]
 LARGEST_FILE = 1.5
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Fetched:
 
     Attributes:
         already: it was there before, and nothing was done.
-        is_original: its file is the one that torchvision names.
+        is_original: its file is the one that is published.
     """
 
     bundle: Bundle
@@ -57,21 +58,35 @@ class Fetched:
     is_original: bool
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A model that is to be fetched: its name, where it comes from, and its file there."""
+
+    name: str
+    source: Source
+    file: PublishedFile
+
+    @property
+    def max_bytes(self) -> int:
+        """How large the file of its weights can be."""
+        return int(LARGEST_FILE * self.file.size_mib * 2**20)
+
+
 def fetch(
     name: str, source: str | None = None, *, force: bool = False, on_progress: OnProgress
 ) -> Fetched:
-    """Make the model `name` of `TORCHVISION` one of the user's bundles.
+    """Make the published model `name` one of the user's bundles.
 
-    source: an http(s) address or a file, in place of where torchvision publishes the weights (or
-    of the mirror in $VMM_MODELS_URL, to which the file's name is appended); force: also where the
-    model is there, or a folder with files of a model's names that no fetch made.
+    source: an http(s) address or a file, in place of where the weights are published (or of the
+    mirror in $VMM_MODELS_URL, to which the file's name is appended); force: also where the model
+    is there, or a folder with files of a model's names that no fetch made.
 
     Raises:
         ModelError: no such model, the file cannot be had, or is not what it should be.
         OutputError: the models folder cannot be written, or holds something of the user's there.
         LockedError: another process fetches the same model.
     """
-    _check_name(name)
+    wanted = _wanted(name)
     if not force and (there := _there(name)) is not None:
         return Fetched(there, already=True, is_original=True)
     target = bundles.user_models() / name
@@ -84,11 +99,11 @@ def fetch(
     with _held(name, work):
         if not force and (there := _there(name)) is not None:  # another process was quicker
             return Fetched(there, already=True, is_original=True)
-        made = _made(name, source, work, on_progress)
+        made = _made(wanted, source, work, on_progress)
         _put_in_place(made, target)
-    original = _published_url(name).rsplit("/", 1)[-1]
     bundle = bundles.read(target)
-    return Fetched(bundle, already=False, is_original=bundle.source.get("file") == original)
+    is_original = bundle.source.get("file") == wanted.file.name
+    return Fetched(bundle, already=False, is_original=is_original)
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -122,16 +137,17 @@ def _refuse_made_by_others(target: Path) -> None:
         )
 
 
-def _check_name(name: str) -> None:
-    """Raise ModelError, with a near name, where there is nothing to fetch for `name`."""
-    if name in TORCHVISION:
-        return
+def _wanted(name: str) -> _Wanted:
+    """Return what is to be fetched; ModelError, with a near name, where there is nothing."""
+    sources = fetchable()
+    if name in sources:
+        return _Wanted(name, sources[name], sources[name].file_of(name))
     if any(bundle.name == name for bundle in bundles.list_bundles()):
         raise ModelError(
             f"model {name!r} is on this machine and is not one that can be fetched; use it as it "
             "is, or see `vmm models list --fetchable`"
         )
-    hint = did_you_mean(name, TORCHVISION) or "."
+    hint = did_you_mean(name, sources) or "."
     raise ModelError(
         f"no model named {name!r} can be fetched{hint} See `vmm models list --fetchable`"
     )
@@ -156,18 +172,18 @@ def _held(name: str, work: Path) -> Iterator[None]:
         yield
 
 
-def _made(name: str, source: str | None, work: Path, on_progress: OnProgress) -> Path:
+def _made(wanted: _Wanted, source: str | None, work: Path, on_progress: OnProgress) -> Path:
     """Return a folder in `work` that holds the bundle."""
     for left_behind in (work / "made", work / "before"):  # by a process that was killed
         _remove(left_behind)
     folder = work / "made"
     if source is not None and "://" not in source:
-        file = _given_file(source, name)
-        return _converted(name, file, {"file": file.name}, folder, on_progress)
-    url = _address(name) if source is None else source
-    file = _downloaded(name, url, work, on_progress)
+        file = _given_file(source, wanted)
+        return _converted(wanted, file, {"file": file.name}, folder, on_progress)
+    url = _address(wanted) if source is None else source
+    file = _downloaded(wanted, url, work, on_progress)
     try:
-        made = _converted(name, file, {"file": file.name, "url": url}, folder, on_progress)
+        made = _converted(wanted, file, {"file": file.name, "url": url}, folder, on_progress)
     except ModelError:
         file.unlink(missing_ok=True)  # asking again would give the same
         raise
@@ -175,7 +191,7 @@ def _made(name: str, source: str | None, work: Path, on_progress: OnProgress) ->
     return made
 
 
-def _given_file(source: str, name: str) -> Path:
+def _given_file(source: str, wanted: _Wanted) -> Path:
     file = Path(source)
     if not file.is_file():
         raise ModelError(f"{source}: there is no such file")
@@ -183,30 +199,19 @@ def _given_file(source: str, name: str) -> Path:
         size = file.stat().st_size
     except OSError as error:
         raise ModelError(f"{source}: cannot be read: {error.strerror}") from None
-    if size > _max_bytes(name):
+    if size > wanted.max_bytes:
         raise ModelError(
-            f"{source}: has {size_text(size)}; the file of {name} has "
-            f"{TORCHVISION[name].download_mib} MiB: it is another file"
+            f"{source}: has {size_text(size)}; the file of {wanted.name} has "
+            f"{wanted.file.size_mib} MiB: it is another file"
         )
     return file
 
 
-def _max_bytes(name: str) -> int:
-    """Return how large the file of a model's weights can be."""
-    return int(LARGEST_FILE * TORCHVISION[name].download_mib * 2**20)
-
-
-def _address(name: str) -> str:
+def _address(wanted: _Wanted) -> str:
     """Return where the weights are published, or where the user's mirror has them."""
-    url = _published_url(name)
+    url = wanted.file.url
     mirror = os.environ.get(MIRROR_VARIABLE)
     return f"{mirror.rstrip('/')}/{_file_name(url)}" if mirror else url
-
-
-def _published_url(name: str) -> str:
-    from vmm_cli.encoders.torchvision_networks import published  # torch: seconds
-
-    return published(name).url
 
 
 def _file_name(url: str) -> str:
@@ -217,7 +222,7 @@ def _file_name(url: str) -> str:
     return name
 
 
-def _downloaded(name: str, url: str, work: Path, on_progress: OnProgress) -> Path:
+def _downloaded(wanted: _Wanted, url: str, work: Path, on_progress: OnProgress) -> Path:
     """Return the file, whole and checked."""
     file = work / _file_name(url)
     # What an earlier call left may be damaged, or belong to another file: then once more.
@@ -228,12 +233,12 @@ def _downloaded(name: str, url: str, work: Path, on_progress: OnProgress) -> Pat
                     url,
                     file,
                     on_progress=partial(on_progress, f"downloading {file.name}"),
-                    max_bytes=_max_bytes(name),
+                    max_bytes=wanted.max_bytes,
                 )
             except ModelError as error:
-                raise ModelError(f"{error}; {_by_hand(name)}") from None
+                raise ModelError(f"{error}; {by_hand(wanted.name, wanted.file.url)}") from None
         try:
-            _check_digest(file, name)
+            _check_digest(file, wanted)
         except ModelError:
             file.unlink()
             if is_last:
@@ -243,42 +248,33 @@ def _downloaded(name: str, url: str, work: Path, on_progress: OnProgress) -> Pat
     return file
 
 
-def _by_hand(name: str) -> str:
-    return (
-        f"without a network, bring the file {_published_url(name)} here yourself and run "
-        f"`vmm models fetch {name} --from FILE`"
-    )
-
-
-def _check_digest(file: Path, name: str) -> str:
+def _check_digest(file: Path, wanted: _Wanted) -> str:
     """Return the SHA-256 of a file, hex. ModelError where it is not the one its name carries."""
-    published = _published_url(name).rsplit("/", 1)[-1]
-    carrier = file.name if _DIGEST_IN_NAME.search(file.name) else published
-    expected = _DIGEST_IN_NAME.search(carrier)
-    assert expected is not None, carrier
+    carrier, expected = file.name, wanted.source.digest_in(file.name)
+    if expected is None:
+        carrier, expected = wanted.file.name, wanted.file.digest
     try:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from None
-    if not digest.startswith(expected[1]):
+    if not digest.startswith(expected):
         raise ModelError(
-            f"{file.name}: refused: its SHA-256 begins with {digest[: len(expected[1])]} and not "
-            f"with {expected[1]}, as the name {carrier} says: it is damaged, or another file"
+            f"{file.name}: refused: its SHA-256 begins with {digest[: len(expected)]} and not "
+            f"with {expected}, as the name {carrier} says: it is damaged, or another file"
         )
     return digest
 
 
 def _converted(
-    name: str, file: Path, about: Mapping[str, str], folder: Path, on_progress: OnProgress
+    wanted: _Wanted, file: Path, about: Mapping[str, str], folder: Path, on_progress: OnProgress
 ) -> Path:
     """Return `folder` with the bundle in it, or nothing half-made."""
     on_progress("checking and converting", 0, None)
-    from vmm_cli.encoders.torchvision_bundle import make_bundle
-
     try:
         with download.as_output_error(folder):
-            make_bundle(name, file, {**about, "sha256": _check_digest(file, name)}, folder)
+            described = {**about, "sha256": _check_digest(file, wanted)}
+            wanted.source.make_bundle(wanted.name, file, described, folder)
     except BaseException:
         _remove(folder)
         raise

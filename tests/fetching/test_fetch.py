@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,13 +20,14 @@ import torch
 import yaml
 from random_weights import random_network, random_weights
 
-from vmm_cli import bundle, fetch
+from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
+from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders import catalogue, torchvision_networks
 from vmm_cli.encoders.image import encode
 from vmm_cli.encoders.torchvision_bundle import card, read_state
-from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.fetching import fetch, torchvision
 
 NAME = "torchvision/mobilenet_v3_large"  # the smallest file
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
@@ -103,7 +104,7 @@ def test_a_fetched_model_is_a_bundle_and_an_encoder(site: Site, weights: Path, h
     assert seen[0] == f"downloading {weights.name}"
     assert seen[-1] == "checking and converting"
 
-    model = bundle.load(NAME)
+    model = bundles.load(NAME)
     assert model.folder == home / NAME
     assert model.source["sha256"].startswith(weights.stem.rsplit("-", 1)[1])
     assert len(model.source["sha256"]) == 64
@@ -112,15 +113,15 @@ def test_a_fetched_model_is_a_bundle_and_an_encoder(site: Site, weights: Path, h
     assert "not known" in model.licence["weights"]
     encoder = catalogue.load_image_encoder(model, torch.device("cpu"))
     images = np.zeros((1, 224, 224, 3), np.uint8)
-    head = bundle.load_tensors(model, "head.")
+    head = bundles.load_tensors(model, "head.")
     ours = encode(encoder, images) @ head["weight"].T + head["bias"]
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     x = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).reshape(1, 3, 1, 1)
     with torch.inference_mode():
         theirs = random_network(NAME)(x.expand(1, 3, 224, 224)).numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
-    listed = {model.name: model for model in bundle.list_bundles()}
-    assert isinstance(listed[NAME], bundle.Bundle)
+    listed = {model.name: model for model in bundles.list_bundles()}
+    assert isinstance(listed[NAME], bundles.Bundle)
 
 
 def test_what_is_there_is_not_fetched_again(site: Site, weights: Path) -> None:
@@ -138,7 +139,7 @@ def test_what_is_there_but_damaged_is_fetched_again(weights: Path, home: Path) -
     fetched(os.fspath(weights))
     (home / NAME / "weights.safetensors").write_bytes(b"damaged")
     assert not fetched(os.fspath(weights)).already
-    bundle.load(NAME)
+    bundles.load(NAME)
 
 
 def test_what_the_user_put_there_stays(weights: Path, home: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_folder_that_no_fetch_made_stays(
         fetched(os.fspath(weights))
     assert (folder / "CARD.md").read_text() == "my own notes"
     fetched(os.fspath(weights), force=True)
-    assert bundle.load(NAME).source
+    assert bundles.load(NAME).source
 
 
 def test_the_address_is_torchvision_s_or_a_mirror_s(
@@ -186,7 +187,7 @@ def test_the_address_is_torchvision_s_or_a_mirror_s(
     shutil.copy(weights, site.folder / "mobilenet_v3_large-5c1a4163.pth")
     with pytest.raises(ModelError, match=r"begins with .* and not with 5c1a4163"):
         fetched()
-    assert not (bundle.user_models() / NAME).exists()
+    assert not (bundles.user_models() / NAME).exists()
 
 
 def test_a_published_file_is_known_as_such(
@@ -197,8 +198,10 @@ def test_a_published_file_is_known_as_such(
     there = torchvision_networks.Published(
         f"https://nowhere.invalid/{weights.name}", said.labels, said.accuracy, said.recipe
     )
-    for module in ("torchvision_networks", "torchvision_bundle"):
-        monkeypatch.setattr(f"vmm_cli.encoders.{module}.published", lambda name: there)
+    monkeypatch.setattr("vmm_cli.encoders.torchvision_bundle.published", lambda name: there)
+    true = torchvision.file_of(NAME)
+    published = replace(true, url=there.url, digest=torchvision.digest_in(weights.name))
+    monkeypatch.setattr(torchvision, "file_of", lambda name: published)
     monkeypatch.setenv("VMM_MODELS_URL", site.url)
     assert fetched().is_original
     assert files_in(home) == BUNDLE_FILES | {f"{NAME}/metrics.json"}
@@ -220,7 +223,7 @@ def test_every_card_says_where_it_is_from(name: str) -> None:
 
 def test_a_file_given_by_hand(weights: Path, tmp_path: Path) -> None:
     fetched(os.fspath(weights))
-    assert "url" not in bundle.load(NAME).source
+    assert "url" not in bundles.load(NAME).source
     assert weights.exists()
     nameless = tmp_path / "mine.pth"
     shutil.copy(weights, nameless)
@@ -228,7 +231,7 @@ def test_a_file_given_by_hand(weights: Path, tmp_path: Path) -> None:
         fetched(os.fspath(nameless), force=True)
     with pytest.raises(ModelError, match="there is no such file"):
         fetched(os.fspath(tmp_path), force=True)
-    bundle.load(NAME)
+    bundles.load(NAME)
 
 
 def test_a_part_is_gone_on_with(site: Site, weights: Path, home: Path) -> None:
@@ -335,7 +338,7 @@ def test_what_a_killed_one_left_is_cleared_away(weights: Path, home: Path) -> No
     for left in ("made", "before"):
         (work(home) / left).mkdir(parents=True)
         (work(home) / left / "bundle.yaml").write_text("half")
-    assert NAME not in [model.name for model in bundle.list_bundles()]
+    assert NAME not in [model.name for model in bundles.list_bundles()]
     fetched(os.fspath(weights))
     assert files_in(home) == BUNDLE_FILES
 
@@ -347,7 +350,7 @@ def test_a_killed_one_leaves_nothing_under_the_name(
     """Killed while it converts, as its last step begins."""
     program = (
         "import os, signal, sys\n"
-        "from vmm_cli import fetch\n"
+        "from vmm_cli.fetching import fetch\n"
         "fetch._put_in_place = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
         "fetch.fetch(sys.argv[1], sys.argv[2], on_progress=lambda *at: None)\n"
     )
@@ -355,7 +358,7 @@ def test_a_killed_one_leaves_nothing_under_the_name(
     assert killed.returncode == -9
     assert not (home / NAME).exists()
     with pytest.raises(ModelError, match="not on this machine"):
-        bundle.find(NAME)
+        bundles.find(NAME)
     fetched(os.fspath(weights))
     assert files_in(home) == BUNDLE_FILES
 
@@ -370,20 +373,20 @@ def test_names_are_helped_with(home: Path) -> None:
         with pytest.raises(ModelError, match=said):
             fetched(name=name)
     with pytest.raises(ModelError, match=r"fetch it with `vmm models fetch torchvision/s3d`"):
-        bundle.load("torchvision/s3d")
+        bundles.load("torchvision/s3d")
     assert not home.exists()
 
 
 def test_a_model_borrows_a_fetched_encoder(weights: Path, tmp_path: Path) -> None:
     """A trained model need not carry the network's weights; without them it says what to do."""
     fetched(os.fspath(weights))
-    fields = yaml.safe_load((bundle.find(NAME) / "bundle.yaml").read_text())
+    fields = yaml.safe_load((bundles.find(NAME) / "bundle.yaml").read_text())
     own = {k: v for k, v in fields.items() if k not in ("schema", "weights", "source")}
     own |= {"name": "own", "labels": ["a", "b"]}
     head = {"head.weight": np.zeros((2, 1280), np.float32), "head.bias": np.zeros(2, np.float32)}
-    model = bundle.save(tmp_path / "own", own, head)
+    model = bundles.save(tmp_path / "own", own, head)
     encoder = catalogue.load_image_encoder(model, torch.device("cpu"))
     assert (encoder.width, encoder.preprocess.resize) == (1280, "antialias")
-    shutil.rmtree(bundle.find(NAME))
+    shutil.rmtree(bundles.find(NAME))
     with pytest.raises(ModelError, match=f"vmm models fetch {NAME}"):
         catalogue.load_image_encoder(model, torch.device("cpu"))
