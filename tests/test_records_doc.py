@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from squares import squares_clip
 
+from tests.squares import squares_clip
 from vmm_cli import errors
 from vmm_cli.media.probe import AttachedPictureInfo, CaptionStreamInfo
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from random_weights import random_network, random_weights
 
+from tests.random_weights import random_network, random_weights
 from tests.wanted import classify_request
 from vmm_cli import bundles
 from vmm_cli.analysis import classify

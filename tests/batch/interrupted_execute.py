@@ -8,8 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-import execute_tasks
-
+from tests.batch import execute_tasks
 from vmm_cli.batch.execute import Listener, execute
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.ledger import Records

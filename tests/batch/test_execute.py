@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import execute_tasks
 import pytest
-from execute_tasks import (
+
+from tests.batch.execute_tasks import (
     Request,
     optionally_staged,
     plain,
@@ -26,7 +26,6 @@ from execute_tasks import (
     staged,
     writing_files,
 )
-
 from vmm_cli.batch.execute import Listener, execute
 from vmm_cli.batch.executor import Outcome, Stands, StartExecutor, Task
 from vmm_cli.batch.inputs import Input
@@ -370,9 +369,9 @@ def are_running(pids: list[int]) -> bool:
 def test_an_ended_run_leaves_no_process_and_no_memory(tmp_path: Path, number: int) -> None:
     before = shared_files()
     (tmp_path / "hangs").write_text("1 compute:hang")
-    script = Path(execute_tasks.__file__).with_name("interrupted_execute.py")
     with subprocess.Popen(
-        [sys.executable, script, tmp_path],
+        [sys.executable, "-m", "tests.batch.interrupted_execute", tmp_path],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -384,9 +383,9 @@ def test_an_ended_run_leaves_no_process_and_no_memory(tmp_path: Path, number: in
         assert len(holders) >= 2  # a worker and the device's process
         os.kill(parent.pid, number)
         said = parent.stderr.read()
-        assert parent.wait(10) != 0
+        assert parent.wait(30) != 0
     wait_until(lambda: not are_running(children))
-    assert shared_files() == before
+    wait_until(lambda: shared_files() <= before)  # other tests may have theirs for a moment
     assert "leaked" not in said
     assert ("KeyboardInterrupt" in said) == (number == signal.SIGINT)
 
@@ -395,7 +394,7 @@ def holds_areas(pid: int) -> bool:
     return "vmm-areas" in Path(f"/proc/{pid}/maps").read_text()
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 5) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:
     until = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < until

@@ -251,9 +251,8 @@ def test_an_encoder_cut_in_two_is_the_encoder(tmp_path: Path) -> None:
     assert store.info().entries == 1, "what comes before the last blocks is not kept"
 
 
+@pytest.mark.extra("sentences")
 def test_sentences_hold_at_every_step(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("tokenizers")
     clip = squares_clip(tmp_path / "a.mp4")
     spec = encoder_spec("text", "sentences", Fraction(1))
     plan = StreamPlan({"text": spec}, Fraction(2), Fraction(1))

@@ -14,7 +14,7 @@ from vmm_cli.batch.tally import Standing
 from vmm_cli.errors import DataError, InputError
 from vmm_cli.identity import file_identity
 from vmm_cli.media.probe import probe
-from vmm_cli.training.samples import (
+from vmm_cli.training.data.samples import (
     SPLITS,
     DataSet,
     Problem,
@@ -224,8 +224,7 @@ def _lost_labels(dataset: DataSet, samples: Sequence[Sample]) -> Iterator[Proble
     left = label_counts(samples)
     for label in dataset.labels:
         if label not in left:
-            what = "action" if dataset.timed else "sample"
-            message = f"no {what} with this label can be used; the label is left out"
+            message = f"no {dataset.kind.unit} with this label can be used; the label is left out"
             yield Problem("error", "label_lost", label, message)
 
 

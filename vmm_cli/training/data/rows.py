@@ -17,7 +17,7 @@ from vmm_cli.errors import DataError
 from vmm_cli.plain_file import UnreadableError, read_regular
 from vmm_cli.spelling import column_name
 from vmm_cli.suggest import did_you_mean
-from vmm_cli.training.samples import Problem, Problems
+from vmm_cli.training.data.samples import Problem, Problems
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group", "fold", "start", "end", "text")

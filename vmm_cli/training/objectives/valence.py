@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from vmm_cli.inference.network import Examples, window_ratings
 from vmm_cli.training.augment import drop_streams
-from vmm_cli.training.classes import mean_of_windows, said_of, weights_of
+from vmm_cli.training.data.samples import Sample
+from vmm_cli.training.data.truth import NO_EMOTION, ratings_truth
 from vmm_cli.training.loop import Objective
+from vmm_cli.training.objectives.classes import mean_of_windows, said_of, weights_of
 from vmm_cli.training.processes import share
 from vmm_cli.training.recipe import Optimisation
-from vmm_cli.training.samples import Sample
-from vmm_cli.training.scoring import NO_EMOTION, ratings_truth
 
 # From this error on the loss grows linearly, so that a few odd ratings do not rule.
 LINEAR_FROM = 0.25

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.analysis.segments import Detection
-from vmm_cli.training.metrics import bootstrap
-from vmm_cli.training.samples import Segment
+from vmm_cli.training.data.samples import Segment
+from vmm_cli.training.metrics.classes import bootstrap
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MET_IOU = IOUS[0]

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from vmm_cli.inference.network import Examples, window_probabilities
 from vmm_cli.training.augment import drop_streams, mix
+from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.loop import Objective
 from vmm_cli.training.processes import share
 from vmm_cli.training.recipe import Optimisation
-from vmm_cli.training.samples import Sample
 
 # A rare label weighs at most so much more than it would without weights.
 MOST_WEIGHT = 10.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from vmm_cli.errors import DataError
-from vmm_cli.training.samples import (
+from vmm_cli.training.data.samples import (
     DataSet,
     Sample,
     Split,
@@ -159,19 +159,11 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
     `validated`: whether it needs samples for validation.
 
     Raises:
-        DataError: it has one label only (none, where actions have times: what is between them is
-            another; of ratings, one emotion and one valence), no training or no validation samples,
-            none with an action for validation, or labels that are not in `train` (all labels, where
-            actions have times); the message says all of it.
+        DataError: it lacks what its kind needs (see `Kind.lacking`), has no training or no
+            validation samples, or labels that are not in `train` (all labels, where one alone can
+            be learnt); the message says all of it.
     """
-    reasons = []
-    if dataset.timed and not dataset.labels:
-        reasons.append("no action is annotated in any video")
-    elif dataset.rated:
-        reasons += _rating_problems(dataset, validated)
-    elif not dataset.timed and len(dataset.labels) < 2:
-        listed = ", ".join(map(repr, dataset.labels)) or "none"
-        reasons.append(f"training needs two labels or more; there is {listed}")
+    reasons = [*dataset.kind.lacking(dataset, validated)]
     counts = Counter(sample.split for sample in dataset.samples)
     if not counts["train"]:
         reasons.append("no sample is in train")
@@ -182,36 +174,12 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
             f"{kind} is in test or the last one in train with some label; add samples, or give "
             "rows the split 'val'"
         )
-    elif (
-        validated
-        and dataset.labels
-        and not dataset.rated
-        and not any(s.labels for s in dataset.samples if s.split == "val")
-    ):
-        reasons.append(
-            "no sample for validation has an action; annotate more videos that have some"
-        )
     seen = label_counts(sample for sample in dataset.samples if sample.split == "train")
     unseen = [label for label in dataset.labels if label not in seen]
-    # A timed action is told from what is not it: one that was never seen costs no other.
-    if unseen and counts["train"] and not (dataset.timed and seen):
+    if unseen and counts["train"] and (dataset.kind.needs_all_labels or not seen):
         reasons.append(f"no sample in train has the label {', '.join(map(repr, unseen))}")
     if reasons:
         raise DataError(f"{dataset.source}: cannot be trained on: {'; '.join(reasons)}")
-
-
-def _rating_problems(dataset: DataSet, validated: bool) -> Iterator[str]:
-    train = [sample for sample in dataset.samples if sample.split == "train"]
-    valences = {sample.valence for sample in train} - {None}
-    emotions = {label for sample in train for label in sample.labels}
-    if len(valences) < 2 and len(emotions) < 2:
-        yield "training needs two emotions or more, or valences that are not all alike"
-    held_out = [sample for sample in dataset.samples if sample.split == "val"]
-    if validated and held_out:
-        rated = valences and any(sample.valence is not None for sample in held_out)
-        named = emotions and any(sample.labels for sample in held_out)
-        if not (rated or named):
-            yield "no sample for validation has what those in train have: a valence, or an emotion"
 
 
 # --- units --------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from vmm_cli.errors import DataError
 from vmm_cli.spelling import column_name
-from vmm_cli.training.dataset import (
+from vmm_cli.training.data.manifest import (
     Cells,
     Files,
     RowError,
@@ -15,9 +16,18 @@ from vmm_cli.training.dataset import (
     require_file,
     samples_of,
     spaced_labels,
+    splits_named,
 )
-from vmm_cli.training.rows import OPTIONAL, RATINGS, READERS, Table, read_rows, require_columns
-from vmm_cli.training.samples import DataSet, Problem, Sample, make_dataset, nothing_left
+from vmm_cli.training.data.rows import OPTIONAL, RATINGS, READERS, Table, read_rows, require_columns
+from vmm_cli.training.data.samples import (
+    DataSet,
+    Kind,
+    Problem,
+    Sample,
+    label_counts,
+    make_dataset,
+    nothing_left,
+)
 
 FORM = (
     "vmm reads .csv and .jsonl with the columns "
@@ -25,7 +35,32 @@ FORM = (
 )
 
 
-def read_ratings(source: Path, *, group: str | None = None, fold: str | None = None) -> DataSet:
+def _lacking(dataset: DataSet, validated: bool) -> Iterator[str]:
+    """Yield why no network can learn from these ratings."""
+    train = [sample for sample in dataset.samples if sample.split == "train"]
+    valences = {sample.valence for sample in train} - {None}
+    emotions = {label for sample in train for label in sample.labels}
+    if len(valences) < 2 and len(emotions) < 2:
+        yield "training needs two emotions or more, or valences that are not all alike"
+    held_out = [sample for sample in dataset.samples if sample.split == "val"]
+    if validated and held_out:
+        rated = valences and any(sample.valence is not None for sample in held_out)
+        named = emotions and any(sample.labels for sample in held_out)
+        if not (rated or named):
+            yield "no sample for validation has what those in train have: a valence, or an emotion"
+
+
+VALENCE = Kind(
+    "valence",
+    unit="sample",
+    counts=label_counts,
+    labelled=lambda samples: sum(bool(sample.labels) for sample in samples),
+    splits_named=splits_named,
+    lacking=_lacking,
+)
+
+
+def read_valence(source: Path, *, group: str | None = None, fold: str | None = None) -> DataSet:
     """Read how pleasant clips are and which emotion they show: one sample a row.
 
     A manifest is CSV or JSON lines, with the columns
@@ -65,7 +100,7 @@ def read_ratings(source: Path, *, group: str | None = None, fold: str | None = N
     problems = [*table.problems, *spaced_labels(raw_emotions)]
     if not samples:
         raise DataError(nothing_left(source, problems))
-    return make_dataset(source, samples, multi_label=False, problems=problems, rated=True)
+    return make_dataset(source, samples, kind=VALENCE, multi_label=False, problems=problems)
 
 
 def _require_ratings(source: Path, table: Table) -> None:

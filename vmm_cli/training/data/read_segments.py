@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_video
 from vmm_cli.errors import DataError
 from vmm_cli.spelling import column_name
-from vmm_cli.training.dataset import (
+from vmm_cli.training.data.manifest import (
     SPLIT_NAMES,
     Cells,
     Files,
@@ -20,8 +20,9 @@ from vmm_cli.training.dataset import (
     read_labels,
     require_file,
     spaced_labels,
+    split_names,
 )
-from vmm_cli.training.rows import (
+from vmm_cli.training.data.rows import (
     READERS,
     Row,
     Table,
@@ -30,8 +31,9 @@ from vmm_cli.training.rows import (
     read_text,
     require_columns,
 )
-from vmm_cli.training.samples import (
+from vmm_cli.training.data.samples import (
     DataSet,
+    Kind,
     Problem,
     Problems,
     Sample,
@@ -40,6 +42,7 @@ from vmm_cli.training.samples import (
     labels_of,
     make_dataset,
     nothing_left,
+    segment_counts,
 )
 
 COLUMNS = ("path", "start", "end", "label")
@@ -54,9 +57,46 @@ JSON_FORM = (
 
 # What is wrong with a video is wrong in many of its rows: they are counted, not listed.
 _OF_THE_VIDEO = {"missing", "unreadable", "split", "group", "fold"}
+# Errors for which one action is left out. Its video is not, or that is told besides.
+_OF_AN_ACTION = {"times", "label", "label_name", "unlabelled", "split", "group", "fold"}
 
 
-def read_annotations(source: Path, *, group: str | None = None, fold: str | None = None) -> DataSet:
+def _lacking(dataset: DataSet, validated: bool) -> Iterator[str]:
+    """Yield why no network can learn when these actions happen."""
+    if not dataset.labels:
+        yield "no action is annotated in any video"
+        return
+    held_out = [sample for sample in dataset.samples if sample.split == "val"]
+    if validated and held_out and not any(sample.labels for sample in held_out):
+        yield "no sample for validation has an action; annotate more videos that have some"
+
+
+def _splits_named(source: Path, wanted: Set[str]) -> dict[str, set[str]]:
+    """Return which splits wanted rows, and videos by their names, name in any of their rows."""
+    videos: defaultdict[str, set[str]] = defaultdict(set)
+    video_of: dict[str, str] = {}
+    for row in read_table(source).rows:
+        name = str(row.cells.get("path", "")).strip()
+        videos[name] |= split_names(row)
+        if row.where in wanted:
+            video_of[row.where] = name
+    return {where: videos[name] for where, name in video_of.items()} | videos
+
+
+SEGMENTS = Kind(
+    "segments",
+    unit="action",
+    counts=segment_counts,
+    labelled=lambda samples: segment_counts(samples).total(),
+    splits_named=_splits_named,
+    lacking=_lacking,
+    # An action is told from what is not it: one that was never seen costs no other.
+    needs_all_labels=False,
+    errors_of_parts=frozenset(_OF_AN_ACTION),
+)
+
+
+def read_segments(source: Path, *, group: str | None = None, fold: str | None = None) -> DataSet:
     """Read which actions happen when in videos: one sample a video, with its segments.
 
     ActivityNet's JSON is `{"database": {ID: {"file", "subset", "group", "fold", "annotations":
@@ -98,7 +138,7 @@ def read_annotations(source: Path, *, group: str | None = None, fold: str | None
     ]
     if not samples:
         raise DataError(nothing_left(source, problems))
-    return make_dataset(source, samples, multi_label=True, problems=problems)
+    return make_dataset(source, samples, kind=SEGMENTS, multi_label=True, problems=problems)
 
 
 # --- videos from rows ---------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from conftest import picture_number
 from PIL import Image
 
+from tests.clips import picture_number
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError
 from vmm_cli.media import sampling

@@ -18,11 +18,11 @@ from torch.nn import functional
 from vmm_cli.inference.network import Examples
 from vmm_cli.networks.pyramid import Places, places
 from vmm_cli.training.augment import drop_streams
-from vmm_cli.training.classes import said_of
+from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.loop import Objective
+from vmm_cli.training.objectives.classes import said_of
 from vmm_cli.training.processes import share
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.samples import Sample
 
 # A place speaks for an action whose middle is so many strides away at most (Tian et al. 2019).
 CENTRE_STRIDES = 1.5

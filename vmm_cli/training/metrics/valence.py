@@ -16,7 +16,7 @@ import numpy as np
 # scikit-learn ships no types
 from sklearn.metrics import f1_score
 
-from vmm_cli.training.metrics import bootstrap, score
+from vmm_cli.training.metrics.classes import bootstrap, score
 
 # What counts as which class, as its name says: of the second, a true valence of 0 is left out.
 NON_NEGATIVE, POSITIVE = "negative/non-negative", "negative/positive"

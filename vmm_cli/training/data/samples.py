@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,8 +24,6 @@ _OF_NO_SAMPLE = {
     *("unseen_in_train", "group_across_splits", "empty_class", "label_lost"),
     *("across_splits", "two_labels", "two_valences", "other_actions", "duplicate"),
 }
-# Errors for which one timed action is left out. Its video is not, or that is told besides.
-_OF_AN_ACTION = {"times", "label", "label_name", "unlabelled", "split", "group", "fold"}
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -167,6 +165,32 @@ class Problems:
         return bool(self._kept)
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all data sets of one task have in common.
+
+    Attributes:
+        name: of the task.
+        unit: of what labels are counted, such as "sample".
+        counts: how many of these have each label.
+        labelled: how many of these have any.
+        splits_named: (manifest, places of problems) -> which splits rows name there, lower case.
+        lacking: (data set whose samples have a split, whether some are wanted for validation) ->
+            why it cannot be trained on, but for what is said of every data set.
+        needs_all_labels: whether each label must be in `train`.
+        errors_of_parts: kinds of errors for which a part of a sample is left out, not the sample.
+    """
+
+    name: str
+    unit: str
+    counts: Callable[[Iterable[Sample]], Counter[str]]
+    labelled: Callable[[Iterable[Sample]], int]
+    splits_named: Callable[[Path, Set[str]], dict[str, set[str]]]
+    lacking: Callable[[DataSet, bool], Iterable[str]]
+    needs_all_labels: bool = True
+    errors_of_parts: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, repr=False)
 class DataSet:
     """Labelled samples, and what was wrong with the rest.
@@ -176,24 +200,21 @@ class DataSet:
         labels: those that samples have, sorted.
         multi_label: whether a sample may have several labels.
         has_groups, has_folds: whether any sample names one.
-        timed: whether samples have timed actions, so that "nothing" can be told from one label.
-        rated: whether it is for valence: samples have one, or an emotion as their label, or both.
     """
 
     source: Path
+    kind: Kind
     samples: tuple[Sample, ...]
     labels: tuple[str, ...]
     multi_label: bool
     has_groups: bool
     has_folds: bool
-    timed: bool
-    rated: bool
     problems: tuple[Problem, ...]
 
     @property
     def task(self) -> str:
-        """What it is for: one of `bundle.TASKS`."""
-        return "segments" if self.timed else "valence" if self.rated else "classes"
+        """The name of the task that it is for."""
+        return self.kind.name
 
     def __repr__(self) -> str:
         return (
@@ -206,21 +227,20 @@ def make_dataset(
     source: Path,
     samples: Iterable[Sample],
     *,
+    kind: Kind,
     multi_label: bool,
     problems: Iterable[Problem],
-    rated: bool = False,
 ) -> DataSet:
     """Return the data set of these samples; the problems with its labels and groups are added."""
     samples = tuple(samples)
     return DataSet(
         source=source,
+        kind=kind,
         samples=samples,
         labels=tuple(sorted({label for sample in samples for label in sample.labels})),
         multi_label=multi_label,
         has_groups=any(sample.group is not None for sample in samples),
         has_folds=any(sample.fold is not None for sample in samples),
-        timed=any(sample.segments is not None for sample in samples),
-        rated=rated,
         problems=(*problems, *Problems(_problems_of_all(samples))),
     )
 
@@ -233,9 +253,9 @@ def with_samples(
     return make_dataset(
         dataset.source,
         samples,
+        kind=dataset.kind,
         multi_label=dataset.multi_label,
         problems=(*kept, *problems),
-        rated=dataset.rated,
     )
 
 
@@ -270,7 +290,7 @@ def length_s(sample: Sample, durations: Mapping[Path, float | None]) -> float | 
 
 def left_out_of(data: DataSet) -> list[Problem]:
     """Return the problems for which a sample was left out, one each."""
-    of_none = _OF_NO_SAMPLE | _OF_AN_ACTION if data.timed else _OF_NO_SAMPLE
+    of_none = _OF_NO_SAMPLE | data.kind.errors_of_parts
     return [p for p in data.problems if p.level == "error" and p.kind not in of_none]
 
 
@@ -292,6 +312,13 @@ def nothing_left(source: Path, problems: Sequence[Problem]) -> str:
 def label_counts(samples: Iterable[Sample]) -> Counter[str]:
     """Return how many samples have each label."""
     return Counter(label for sample in samples for label in sample.labels)
+
+
+def by_split(splits: Iterable[Split | None]) -> dict[str, int]:
+    """Return the number of all samples as "n", and of those in each split that there is."""
+    counts = Counter(splits)
+    there = (split for split in (*SPLITS, None) if counts[split])
+    return {"n": counts.total(), **{split or "none": counts[split] for split in there}}
 
 
 def segment_counts(samples: Iterable[Sample]) -> Counter[str]:
