@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tests.squares import squares_clip
+from tests.wanted import detect_job
 from vmm_cli import bundles
-from vmm_cli.analysis import classify, detect_actions
+from vmm_cli.analysis import classify
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.inference import windows as inference_windows
@@ -130,7 +131,7 @@ def test_a_clip_is_rated_as_a_whole_by_what_is_there(model: Bundle, tmp_path: Pa
 
 
 def test_what_a_model_is_not_for_is_refused(model: Bundle) -> None:
-    for refuse in (classify.classify_request, detect_actions.detect_request):
+    for refuse in (classify.classify_request, detect_job):
         with pytest.raises(ModelError, match="vmm sentiment --model"):
             refuse(model)
     expert = replace(model, network={"kind": "speech"})

@@ -13,9 +13,7 @@ import typer
 from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
-from vmm_cli.cli.help import INPUT, OUTPUT
 from vmm_cli.cli.options import (
-    DEFAULT_MAX_PIXELS,
     Config,
     DocumentFormat,
     Jobs,
@@ -25,7 +23,6 @@ from vmm_cli.cli.options import (
     Overwrite,
     Quiet,
     Verbose,
-    complete_model,
     wants_table,
 )
 from vmm_cli.cli.standing import Stages, summed_up
@@ -37,6 +34,7 @@ from vmm_cli.cli.training_options import (
     looked_at,
     refuse_contradiction,
 )
+from vmm_cli.operations.options import DEFAULT_MAX_PIXELS, INPUT, OUTPUT, complete_model
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import Bundle

@@ -10,9 +10,9 @@ import typer
 from vmm_cli import errors
 from vmm_cli.batch.tally import Standing
 from vmm_cli.cli import console
-from vmm_cli.cli.help import INPUT, RUN
-from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, complete_model, wants_table
+from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, wants_table
 from vmm_cli.cli.standing import Stages, duration
+from vmm_cli.operations.options import INPUT, RUN, complete_model
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import BrokenBundle, Bundle

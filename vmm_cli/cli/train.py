@@ -15,7 +15,6 @@ from vmm_cli import errors
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
 from vmm_cli.cli.options import (
-    DEFAULT_MAX_PIXELS,
     Config,
     Device,
     DocumentFormat,
@@ -48,6 +47,7 @@ from vmm_cli.cli.training_options import (
     model_name,
     refuse_contradiction,
 )
+from vmm_cli.operations.options import DEFAULT_MAX_PIXELS
 from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:

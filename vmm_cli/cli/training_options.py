@@ -13,9 +13,9 @@ import typer
 from vmm_cli import errors
 from vmm_cli.batch.absent import MISSING, why_missing
 from vmm_cli.cli import console
-from vmm_cli.cli.help import INPUT, OUTPUT, RUN
-from vmm_cli.cli.options import parse_count, parse_file_name
 from vmm_cli.cli.standing import Stages
+from vmm_cli.operations.options import INPUT, OUTPUT, RUN
+from vmm_cli.operations.parse import parse_count, parse_file_name
 from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:

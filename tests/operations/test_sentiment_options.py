@@ -11,20 +11,11 @@ from typing import Any
 
 import pytest
 
-from vmm_cli.analysis.sentiment import evidence
-from vmm_cli.cli import sentiment
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS
+from vmm_cli.batch.inputs import Discovery
 from vmm_cli.cli.app import run
-from vmm_cli.cli.sentiment import (
-    EMOTIONS,
-    EVIDENCE,
-    Advice,
-    csv_header,
-    csv_rows,
-    parse_evidence,
-    parse_faces,
-    parse_step,
-    table_rows,
-)
+from vmm_cli.cli.results import Results
+from vmm_cli.operations.sentiment import TABLE, parse_evidence, parse_faces, parse_step, sheet
 from vmm_cli.output.table import Column, TableOfRecords, Times
 
 NOT_INSTALLED = {"code": "not_installed", "message": "pip install 'vmm-cli[speech]'"}
@@ -88,11 +79,6 @@ FAILED: dict[str, Any] = {
     "status": "failed",
     "error": {"code": "missing", "message": "no such file or folder"},
 }
-
-
-def test_the_command_knows_the_experts_and_their_emotions() -> None:
-    assert sentiment.EVIDENCE == evidence.EXPERTS
-    assert sentiment.EMOTIONS == evidence.EMOTIONS
 
 
 @pytest.mark.parametrize(
@@ -166,12 +152,12 @@ def test_wrong_usage(
 
 
 def as_read(
-    *records: dict[str, Any], emotions: Sequence[str] = EMOTIONS, kinds: Sequence[str] = EVIDENCE
+    *records: dict[str, Any], emotions: Sequence[str] = EMOTIONS, kinds: Sequence[str] = EXPERTS
 ) -> list[dict[str, Any]]:
     """The rows of a CSV file, by its columns."""
-    header = csv_header(emotions, kinds)
-    rows = [row for record in records for row in csv_rows(record, emotions, kinds)]
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    made = sheet(emotions, kinds)
+    rows = [row for record in records for row in made.rows(record)]
+    return [dict(zip(made.header, row, strict=True)) for row in rows]
 
 
 def test_csv_has_columns_for_the_emotions_of_a_model() -> None:
@@ -225,7 +211,7 @@ def test_csv_has_a_row_for_each_point() -> None:
 
 
 def test_a_table_says_what_was_found_and_from_what() -> None:
-    rows = [row for record in (FOUND, NOTHING, FAILED) for row in table_rows(record)]
+    rows = [row for record in (FOUND, NOTHING, FAILED) for row in TABLE.rows(record)]
     assert [tuple(row.cells) for row in rows] == [
         ("a.mp4", "valence", "+0.35 (-0.10 to +0.42)"),
         ("", "mostly", "happiness"),
@@ -247,7 +233,7 @@ def test_a_table_says_who_is_seen() -> None:
         {**person, "person": 1, "valence": 0.3, "dominant": "happiness"},
         {**person, "person": 2, "valence": None, "dominant": None},
     ]
-    rows = [tuple(row.cells) for row in table_rows({**FOUND, "people": people})]
+    rows = [tuple(row.cells) for row in TABLE.rows({**FOUND, "people": people})]
     assert ("", "person 1", Times(("+0.30, happiness, seen ", 1.5))) in rows
     assert ("", "person 2", Times(("seen ", 1.5))) in rows
 
@@ -257,7 +243,7 @@ def test_a_table_shows_the_words_where_they_were_kept() -> None:
         {"start_s": 1.25, "end_s": 2.0, "text": "I love\nit.", "source": "speech"},
         {"start_s": 61.0, "end_s": 62.0, "text": "Really.", "source": "speech"},
     ]
-    rows = [tuple(row.cells) for row in table_rows({**FOUND, "transcript": said})]
+    rows = [tuple(row.cells) for row in TABLE.rows({**FOUND, "transcript": said})]
     assert rows[-2:] == [
         ("", "words", Times((1.25, " I love it."))),
         ("", "", Times((61.0, " Really."))),
@@ -272,7 +258,7 @@ def test_a_table_can_be_read_in_a_narrow_window(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
-    table = TableOfRecords(stream, [Column("input"), Column(""), Column("")], table_rows)
+    table = TableOfRecords(stream, [Column("input"), Column(""), Column("")], TABLE.rows)
     table.write(FOUND)
     table.write({**NOTHING, "input": "a/long/way/to/a/video/of/a/talk.mp4"})
     table.close()
@@ -285,14 +271,13 @@ def test_a_table_can_be_read_in_a_narrow_window(monkeypatch: pytest.MonkeyPatch)
 def test_what_the_installation_lacks_is_said_once_a_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    heard = Advice()
+    results = Results(Discovery(()))
     advice = [NOT_INSTALLED["message"], "another is damaged"]
     for name, number in (("a.mp4", 1), ("b.mp4", 2)):
         said = {"warnings": ["its captions are broken"], "advice": advice[:number]}
-        heard.hear({**FOUND, "input": name, **said})
-    heard.hear(NOTHING)
-    heard.hear(FAILED)
-    assert capsys.readouterr().err.splitlines() == [
-        "pip install 'vmm-cli[speech]'",
-        "another is damaged",
-    ]
+        results.take({**FOUND, "input": name, **said})
+    results.take(NOTHING)
+    results.take(FAILED)
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if line in advice] == advice
+    assert sum("its captions are broken" in line for line in told) == 2

@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 
 from vmm_cli.cli.app import run
-from vmm_cli.cli.detect_actions import (
-    CSV_HEADER,
-    csv_rows,
+from vmm_cli.operations.detect_actions import (
+    SHEET,
+    TABLE,
     cues,
     parse_labels,
     parse_length,
     parse_score,
-    table_rows,
 )
+from vmm_cli.output.rows import span
 from vmm_cli.output.subtitles import Cue
-from vmm_cli.output.table import span
 
 FOUND: dict[str, Any] = {
     "input": "a.mp4",
@@ -66,18 +65,18 @@ def test_scores_and_lengths() -> None:
 
 
 def test_csv_has_a_row_for_each_segment() -> None:
-    rows = [row for record in (FOUND, NOTHING, FAILED) for row in csv_rows(record)]
+    rows = [row for record in (FOUND, NOTHING, FAILED) for row in SHEET.rows(record)]
     assert rows == [
         ("a.mp4", "ok", 1.0, 2.5, "run", 0.875, ""),
         ("a.mp4", "ok", 2.0, 3723.5, "fall", 0.5, ""),
         ("b.mp4", "ok", None, None, None, None, ""),
         ("c.mp4", "failed", None, None, None, None, "missing: no such file or folder"),
     ]
-    assert {len(row) for row in rows} == {len(CSV_HEADER)}
+    assert {len(row) for row in rows} == {len(SHEET.header)}
 
 
 def test_a_table_says_each_input_once() -> None:
-    rows = [row for record in (FOUND, NOTHING, FAILED) for row in table_rows(record)]
+    rows = [row for record in (FOUND, NOTHING, FAILED) for row in TABLE.rows(record)]
     assert [tuple(row.cells) for row in rows] == [
         ("a.mp4", span(1.0, 2.5), "run", "0.875"),
         ("", span(2.0, 3723.5), "fall", "0.500"),

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vmm_cli.analysis import media_info
-from vmm_cli.analysis.media_info import InfoRequest
 from vmm_cli.batch.inputs import Input
+from vmm_cli.operations import info
+from vmm_cli.operations.info import InfoOptions
 
 
 def fields_of(path: Path, *, shots: bool) -> dict[str, Any]:
-    request = InfoRequest(max_pixels=10**7, shots=shots)
+    request = InfoOptions(max_pixels=10**7, shots=shots)
     item = Input(path, path.name, path.name)
-    return media_info.finish(request, item, [media_info.run(request, item)])
+    return info.finish(request, item, [info.run(request, item)]).to_record()
 
 
 def test_shots_only_where_asked_for(bikes: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vmm_cli.cli.device import chosen_device
 from vmm_cli.errors import DeviceError
+from vmm_cli.operations.device import chosen_device
 
 
 def test_without_a_driver_only_the_cpu_is_chosen(tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vmm_cli import errors
+
+if TYPE_CHECKING:
+    from vmm_cli.bundles import Bundle
 
 # What the drivers make: NVIDIA's (on Jetson boards the second), that of WSL, AMD's.
 _DRIVERS = ("dev/nvidiactl", "dev/nvmap", "dev/dxg", "dev/kfd")
@@ -25,3 +29,10 @@ def chosen_device(text: str, *, root: Path = Path("/")) -> str:
     raise errors.DeviceError(
         f"--device {text}: this machine has no GPU driver; see `vmm doctor`, or leave --device out"
     )
+
+
+def no_effect(device: str, model: Bundle) -> tuple[str, ...]:
+    """Return what is said where a GPU is asked for that a model cannot use."""
+    if not device.startswith("cuda"):
+        return ()
+    return (f"model {model.name!r} runs on the CPU only: --device has no effect",)
