@@ -104,7 +104,8 @@ def test_a_table_of_ratings_becomes_a_model_that_is_measured(
     assert found == json.loads((tmp_path / "measured" / "metrics.json").read_text())
     with (tmp_path / "measured" / "scores.csv").open() as file:
         scores = list(csv.DictReader(file))
-    assert list(scores[0]) == ["path", "valence", "emotion", "predicted valence", *bundle.labels]
+    place, true = ("path", "start", "end"), ("valence", "emotion")
+    assert list(scores[0]) == [*place, *true, "predicted valence", *bundle.labels]
     assert scores[5]["valence"] == "" and scores[6]["emotion"] == ""
     assert (tmp_path / "measured" / "valence.png").is_file()
 
