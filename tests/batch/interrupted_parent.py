@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 
-import worker_tasks
-
-from vmm_cli.batch.runner import Task, WorkerPool
+from tests.batch import worker_tasks
+from vmm_cli.batch.executor import Task
+from vmm_cli.batch.runner import WorkerPool
 
 if __name__ == "__main__":
     how = sys.argv[1]
@@ -25,7 +25,7 @@ if __name__ == "__main__":
             pool.submit(task)
         workers = {pool.next_outcome().value, pool.next_outcome().value}
         if how == "limited":
-            pool.submit(Task("limited", worker_tasks.work_for, (1.0,), timeout_s=2.5))
+            pool.submit(Task("limited", worker_tasks.wait_for, (sys.argv[2],), timeout_s=2.5))
             print("busy", *workers, flush=True)
             print(pool.next_outcome().error, flush=True)
             sys.exit()

@@ -21,8 +21,7 @@ from vmm_cli.identity import FileIdentity
 
 IDENTITY = FileIdentity(size=10, mtime_ns=20, content="ab")
 PRINT = fingerprint("vmm.classify/1", {"top_k": 5}, "digest")
-HERE = Path(__file__).parent
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def ok(**fields: Any) -> dict[str, Any]:
@@ -194,7 +193,7 @@ def test_where_no_journal_can_be(tmp_path: Path) -> None:
 
 def hold(output: Path) -> subprocess.Popen[str]:
     holder = subprocess.Popen(
-        [sys.executable, HERE / "lock_holder.py", output],
+        [sys.executable, "-m", "tests.batch.lock_holder", output],
         env=ENVIRONMENT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -214,7 +213,7 @@ def test_two_processes_and_one_lock(tmp_path: Path, folder: bool) -> None:
     assert f"process {holder.pid}" in str(caught.value)
     assert caught.value.exit_code == 11
     second = subprocess.run(
-        [sys.executable, HERE / "lock_holder.py", output],
+        [sys.executable, "-m", "tests.batch.lock_holder", output],
         env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -254,12 +253,12 @@ def test_one_holder_at_a_time_though_the_file_comes_and_goes(tmp_path: Path) -> 
     counter.write_text("0")
     runs = [
         subprocess.Popen(
-            [sys.executable, HERE / "count_under_lock.py", tmp_path, counter, "150"],
+            [sys.executable, "-m", "tests.batch.count_under_lock", tmp_path, counter, "150"],
             env=ENVIRONMENT,
         )
         for _ in range(3)
     ]
-    assert [run.wait(20) for run in runs] == [0, 0, 0]
+    assert [run.wait(60) for run in runs] == [0, 0, 0]
     assert counter.read_text() == "450"
 
 

@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import worker_tasks
 
-from vmm_cli.batch import runner
+from tests.batch import worker_tasks
+from vmm_cli.batch import children
+from vmm_cli.batch.executor import Outcome, Task
 from vmm_cli.batch.interruptions import held
-from vmm_cli.batch.runner import Outcome, Task, WorkerPool
+from vmm_cli.batch.runner import WorkerPool
+
+# What hangs would last so long. That it is not waited for is told by less than half of this: a
+# bound on what takes a moment would tell how busy the machine is.
+FOR_EVER_S = 60
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def is_running(pid: int) -> bool:
     return state not in "ZX"
 
 
-def wait_until_gone(pids: set[int], seconds: float = 3) -> set[int]:
+def wait_until_gone(pids: set[int], seconds: float = 30) -> set[int]:
     end = time.monotonic() + seconds
     while (left := {pid for pid in pids if is_running(pid)}) and time.monotonic() < end:
         time.sleep(0.02)
@@ -75,27 +80,27 @@ def test_many_small_tasks_over_two_workers(pool: WorkerPool) -> None:
         pool.next_outcome()
 
 
-def test_tasks_run_side_by_side_and_no_more_workers_start_than_needed(pool: WorkerPool) -> None:
+def test_tasks_run_side_by_side_and_no_more_workers_start_than_needed(
+    pool: WorkerPool, tmp_path: Path
+) -> None:
     before = children_of(os.getpid())
     assert call(pool, worker_tasks.double, 1).value == 2
     call(pool, worker_tasks.double, 1)
     assert len(children_of(os.getpid()) - before) <= 2  # a worker, and once Python's own tracker
+    for key in "ab":
+        pool.submit(Task(key, worker_tasks.meet, (str(tmp_path), 2), None))
+    assert len({o.value for o in drain(pool).values()}) == 2
     start = time.monotonic()
-    for key in "abcd":
-        pool.submit(Task(key, worker_tasks.nap, (0.4,), None))
-    outcomes = drain(pool)
-    assert time.monotonic() - start < 1.4
-    assert len({o.value for o in outcomes.values()}) == 2
-    assert all(0.35 < o.wall_s < 1 for o in outcomes.values())
+    assert 0.4 <= call(pool, worker_tasks.nap, 0.4).wall_s <= time.monotonic() - start
 
 
 @pytest.mark.parametrize(
     ("function", "args"),
     [
-        (worker_tasks.sleep_deaf, (60,)),
+        (worker_tasks.sleep_deaf, (FOR_EVER_S,)),
         (worker_tasks.match_for_ever, ()),
         (worker_tasks.stop_itself, ()),
-        (worker_tasks.nap, (60,)),
+        (worker_tasks.nap, (FOR_EVER_S,)),
     ],
 )
 def test_a_task_past_its_limit_is_ended_whatever_it_does(
@@ -106,10 +111,10 @@ def test_a_task_past_its_limit_is_ended_whatever_it_does(
     pool.submit(Task("good", worker_tasks.double, (4,), 30))
     start = time.monotonic()
     outcomes = drain(pool)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < FOR_EVER_S / 2
     assert code(outcomes["stuck"]) == "timeout"
     assert "0.5 s" in str(outcomes["stuck"].error)
-    assert 0.5 <= outcomes["stuck"].wall_s < 1.5
+    assert 0.5 <= outcomes["stuck"].wall_s < FOR_EVER_S / 2
     assert outcomes["good"].value == 8
     assert call(pool, worker_tasks.double, 5).value == 10
     pool.close()
@@ -127,7 +132,7 @@ def test_a_task_past_its_limit_is_ended_whatever_it_does(
         (worker_tasks.kill_itself, (signal.SIGRTMIN + 3,), f"signal {signal.SIGRTMIN + 3}"),
         (worker_tasks.send_half_and_die, (), "SIGKILL"),
         (worker_tasks.hang_up, (), "closed its connection"),
-        (worker_tasks.leave_child_and_die, (6,), "SIGKILL"),
+        (worker_tasks.leave_child_and_die, (FOR_EVER_S / 3,), "SIGKILL"),
     ],
 )
 def test_a_dead_worker_costs_its_task_alone(
@@ -138,7 +143,7 @@ def test_a_dead_worker_costs_its_task_alone(
         pool.submit(Task(str(number), worker_tasks.double, (number,), 30))
     start = time.monotonic()
     outcomes = drain(pool)
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < FOR_EVER_S / 4
     assert code(outcomes["bad"]) == "crashed"
     assert words in str(outcomes["bad"].error)
     assert [outcomes[str(n)].value for n in range(5)] == [0, 2, 4, 6, 8]
@@ -147,12 +152,10 @@ def test_a_dead_worker_costs_its_task_alone(
 def test_half_a_result_from_a_worker_that_stopped_holds_nothing_up(
     pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "STALL_LIMIT_S", 0.5)
+    monkeypatch.setattr(children, "STALL_LIMIT_S", 0.5)
     pool.submit(Task("bad", worker_tasks.send_half_and_stop, (), 0.3))
     pool.submit(Task("good", worker_tasks.double, (1,), 30))
-    start = time.monotonic()
     outcomes = drain(pool)
-    assert time.monotonic() - start < 2
     assert code(outcomes["bad"]) == "timeout"
     assert outcomes["good"].value == 2
 
@@ -201,11 +204,9 @@ def test_a_result_that_cannot_be_passed_is_an_internal_error(
 def test_large_results_and_arguments_pass(pool: WorkerPool) -> None:
     pool.submit(Task("out", worker_tasks.frames, (100_000_000,), 30))
     pool.submit(Task("in", worker_tasks.length, (bytes(100_000_000),), 30))
-    start = time.monotonic()
     outcomes = drain(pool)
     assert outcomes["out"].value == bytes(100_000_000)
     assert outcomes["in"].value == 100_000_000
-    assert time.monotonic() - start < 4
 
 
 def test_a_large_result_may_arrive_after_the_limit_where_the_caller_was_away(
@@ -228,8 +229,10 @@ def test_a_worker_that_dies_while_a_large_task_is_sent(pool: WorkerPool) -> None
 
 
 def test_a_worker_that_dies_between_tasks_costs_nothing(pool: WorkerPool) -> None:
+    worker = call(pool, worker_tasks.process_id).value
+    assert isinstance(worker, int)
     assert call(pool, worker_tasks.answer_and_die_soon).value == "answer"
-    time.sleep(0.3)
+    assert wait_until_gone({worker}) == set()
     assert [call(pool, worker_tasks.double, n).value for n in range(3)] == [0, 2, 4]
 
 
@@ -268,16 +271,16 @@ def test_a_worker_that_dies_at_its_start_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_start_that_hangs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "START_LIMIT_S", 0.5)
-    with WorkerPool(1, initializer=worker_tasks.sleep_deaf, initargs=(60,)) as pool:
+    monkeypatch.setattr(children, "START_LIMIT_S", 0.5)
+    with WorkerPool(1, initializer=worker_tasks.sleep_deaf, initargs=(FOR_EVER_S,)) as pool:
         outcome = call(pool, worker_tasks.double, 1, timeout_s=0.1)
     assert code(outcome) == "timeout"
     assert "had not started" in str(outcome.error)
 
 
 def test_the_start_does_not_count_towards_a_limit() -> None:
-    with WorkerPool(1, initializer=worker_tasks.nap, initargs=(0.5,)) as pool:
-        assert call(pool, worker_tasks.double, 1, timeout_s=0.3).value == 2
+    with WorkerPool(1, initializer=worker_tasks.nap, initargs=(1.5,)) as pool:
+        assert call(pool, worker_tasks.double, 1, timeout_s=1.0).value == 2
 
 
 def test_threads_are_set_in_the_worker_and_the_parents_environment_stays(
@@ -317,7 +320,7 @@ def test_a_closed_pool_has_ended_its_workers_and_takes_nothing() -> None:
         pool.submit(Task("stuck", worker_tasks.match_for_ever, ()))
         pids |= children_of(os.getpid()) & {w.process.pid for w in pool._workers}
         start = time.monotonic()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < FOR_EVER_S / 2
     assert not any(is_running(pid) for pid in pids if isinstance(pid, int))
     assert pool.pending == 0
     pool.close()
@@ -358,7 +361,8 @@ def test_an_interrupt_waits_until_a_worker_is_wholly_started(elsewhere: bool) ->
 def test_the_very_first_worker_is_deaf_to_interrupts_from_its_start() -> None:
     script = (
         "import operator, pathlib\n"
-        "from vmm_cli.batch.runner import Task, WorkerPool\n"
+        "from vmm_cli.batch.executor import Task\n"
+        "from vmm_cli.batch.runner import WorkerPool\n"
         "if __name__ == '__main__':\n"
         "    with WorkerPool(1) as pool:\n"
         "        pool.submit(Task('', operator.add, (1, 2)))\n"
@@ -378,11 +382,10 @@ def test_the_very_first_worker_is_deaf_to_interrupts_from_its_start() -> None:
         assert deaf_to >> (number - 1) & 1
 
 
-def start_parent(how: str) -> subprocess.Popen[str]:
-    here = Path(__file__).parent
+def start_parent(how: str, *args: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, here / "interrupted_parent.py", how],
-        env=os.environ | {"PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here}"},
+        [sys.executable, "-m", "tests.batch.interrupted_parent", how, *args],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -392,7 +395,7 @@ def start_parent(how: str) -> subprocess.Popen[str]:
 
 def busy_workers(parent: subprocess.Popen[str]) -> set[int]:
     assert parent.stdout is not None
-    assert select.select([parent.stdout], [], [], 10)[0]
+    assert select.select([parent.stdout], [], [], 60)[0]
     word, *pids = parent.stdout.readline().split()
     assert word == "busy"
     workers = set(map(int, pids))
@@ -407,18 +410,20 @@ def test_a_killed_parent_leaves_no_orphan(number: int) -> None:
     children = busy_workers(parent)
     assert len(children) == 3  # two workers stuck in C, and Python's own tracker
     parent.send_signal(number)
-    parent.communicate(timeout=5)
+    parent.communicate(timeout=30)
     assert wait_until_gone(children) == set()
 
 
-def test_the_clock_of_a_stopped_run_stands() -> None:
+def test_the_clock_of_a_stopped_run_stands(tmp_path: Path) -> None:
     """As by Ctrl-Z and fg: it was stopped for longer than the limit."""
-    parent = start_parent("limited")
+    mark = tmp_path / "mark"
+    parent = start_parent("limited", mark)
     busy_workers(parent)
     os.killpg(parent.pid, signal.SIGSTOP)
     time.sleep(3)
+    mark.touch()  # what the task waits for
     os.killpg(parent.pid, signal.SIGCONT)
-    stdout, stderr = parent.communicate(timeout=20)
+    stdout, stderr = parent.communicate(timeout=30)
     assert (stdout, stderr) == ("None\n", "")
 
 
@@ -427,7 +432,7 @@ def test_ctrl_c_leaves_no_orphan_and_workers_say_nothing(how: str) -> None:
     parent = start_parent(how)
     children = busy_workers(parent)
     os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    _, stderr = parent.communicate(timeout=5)
+    _, stderr = parent.communicate(timeout=30)
     assert wait_until_gone(children) == set()
     assert stderr.count("Traceback") == 1  # the parent's own, which the shell of vmm turns into 130
     assert stderr.rstrip().endswith("KeyboardInterrupt")
@@ -440,7 +445,7 @@ def test_ctrl_c_while_workers_start_leaves_no_orphan(delay: float) -> None:
     parent.stdout.readline()
     time.sleep(delay)
     os.killpg(parent.pid, signal.SIGINT)
-    _, stderr = parent.communicate(timeout=5)
+    _, stderr = parent.communicate(timeout=30)
     in_session = {
         int(entry)
         for entry in os.listdir("/proc")

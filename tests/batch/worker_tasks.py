@@ -200,11 +200,18 @@ def die_at_first_start(mark: str) -> None:
     os._exit(5)
 
 
-def work_for(seconds: float) -> None:
-    """Compute for so many seconds of CPU time."""
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        pass
+def wait_for(path: str) -> None:
+    """Wait until a file is there."""
+    while not Path(path).exists():
+        time.sleep(0.02)
+
+
+def meet(folder: str, count: int) -> int:
+    """Wait until so many workers are in here at a time."""
+    Path(folder, str(os.getpid())).touch()
+    while len(os.listdir(folder)) < count:
+        time.sleep(0.02)
+    return os.getpid()
 
 
 class DiesWhenRead:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture_number
 
+from tests.clips import picture_number
 from vmm_cli.encoders.clips import MAX_SHORT_SIDE, Viewer, frame_request, iter_prepared
 from vmm_cli.encoders.preprocess import Preprocess
 from vmm_cli.media.frames import DecodeReport, iter_frames, video_end_s

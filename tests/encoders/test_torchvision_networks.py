@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from random_weights import random_network
 
+from tests.random_weights import random_network
 from vmm_cli.bundles.published import LABELS, PUBLISHED_AT, TORCHVISION, how_to_get
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.catalogue import entry

@@ -247,7 +247,7 @@ def run_obeying(*args: str | Path, cwd: Path) -> subprocess.CompletedProcess[str
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -333,7 +333,7 @@ def run_with_small_files(
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -366,7 +366,7 @@ def test_a_reader_that_left(bikes: Path, tmp_path: Path) -> None:
         [sys.executable, "-m", "vmm_cli", *FRAMES, bikes, "-o", tmp_path / "out"],
         stdout=writer,
         stderr=subprocess.PIPE,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     os.close(writer)
@@ -541,7 +541,7 @@ def test_places_that_may_not_be_entered_are_told(
             [*bound, sys.executable, "-m", "vmm_cli", *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
             env=os.environ | {"HOME": str(tmp_path)},
         )
@@ -553,7 +553,7 @@ def test_places_that_may_not_be_entered_are_told(
         [*bound, sys.executable, "-m", "vmm_cli", "models", "list", "--format", "table"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         env=os.environ | {"HOME": str(tmp_path), "VMM_MODELS": str(closed), "COLUMNS": "400"},
     )

@@ -74,7 +74,7 @@ def test_interrupted_run_leaves_whole_records_and_no_process(tmp_path: Path, bik
     assert process.stdout is not None
     first = process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
-    rest, said = process.communicate(timeout=30)
+    rest, said = process.communicate(timeout=300)
     lines = [first, *rest.splitlines()]
     assert all(json.loads(line)["status"] == "ok" for line in lines)
     assert len(lines) < 12
@@ -102,4 +102,4 @@ def test_a_reader_that_leaves_ends_the_run_quietly(tmp_path: Path, bikes: Path) 
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=300) == 0

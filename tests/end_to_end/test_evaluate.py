@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Vmm
+from tests.command import Vmm
 
 
 def manifest(folder: Path, squares: Path, *more: str) -> Path:

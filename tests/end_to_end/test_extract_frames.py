@@ -13,8 +13,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from conftest import picture_number
 from PIL import Image
+
+from tests.clips import picture_number
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., Path]

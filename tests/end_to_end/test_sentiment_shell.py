@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import shutil
@@ -19,10 +18,6 @@ from PIL import Image
 
 from tests.squares import squares_clip
 from vmm_cli.media.captions import read_sidecar
-
-needs_the_extra = pytest.mark.skipif(
-    importlib.util.find_spec("faster_whisper") is None, reason="the extra `speech` is not installed"
-)
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -152,7 +147,7 @@ def test_a_folder_of_sound_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@needs_the_extra
+@pytest.mark.extra("speech")
 def test_speech_that_nobody_understands_is_told(
     run_vmm: Vmm, vmm_data: Path, tmp_path: Path
 ) -> None:

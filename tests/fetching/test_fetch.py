@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from random_weights import random_network, random_weights
 
+from tests.random_weights import random_network, random_weights
 from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundles.published import TORCHVISION

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.conftest import numbered_picture, picture_number
+from tests.clips import numbered_picture, picture_number
 from vmm_cli.media import sampling
 from vmm_cli.media.audio import iter_audio
 from vmm_cli.media.extent import extent

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from remux import cut, remux
 
+from tests.media.remux import cut, remux
 from vmm_cli.media import sampling
 from vmm_cli.media.frames import FrameRequest, iter_pictures, video_end_s
 

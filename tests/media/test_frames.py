@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import picture_number
 
+from tests.clips import picture_number
 from vmm_cli.errors import InputError
 from vmm_cli.media import sampling
 from vmm_cli.media.frames import (

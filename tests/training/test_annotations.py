@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Vmm
+from tests.command import Vmm
 from vmm_cli.errors import DataError
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-from vmm_cli.training.annotations import read_annotations
-from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.inspection import Inspection, inspect
-from vmm_cli.training.samples import DataSet, Problem, Sample, Segment
-from vmm_cli.training.splits import check_divisible, check_for_training, with_validation
+from vmm_cli.training.data.inspection import Inspection, inspect
+from vmm_cli.training.data.read_classes import read_classes
+from vmm_cli.training.data.read_segments import read_segments
+from vmm_cli.training.data.samples import DataSet, Problem, Sample, Segment
+from vmm_cli.training.data.splits import check_divisible, check_for_training, with_validation
 from vmm_cli.training.summary import summary
 
 Render = Callable[..., Path]
@@ -71,7 +71,7 @@ def messages(dataset: DataSet) -> list[str]:
 
 def refusal(source: Path, **columns: str) -> str:
     with pytest.raises(DataError) as refused:
-        read_annotations(source, **columns)
+        read_segments(source, **columns)
     return str(refused.value)
 
 
@@ -86,7 +86,7 @@ def test_activitynets_form_is_read(tmp_path: Path) -> None:
         b=entry("videos/b.mp4", (1, 2, "walk"), subset="validation", group="cam1", fold="x"),
         c=entry("videos/c.mp4", subset="testing", group=7),
     )
-    dataset = read_annotations(source)
+    dataset = read_segments(source)
     assert dataset.samples[0] == Sample(
         path=tmp_path / "videos/a.mp4",
         name="videos/a.mp4",
@@ -101,7 +101,12 @@ def test_activitynets_form_is_read(tmp_path: Path) -> None:
         ("test", "7", None, ()),
     ]
     assert dataset.labels == ("fall", "walk")
-    assert dataset.multi_label and dataset.timed and dataset.has_groups and dataset.has_folds
+    assert (
+        dataset.multi_label
+        and dataset.task == "segments"
+        and dataset.has_groups
+        and dataset.has_folds
+    )
     assert wrong(dataset) == [
         ("warning", "no_group", "videos/a.mp4"),
         ("warning", "nothing_annotated", "test"),
@@ -111,7 +116,7 @@ def test_activitynets_form_is_read(tmp_path: Path) -> None:
 def test_groups_and_folds_may_have_other_names(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4")
     source = activitynet(tmp_path, a=entry("a.mp4", (0, 1, "x"), Person="p", part=3))
-    (sample,) = read_annotations(source, group="person", fold="Part").samples
+    (sample,) = read_segments(source, group="person", fold="Part").samples
     assert (sample.group, sample.fold) == ("p", "3")
     message = refusal(source, group="persons")
     assert "has no column 'persons'" in message and "did you mean 'person'?" in message
@@ -133,7 +138,7 @@ def test_an_entry_that_cannot_be_used_costs_itself_alone(tmp_path: Path) -> None
         elsewhere=entry("good.mp4", (7, 8, "x"), subset="holdout"),
         timeless={"file": "late.mp4", "annotations": [{"label": "x"}]},
     )
-    dataset = read_annotations(source)
+    dataset = read_segments(source)
     assert found(dataset) == {"good.mp4": [(0, 1, "x")]}
     name = source.name
     assert wrong(dataset) == [
@@ -176,9 +181,7 @@ def test_annotations_of_another_form_are_listed(tmp_path: Path) -> None:
         {"label": "x", "segment": [0, math.inf]},
         {"label": "x", "segment": [0, 10**400]},
     ]
-    dataset = read_annotations(
-        activitynet(tmp_path, a={"file": "a.mp4", "annotations": annotations})
-    )
+    dataset = read_segments(activitynet(tmp_path, a={"file": "a.mp4", "annotations": annotations}))
     assert found(dataset) == {"a.mp4": [(0, 1, "x")]}
     told = {p.where.split()[-1]: p.kind for p in dataset.problems if p.kind not in EXPECTED}
     assert told == {
@@ -212,7 +215,7 @@ def test_an_id_that_is_there_twice_is_told(tmp_path: Path) -> None:
     one = json.dumps(entry("a.mp4", (0, 1, "x")))
     two = json.dumps(entry("a.mp4", (2, 3, "x")))
     source = table(tmp_path, f'{{"database": {{"v": {one}, "v": {two}}}}}', "a.json")
-    dataset = read_annotations(source)
+    dataset = read_segments(source)
     assert found(dataset) == {"a.mp4": [(2, 3, "x")]}
     assert wrong(dataset) == [("error", "duplicate", "a.json[v]")]
 
@@ -232,7 +235,7 @@ def test_rows_of_one_file_are_joined(tmp_path: Path) -> None:
         "./a.mp4,7,8,walk,training,,\n"
         "c.mp4,,,,train,h,\n",
     )
-    dataset = read_annotations(source)
+    dataset = read_segments(source)
     assert found(dataset) == {
         "a.mp4": [(0.5, 5, "fall"), (4, 6, "walk"), (7, 8, "walk")],
         "b.mp4": [(0, 1, "walk"), (0, 1, "wave")],
@@ -249,7 +252,7 @@ def test_rows_of_one_file_are_joined(tmp_path: Path) -> None:
         {"path": "c.mp4"},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    again = read_annotations(table(tmp_path, text, "a.jsonl"))
+    again = read_segments(table(tmp_path, text, "a.jsonl"))
     assert found(again) == {
         "a.mp4": [(4, 6.5, "walk")],
         "b.mp4": [(0, 1, "walk"), (0, 1, "wave")],
@@ -269,7 +272,7 @@ def test_rows_that_contradict_or_repeat_each_other_are_listed(tmp_path: Path) ->
         "a.mp4,0,1.0,x,,,\n"
         "a.mp4,10,11,x,,,\n",
     )
-    dataset = read_annotations(source)
+    dataset = read_segments(source)
     assert found(dataset) == {"a.mp4": [(0, 1, "x"), (10, 11, "x")]}
     assert wrong(dataset) == [
         ("error", "split", "annotations.csv:3"),
@@ -304,7 +307,7 @@ def test_a_row_that_cannot_be_used_costs_itself_alone(
     tmp_path: Path, row: str, kind: str, message: str
 ) -> None:
     touch(tmp_path, "a.mp4", "sub/b.mp4")
-    dataset = read_annotations(table(tmp_path, f"{HEADER}a.mp4,5,6,x\n{row}\n"))
+    dataset = read_segments(table(tmp_path, f"{HEADER}a.mp4,5,6,x\n{row}\n"))
     assert found(dataset) == {"a.mp4": [(5, 6, "x")]}
     assert wrong(dataset) == [("error", kind, "annotations.csv:3")]
     assert message in messages(dataset)[0]
@@ -323,14 +326,14 @@ def test_a_file_of_another_kind_says_which_are_read(tmp_path: Path) -> None:
         table(tmp_path, "path,start,end,label\na.mp4,2,1,x\n")
     )
     with pytest.raises(DataError, match="annotated actions are for segments"):
-        read_dataset(table(tmp_path, "{}", "a.json"))
+        read_classes(table(tmp_path, "{}", "a.json"))
 
 
 def test_videos_that_nothing_names_are_counted(tmp_path: Path) -> None:
     touch(tmp_path, "v/a.mp4", "v/b.mp4", "v/c.mkv", "v/notes.txt", "v/.hidden.mp4", "other/d.mp4")
     touch(tmp_path, "v/broken.mp4")
     source = table(tmp_path, HEADER + "v/a.mp4,0,1,x\nv/broken.mp4,2,1,x\n")
-    dataset = read_annotations(source)
+    dataset = read_segments(source)
     assert messages(dataset)[-1] == (
         "v/b.mp4: 2 videos beside the annotated ones without annotations, this one first; not used"
     )
@@ -356,7 +359,7 @@ def test_segments_are_checked_when_they_are_made(tmp_path: Path) -> None:
 def test_labels_of_one_segment_or_one_video_are_warned_of(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "b.mp4")
     rows = "a.mp4,0,1,x\na.mp4,1,2,y\na.mp4,3,4,y\na.mp4,0,1,z\nb.mp4,0,1,z\n"
-    assert [str(p) for p in read_annotations(table(tmp_path, HEADER + rows)).problems] == [
+    assert [str(p) for p in read_segments(table(tmp_path, HEADER + rows)).problems] == [
         "x: only one segment has this label; nothing can be measured on it",
         "y: only one video has segments with this label; nothing can be measured on it",
     ]
@@ -366,7 +369,7 @@ def test_labels_of_one_segment_or_one_video_are_warned_of(tmp_path: Path) -> Non
 
 
 def looked_into(source: Path) -> Inspection:
-    return inspect(read_annotations(source), jobs=1, max_pixels=DEFAULT_MAX_PIXELS)
+    return inspect(read_segments(source), jobs=1, max_pixels=DEFAULT_MAX_PIXELS)
 
 
 def clip(render_clip: Render, name: str, frames: int) -> Path:
@@ -482,7 +485,7 @@ def annotated(number: int, *spans: Span, split: str | None = None) -> dict[str, 
 
 def dataset_of(folder: Path, entries: Sequence[dict[str, Any]]) -> DataSet:
     touch(folder, *(found["file"] for found in entries))
-    return read_annotations(activitynet(folder, **{f"v{i}": e for i, e in enumerate(entries)}))
+    return read_segments(activitynet(folder, **{f"v{i}": e for i, e in enumerate(entries)}))
 
 
 def test_one_label_is_enough_and_each_side_has_some(tmp_path: Path) -> None:
@@ -554,14 +557,14 @@ def test_check_tells_what_is_annotated(run_vmm: Vmm, tmp_path: Path, render_clip
 
 
 def test_real_annotations_are_read_whole(vmm_data: Path) -> None:
-    overhead = read_annotations(vmm_data / "overhead/annotations.json")
+    overhead = read_segments(vmm_data / "overhead/annotations.json")
     assert len(overhead.samples) == 15 and len(overhead.labels) == 9
     assert sum(len(s.segments or ()) for s in overhead.samples) == 194
     assert wrong(overhead) == [] and overhead.has_groups
     check_for_training(with_validation(overhead, seed=0))
-    by_date = read_annotations(vmm_data / "overhead/annotations.json", fold="group")
+    by_date = read_segments(vmm_data / "overhead/annotations.json", fold="group")
     check_divisible(by_date, seed=0, folds=True, contents={})
-    falls = read_annotations(vmm_data / "falls/annotations.json")
+    falls = read_segments(vmm_data / "falls/annotations.json")
     assert len(falls.samples) == 19
     assert [p for p in falls.problems if isinstance(p, Problem) and p.level == "error"] == [
         p for p in falls.problems if p.kind == "unseen_in_train"
@@ -573,7 +576,7 @@ def test_accents_of_labels_and_names_are_one_however_they_are_stored(tmp_path: P
     composed, apart = (unicodedata.normalize(form, "\u00e9t\u00e9") for form in ("NFC", "NFD"))
     touch(tmp_path, f"{apart}.mp4")
     spans = ((0.0, 1.0, composed), (2.0, 3.0, apart))
-    dataset = read_annotations(activitynet(tmp_path, a=entry(f"{composed}.mp4", *spans)))
+    dataset = read_segments(activitynet(tmp_path, a=entry(f"{composed}.mp4", *spans)))
     assert found(dataset) == {f"{composed}.mp4": [(0, 1, composed), (2, 3, composed)]}
     assert dataset.labels == (composed,)
     assert [p.kind for p in dataset.problems if p.kind not in EXPECTED] == ["label_form"]

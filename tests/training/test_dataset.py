@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from vmm_cli.errors import DataError
 from vmm_cli.media.extensions import OTHER_EXTENSIONS, SOUND_EXTENSIONS, VIDEO_EXTENSIONS
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.evaluation import samples_left_out
-from vmm_cli.training.inspection import Inspection, inspect
-from vmm_cli.training.samples import SPLITS, DataSet, Problem, Sample, Segment, make_dataset
-from vmm_cli.training.splits import check_for_training, with_validation
-from vmm_cli.training.summary import sharing_time, summary
+from vmm_cli.training.data.action_times import sharing_time
+from vmm_cli.training.data.inspection import Inspection, inspect
+from vmm_cli.training.data.left_out import samples_left_out
+from vmm_cli.training.data.read_classes import CLASSES, read_classes
+from vmm_cli.training.data.samples import SPLITS, DataSet, Problem, Sample, Segment, make_dataset
+from vmm_cli.training.data.splits import check_for_training, with_validation
+from vmm_cli.training.summary import summary
 
 Render = Callable[..., Path]
 
@@ -62,7 +63,7 @@ def wrong(dataset: DataSet) -> list[tuple[str, str, str]]:
 
 def refusal(source: Path, **columns: str) -> str:
     with pytest.raises(DataError) as refused:
-        read_dataset(source, **columns)
+        read_classes(source, **columns)
     return str(refused.value)
 
 
@@ -74,7 +75,7 @@ def test_a_folder_per_class_is_searched_below_and_without_what_is_hidden(tmp_pat
         tmp_path / "d", "fight/b.mp4", "fight/cam1/a.avi", "calm/c.mkv", "calm/.h.mp4", ".g/x.mp4"
     )
     folder(source, "calm/notes.txt", "README.md", "calm/c.srt")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert found(dataset) == {
         "calm/c.mkv": ("calm",),
         "fight/b.mp4": ("fight",),
@@ -93,7 +94,7 @@ def test_a_folder_per_class_is_searched_below_and_without_what_is_hidden(tmp_pat
 def test_train_val_and_test_on_top_are_splits(tmp_path: Path, val: str) -> None:
     source = folder(tmp_path / "d", "train/a/1.mp4", "train/b/2.mp4", f"{val}/a/3.mp4")
     folder(source, "test/b/sub/4.mp4")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert {s.name: (s.labels, s.split) for s in dataset.samples} == {
         "train/a/1.mp4": (("a",), "train"),
         "train/b/2.mp4": (("b",), "train"),
@@ -104,7 +105,7 @@ def test_train_val_and_test_on_top_are_splits(tmp_path: Path, val: str) -> None:
 
 def test_what_lies_outside_the_splits_or_the_classes_is_reported(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", "train/a/1.mp4", "train/loose.mp4", "extra/a/2.mp4", "top.mp4")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert list(found(dataset)) == ["train/a/1.mp4"]
     assert wrong(dataset) == [
         ("error", "no_split", "extra/a/2.mp4"),
@@ -115,7 +116,7 @@ def test_what_lies_outside_the_splits_or_the_classes_is_reported(tmp_path: Path)
 
 def test_a_class_may_be_called_test(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", "test/1.mp4", "crash/2.mp4", "loose.mp4")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert found(dataset) == {"crash/2.mp4": ("crash",), "test/1.mp4": ("test",)}
     assert wrong(dataset) == [("error", "unlabelled", "loose.mp4")]
 
@@ -127,7 +128,7 @@ def test_splits_without_classes_are_no_classes(tmp_path: Path) -> None:
 
 def test_an_empty_class_is_listed(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", "a/1.mp4", "b/notes.txt")
-    assert wrong(read_dataset(source)) == [("error", "empty_class", "b")]
+    assert wrong(read_classes(source)) == [("error", "empty_class", "b")]
     assert "b: this class folder holds no video and no sound" in refusal(
         folder(tmp_path / "e", "b/notes.txt")
     )
@@ -135,31 +136,31 @@ def test_an_empty_class_is_listed(tmp_path: Path) -> None:
 
 def test_class_folders_that_differ_in_outer_spaces_are_one_class(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", "cat/1.mp4", "cat /2.mp4", "dog/3.mp4", "dog /notes.txt")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert dataset.labels == ("cat", "dog")
     spaced = [p for p in dataset.problems if p.kind == "label_spaces"]
     assert [str(p) for p in spaced] == [
         "cat: is written with and without spaces around it; all count as 'cat'"
     ]
     splits = folder(tmp_path / "e", "train/cat/1.mp4", "val/cat /2.mp4")
-    assert ("warning", "label_spaces", "cat") in wrong(read_dataset(splits))
+    assert ("warning", "label_spaces", "cat") in wrong(read_classes(splits))
 
 
 def test_where_no_class_has_a_video_its_sounds_are_the_samples(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", "a/1.wav", "a/sub/2.FLAC", "b/3.mp3", "c/x.txt", "loose.m4a")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert found(dataset) == {"a/1.wav": ("a",), "a/sub/2.FLAC": ("a",), "b/3.mp3": ("b",)}
     assert wrong(dataset) == [
         ("error", "empty_class", "c"),
         ("error", "unlabelled", "loose.m4a"),
     ]
-    splits = read_dataset(folder(tmp_path / "e", "train/a/1.opus", "train/b/2.ogg", "val/a/3.wma"))
+    splits = read_classes(folder(tmp_path / "e", "train/a/1.opus", "train/b/2.ogg", "val/a/3.wma"))
     assert [s.split for s in splits.samples] == ["train", "train", "val"]
 
 
 def test_sound_beside_videos_is_no_sample(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", "a/1.mp4", "a/1.wav", "b/2.wav")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert list(found(dataset)) == ["a/1.mp4"]
     assert wrong(dataset) == [("error", "empty_class", "b")]
     assert "holds sound alone, and others hold video" in str(dataset.problems[0])
@@ -168,7 +169,7 @@ def test_sound_beside_videos_is_no_sample(tmp_path: Path) -> None:
 def test_what_is_wrong_with_videos_is_told_where_only_sounds_are_left(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", "a/1.wav", "b/2.wav", "loose.mp4")
     (source / "b/gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert list(found(dataset)) == ["a/1.wav", "b/2.wav"]
     assert wrong(dataset) == [
         ("error", "missing", "b/gone.mp4"),
@@ -199,7 +200,7 @@ def test_loops_of_links_end_and_do_not_mix_classes(tmp_path: Path) -> None:
     (source / "a/sub/around").symlink_to(source / "a/sub")
     (source / "all").symlink_to(".")
     (source / "self").symlink_to("self")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert found(dataset) == {"a/1.mp4": ("a",), "a/sub/3.mp4": ("a",), "b/2.mp4": ("b",)}
     loops = [p.where for p in dataset.problems if p.kind == "loop"]
     assert loops == ["a/sub/around", "a/up", "all"]
@@ -212,7 +213,7 @@ def test_links_to_elsewhere_are_followed_and_broken_ones_listed(tmp_path: Path) 
     (source / "b/4.mp4").symlink_to(elsewhere / "1.mp4")
     (source / "b/gone.mp4").symlink_to(elsewhere / "gone.mp4")
     os.mkfifo(source / "b/fifo.mp4")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert list(found(dataset)) == ["a/1.mp4", "a/x/2.mp4", "b/3.mp4", "b/4.mp4"]
     assert wrong(dataset) == [
         ("error", "unreadable", "b/fifo.mp4"),
@@ -236,7 +237,7 @@ def test_every_column_of_a_manifest_is_read(tmp_path: Path) -> None:
         "x/a.mp4",
         "x/b.mp4",
     )
-    first, second = read_dataset(source).samples
+    first, second = read_classes(source).samples
     assert first == Sample(
         tmp_path / "x/a.mp4", "x/a.mp4", ("fight",), "train", "g1", "0", 1.5, 3.0, "words, more"
     )
@@ -250,7 +251,7 @@ def test_json_lines_say_the_same(tmp_path: Path) -> None:
         {"path": "c.mp4", "label": "calm|fight|calm"},
     ]
     text = "\r\n".join(map(json.dumps, rows)) + "\r\n\r\n"
-    dataset = read_dataset(manifest(tmp_path, text, "a.mp4", "b.mp4", "c.mp4", name="m.jsonl"))
+    dataset = read_classes(manifest(tmp_path, text, "a.mp4", "b.mp4", "c.mp4", name="m.jsonl"))
     assert found(dataset) == {
         "a.mp4": ("fight",),
         "b.mp4": ("calm", "x|y"),
@@ -263,17 +264,17 @@ def test_json_lines_say_the_same(tmp_path: Path) -> None:
 
 def test_bars_separate_labels_in_manifests_only(tmp_path: Path) -> None:
     source = manifest(tmp_path, "path,label\na.mp4, b | a ||b\n", "a.mp4")
-    assert read_dataset(source).samples[0].labels == ("a", "b")
-    by_folder = read_dataset(folder(tmp_path / "d", "a|b/1.mp4", "c/2.mp4"))
+    assert read_classes(source).samples[0].labels == ("a", "b")
+    by_folder = read_classes(folder(tmp_path / "d", "a|b/1.mp4", "c/2.mp4"))
     assert by_folder.labels == ("a|b", "c") and not by_folder.multi_label
 
 
 def test_other_columns_may_be_named_for_group_and_fold(tmp_path: Path) -> None:
     text = "path,label,group,Speaker,part\na.mp4,x,g1,anna,1\nb.mp4,y,g1,ben,2\n"
     source = manifest(tmp_path, text, "a.mp4", "b.mp4")
-    dataset = read_dataset(source, group="speaker", fold="part")
+    dataset = read_classes(source, group="speaker", fold="part")
     assert [(s.group, s.fold) for s in dataset.samples] == [("anna", "1"), ("ben", "2")]
-    assert read_dataset(source).samples[0].group == "g1"
+    assert read_classes(source).samples[0].group == "g1"
     message = refusal(source, group="speakr")
     assert "no column 'speakr'" in message and "did you mean 'speaker'?" in message
 
@@ -282,7 +283,7 @@ def test_other_columns_may_be_named_for_group_and_fold(tmp_path: Path) -> None:
     "text", ["\ufeffpath,label\na.mp4,x\n", "path,label\r\na.mp4,x\r\n", "path,label\ra.mp4,x"]
 )
 def test_marks_and_line_ends_of_other_systems_are_read(tmp_path: Path, text: str) -> None:
-    assert found(read_dataset(manifest(tmp_path, text, "a.mp4"))) == {"a.mp4": ("x",)}
+    assert found(read_classes(manifest(tmp_path, text, "a.mp4"))) == {"a.mp4": ("x",)}
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ def test_a_broken_json_line_costs_itself_alone(tmp_path: Path) -> None:
     good = '{"path": "a.mp4", "label": "x"}'
     text = "\n".join([good, '{"path": "b.mp4", "lab', "17", "[" * 100_000, '{"path": "a.mp4"}'])
     source = manifest(tmp_path, text, "a.mp4", name="m.jsonl")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert found(dataset) == {"a.mp4": ("x",)}
     assert wrong(dataset) == [
         ("error", "json", "m.jsonl:2"),
@@ -358,7 +359,7 @@ def test_a_row_that_cannot_be_used_is_listed_and_left_out(
     tmp_path: Path, row: str, kind: str, said: str
 ) -> None:
     head = "path,label,split,start,end\na.mp4,good,,,\n,,,,\n\n"
-    dataset = read_dataset(manifest(tmp_path, head + row + "\n", "a.mp4", "sub/b.mp4"))
+    dataset = read_classes(manifest(tmp_path, head + row + "\n", "a.mp4", "sub/b.mp4"))
     assert found(dataset) == {"a.mp4": ("good",)}
     (problem,) = (p for p in dataset.problems if p.kind != "one_sample")
     assert (problem.level, problem.kind, problem.where) == ("error", kind, "clips.csv:5")
@@ -377,7 +378,7 @@ def test_wrong_types_in_json_are_listed(tmp_path: Path) -> None:
         {"path": "\ud800", "label": "x"},
     ]
     text = "\n".join(map(json.dumps, rows))
-    dataset = read_dataset(manifest(tmp_path, text, "a.mp4", name="m.jsonl"))
+    dataset = read_classes(manifest(tmp_path, text, "a.mp4", name="m.jsonl"))
     assert found(dataset) == {"a.mp4": ("1",)}
     assert [kind for _, kind, _ in wrong(dataset)] == [
         "label",
@@ -400,7 +401,7 @@ def test_where_nothing_is_left_the_reasons_are_told(tmp_path: Path) -> None:
 def test_the_users_own_paths_may_lead_anywhere(tmp_path: Path) -> None:
     text = f"path,label\n../v/a.mp4,x\n{tmp_path}/v/b.mp4,y\n"
     folder(tmp_path / "v", "a.mp4", "b.mp4")
-    dataset = read_dataset(manifest(tmp_path / "m", text))
+    dataset = read_classes(manifest(tmp_path / "m", text))
     assert [s.path.resolve() for s in dataset.samples] == [
         tmp_path / "v/a.mp4",
         tmp_path / "v/b.mp4",
@@ -410,7 +411,7 @@ def test_the_users_own_paths_may_lead_anywhere(tmp_path: Path) -> None:
 
 def test_a_repeated_row_counts_once(tmp_path: Path) -> None:
     text = "path,label,start\na.mp4,x,0\na.mp4,x,\n./a.mp4,x,0\na.mp4,y,0\na.mp4,x,1\n"
-    dataset = read_dataset(manifest(tmp_path, text, "a.mp4"))
+    dataset = read_classes(manifest(tmp_path, text, "a.mp4"))
     spans = [(s.labels, s.start_s) for s in dataset.samples]
     assert spans == [(("x",), 0.0), (("y",), 0.0), (("x",), 1.0)]
     assert wrong(dataset) == [
@@ -423,7 +424,7 @@ def test_a_repeated_row_counts_once(tmp_path: Path) -> None:
 def test_of_many_wrong_rows_the_first_are_listed_and_the_others_counted(tmp_path: Path) -> None:
     rows = "".join(f"{i}.mp4,x,{'train' if i % 2 else 'test'}\n" for i in range(3000))
     text = "path,label,split\n" + rows + "a.mp4,x,train\n" * 2002
-    dataset = read_dataset(manifest(tmp_path, text, "a.mp4"))
+    dataset = read_classes(manifest(tmp_path, text, "a.mp4"))
     assert len(dataset.samples) == 1
     counted = [problem for problem in dataset.problems if problem.rows > 1]
     assert [(p.kind, p.where, p.rows) for p in counted] == [
@@ -436,7 +437,7 @@ def test_of_many_wrong_rows_the_first_are_listed_and_the_others_counted(tmp_path
     for split, number in ((None, 3000), ("train", 1500), ("test", 1500)):
         assert sum(p.rows for p in samples_left_out(dataset, split)) == number
     with pytest.raises(DataError, match=r"no sample can be used: .* \(and 2997 more\)"):
-        read_dataset(manifest(tmp_path, "path,label,split\n" + rows, name="none.csv"))
+        read_classes(manifest(tmp_path, "path,label,split\n" + rows, name="none.csv"))
 
 
 @pytest.mark.parametrize("name", ["clips.csv", "clips.jsonl"])
@@ -450,7 +451,7 @@ def test_many_rows_of_one_file_take_little_memory(tmp_path: Path, name: str) -> 
     source = manifest(tmp_path, text, "a.mp4", name=name)
     tracemalloc.start()
     try:
-        dataset = read_dataset(source)
+        dataset = read_classes(source)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -479,7 +480,7 @@ def test_actions_that_share_time_are_counted(spans: list[tuple[int, int, str]]) 
 
 def test_labels_that_look_alike_are_warned_of(tmp_path: Path) -> None:
     text = "path,label\na.mp4,Fight\nb.mp4,fight\nc.mp4,no fight\nd.mp4,nofight\ne.mp4,calm\n"
-    dataset = read_dataset(manifest(tmp_path, text, *(f"{c}.mp4" for c in "abcde")))
+    dataset = read_classes(manifest(tmp_path, text, *(f"{c}.mp4" for c in "abcde")))
     assert wrong(dataset) == [
         ("warning", "label_case", "Fight"),
         ("warning", "label_case", "no fight"),
@@ -490,7 +491,7 @@ def test_labels_that_look_alike_are_warned_of(tmp_path: Path) -> None:
 
 def test_labels_of_another_kind_of_characters_are_warned_of_as_such(tmp_path: Path) -> None:
     text = "path,label\na.mp4,\uff46ight\nb.mp4,fight\n"
-    dataset = read_dataset(manifest(tmp_path, text, "a.mp4", "b.mp4"))
+    dataset = read_classes(manifest(tmp_path, text, "a.mp4", "b.mp4"))
     assert wrong(dataset) == [("warning", "label_case", "fight")]
     assert "only in the kind of its characters" in dataset.problems[0].message
 
@@ -500,12 +501,12 @@ COMPOSED, APART = (unicodedata.normalize(form, "\u00e9t\u00e9") for form in ("NF
 
 def test_labels_have_their_accents_composed(tmp_path: Path) -> None:
     text = f"path,label,group\na.mp4,{COMPOSED},{APART}\nb.mp4,{APART}|x,{COMPOSED}\n"
-    dataset = read_dataset(manifest(tmp_path, text, "a.mp4", "b.mp4"))
+    dataset = read_classes(manifest(tmp_path, text, "a.mp4", "b.mp4"))
     assert dataset.labels == ("x", COMPOSED)
     assert {sample.group for sample in dataset.samples} == {COMPOSED}
     assert wrong(dataset) == [("warning", "label_form", COMPOSED)]
     assert "composed and decomposed; all count as one label" in str(dataset.problems[0])
-    apart = read_dataset(manifest(tmp_path, f"path,label\na.mp4,{APART}\n", "a.mp4"))
+    apart = read_classes(manifest(tmp_path, f"path,label\na.mp4,{APART}\n", "a.mp4"))
     assert (apart.labels, wrong(apart)) == ((COMPOSED,), [])
 
 
@@ -513,13 +514,13 @@ def test_names_of_columns_have_their_accents_composed(tmp_path: Path) -> None:
     files = ("a.mp4", "b.mp4")
     for there, asked in ((COMPOSED, APART), (APART, COMPOSED)):
         text = f"path,label,{there}\na.mp4,x,one\nb.mp4,y,two\n"
-        dataset = read_dataset(manifest(tmp_path, text, *files), group=asked)
+        dataset = read_classes(manifest(tmp_path, text, *files), group=asked)
         assert {sample.group for sample in dataset.samples} == {"one", "two"}
 
 
 def test_class_folders_have_their_accents_composed(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", f"{COMPOSED}/1.mp4", f"{APART}/2.mp4", f"{APART} /3.mp4")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert dataset.labels == (COMPOSED,)
     assert len(dataset.samples) == 3
     assert all(sample.path.is_file() for sample in dataset.samples)
@@ -532,7 +533,7 @@ def test_class_folders_have_their_accents_composed(tmp_path: Path) -> None:
 def test_files_are_found_however_their_accents_are_stored(tmp_path: Path) -> None:
     text = f"path,label\n{COMPOSED}.mp4,x\n{APART}/{COMPOSED}.mp4,y\n"
     source = manifest(tmp_path, text, f"{APART}.mp4", f"{COMPOSED}/{APART}.mp4")
-    dataset = read_dataset(source)
+    dataset = read_classes(source)
     assert [sample.name for sample in dataset.samples] == [
         *(f"{COMPOSED}.mp4", f"{APART}/{COMPOSED}.mp4")
     ]
@@ -544,25 +545,25 @@ def test_files_are_found_however_their_accents_are_stored(tmp_path: Path) -> Non
 
 def test_spaces_around_a_label_are_dropped_and_warned_of(tmp_path: Path) -> None:
     text = 'path,label\na.mp4,"fight "\nb.mp4,fight\n'
-    dataset = read_dataset(manifest(tmp_path, text, "a.mp4", "b.mp4"))
+    dataset = read_classes(manifest(tmp_path, text, "a.mp4", "b.mp4"))
     assert dataset.labels == ("fight",)
     assert wrong(dataset) == [("warning", "label_spaces", "fight")]
 
 
 def test_the_empty_group_is_a_group_per_file(tmp_path: Path) -> None:
     text = "path,label,group\na.mp4,x,g\nb.mp4,x,\nc.mp4,x, \n"
-    dataset = read_dataset(manifest(tmp_path, text, "a.mp4", "b.mp4", "c.mp4"))
+    dataset = read_classes(manifest(tmp_path, text, "a.mp4", "b.mp4", "c.mp4"))
     assert dataset.has_groups and [s.group for s in dataset.samples] == ["g", None, None]
     assert wrong(dataset) == [("warning", "no_group", "b.mp4")]
     none = manifest(tmp_path, "path,label,group\na.mp4,x,\nb.mp4,x,\n", name="none.csv")
-    assert not read_dataset(none).has_groups and not read_dataset(none).problems
+    assert not read_classes(none).has_groups and not read_classes(none).problems
 
 
 def test_labels_and_groups_are_checked_over_the_splits(tmp_path: Path) -> None:
     text = (
         "path,label,split,group\na.mp4,x,train,g\nb.mp4,x,test,g\nc.mp4,y,test,h\nd.mp4,y,val,i\n"
     )
-    dataset = read_dataset(manifest(tmp_path, text, *(f"{c}.mp4" for c in "abcd")))
+    dataset = read_classes(manifest(tmp_path, text, *(f"{c}.mp4" for c in "abcd")))
     assert wrong(dataset) == [
         ("error", "unseen_in_train", "y"),
         ("error", "group_across_splits", "g"),
@@ -571,7 +572,7 @@ def test_labels_and_groups_are_checked_over_the_splits(tmp_path: Path) -> None:
 
 
 def test_a_label_of_one_sample_is_warned_of(tmp_path: Path) -> None:
-    dataset = read_dataset(folder(tmp_path / "d", "a/1.mp4", "b/1.mp4", "b/2.mp4"))
+    dataset = read_classes(folder(tmp_path / "d", "a/1.mp4", "b/1.mp4", "b/2.mp4"))
     assert kinds(dataset.problems) == [("warning", "one_sample", "a")]
 
 
@@ -589,7 +590,7 @@ def test_a_sample_is_checked_when_it_is_made(tmp_path: Path) -> None:
 
 
 def looked_into(source: Path, jobs: int = 2) -> Inspection:
-    return inspect(read_dataset(source), jobs=jobs, max_pixels=DEFAULT_MAX_PIXELS)
+    return inspect(read_classes(source), jobs=jobs, max_pixels=DEFAULT_MAX_PIXELS)
 
 
 def small(render_clip: Render, name: str, frames: int = 10) -> Path:
@@ -605,7 +606,7 @@ def test_what_cannot_be_read_is_listed_and_left_out(tmp_path: Path, render_clip:
     small(render_clip, "d/c/other.mp4", frames=25)
     steps: list[tuple[int, int]] = []
     inspection = inspect(
-        read_dataset(tmp_path / "d"),
+        read_classes(tmp_path / "d"),
         jobs=2,
         max_pixels=DEFAULT_MAX_PIXELS,
         on_progress=lambda standing: steps.append((standing.done, standing.total)),
@@ -709,10 +710,10 @@ def test_the_summary_is_plain_json(tmp_path: Path, render_clip: Render) -> None:
 
 
 def test_real_manifests_are_read_whole(vmm_data: Path) -> None:
-    fights = read_dataset(vmm_data / "fights/clips.csv")
+    fights = read_classes(vmm_data / "fights/clips.csv")
     assert Counter(s.labels for s in fights.samples) == {("fight",): 130, ("no_fight",): 90}
     assert not fights.problems and fights.has_groups and fights.has_folds
-    voices = read_dataset(vmm_data / "voices/clips.csv")
+    voices = read_classes(vmm_data / "voices/clips.csv")
     assert (len(voices.samples), len(voices.labels)) == (408, 7) and not voices.problems
 
 
@@ -740,7 +741,7 @@ def sample(
 
 
 def of(samples: Iterable[Sample]) -> DataSet:
-    return make_dataset(Path("d"), samples, multi_label=False, problems=())
+    return make_dataset(Path("d"), samples, kind=CLASSES, multi_label=False, problems=())
 
 
 def in_split(dataset: DataSet, split: str) -> list[Sample]:
@@ -796,7 +797,7 @@ def test_spans_of_a_file_and_equal_content_stay_together() -> None:
 
 
 def test_real_groups_are_divided_well(vmm_data: Path) -> None:
-    dataset = read_dataset(vmm_data / "fights/clips.csv")
+    dataset = read_classes(vmm_data / "fights/clips.csv")
     for seed in range(10):
         val = in_split(with_validation(dataset, seed=seed), "val")
         assert 0.17 < len(val) / 220 < 0.25
@@ -899,4 +900,4 @@ def test_what_cannot_be_trained_on_is_refused() -> None:
 def test_one_class_only_is_refused_from_a_folder(tmp_path: Path) -> None:
     source = folder(tmp_path / "d", *(f"only/{i}.mp4" for i in range(10)))
     with pytest.raises(DataError, match="two labels or more; there is 'only'"):
-        check_for_training(with_validation(read_dataset(source), seed=0))
+        check_for_training(with_validation(read_classes(source), seed=0))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vmm_cli.training.metrics import (
+from vmm_cli.training.metrics.classes import (
     CalibrationBin,
     calibration_bins,
     calibration_error,

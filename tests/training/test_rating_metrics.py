@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmm_cli.training.rating_metrics import NON_NEGATIVE, POSITIVE, score_ratings
+from vmm_cli.training.metrics.valence import NON_NEGATIVE, POSITIVE, score_ratings
 
 NONE = float("nan")
 UNIT = st.floats(-1, 1, width=32)

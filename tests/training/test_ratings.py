@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from tests.squares import squares_clip
 from vmm_cli.errors import DataError
-from vmm_cli.training.annotations import read_annotations
-from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.inspection import Inspection, inspect
-from vmm_cli.training.ratings import read_ratings
-from vmm_cli.training.samples import DataSet, Sample, make_dataset
-from vmm_cli.training.splits import check_for_training, with_validation
+from vmm_cli.training.data.inspection import Inspection, inspect
+from vmm_cli.training.data.read_classes import read_classes
+from vmm_cli.training.data.read_segments import read_segments
+from vmm_cli.training.data.read_valence import VALENCE, read_valence
+from vmm_cli.training.data.samples import DataSet, Sample, make_dataset
+from vmm_cli.training.data.splits import check_for_training, with_validation
 from vmm_cli.training.summary import summary
 
 
@@ -30,7 +30,7 @@ def manifest(folder: Path, text: str, name: str = "clips.csv") -> Path:
     return folder / name
 
 
-def refusal(source: Path, read=read_ratings, **columns: str) -> str:
+def refusal(source: Path, read=read_valence, **columns: str) -> str:
     with pytest.raises(DataError) as refused:
         read(source, **columns)
     return str(refused.value)
@@ -42,7 +42,7 @@ def refusal(source: Path, read=read_ratings, **columns: str) -> str:
 def test_emotions_have_their_accents_composed(tmp_path: Path) -> None:
     composed, apart = (unicodedata.normalize(form, "g\u00eane") for form in ("NFC", "NFD"))
     source = manifest(tmp_path, f"path,emotion\n0.mp4,{composed}\n1.mp4,{apart}\n")
-    assert read_ratings(source).labels == (composed,)
+    assert read_valence(source).labels == (composed,)
 
 
 def test_valence_and_emotion_are_read_and_either_may_be_missing(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_valence_and_emotion_are_read_and_either_may_be_missing(tmp_path: Path) 
         "2.mp4,,anger\n"
         "3.mp4,+1e0,joy\n",
     )
-    dataset = read_ratings(source)
-    assert dataset.rated and dataset.task == "valence" and not dataset.multi_label
+    dataset = read_valence(source)
+    assert dataset.task == "valence" and not dataset.multi_label
     assert dataset.labels == ("anger", "joy")
     said = [(s.name, s.valence, s.labels) for s in dataset.samples]
     assert said == [
@@ -66,13 +66,13 @@ def test_valence_and_emotion_are_read_and_either_may_be_missing(tmp_path: Path) 
     ]
     first = dataset.samples[0]
     assert (first.group, first.start_s, first.end_s, first.text) == ("g", 1, 2.5, "hello")
-    assert read_ratings(source, group="speaker").samples[1].group == "s2"
+    assert read_valence(source, group="speaker").samples[1].group == "s2"
 
 
 def test_json_lines_hold_numbers(tmp_path: Path) -> None:
     rows = [{"path": "0.mp4", "valence": 0, "emotion": None}, {"path": "1.mp4", "valence": -0.25}]
     source = manifest(tmp_path, "\n".join(map(json.dumps, rows)), "clips.jsonl")
-    assert [s.valence for s in read_ratings(source).samples] == [0, -0.25]
+    assert [s.valence for s in read_valence(source).samples] == [0, -0.25]
 
 
 def test_rows_that_cannot_be_used_are_told_and_cost_no_other(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_rows_that_cannot_be_used_are_told_and_cost_no_other(tmp_path: Path) -> 
         "6.mp4,0.5,joy\n"
         "7.mp4,0.5, joy \n",
     )
-    dataset = read_ratings(source)
+    dataset = read_valence(source)
     assert [s.name for s in dataset.samples] == ["6.mp4", "7.mp4"]
     told = {p.where: (p.level, p.kind, p.message) for p in dataset.problems}
     for line in (2, 3, 4):
@@ -109,8 +109,8 @@ def test_without_a_usable_row_nothing_is_left(tmp_path: Path) -> None:
 
 def test_the_other_tasks_are_named_where_the_columns_are_theirs(tmp_path: Path) -> None:
     rated = manifest(tmp_path, "path,valence\n0.mp4,0.5\n", "rated.csv")
-    assert "for --task valence" in refusal(rated, read_dataset)
-    assert "for --task valence" in refusal(rated, read_annotations)
+    assert "for --task valence" in refusal(rated, read_classes)
+    assert "for --task valence" in refusal(rated, read_segments)
     labelled = manifest(tmp_path, "path,label\n0.mp4,joy\n", "labelled.csv")
     said = refusal(labelled)
     assert "no column 'valence' and no column 'emotion'" in said and "call that 'emotion'" in said
@@ -119,7 +119,7 @@ def test_the_other_tasks_are_named_where_the_columns_are_theirs(tmp_path: Path) 
     assert "path,valence,emotion" in refusal(tmp_path), "a folder has no ratings"
     assert "path,valence,emotion" in refusal(manifest(tmp_path, "{}", "clips.json"))
     both = manifest(tmp_path, "path,label,valence\n0.mp4,a,1\n1.mp4,b,0\n", "both.csv")
-    for read, unused in ((read_dataset, "valence"), (read_ratings, "label")):
+    for read, unused in ((read_classes, "valence"), (read_valence, "label")):
         (problem,) = (p for p in read(both).problems if p.kind == "other_task")
         assert problem.level == "warning" and unused in problem.message
 
@@ -128,7 +128,7 @@ def test_the_other_tasks_are_named_where_the_columns_are_theirs(tmp_path: Path) 
 
 
 def looked_into(source: Path) -> Inspection:
-    return inspect(read_ratings(source), jobs=1, max_pixels=10**7)
+    return inspect(read_valence(source), jobs=1, max_pixels=10**7)
 
 
 def test_equal_clips_that_are_rated_otherwise_are_told(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def sample(
 
 
 def of(samples: list[Sample]) -> DataSet:
-    return make_dataset(Path("d"), samples, multi_label=False, problems=(), rated=True)
+    return make_dataset(Path("d"), samples, kind=VALENCE, multi_label=False, problems=())
 
 
 def test_without_emotions_each_third_of_the_valences_is_in_validation() -> None:

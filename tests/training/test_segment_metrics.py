@@ -14,8 +14,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vmm_cli.training.samples import Segment
-from vmm_cli.training.segment_metrics import (
+from vmm_cli.training.data.samples import Segment
+from vmm_cli.training.metrics.segments import (
     IOUS,
     Detection,
     Detections,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from vmm_cli.errors import DataError
-from vmm_cli.training.samples import DataSet, Sample, Split, make_dataset
-from vmm_cli.training.splits import (
+from vmm_cli.training.data.read_classes import CLASSES
+from vmm_cli.training.data.samples import DataSet, Sample, Split, make_dataset
+from vmm_cli.training.data.splits import (
     check_divisible,
     check_for_training,
     with_validation,
@@ -24,7 +25,7 @@ def sample(
 
 
 def of(samples: list[Sample]) -> DataSet:
-    return make_dataset(Path("data"), samples, multi_label=False, problems=())
+    return make_dataset(Path("data"), samples, kind=CLASSES, multi_label=False, problems=())
 
 
 def test_what_goes_to_test_with_its_group_leaves_nothing_in_train() -> None:

@@ -13,16 +13,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.training import fabricated
 from vmm_cli.encoders.grid import Window, grid_times
 from vmm_cli.encoders.streams import Encoded, WindowFeatures
 from vmm_cli.inference.network import Examples, examples, fused_steps, tokens_from
 from vmm_cli.networks.pyramid import anchor_points
 from vmm_cli.training import learn as learning
-from vmm_cli.training.learn import Learnt, found, learn
+from vmm_cli.training.data.read_segments import SEGMENTS
+from vmm_cli.training.data.samples import Sample, Segment, labels_of
+from vmm_cli.training.learn import learn
+from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.loop import Progress
-from vmm_cli.training.recipe import Recipe, load_recipe
-from vmm_cli.training.samples import Sample, Segment, labels_of
-from vmm_cli.training.timed import (
+from vmm_cli.training.objectives.segments import (
     TimedExamples,
     _distance_iou,
     _focal,
@@ -31,6 +33,9 @@ from vmm_cli.training.timed import (
     timed_examples,
     timed_objective,
 )
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.recipe import Recipe
+from vmm_cli.training.tasks.segments import found_in
 
 CPU = torch.device("cpu")
 RATE_HZ = 4
@@ -259,11 +264,9 @@ def learnt(
 
     samples, encoded = zip(*made, strict=True)
     return learn(
-        samples,
+        fabricated.dataset(samples, SEGMENTS, multi_label=True, labels=labels),
         encoded,
-        labels,
         wanted,
-        multi_label=True,
         seed=3,
         device=CPU,
         checkpoint=checkpoint,
@@ -289,12 +292,12 @@ def test_what_is_learnt_is_found(head: str) -> None:
     assert made.about["head"] == head
     for spans in ([(2.5, 5.0, "a")], [(6.0, 9.0, "b")]):
         _, shown = video(99, spans)
-        best = max(found(made, shown, LABELS), key=lambda one: one.score)
+        best = max(found_in(made, shown), key=lambda one: one.score)
         ((begin, end, label),) = spans
         assert best.label == label
         assert (best.start_s, best.end_s) == pytest.approx((begin, end), abs=0.6)
         (_, silent) = video(98, [])
-        assert max((d.score for d in found(made, silent, LABELS)), default=0) < best.score / 2
+        assert max((d.score for d in found_in(made, silent)), default=0) < best.score / 2
 
 
 def test_the_weights_are_those_of_the_seed() -> None:
@@ -348,7 +351,7 @@ def test_videos_without_actions_are_learnt_from() -> None:
     losses = [row["train_loss"] for row in made.history]
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
     _, shown = video(99, [(2, 5, "a")])
-    assert max((one.score for one in found(made, shown, LABELS)), default=0) < 0.1
+    assert max((one.score for one in found_in(made, shown)), default=0) < 0.1
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 31])
@@ -358,7 +361,7 @@ def test_a_video_shorter_than_the_window_is_learnt_from(steps: int) -> None:
     shown = learnt(made, recipe(epochs=2))
     assert np.isfinite([row["train_loss"] for row in shown.history]).all()
     assert np.isfinite([row["val_loss"] for row in shown.history]).all()
-    found(shown, made[0][1], LABELS)
+    found_in(shown, made[0][1])
 
 
 def test_short_and_long_videos_in_one_batch() -> None:
@@ -386,7 +389,7 @@ def test_a_label_that_train_has_not_is_never_found() -> None:
     assert np.isfinite(shown.history[-1]["val_loss"])
     _, both = video(99, [(2, 4, "a"), (7, 9, "b")])
     scores = dict.fromkeys(LABELS, 0.0)
-    for one in found(shown, both, LABELS):
+    for one in found_in(shown, both):
         scores[one.label] = max(scores[one.label], one.score)
     assert scores["b"] < 0.1 < scores["a"]
 
@@ -418,7 +421,7 @@ def test_words_are_learnt_with_pieces_of_a_video() -> None:
         x, mask = fused_steps(shown.fusion, one.windows[0], tokens(text))
         assert x.shape == (80, 16) and mask.all()
         assert np.isfinite(x).all()
-        found(shown, one, LABELS)
+        found_in(shown, one)
 
 
 def test_what_is_held_out_is_judged_alike_with_and_without_others() -> None:
@@ -452,7 +455,7 @@ def test_shares_of_a_batch_add_up_to_it(
         def mine(rows: int) -> slice:
             return slice(number * rows // count, (number + 1) * rows // count)
 
-        monkeypatch.setattr("vmm_cli.training.timed.share", mine)
+        monkeypatch.setattr("vmm_cli.training.objectives.segments.share", mine)
         found, counted = objective.loss(made.network, rows, np.random.default_rng(1), CPU)
         return float(found.detach()), counted
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,15 @@ from tests.training import fabricated
 from vmm_cli.analysis.sentiment.evidence import valence_of
 from vmm_cli.encoders.streams import Encoded
 from vmm_cli.inference.network import examples
-from vmm_cli.training.judging import judge
-from vmm_cli.training.learn import Learnt, learn, ratings
+from vmm_cli.training.data.read_valence import VALENCE
+from vmm_cli.training.data.samples import Sample
+from vmm_cli.training.learn import learn
+from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.loop import Objective
-from vmm_cli.training.prepare import without_empty
+from vmm_cli.training.objectives.valence import ratings_of, valence_objective
+from vmm_cli.training.predictions import predict
 from vmm_cli.training.recipe import Optimisation, Recipe
-from vmm_cli.training.samples import Sample, make_dataset
-from vmm_cli.training.valence import ratings_of, valence_objective
+from vmm_cli.training.tasks.valence import ratings, without_empty
 
 CPU = torch.device("cpu")
 EMOTIONS = ("anger", "happiness")
@@ -47,24 +48,23 @@ def data(
 
 
 def learnt(samples: list[Sample], encoded: list[Encoded], wanted: Recipe | None = None) -> Learnt:
-    labels = sorted({label for sample in samples for label in sample.labels})
     wanted = wanted or recipe(epochs=30)
-    return learn(samples, encoded, labels, wanted, multi_label=False, seed=0, device=CPU)
+    return learn(fabricated.dataset(samples, VALENCE), encoded, wanted, seed=0, device=CPU)
 
 
 def test_valence_and_emotions_are_learnt_together() -> None:
     samples, encoded = data()
     made = learnt(samples, encoded)
     assert made.about["head"] == "valence" and made.about["outputs"] == 2
-    said = ratings(made, encoded, EMOTIONS, CPU)
+    said = np.stack(ratings(made, encoded, CPU))
     true = np.array([sample.valence for sample in samples])
     assert np.abs(said[:, 0] - true).mean() < 0.2
     assert (said[:, 1:].argmax(axis=1) == (true > 0)).mean() > 0.9
     np.testing.assert_allclose(said[:, 1:].sum(axis=1), 1)
     assert {"val_loss", "val_mae", "val_accuracy"} <= made.history[0].keys()
     assert made.best_epoch == min(made.history, key=lambda row: row["val_loss"])["epoch"]
-    whole = make_dataset(Path("d"), samples, multi_label=False, problems=(), rated=True)
-    metrics = judge(made, whole, encoded, "val", CPU).metrics
+    whole = fabricated.dataset(samples, VALENCE)
+    metrics = predict(made, whole, encoded, "val", CPU).metrics
     assert metrics["valence"]["n"] == metrics["emotions"]["n"] == 8
     assert metrics["valence"]["pearson"] > 0.9 and metrics["emotions"]["uar"] > 0.7
 
@@ -73,7 +73,7 @@ def test_valences_alone_are_enough() -> None:
     samples, encoded = data(emotions=())
     made = learnt(samples, encoded)
     assert made.about["outputs"] == 0 and made.about["valence_from"] == "ratings"
-    said = ratings(made, encoded, (), CPU)
+    said = np.stack(ratings(made, encoded, CPU))
     assert said.shape == (32, 1)
     assert np.corrcoef(said[:, 0], [s.valence for s in samples])[0, 1] > 0.95
     assert "val_accuracy" not in made.history[0]
@@ -83,7 +83,7 @@ def test_from_emotions_alone_follows_the_valence_of_the_table() -> None:
     samples, encoded = data(valences=False)
     made = learnt(samples, encoded)
     assert made.about["valence_from"] == "emotions"
-    said = ratings(made, encoded, EMOTIONS, CPU)
+    said = np.stack(ratings(made, encoded, CPU))
     np.testing.assert_allclose(said[:, 0], valence_of(said[:, 1:], EMOTIONS), atol=1e-6)
     assert "val_mae" not in made.history[0]
 
@@ -92,7 +92,7 @@ def test_emotions_of_other_names_have_no_valence() -> None:
     samples, encoded = data(valences=False, emotions=("down", "up"))
     made = learnt(samples, encoded, recipe(epochs=1))
     assert made.about["valence_from"] == "nothing"
-    assert np.isnan(ratings(made, encoded, ("down", "up"), CPU)[:, 0]).all()
+    assert np.isnan(np.stack(ratings(made, encoded, CPU))[:, 0]).all()
 
 
 def test_what_a_sample_lacks_has_no_part_in_the_loss() -> None:
@@ -102,7 +102,7 @@ def test_what_a_sample_lacks_has_no_part_in_the_loss() -> None:
         replace(s, valence=None) if i // 4 % 2 else replace(s, labels=())
         for i, s in enumerate(samples)
     ]
-    said = ratings(learnt(half, encoded), encoded, EMOTIONS, CPU)
+    said = np.stack(ratings(learnt(half, encoded), encoded, CPU))
     true = np.array([sample.valence for sample in samples])
     assert np.corrcoef(said[:, 0], true)[0, 1] > 0.9
     assert (said[:, 1:].argmax(axis=1) == (true > 0)).mean() > 0.85
@@ -182,7 +182,7 @@ def test_shares_of_a_batch_add_up_to_it(monkeypatch: pytest.MonkeyPatch) -> None
     whole = loss_of(samples, weigh=True)
     parts = []
     for mine in (slice(0, 3), slice(3, 7), slice(7, 7)):
-        monkeypatch.setattr("vmm_cli.training.valence.share", lambda rows, mine=mine: mine)
+        monkeypatch.setattr(f"{valence_objective.__module__}.share", lambda rows, mine=mine: mine)
         parts.append(loss_of(samples, weigh=True))
     assert sum(parts) == pytest.approx(whole, abs=1e-6)
 

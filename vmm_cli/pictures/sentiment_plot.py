@@ -51,7 +51,7 @@ from vmm_cli.pictures.time_picture import (
 )
 
 if TYPE_CHECKING:
-    from vmm_cli.operations.sentiment import SentimentRequest
+    from vmm_cli.analysis.sentiment.result import Job
 
 # Pixels
 CURVE_HEIGHT = 220
@@ -89,8 +89,8 @@ NOTHING = "nothing to go on"
 Span = Callable[[Point], tuple[float, float]]
 
 
-def _draw(video: Video, record: dict[str, Any], request: SentimentRequest) -> Image.Image:
-    return draw_sentiment(video, record, every_s=float(request.every))
+def _draw(video: Video, record: dict[str, Any], job: Job) -> Image.Image:
+    return draw_sentiment(video, record, every_s=float(job.every))
 
 
 PLOT = PictureKind("--plot", "plot", ".sentiment.png", _draw)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -35,9 +35,6 @@ from vmm_cli.pictures.time_picture import (
     pictures_at,
     row_height,
 )
-
-if TYPE_CHECKING:
-    from vmm_cli.analysis.detect_actions import DetectRequest
 
 # Pixels
 CURVE_HEIGHT = 34
@@ -65,8 +62,8 @@ COLOURS = (
 FAINT = 0.45  # of a curve, and of a bar at score 0
 
 
-def _draw(video: Video, record: dict[str, Any], request: DetectRequest) -> Image.Image:
-    """Draw what `request` found, the scores over time included, which leave the record."""
+def _draw(video: Video, record: dict[str, Any], job: object) -> Image.Image:
+    """Draw what was found, the scores over time included, which leave the record."""
     image = draw_timeline(video, record)
     del record["curves"]
     return image
