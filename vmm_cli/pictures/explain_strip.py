@@ -31,7 +31,7 @@ MIN_LABEL_WIDTH = 120  # pixels that a label has where the pictures are few
 MIN_FULL_DROP = 0.1  # a bar is full at the largest drop, but not at one that means nothing
 
 
-def _draw(video: Video, record: dict[str, Any], request: WindowsRequest) -> Image.Image:
+def _draw(video: Video, record: Mapping[str, Any], request: WindowsRequest) -> Image.Image:
     return draw_strip(video, record["explain"])
 
 

@@ -89,7 +89,7 @@ NOTHING = "nothing to go on"
 Span = Callable[[Point], tuple[float, float]]
 
 
-def _draw(video: Video, record: dict[str, Any], job: Job) -> Image.Image:
+def _draw(video: Video, record: Mapping[str, Any], job: Job) -> Image.Image:
     return draw_sentiment(video, record, every_s=float(job.every))
 
 

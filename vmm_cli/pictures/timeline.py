@@ -62,14 +62,11 @@ COLOURS = (
 FAINT = 0.45  # of a curve, and of a bar at score 0
 
 
-def _draw(video: Video, record: dict[str, Any], job: object) -> Image.Image:
-    """Draw what was found, the scores over time included, which leave the record."""
-    image = draw_timeline(video, record)
-    del record["curves"]
-    return image
+def _draw(video: Video, record: Mapping[str, Any], job: object) -> Image.Image:
+    return draw_timeline(video, record)
 
 
-TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw)
+TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw, only_drawn=("curves",))
 
 
 def draw_timeline(video: Video, record: Mapping[str, Any]) -> Image.Image:
