@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +21,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from vmm_cli import bundle as bundles
-from vmm_cli.analysis.face_evidence import FULL_SHARPNESS, FULL_SIZE, face_evidence
-from vmm_cli.analysis.sentiment import FACES_HZ
-from vmm_cli.bundle import Bundle
+from vmm_cli import bundles
+from vmm_cli.analysis.sentiment.face import FULL_SHARPNESS, FULL_SIZE, face_evidence
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.faces import (
     PICTURE_SIZE,
     FaceEncoder,
@@ -36,7 +34,8 @@ from vmm_cli.encoders.faces import (
 )
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import fps
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
+from vmm_cli.operations.sentiment import FACES_HZ
 
 UNPLEASANT = -0.25  # a mean valence that nobody would expect of a neutral sentence
 SIDES = (64, 48, 32, 24, 20)  # pixels
@@ -82,12 +81,11 @@ def neutral(bundle: Bundle, clips: list[Path]) -> None:
 def evidence_of(clip: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities [N, 7] and valence [N] of a clip's faces."""
     seen = face_evidence(
-        clip,
+        Video(
+            clip,
+        ),
         bundle,
-        start=Fraction(0),
-        end=None,
         rate_hz=FACES_HZ,
-        max_pixels=DEFAULT_MAX_PIXELS,
         keep_features=False,
     )
     return seen.evidence.probabilities, seen.evidence.valence

@@ -28,6 +28,7 @@ import numpy as np
 from benchmarks import clips
 from benchmarks.timing import alternate, ratios, spread
 from vmm_cli.analysis.shots import find_shots
+from vmm_cli.media.video import Video
 
 FOLDER = Path(__file__).resolve().parent / "out" / "shots"
 Kind = Literal["hard", "dissolve", "fade", "wipe"]
@@ -91,7 +92,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def ours(path: Path) -> list[float]:
-    return [shot.start_s for shot in find_shots(path)[1:]]
+    return [shot.start_s for shot in find_shots(Video(path))[1:]]
 
 
 def scdet(path: Path) -> list[float]:

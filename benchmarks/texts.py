@@ -22,7 +22,7 @@ from tools.train_text import (
     is_held_out,
     read_snippets,
 )
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.encoders.text_valence import read_valence, vader_features
 
 FLOORS = {"films": 0.80, "amazon": 0.82, "nyt": 0.78, "tweets": 0.92}
@@ -35,7 +35,7 @@ def main() -> None:
     snippets = read_snippets(Path(os.environ["VMM_DATA"]) / "text" / "vader")
     held = is_held_out(snippets)
     texts = [snippets.texts[i] for i in np.flatnonzero(held)]
-    model = bundle.load("sentiment/text")
+    model = bundles.load("sentiment/text")
     read = read_valence(texts, model)
     if read.reader != "sentences":
         sys.exit(str(read.remark))

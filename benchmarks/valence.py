@@ -3,8 +3,8 @@
     python -m benchmarks.valence voices.csv
 
 Writes the sentences of $VMM_DATA/voices as a manifest: the emotion, its valence in the table of
-`vmm_cli.analysis.evidence` (boredom is not in it), and the speaker as group. Prints the mean
-absolute error of always answering the median valence of the other speakers.
+`vmm_cli.analysis.sentiment.evidence` (boredom is not in it), and the speaker as group. Prints the
+mean absolute error of always answering the median valence of the other speakers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmm_cli.analysis.evidence import VALENCE
+from vmm_cli.analysis.sentiment.evidence import VALENCE
 
 
 def main() -> None:

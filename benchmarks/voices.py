@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 import wave
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,11 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from tools.train_voice import LeftOut, Voices, fit, logits_of, measure, read_voices
-from vmm_cli import bundle as bundles
-from vmm_cli.analysis.voice_evidence import voice_evidence
+from vmm_cli import bundles
+from vmm_cli.analysis.sentiment.voice import voice_evidence
 from vmm_cli.encoders.speech import CARRIER, SAMPLE_RATE, load_networks, voiced_pieces
 from vmm_cli.media.audio import iter_audio
+from vmm_cli.media.video import Video
 from vmm_cli.training.metrics import calibration_error, score
 
 LONG_S = 600
@@ -96,12 +96,12 @@ def speed(folder: Path) -> None:
         write_talk(path, folder)
         print(f"| what, of {LONG_S} s | times real time |\n" + "| --- " * 2 + "|")
         begin = time.perf_counter()
-        pieces = sum(1 for _ in voiced_pieces(networks, path))
+        pieces = sum(1 for _ in voiced_pieces(networks, Video(path)))
         print(
             f"| who speaks when ({pieces} pieces) | {LONG_S / (time.perf_counter() - begin):.0f} |"
         )
         begin = time.perf_counter()
-        voice_evidence(path, bundle, start=Fraction(0), end=None, keep_features=False)
+        voice_evidence(Video(path), bundle, keep_features=False)
         print(f"| all | {LONG_S / (time.perf_counter() - begin):.0f} |")
 
 

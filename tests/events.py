@@ -122,8 +122,8 @@ def untrained_model(folder: Path, recipe: Recipe, *clips: Path, labels: Sequence
     """Make a model for segments with fresh weights that knows the statistics of some clips."""
     import torch
 
-    from vmm_cli import bundle as bundles
-    from vmm_cli.judge import examples, network_from, tokens_from
+    from vmm_cli import bundles
+    from vmm_cli.inference.network import examples, network_from, tokens_from
     from vmm_cli.training.encoding import encode_sample
     from vmm_cli.training.learn import _about
     from vmm_cli.training.prepare import plan_for

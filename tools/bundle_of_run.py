@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from vmm_cli import bundle
+from vmm_cli import bundles
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ def keep(
     """
     metrics = json.loads((run / "metrics.json").read_text())
     metrics.pop("asked")  # what a training that goes on must share with this one
-    trained = bundle.load(str(run))
-    fields = yaml.safe_load((run / bundle.BUNDLE_FILE).read_text())
+    trained = bundles.load(str(run))
+    fields = yaml.safe_load((run / bundles.BUNDLE_FILE).read_text())
     for added in ("schema", "weights"):
         fields.pop(added)
     first = {key: fields.pop(key) for key in ("name", "version", "summary")}
     first |= {"summary": summary, "demonstration": demonstration}
     fields = first | fields | {"licence": dict(licence)}
-    saved = bundle.save(out, fields, bundle.load_tensors(trained, ""))
+    saved = bundles.save(out, fields, bundles.load_tensors(trained, ""))
     for name in files:
         shutil.copyfile(run / name, out / name)
     return Kept(metrics, fields["network"], saved.weights_digest)

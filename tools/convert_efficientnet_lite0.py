@@ -30,14 +30,14 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli import bundle
-from vmm_cli.encoders.catalogue import tensor_prefix
+from vmm_cli import bundles
 from vmm_cli.encoders.image import keep_freed_memory
+from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.preprocess import central_square
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import every
-from vmm_cli.networks.efficientnet_lite import EfficientNetLite0
+from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 
 ENCODER = "efficientnet-lite0"
 PREPROCESS = {"short_side": 256, "crop": 224, "mean": 127.0, "scale": 128.0}
@@ -228,7 +228,7 @@ def bundle_fields(tensors: dict[str, np.ndarray]) -> dict[str, object]:
         "encoders": {
             "image": {
                 "name": ENCODER,
-                "sha256": bundle.encoder_digest(ENCODER, PREPROCESS, tensors),
+                "sha256": bundles.encoder_digest(ENCODER, PREPROCESS, tensors),
                 "preprocess": PREPROCESS,
             }
         },
@@ -267,7 +267,7 @@ def main() -> None:
         prefix = tensor_prefix("image")
         stored = {f"{prefix}{k}": v for k, v in encoder.items()}
         stored |= {f"head.{k}": v.numpy() for k, v in head.items()}
-        bundle.save(arguments.out, bundle_fields(encoder), stored)
+        bundles.save(arguments.out, bundle_fields(encoder), stored)
         (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     print(json.dumps(metrics | {"pictures_per_second": fast}, indent=2))
 

@@ -32,8 +32,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli import bundle
-from vmm_cli.analysis.evidence import EMOTIONS
+from vmm_cli import bundles
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.faces import (
     KIND,
@@ -430,7 +430,7 @@ def main() -> None:
         "weights_in_fp16": rounded,
     }
     if arguments.out:
-        bundle.save(arguments.out, bundle_fields(), halves if fp16 else tensors)
+        bundles.save(arguments.out, bundle_fields(), halves if fp16 else tensors)
         (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     print(json.dumps(metrics | {"pictures_per_second_of_one_thread": fast}, indent=2))
 

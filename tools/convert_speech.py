@@ -35,8 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli.encoders.speech import BLOCKS, POSITIONS, build_networks, log_mel
 from vmm_cli.media.audio import iter_audio
-from vmm_cli.networks.speech_activity import CHUNK, CONTEXT, SpeechActivity
-from vmm_cli.networks.speech_encoder import WIDTH, SpeechEncoder
+from vmm_cli.networks.pretrained.speech_activity import CHUNK, CONTEXT, SpeechActivity
+from vmm_cli.networks.pretrained.speech_encoder import WIDTH, SpeechEncoder
 
 SAMPLE_RATE = 16000
 WHOLE_S = 30  # what Whisper hears at once

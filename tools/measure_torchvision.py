@@ -24,13 +24,14 @@ import av
 import numpy as np
 import torch
 
-from vmm_cli import bundle, fetch
+from vmm_cli import bundles
 from vmm_cli.analysis import classify
 from vmm_cli.batch.inputs import Input
+from vmm_cli.bundles.published import PREFIX, TORCHVISION
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.catalogue import load_image_encoder
 from vmm_cli.encoders.image import encode
-from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
+from vmm_cli.fetching import fetch
 
 SECONDS = 3
 TIMED = 3
@@ -82,7 +83,7 @@ def sha256(file: Path) -> str:
 
 def measure(name: str, video: str) -> None:
     torch.set_num_threads(1)
-    model = bundle.load(name)
+    model = bundles.load(name)
     request = classify.classify_request(model, frames=2, device="cpu", use_store=False)
     source = Input(Path(video), video, video)
     classify.finish(request, source, [classify.run(request, source, None)])

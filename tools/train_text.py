@@ -31,10 +31,10 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.encoders import sentences
 from vmm_cli.encoders.text_valence import VADER_WIDTH, token_states, vader_features
-from vmm_cli.networks.text_valence import WIDTH, TextValence
+from vmm_cli.networks.pretrained.text_valence import WIDTH, TextValence
 from vmm_cli.training.metrics import calibration_error
 
 KINDS = {
@@ -376,7 +376,7 @@ def main() -> None:
             "ece": errors(tests[0][held], snippets.ratings[held], temperature),
         },
     }
-    saved = bundle.save(arguments.out, fields(thresholds), half(networks[0]))
+    saved = bundles.save(arguments.out, fields(thresholds), half(networks[0]))
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     notice = (folder / NOTICE).read_text().strip()
     (arguments.out / "CARD.md").write_text(card(metrics, notice))

@@ -34,7 +34,7 @@ from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.encoders.speech import (
     BLOCKS,
     SpeechNetworks,
@@ -43,6 +43,7 @@ from vmm_cli.encoders.speech import (
     speech_features,
     voiced_pieces,
 )
+from vmm_cli.media.video import Video
 from vmm_cli.training.metrics import score
 
 SUMMARY = "anger, boredom, disgust, fear, happiness, sadness, neutral"
@@ -89,7 +90,7 @@ def read_voices(folder: Path, networks: SpeechNetworks) -> Voices:
     pieces = [
         (i, piece)
         for i, row in enumerate(rows)
-        for piece in voiced_pieces(networks, folder / row["path"])
+        for piece in voiced_pieces(networks, Video(folder / row["path"]))
     ]
     clip = np.array([i for i, _ in pieces])
     if silent := set(range(len(rows))).difference(clip.tolist()):
@@ -297,7 +298,7 @@ def main() -> None:
         "head.weight": head.weight.astype(np.float32),
         "head.bias": head.bias.astype(np.float32),
     }
-    saved = bundle.save(arguments.out, bundle_fields(voices.labels, by_temperature), stored)
+    saved = bundles.save(arguments.out, bundle_fields(voices.labels, by_temperature), stored)
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     (arguments.out / "CARD.md").write_text(card(metrics))
     print(f"{arguments.out}: {saved.weights_digest}")

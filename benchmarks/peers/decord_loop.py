@@ -17,8 +17,8 @@ import decord
 import numpy as np
 import torch
 
-from vmm_cli import bundle
-from vmm_cli.networks.efficientnet_lite import EfficientNetLite0
+from vmm_cli import bundles
+from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 
 THREADS = 2
 EVERY_S = 1.0
@@ -27,9 +27,9 @@ WIDTH, HEIGHT = 455, 256  # of clips of 16:9 at the model's shorter side of 256
 
 def main(paths: list[str]) -> None:
     torch.set_num_threads(THREADS)
-    model = bundle.load("imagenet")
+    model = bundles.load("imagenet")
     numbers = model.encoders["image"].preprocess
-    tensors = {k: torch.from_numpy(v.copy()) for k, v in bundle.load_tensors(model).items()}
+    tensors = {k: torch.from_numpy(v.copy()) for k, v in bundles.load_tensors(model).items()}
     network = EfficientNetLite0()
     network.load_state_dict(_under("encoders.image.", tensors))
     network.eval()

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vmm_cli import bundle, store
+from vmm_cli import bundles
 from vmm_cli.analysis import classify
 from vmm_cli.analysis.classify import ClassifyRequest, classify_request
 from vmm_cli.batch.inputs import Input
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError, UsageError
 from vmm_cli.media.sampling import wanted_times
@@ -25,10 +26,10 @@ from vmm_cli.media.sampling import wanted_times
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.analysis import classify
 from vmm_cli.batch.inputs import Input
-request = classify.classify_request(bundle.load("imagenet"), device="cpu")
+request = classify.classify_request(bundles.load("imagenet"), device="cpu")
 video = Input(Path(sys.argv[1]), "a", "a")
 parts = classify.plan(request, video, 2)
 results = [classify.run(request, video, part) for part in parts]
@@ -42,8 +43,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def imagenet() -> bundle.Bundle:
-    return bundle.load("imagenet")
+def imagenet() -> bundles.Bundle:
+    return bundles.load("imagenet")
 
 
 def an_input(path: Path) -> Input:
@@ -58,7 +59,7 @@ def record(request: ClassifyRequest, path: Path) -> dict[str, Any]:
 # --- the request
 
 
-def test_the_model_s_own_step_is_the_default(imagenet: bundle.Bundle) -> None:
+def test_the_model_s_own_step_is_the_default(imagenet: bundles.Bundle) -> None:
     request = classify_request(imagenet)
     assert (request.sampling.kind, request.sampling.step_s) == ("every", 1)
     assert classify_request(imagenet, every_s=0.1).sampling.step_s == Fraction(1, 10)
@@ -82,20 +83,20 @@ def test_the_model_s_own_step_is_the_default(imagenet: bundle.Bundle) -> None:
         {"device": "tpu"},
     ],
 )
-def test_contradictions_are_refused(imagenet: bundle.Bundle, options: dict[str, Any]) -> None:
+def test_contradictions_are_refused(imagenet: bundles.Bundle, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         classify_request(imagenet, **options)
 
 
-def test_a_trained_sampling_is_not_changed(imagenet: bundle.Bundle) -> None:
-    trained = replace(imagenet, sampling=bundle.SamplingSpec(0.5, free=False))
+def test_a_trained_sampling_is_not_changed(imagenet: bundles.Bundle) -> None:
+    trained = replace(imagenet, sampling=bundles.SamplingSpec(0.5, free=False))
     assert classify_request(trained).sampling.step_s == Fraction(1, 2)
     for options in ({"every_s": 0.5}, {"frames": 4}, {"windows_s": 0.2}):
         with pytest.raises(UsageError):
             classify_request(trained, **options)
 
 
-def test_a_model_for_something_else_is_refused(imagenet: bundle.Bundle) -> None:
+def test_a_model_for_something_else_is_refused(imagenet: bundles.Bundle) -> None:
     with pytest.raises(ModelError, match="for segments, not for classes"):
         classify_request(replace(imagenet, task="segments"))
     with pytest.raises(ModelError, match="cannot run"):
@@ -105,7 +106,7 @@ def test_a_model_for_something_else_is_refused(imagenet: bundle.Bundle) -> None:
 # --- real videos
 
 
-def test_a_real_clip_gets_labels(imagenet: bundle.Bundle, bunny: Path) -> None:
+def test_a_real_clip_gets_labels(imagenet: bundles.Bundle, bunny: Path) -> None:
     fields = record(classify_request(imagenet, top_k=3, device="cpu"), bunny)
     assert list(fields) == ["duration_s", "model", "frames", "labels"]
     assert fields["model"] == {"name": "imagenet", "version": 1}
@@ -122,7 +123,7 @@ def test_a_real_clip_gets_labels(imagenet: bundle.Bundle, bunny: Path) -> None:
     json.dumps(fields, allow_nan=False)
 
 
-def test_a_timeline_covers_the_video(imagenet: bundle.Bundle, bikes: Path) -> None:
+def test_a_timeline_covers_the_video(imagenet: bundles.Bundle, bikes: Path) -> None:
     request = classify_request(imagenet, windows_s=4, device="cpu", start=1)
     windows = record(request, bikes)["windows"]
     assert [(w["start_s"], w["end_s"]) for w in windows] == [(1, 5), (5, 9), (9, 10)]
@@ -132,19 +133,19 @@ def test_a_timeline_covers_the_video(imagenet: bundle.Bundle, bikes: Path) -> No
             assert all(window["start_s"] <= t < window["end_s"] for t in label["times"])
 
 
-def test_a_part_of_the_video(imagenet: bundle.Bundle, bikes: Path) -> None:
+def test_a_part_of_the_video(imagenet: bundles.Bundle, bikes: Path) -> None:
     fields = record(classify_request(imagenet, start=2, end=4.5, device="cpu"), bikes)
     assert fields["frames"] == 3
     assert fields["duration_s"] == pytest.approx(10, abs=0.05)
 
 
-def test_times_past_the_end_fail(imagenet: bundle.Bundle, bikes: Path) -> None:
+def test_times_past_the_end_fail(imagenet: bundles.Bundle, bikes: Path) -> None:
     with pytest.raises(InputError, match="ends at 10") as caught:
         record(classify_request(imagenet, start=60, device="cpu"), bikes)
     assert caught.value.code == "past_end"
 
 
-def test_what_is_no_video_fails(imagenet: bundle.Bundle, tmp_path: Path) -> None:
+def test_what_is_no_video_fails(imagenet: bundles.Bundle, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     for name, code in (("text.mp4", "unreadable"), ("none.mp4", "missing")):
         for step in (lambda r, v: classify.plan(r, v, 2), lambda r, v: classify.run(r, v, None)):
@@ -166,13 +167,13 @@ def test_the_second_run_needs_neither_torch_nor_the_video_s_pictures(bikes: Path
     assert cold[0] == warm[0]
 
 
-def test_without_the_store_nothing_is_kept(imagenet: bundle.Bundle, bunny: Path) -> None:
+def test_without_the_store_nothing_is_kept(imagenet: bundles.Bundle, bunny: Path) -> None:
     record(classify_request(imagenet, use_store=False, device="cpu", frames=1), bunny)
     assert store.info().entries == 0
 
 
 def test_a_changed_file_is_read_again(
-    imagenet: bundle.Bundle, bikes: Path, bunny: Path, tmp_path: Path
+    imagenet: bundles.Bundle, bikes: Path, bunny: Path, tmp_path: Path
 ) -> None:
     request = classify_request(imagenet, frames=1, device="cpu")
     copy = tmp_path / "copy.mp4"
@@ -185,7 +186,7 @@ def test_a_changed_file_is_read_again(
     assert record(request, moved) != first
 
 
-def test_a_model_exchanged_in_use_is_refused(imagenet: bundle.Bundle, bikes: Path) -> None:
+def test_a_model_exchanged_in_use_is_refused(imagenet: bundles.Bundle, bikes: Path) -> None:
     request = replace(classify_request(imagenet, device="cpu"), bundle_digest="0" * 64)
     with pytest.raises(ModelError, match="changed while it was in use"):
         record(request, bikes)
@@ -196,7 +197,7 @@ def test_a_model_exchanged_in_use_is_refused(imagenet: bundle.Bundle, bikes: Pat
 
 @pytest.mark.parametrize("options", [{"every_s": 0.0625}, {"frames": 150}])
 def test_parts_want_together_what_the_whole_wants(
-    imagenet: bundle.Bundle, bikes: Path, options: dict[str, Any]
+    imagenet: bundles.Bundle, bikes: Path, options: dict[str, Any]
 ) -> None:
     request = classify_request(imagenet, device="cpu", start=0.5, **options)
     parts = classify.plan(request, an_input(bikes), 2)
@@ -209,7 +210,7 @@ def test_parts_want_together_what_the_whole_wants(
 
 
 def test_split_and_whole_agree_and_the_whole_is_stored(
-    imagenet: bundle.Bundle, render_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    imagenet: bundles.Bundle, render_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = render_clip(frames=12, rate=4)  # 3 s; the border's picture answers both parts
     monkeypatch.setattr(classify, "MIN_FRAMES_PER_PART", 4)
@@ -232,12 +233,12 @@ def test_split_and_whole_agree_and_the_whole_is_stored(
 # --- scores
 
 
-def flat(imagenet: bundle.Bundle, rows: np.ndarray) -> Features:
+def flat(imagenet: bundles.Bundle, rows: np.ndarray) -> Features:
     return Features(np.arange(len(rows), dtype=np.float64), rows.astype(np.float32))
 
 
 def test_scores_are_mean_probabilities_however_long_the_video(
-    imagenet: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
+    imagenet: bundles.Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = np.abs(np.random.default_rng(1).normal(size=(1030, 1280)))
     features = flat(imagenet, rows)
@@ -254,7 +255,7 @@ def test_scores_are_mean_probabilities_however_long_the_video(
         assert one.times == other.times
 
 
-def test_a_window_without_pictures_has_no_labels(imagenet: bundle.Bundle) -> None:
+def test_a_window_without_pictures_has_no_labels(imagenet: bundles.Bundle) -> None:
     features = flat(imagenet, np.ones((2, 1280)))  # at 0 and 1 s
     request = classify_request(imagenet, frames=2, windows_s=1)
     result = classify.classification(request, features, 2.5)
@@ -263,7 +264,7 @@ def test_a_window_without_pictures_has_no_labels(imagenet: bundle.Bundle) -> Non
     assert result.windows[-1].end_s == 2.5
 
 
-def test_windows_hold_what_is_shown_in_them(imagenet: bundle.Bundle) -> None:
+def test_windows_hold_what_is_shown_in_them(imagenet: bundles.Bundle) -> None:
     """At 29.97 pictures a second the one for 1 s appeared before; a still one lasts for seconds."""
     times = np.array([0.0, 0.9676, 1.9686, 5.9726])
     features = Features(times, np.ones((4, 1280), np.float32))

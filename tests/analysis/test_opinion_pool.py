@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmm_cli.analysis.evidence import EMOTIONS, VALENCE, Evidence, nothing, valence_of
-from vmm_cli.analysis.opinion_pool import KERNEL_REACH, Opinion, Pool, opinion_at, pooled
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, VALENCE, Evidence, nothing, valence_of
+from vmm_cli.analysis.sentiment.pool import KERNEL_REACH, Opinion, Pool, opinion_at, pooled
 
 EQUAL = {"face": 1.0, "voice": 1.0, "text": 1.0}
 SIX = tuple(emotion for emotion in EMOTIONS if emotion != "surprise")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from vmm_cli.analysis.segments import (
     NMS_SIGMA,
     Detection,
+    from_anchors,
+    from_cells,
+    from_steps,
     moving_mean,
-    of_cells,
-    of_places,
-    of_steps,
     steps_to_smooth,
     tidied,
 )
@@ -54,7 +54,7 @@ def test_what_overlaps_a_better_one_keeps_a_part_of_its_score() -> None:
     spans = np.array([[5.0, 15.0], [0.0, 10.0], [20.0, 30.0]])
     chances = np.array([[0.8], [0.9], [0.3]])
     kept = 0.8 * exp(-((1 / 3) ** 2) / NMS_SIGMA)
-    assert told(of_places(chances, spans, ("a",), 0.1)) == [
+    assert told(from_anchors(chances, spans, ("a",), 0.1)) == [
         (0, 10, "a", 0.9),
         (5, 15, "a", round(kept, 4)),
         (20, 30, "a", 0.3),
@@ -63,22 +63,22 @@ def test_what_overlaps_a_better_one_keeps_a_part_of_its_score() -> None:
 
 def test_the_same_one_told_twice_is_told_once_from_a_usual_threshold_on() -> None:
     spans = np.array([[0.0, 10.0], [0.0, 10.0]])
-    found = of_places(np.array([[0.9], [0.9]]), spans, ("a",), 0.2)
+    found = from_anchors(np.array([[0.9], [0.9]]), spans, ("a",), 0.2)
     assert told(found) == [(0, 10, "a", 0.9)], "of the other exp(-2) is left"
-    assert len(of_places(np.array([[0.9], [0.9]]), spans, ("a",), 0.1)) == 2
+    assert len(from_anchors(np.array([[0.9], [0.9]]), spans, ("a",), 0.1)) == 2
 
 
 def test_labels_do_not_suppress_each_other() -> None:
     spans = np.array([[0.0, 10.0]])
-    found = of_places(np.array([[0.9, 0.8]]), spans, AB, 0.1)
+    found = from_anchors(np.array([[0.9, 0.8]]), spans, AB, 0.1)
     assert told(found) == [(0, 10, "a", 0.9), (0, 10, "b", 0.8)]
 
 
 def test_places_of_no_length_and_of_low_scores_tell_nothing() -> None:
     spans = np.array([[3.0, 3.0], [5.0, 4.0], [0.0, 1.0]])
     chances = np.array([[0.9], [0.9], [0.09]])
-    assert of_places(chances, spans, ("a",), 0.1) == []
-    assert of_places(np.zeros((0, 2)), np.zeros((0, 2)), AB, 0.1) == []
+    assert from_anchors(chances, spans, ("a",), 0.1) == []
+    assert from_anchors(np.zeros((0, 2)), np.zeros((0, 2)), AB, 0.1) == []
 
 
 def test_of_very_many_places_none_is_lost_to_others_far_away() -> None:
@@ -88,8 +88,8 @@ def test_of_very_many_places_none_is_lost_to_others_far_away() -> None:
     scores = draw.uniform(0.3, 0.9, (len(begins), 1))
     first = spans[:, 1] < 1000
     apart = spans[:, 0] > 1100  # what lies between could suppress a part of both
-    alone = of_places(scores[first], spans[first], ("a",), 0.3)
-    together = of_places(scores[first | apart], spans[first | apart], ("a",), 0.3)
+    alone = from_anchors(scores[first], spans[first], ("a",), 0.3)
+    together = from_anchors(scores[first | apart], spans[first | apart], ("a",), 0.3)
     assert [one for one in together if one.end_s < 1000] == alone and len(alone) > 100
 
 
@@ -104,7 +104,7 @@ def test_scores_fall_and_the_best_of_each_stays(
 ) -> None:
     spans = np.array([[begin, begin + length] for begin, length, _ in places]).reshape(-1, 2)
     chances = np.array([[score] for *_, score in places], np.float32).reshape(-1, 1)
-    found = of_places(chances, spans, ("a",), least)
+    found = from_anchors(chances, spans, ("a",), least)
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
     assert all(least <= score <= 1 for score in scores)
@@ -146,7 +146,7 @@ def test_a_plateau_is_told_with_its_ends() -> None:
     """At one step a second nothing is lost by smoothing over three: the ends are halfway up."""
     chances = np.zeros((40, 2))
     chances[10:20, 1] = 0.9
-    best, *_ = sorted(of_steps(chances, 100.0, 1.0, AB, 0.3), key=lambda one: -one.score)
+    best, *_ = sorted(from_steps(chances, 100.0, 1.0, AB, 0.3), key=lambda one: -one.score)
     assert (best.start_s, best.end_s, best.label) == (110, 120, "b")
     # 0.9 but for the thirds at the ends; beside it, five steps each: a third of 0.9 in one.
     inside, outside = (8 * 0.9 + 2 * 0.6) / 10, 2 * 0.3 / 10
@@ -154,20 +154,20 @@ def test_a_plateau_is_told_with_its_ends() -> None:
 
 
 def test_what_goes_on_all_the_time_is_one_action() -> None:
-    found = of_steps(np.full((30, 1), 0.8), 0.0, 0.25, ("a",), 0.5)
+    found = from_steps(np.full((30, 1), 0.8), 0.0, 0.25, ("a",), 0.5)
     assert told(found) == [(0, 7.5, "a", 0.8)]
 
 
 def test_two_plateaus_are_two_actions() -> None:
     chances = np.full((60, 1), 0.1)
     chances[10:20] = chances[35:50] = 0.8
-    found = tidied(of_steps(chances, 0.0, 1.0, ("a",), 0.5), min_score=0.5)
+    found = tidied(from_steps(chances, 0.0, 1.0, ("a",), 0.5), min_score=0.5)
     assert [(one.start_s, one.end_s) for one in found] == [(10, 20), (35, 50)]
 
 
 def test_nothing_is_told_where_nothing_happens() -> None:
-    assert of_steps(np.zeros((20, 2)), 0.0, 0.25, AB, 0.001) == []
-    assert of_steps(np.full((1, 1), 0.7), 0.0, 0.25, ("a",), 0.001) == [
+    assert from_steps(np.zeros((20, 2)), 0.0, 0.25, AB, 0.001) == []
+    assert from_steps(np.full((1, 1), 0.7), 0.0, 0.25, ("a",), 0.001) == [
         Detection(0.0, 0.25, "a", 0.7)
     ]
 
@@ -181,7 +181,7 @@ def test_actions_of_steps_lie_among_the_steps(
     values: list[float], step_s: float, start_s: float
 ) -> None:
     chances = np.array(values, np.float32)[:, None]
-    for one in of_steps(chances, start_s, step_s, ("a",), 0.01):
+    for one in from_steps(chances, start_s, step_s, ("a",), 0.01):
         assert start_s <= one.start_s < one.end_s <= start_s + len(values) * step_s + 1e-6
         assert 0.01 <= one.score <= 1 + 1e-6
 
@@ -195,7 +195,7 @@ def bounds(number: int, length_s: float = 2.0) -> np.ndarray:
 
 def test_a_run_of_cells_is_an_action() -> None:
     chances = np.array([[0.1, 0.9], [0.5, 0.5], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]])
-    assert told(of_cells(bounds(5), chances, AB, 0.5)) == [
+    assert told(from_cells(bounds(5), chances, AB, 0.5)) == [
         (2, 6, "a", 0.6),
         (8, 10, "a", 0.6),
         (0, 4, "b", 0.7),
@@ -213,7 +213,7 @@ def test_runs_are_what_reaches_the_threshold_and_are_told_by_it(
 ) -> None:
     """What is found with a threshold is not lost by the same one afterwards."""
     chances = np.array(values, kind)[:, None]
-    found = of_cells(bounds(len(values)), chances, ("a",), least)
+    found = from_cells(bounds(len(values)), chances, ("a",), least)
     covered = np.zeros(len(values), bool)
     for one in found:
         covered[round(one.start_s / 2) : round(one.end_s / 2)] = True

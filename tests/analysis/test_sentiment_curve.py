@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmm_cli.analysis.evidence import EMOTIONS
-from vmm_cli.analysis.sentiment_curve import (
+from vmm_cli.analysis.sentiment.curve import (
     Curve,
     mean_emotions,
     peaks,
@@ -18,6 +17,7 @@ from vmm_cli.analysis.sentiment_curve import (
     steps_between,
     summary,
 )
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 
 
 def curve(valence, *, known=None, confidence=None, probabilities=None, every=1, end=None) -> Curve:

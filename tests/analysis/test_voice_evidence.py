@@ -11,14 +11,15 @@ import av
 import numpy as np
 import pytest
 
-from vmm_cli import bundle as bundles
-from vmm_cli import store
-from vmm_cli.analysis import voice_evidence as voice_evidence_module
-from vmm_cli.analysis.evidence import valence_of
-from vmm_cli.analysis.voice_evidence import VoiceHeard, voice_evidence
-from vmm_cli.bundle import Bundle
+from vmm_cli import bundles
+from vmm_cli.analysis.sentiment import voice as voice_evidence_module
+from vmm_cli.analysis.sentiment.evidence import valence_of
+from vmm_cli.analysis.sentiment.voice import VoiceHeard, voice_evidence
+from vmm_cli.bundles import Bundle
+from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.media.audio import iter_audio
+from vmm_cli.media.video import Video
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -38,7 +39,7 @@ def heard(
     keep: bool = False,
 ) -> VoiceHeard:
     until = None if end is None else Fraction(end)
-    return voice_evidence(path, bundle, start=Fraction(start), end=until, keep_features=keep)
+    return voice_evidence(Video(path, start=Fraction(start), end=until), bundle, keep_features=keep)
 
 
 def spoken(vmm_data: Path, *names: str) -> np.ndarray:

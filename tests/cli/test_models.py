@@ -18,8 +18,9 @@ import pytest
 from tests.file_server import serving
 from tests.random_weights import random_weights
 from tests.terminal import run_at_terminal
-from vmm_cli.bundle import packaged_models
-from vmm_cli.encoders.torchvision_models import TORCHVISION
+from vmm_cli.bundles import packaged_models
+from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.encoders.catalogue import entry_of
 from vmm_cli.training.measured import accuracy_of, card_of, measured_of
 
 NAME = "torchvision/mobilenet_v3_large"
@@ -101,6 +102,9 @@ def test_lists_are_shown_one_at_a_time(run_vmm: Vmm) -> None:
     recipes = json.loads(run_vmm("models", "list", "--recipes").stdout)
     assert recipes[0]["name"] == "default"
     assert all(recipe["description"] for recipe in recipes)
+    encoders = {recipe["name"]: recipe["encoders"] for recipe in recipes}
+    assert encoders["frames"] == {"image": "efficientnet-lite0"}
+    assert all(entry_of(stream, name) for of in encoders.values() for stream, name in of.items())
     assert run_vmm("models", "list", "--recipes", "--fetchable").returncode == 2
 
 
@@ -190,7 +194,7 @@ def test_a_download_that_is_interrupted_goes_on(
             check=False,
         )
         assert broken.returncode == 130
-        assert "the same command goes on from there" in broken.stderr
+        assert "run the same command again to continue" in broken.stderr
         (part,) = home.rglob("*.part")
         assert part.read_bytes() == data[: part.stat().st_size] != b""
         done = run_vmm(*fetch, env={"no_proxy": "127.0.0.1"})

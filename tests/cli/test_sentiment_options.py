@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vmm_cli.analysis import evidence
+from vmm_cli.analysis.sentiment import evidence
 from vmm_cli.cli import sentiment
 from vmm_cli.cli.app import run
 from vmm_cli.cli.sentiment import (

@@ -14,6 +14,7 @@ from vmm_cli.encoders.clips import MAX_SHORT_SIDE, Viewer, frame_request, iter_p
 from vmm_cli.encoders.preprocess import Preprocess
 from vmm_cli.media.frames import DecodeReport, iter_frames, video_end_s
 from vmm_cli.media.sampling import Sampling, at, count, every, split, wanted_times
+from vmm_cli.media.video import Video
 
 FRAMES, RATE = 4, 5
 CLIP = Preprocess(256, 256, 0.0, 1.0, frames=FRAMES, rate_hz=RATE)
@@ -24,9 +25,7 @@ def numbers_in(
     video: Path, plan: Sampling, until: Fraction | None = None
 ) -> list[tuple[float, list[int]]]:
     """The clips of a video: when they begin, and the numbers of their pictures."""
-    prepared = iter_prepared(
-        video, CLIP, plan, until=until, end=video_end_s(video), report=DecodeReport()
-    )
+    prepared = iter_prepared(Video(video), CLIP, plan, until=until, report=DecodeReport())
     return [(time_s, [picture_number(image) for image in clip]) for time_s, clip in prepared]
 
 
@@ -133,9 +132,7 @@ def test_little_is_held(steady: Path) -> None:
 def test_single_pictures_pass_one_by_one(bikes: Path) -> None:
     numbers = Preprocess(256, 224, 127.0, 128.0)
     report = DecodeReport()
-    made = list(
-        iter_prepared(bikes, numbers, every(3), until=None, end=Fraction(10), report=report)
-    )
+    made = list(iter_prepared(Video(bikes), numbers, every(3), until=None, report=report))
     assert [time_s for time_s, _ in made] == [0, 3, 6, 9]
     assert {image.shape for _, image in made} == {(224, 224, 3)}
 

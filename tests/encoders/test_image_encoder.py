@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.image import (
@@ -22,18 +22,18 @@ from vmm_cli.errors import ModelError, UsageError
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import every
-from vmm_cli.networks.efficientnet_lite import EfficientNetLite0
+from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def imagenet() -> bundle.Bundle:
-    return bundle.load("imagenet")
+def imagenet() -> bundles.Bundle:
+    return bundles.load("imagenet")
 
 
 @pytest.fixture(scope="module")
-def encoder(imagenet: bundle.Bundle) -> ImageEncoder:
+def encoder(imagenet: bundles.Bundle) -> ImageEncoder:
     return catalogue.load_image_encoder(imagenet, CPU)
 
 
@@ -43,8 +43,8 @@ def pictures(bikes: Path) -> list[tuple[float, np.ndarray]]:
     return [(frame.time_s, frame.image) for frame in iter_frames(bikes, [request])]
 
 
-def probabilities(imagenet: bundle.Bundle, values: np.ndarray) -> np.ndarray:
-    head = bundle.load_tensors(imagenet, "head.")
+def probabilities(imagenet: bundles.Bundle, values: np.ndarray) -> np.ndarray:
+    head = bundles.load_tensors(imagenet, "head.")
     logits = torch.from_numpy(values @ head["weight"].T + head["bias"])
     return logits.softmax(dim=1).numpy()
 
@@ -61,10 +61,10 @@ def encode_pictures(encoder: ImageEncoder, pictures: list[tuple[float, np.ndarra
 
 
 def test_the_encoder_gives_what_the_plain_network_gives(
-    imagenet: bundle.Bundle, encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]
+    imagenet: bundles.Bundle, encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]
 ) -> None:
     plain = EfficientNetLite0().eval()
-    tensors = bundle.load_tensors(imagenet, "encoders.image.")
+    tensors = bundles.load_tensors(imagenet, "encoders.image.")
     plain.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()}, strict=False)
     images = prepared(pictures)
     x = (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127) / 128
@@ -121,7 +121,7 @@ def test_devices_are_checked() -> None:
             device_from(wrong)
 
 
-def test_other_weights_and_unknown_encoders_are_refused(imagenet: bundle.Bundle) -> None:
+def test_other_weights_and_unknown_encoders_are_refused(imagenet: bundles.Bundle) -> None:
     spec = imagenet.encoders["image"]
     other = replace(imagenet, encoders={"image": replace(spec, digest="0" * 64)})
     with pytest.raises(ModelError, match="was made with another"):
@@ -135,7 +135,7 @@ def test_other_weights_and_unknown_encoders_are_refused(imagenet: bundle.Bundle)
 
 
 def test_a_bundle_without_the_encoders_weights_borrows_them(
-    imagenet: bundle.Bundle, tmp_path: Path
+    imagenet: bundles.Bundle, tmp_path: Path
 ) -> None:
     import yaml
 
@@ -145,13 +145,13 @@ def test_a_bundle_without_the_encoders_weights_borrows_them(
         "labels": ["a", "b"],
     }
     head = {"head.weight": np.zeros((2, 1280), np.float32), "head.bias": np.zeros(2, np.float32)}
-    borrowed = catalogue.load_image_encoder(bundle.save(tmp_path / "own", own, head), CPU)
+    borrowed = catalogue.load_image_encoder(bundles.save(tmp_path / "own", own, head), CPU)
     assert borrowed.preprocess.crop == 224
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_labels_on_cuda_agree_with_the_cpus(
-    imagenet: bundle.Bundle, encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]
+    imagenet: bundles.Bundle, encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]
 ) -> None:
     there = catalogue.load_image_encoder(imagenet, torch.device("cuda"))
     ours = probabilities(imagenet, encode_pictures(encoder, pictures).values)

@@ -23,6 +23,7 @@ from vmm_cli.encoders.log_mel import (
 )
 from vmm_cli.errors import InputError
 from vmm_cli.media.audio import iter_audio
+from vmm_cli.media.video import Video
 
 
 def mel_to_hertz(mel: float) -> float:
@@ -71,7 +72,8 @@ def whole(path: Path) -> np.ndarray:
 
 def frames_of(path: Path, count: int) -> np.ndarray:
     """The first `count` frames of a file as steps of a second have them, [80, count]."""
-    patches = audio_patches(path, grid(count / FRAMES_PER_S, 1), 1.0).values[:, 0]  # [T, 80, 100]
+    whole = audio_patches(Video(path), grid(count / FRAMES_PER_S, 1), 1.0)
+    patches = whole.values[:, 0]  # [T, 80, 100]
     return np.concatenate([np.zeros((MELS, 0), np.float32), *patches], axis=1)[:, :count]
 
 
@@ -169,7 +171,7 @@ def test_the_steps_are_those_of_the_whole_spectrogram(
         samples = whole(path)
         expected = reference_steps(samples, rate_hz)
         times = grid(len(samples) / SAMPLE_RATE + 2, rate_hz)  # longer than the sound
-        found = audio_statistics(path, times, 1 / rate_hz)
+        found = audio_statistics(Video(path), times, 1 / rate_hz)
         assert found.values.shape == (len(expected), 2 * MELS)
         np.testing.assert_array_equal(found.times, times[: len(expected)])
         np.testing.assert_allclose(found.values, expected, atol=1e-4)
@@ -183,10 +185,10 @@ def test_a_span_has_the_values_of_the_same_steps_of_the_whole(
     vmm_data: Path, bunny: Path, encode: type[audio_statistics]
 ) -> None:
     for path in [*voices(vmm_data, 3), *fights(vmm_data, 3), bunny]:
-        of_whole = encode(path, grid(6, 5), 0.2)
+        of_whole = encode(Video(path), grid(6, 5), 0.2)
         for start, end in SPANS:
             steps = grid(min(end, 6), 5, start)
-            of_span = encode(path, steps, 0.2, start_s=start, end_s=end)
+            of_span = encode(Video(path), steps, 0.2, start_s=start, end_s=end)
             same = np.searchsorted(of_whole.times, of_span.times - 1e-6)
             begun = (of_whole.times > start - 1e-6) & (of_whole.times < end - 0.01)
             assert len(of_span) == begun.sum()
@@ -201,25 +203,25 @@ def test_so_it_has_where_the_span_is_sought(vmm_data: Path, tmp_path: Path, name
     speech = np.concatenate([whole(path) for path in voices(vmm_data, 10)])
     path = render(tmp_path / name, [(0, speech)])
     assert len(speech) >= 20 * SAMPLE_RATE
-    of_whole = audio_statistics(path, grid(20, 4), 0.25)
+    of_whole = audio_statistics(Video(path), grid(20, 4), 0.25)
     for start, end in [(6.0, 8.0), (7.25, 20.0), (17.5, 19.0)]:
-        of_span = audio_statistics(path, grid(end, 4, start), 0.25, start_s=start, end_s=end)
+        of_span = audio_statistics(Video(path), grid(end, 4, start), 0.25, start_s=start, end_s=end)
         expected = of_whole.values[round(start * 4) : round(end * 4)]
         np.testing.assert_allclose(of_span.values, expected, atol=1e-3)
 
 
 def test_a_step_that_the_end_cuts_has_the_frames_before_it(bunny: Path) -> None:
-    cut = audio_statistics(bunny, np.array([1.0, 2.0]), 1.0, start_s=1.0, end_s=2.3)
-    short = audio_statistics(bunny, np.array([2.0]), 0.3)
+    cut = audio_statistics(Video(bunny), np.array([1.0, 2.0]), 1.0, start_s=1.0, end_s=2.3)
+    short = audio_statistics(Video(bunny), np.array([2.0]), 0.3)
     np.testing.assert_allclose(cut.values[1], short.values[0], atol=1e-6)
-    patches = audio_patches(bunny, np.array([1.0, 2.0]), 1.0, start_s=1.0, end_s=2.3)
+    patches = audio_patches(Video(bunny), np.array([1.0, 2.0]), 1.0, start_s=1.0, end_s=2.3)
     assert (patches.values[1, :, :, 30:] == SILENCE).all()
     assert (patches.values[1, :, :, :30] > SILENCE).any()
 
 
 def test_what_comes_before_the_start_does_not_count(bunny: Path) -> None:
-    late = audio_statistics(bunny, np.array([1.0]), 1.0, start_s=1.4)
-    part = audio_statistics(bunny, np.array([1.4]), 0.6)
+    late = audio_statistics(Video(bunny), np.array([1.0]), 1.0, start_s=1.4)
+    part = audio_statistics(Video(bunny), np.array([1.4]), 0.6)
     np.testing.assert_allclose(late.values, part.values, atol=1e-6)
 
 
@@ -240,7 +242,7 @@ def test_a_late_start_and_a_gap_are_silence(tmp_path: Path) -> None:
             if packet.dts is not None:
                 packet.stream = sound
                 container.mux(packet)
-    found = audio_statistics(tmp_path / "all.mkv", grid(6, 4), 0.25)
+    found = audio_statistics(Video(tmp_path / "all.mkv"), grid(6, 4), 0.25)
     assert len(found) == 20  # the sound ends at 5 s, the pictures at 6 s
     silent = [k for k in range(20) if k / 4 not in (1, 1.25, 1.5, 1.75, 4, 4.25, 4.5, 4.75)]
     away = [k for k in silent if k + 1 not in (4, 16) and k not in (8,)]  # windows reach 12.5 ms
@@ -253,11 +255,11 @@ def test_a_late_start_and_a_gap_are_silence(tmp_path: Path) -> None:
 
 
 def test_without_sound_there_are_no_steps(bikes: Path, bunny: Path) -> None:
-    assert audio_statistics(bikes, grid(10, 5), 0.2).values.shape == (0, 2 * MELS)
-    assert audio_patches(bikes, grid(10, 5), 0.2).values.shape == (0, 1, MELS, 20)
+    assert audio_statistics(Video(bikes), grid(10, 5), 0.2).values.shape == (0, 2 * MELS)
+    assert audio_patches(Video(bikes), grid(10, 5), 0.2).values.shape == (0, 1, MELS, 20)
     beyond = grid(70, 5, 60)
-    assert len(audio_statistics(bunny, beyond, 0.2, start_s=60, end_s=70)) == 0
-    assert len(audio_statistics(bunny, np.empty(0), 0.2)) == 0
+    assert len(audio_statistics(Video(bunny), beyond, 0.2, start_s=60, end_s=70)) == 0
+    assert len(audio_statistics(Video(bunny), np.empty(0), 0.2)) == 0
 
 
 @pytest.mark.parametrize("rate_hz", [1, 3, 6, 8, 20])
@@ -265,7 +267,7 @@ def test_patches_are_the_frames_behind_the_statistics(bunny: Path, rate_hz: int)
     samples = whole(bunny)
     log_mel = np.log10(np.maximum(reference_power(samples), 1e-10))
     times = grid(7, rate_hz)
-    found = audio_patches(bunny, times, 1 / rate_hz)
+    found = audio_patches(Video(bunny), times, 1 / rate_hz)
     width = round(100 / rate_hz)
     assert frames_per_step(1 / rate_hz) == width
     assert found.values.shape[1:] == (1, MELS, width)
@@ -278,14 +280,14 @@ def test_patches_are_the_frames_behind_the_statistics(bunny: Path, rate_hz: int)
 
 def test_a_step_without_a_frame_is_refused(bunny: Path) -> None:
     with pytest.raises(ValueError, match="shorter than a frame"):
-        audio_statistics(bunny, grid(1, 5), 0.004)
+        audio_statistics(Video(bunny), grid(1, 5), 0.004)
     with pytest.raises(ValueError, match="shorter than a frame"):
-        audio_patches(bunny, grid(1, 5), 0.004)
+        audio_patches(Video(bunny), grid(1, 5), 0.004)
 
 
 def test_a_file_that_is_none_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        audio_statistics(tmp_path / "absent.mp4", grid(1, 5), 0.2)
+        audio_statistics(Video(tmp_path / "absent.mp4"), grid(1, 5), 0.2)
 
 
 def test_memory_does_not_grow_with_the_sound(tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_memory_does_not_grow_with_the_sound(tmp_path: Path) -> None:
     for seconds in (10, 60):
         path = render(tmp_path / f"{seconds}.wav", [(0, tone(seconds))])
         tracemalloc.start()
-        found = audio_statistics(path, grid(seconds, 2), 0.5)
+        found = audio_statistics(Video(path), grid(seconds, 2), 0.5)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len(found) == seconds * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
+from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.motion import Box, cut, grey, motion_map, place_box, resized
 from vmm_cli.encoders.plan import encoder_spec
 
@@ -29,7 +31,8 @@ def test_brightness_is_weighed_by_colour():
 def test_another_way_to_place_boxes_is_another_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     before = encoder_spec("motion", "motion-crop", Fraction(5))
     assert before.digest == bundles.load("fights").encoders["motion"].digest
-    monkeypatch.setattr("vmm_cli.encoders.plan.MOTION_VERSION", "next")
+    row = replace(catalogue.ENCODERS["motion-crop"], version="next")
+    monkeypatch.setitem(catalogue.ENCODERS, "motion-crop", row)
     assert encoder_spec("motion", "motion-crop", Fraction(5)).digest != before.digest
 
 

@@ -16,7 +16,8 @@ from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.motion_energy import CELLS, EnergyTrack, cell_means, energy_sampling
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
-from vmm_cli.encoders.streams import media_end_s, window_features
+from vmm_cli.encoders.streams import window_features
+from vmm_cli.media.video import Video
 
 RATE_HZ = Fraction(4)
 COLUMNS = 16
@@ -33,8 +34,8 @@ def energy(
     path: Path, window: Window | None = None, rate_hz: Fraction = RATE_HZ
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return values [T, 192] and mask [T]."""
-    window = window or Window(Fraction(0), media_end_s(path))
-    (shown,) = window_features(path, [window], plan(rate_hz), use_store=False)
+    window = window or Window(Fraction(0), Video(path).end_s)
+    (shown,) = window_features(Video(path), [window], plan(rate_hz), use_store=False)
     return shown.values["motion"], shown.masks["motion"]
 
 
@@ -168,7 +169,7 @@ def test_a_span_has_the_values_of_the_whole(tmp_path: Path, name: str, pace: str
     clip = event_clip(tmp_path / name, [(1.0, 4.3)], seconds=SECONDS, pace=pace)
     whole, _ = energy(clip)
     for begin, end in ((0, 9), (3, 10), (7, 8), (8, 23), (13, len(whole))):
-        until = media_end_s(clip) if end == len(whole) else end / RATE_HZ
+        until = Video(clip).end_s if end == len(whole) else end / RATE_HZ
         span, mask = energy(clip, Window(begin / RATE_HZ, until))
         assert mask.all()
         np.testing.assert_array_equal(span, whole[begin:end])
@@ -181,7 +182,7 @@ def test_a_span_has_the_values_of_the_whole_at_any_rate(tmp_path: Path, rate_hz:
     middle = len(whole) // 2
     parts = [
         Window(Fraction(0), middle / rate_hz),
-        Window(middle / rate_hz, media_end_s(clip)),
+        Window(middle / rate_hz, Video(clip).end_s),
     ]
     found = np.concatenate([energy(clip, part, rate_hz)[0] for part in parts])
     np.testing.assert_array_equal(found, whole)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from tests.squares import squares_clip
-from vmm_cli import store
+from vmm_cli.encoders import store
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
-from vmm_cli.encoders.streams import media_end_s, window_features
+from vmm_cli.encoders.streams import window_features
+from vmm_cli.media.video import Video
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -34,8 +35,8 @@ def talker(vmm_data: Path) -> Path:
 
 def test_faces_and_voices_are_seen_and_nothing_is_stored(talker: Path) -> None:
     plan = plan_of_both()
-    chosen = windows(Fraction(0), media_end_s(talker), plan.window_s)
-    first, last = window_features(talker, chosen, plan)
+    chosen = windows(Fraction(0), Video(talker).end_s, plan.window_s)
+    first, last = window_features(Video(talker), chosen, plan)
     assert first.values["face"].shape == (4, 135) and first.values["voice"].shape == (4, 768)
     assert first.masks["face"].all() and first.masks["voice"].any()
     # The windows overlap: what both see is the same.
@@ -48,10 +49,10 @@ def test_faces_and_voices_are_seen_and_nothing_is_stored(talker: Path) -> None:
 
 def test_what_is_asked_for_is_kept_and_comes_back(talker: Path) -> None:
     plan, whole = plan_of_both(1), [Window(Fraction(0), Fraction(2))]
-    (seen,) = window_features(talker, whole, plan, keep_features=True)
+    (seen,) = window_features(Video(talker), whole, plan, keep_features=True)
     assert store.info().entries == 2
-    (again,) = window_features(talker, whole, plan, keep_features=True)
-    (anew,) = window_features(talker, whole, plan)
+    (again,) = window_features(Video(talker), whole, plan, keep_features=True)
+    (anew,) = window_features(Video(talker), whole, plan)
     for found in (again, anew):
         for stream in plan.encoders:
             np.testing.assert_array_equal(found.values[stream], seen.values[stream])
@@ -60,12 +61,12 @@ def test_what_is_asked_for_is_kept_and_comes_back(talker: Path) -> None:
 
 def test_where_there_is_neither_face_nor_voice_they_are_absent(tmp_path: Path) -> None:
     clip = squares_clip(tmp_path / "a.mp4", sound=True)
-    (seen,) = window_features(clip, [Window(Fraction(0), Fraction(1))], plan_of_both())
+    (seen,) = window_features(Video(clip), [Window(Fraction(0), Fraction(1))], plan_of_both())
     assert seen.values["face"].shape == (2, 135) and seen.values["voice"].shape == (2, 768)
     assert not seen.masks["face"].any() and not seen.masks["voice"].any()
 
 
 def test_a_voice_without_a_picture_is_enough(vmm_data: Path) -> None:
     clip = sorted((vmm_data / "voices" / "clips").glob("*.flac"))[0]
-    (seen,) = window_features(clip, [Window(Fraction(0), Fraction(2))], plan_of_both())
+    (seen,) = window_features(Video(clip), [Window(Fraction(0), Fraction(2))], plan_of_both())
     assert seen.masks["voice"].any() and not seen.masks["face"].any()

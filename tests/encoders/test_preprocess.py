@@ -46,6 +46,25 @@ def test_the_numbers_are_checked() -> None:
             Preprocess.from_dict(TORCHVISION | wrong)
 
 
+def test_settings_are_the_fields_by_their_names() -> None:
+    own = NUMBERS | {"resize": "antialias", "mean": [1, 2, 3], "scale": 128}
+    assert Preprocess.from_dict(own) == Preprocess(256, 224, (1, 2, 3), 128, "antialias")
+    clips = Preprocess.from_dict(own | {"width": 256, "frames": 8, "rate_hz": 4})
+    assert (clips.shape, clips.step_s) == ((8, 224, 224, 3), Fraction(1, 4))
+    for wrong in (
+        own | {"resize": "best"},
+        own | {"resize": []},
+        own | {"mean": [1, 2]},
+        own | {"mean": "grey"},
+        own | {"scale": [1, 2, None]},
+        NUMBERS | {"mean": [127]},
+        NUMBERS | {"crop": "large"},
+        TORCHVISION | {"std_red": {}},
+    ):
+        with pytest.raises(ValueError, match="not a preprocessing"):
+            Preprocess.from_dict(wrong)
+
+
 def test_torchvision_s_numbers_are_of_0_to_1() -> None:
     numbers = Preprocess.from_dict(TORCHVISION | {"width": 171, "frames": 16, "rate_hz": 15})
     assert numbers.mean == (127.5, 127.5, 127.5)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.encoders.test_log_mel import as_whisper_takes_it, frames_of
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.encoders import speech
 from vmm_cli.encoders.speech import (
     CARRIER,
@@ -31,6 +31,7 @@ from vmm_cli.encoders.speech import (
     voiced_pieces,
 )
 from vmm_cli.media.audio import iter_audio
+from vmm_cli.media.video import Video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -74,8 +75,8 @@ def test_nobody_speaks_in_silence_music_and_noise(
 ) -> None:
     t = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
     path = write_sound(tmp_path / "a.wav", SOUNDS[name](t))
-    assert list(voiced_pieces(networks, path)) == []
-    assert len(voice_features(path, np.arange(4.0), 1.0)) == 0
+    assert list(voiced_pieces(networks, Video(path))) == []
+    assert len(voice_features(Video(path), np.arange(4.0), 1.0)) == 0
 
 
 def test_pieces_hold_what_is_said_and_know_when(
@@ -84,7 +85,7 @@ def test_pieces_hold_what_is_said_and_know_when(
     sentence = said[: 2 * SAMPLE_RATE]
     whole = np.concatenate([silence(3), sentence, silence(4), sentence, silence(1)])
     path = write_sound(tmp_path / "a.wav", whole)
-    first, second = voiced_pieces(networks, path)
+    first, second = voiced_pieces(networks, Video(path))
     for piece, begin in ((first, 3), (second, 9)):
         assert begin - 0.3 < piece.start_s < begin + 0.5
         assert begin + 1 < piece.end_s < begin + 2.3
@@ -99,7 +100,7 @@ def test_who_speaks_long_is_cut_into_pieces_without_a_hole(
     networks: SpeechNetworks, said: np.ndarray, tmp_path: Path
 ) -> None:
     talk = np.concatenate([s[np.abs(s) > 0] for s in np.split(said, 4)] * 3)
-    pieces = list(voiced_pieces(networks, write_sound(tmp_path / "a.wav", talk)))
+    pieces = list(voiced_pieces(networks, Video(write_sound(tmp_path / "a.wav", talk))))
     assert max(len(piece.samples) for piece in pieces) <= LONGEST * CHUNK
     assert len(pieces) >= 3
     spoken = sum(piece.end_s - piece.start_s for piece in pieces)
@@ -109,9 +110,9 @@ def test_who_speaks_long_is_cut_into_pieces_without_a_hole(
 
 def test_a_span_is_heard_alone(networks: SpeechNetworks, said: np.ndarray, tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", np.concatenate([silence(2), said]))
-    (piece, *_) = voiced_pieces(networks, path, start_s=4.5, end_s=5.5)
+    (piece, *_) = voiced_pieces(networks, Video(path), start_s=4.5, end_s=5.5)
     assert 4.5 <= piece.start_s < piece.end_s <= 5.5
-    assert not list(voiced_pieces(networks, path, start_s=0.0, end_s=1.5))
+    assert not list(voiced_pieces(networks, Video(path), start_s=0.0, end_s=1.5))
 
 
 @given(st.lists(st.floats(0, 1), max_size=600))
@@ -122,7 +123,7 @@ def test_pieces_of_any_course_of_probabilities_are_short_apart_and_spoken(
         chunk = np.zeros(CHUNK, np.float32)
         patch.setattr(speech, "_chunks", lambda *_: ((chunk, chance) for chance in chances))
         none = SpeechNetworks(None, None)
-        pieces: list[VoicedPiece] = list(voiced_pieces(none, Path("a.wav")))
+        pieces: list[VoicedPiece] = list(voiced_pieces(none, Video(Path("a.wav"))))
     for piece in pieces:
         assert len(piece.samples) <= LONGEST * CHUNK
         assert 0.25 < piece.spoken_s <= piece.end_s - piece.start_s + 1e-9
@@ -144,13 +145,13 @@ def test_steps_know_what_is_said_around_them(
     sentence = said[: 2 * SAMPLE_RATE]
     path = write_sound(tmp_path / "a.wav", np.concatenate([silence(4), sentence, silence(4)]))
     times = np.arange(0, 10, 0.5)
-    features = voice_features(path, times, 0.5)
+    features = voice_features(Video(path), times, 0.5)
     assert features.values.shape[1] == SPEECH_WIDTH
     assert features.times.min() >= 3.5 and features.times.max() <= 6
-    (piece,) = voiced_pieces(networks, path)
+    (piece,) = voiced_pieces(networks, Video(path))
     # Around the middle there is all of a piece of two seconds.
-    middle = voice_features(path, np.array([4.5]), 1.0).values[0]
+    middle = voice_features(Video(path), np.array([4.5]), 1.0).values[0]
     np.testing.assert_allclose(middle, speech_features(networks, piece.samples), atol=0.2)
-    cut = voice_features(path, times[:9], 0.5, end_s=4.5)
+    cut = voice_features(Video(path), times[:9], 0.5, end_s=4.5)
     assert features.times[0] in cut.times
-    assert len(voice_features(path, times[:4], 0.5, end_s=2.0)) == 0
+    assert len(voice_features(Video(path), times[:4], 0.5, end_s=2.0)) == 0

@@ -13,18 +13,16 @@ import pytest
 import torch
 
 from tests.squares import squares_clip
-from vmm_cli import store
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli.bundles import EncoderSpec
+from vmm_cli.encoders import store
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import (
     WindowFeatures,
-    media_end_s,
-    past_end,
-    wanted_until,
     window_features,
 )
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.media.video import Video, past_end, wanted_until
 
 NAMES = {"image": "efficientnet-lite0", "motion": "motion-crop", "audio": "log-mel-statistics"}
 
@@ -42,7 +40,7 @@ def plan_for(*streams: str, rate_hz: int = 2, window_s: int = 1) -> StreamPlan:
 
 
 def windows_of(path: Path, plan: StreamPlan) -> list[Window]:
-    return windows(Fraction(0), media_end_s(path), plan.window_s)
+    return windows(Fraction(0), Video(path).end_s, plan.window_s)
 
 
 def same(one: WindowFeatures, other: WindowFeatures, tolerance: float = 0) -> None:
@@ -60,7 +58,7 @@ def test_streams_meet_on_one_grid_and_the_store_gives_the_same(tmp_path: Path) -
     clip = squares_clip(tmp_path / "a.mp4", seconds=1.4, sound=True)
     plan = plan_for("image", "motion", "audio")
     chosen = windows_of(clip, plan)
-    first = window_features(clip, chosen, plan)
+    first = window_features(Video(clip), chosen, plan)
     assert [len(window.times) for window in first] == [2, 2]
     for window in first:
         assert {s: v.shape for s, v in window.values.items()} == {
@@ -72,8 +70,8 @@ def test_streams_meet_on_one_grid_and_the_store_gives_the_same(tmp_path: Path) -
     assert store.info().entries == 4  # motion has two tracks
     for window, kept, computed in zip(
         first,
-        window_features(clip, chosen, plan),
-        window_features(clip, chosen, plan, use_store=False),
+        window_features(Video(clip), chosen, plan),
+        window_features(Video(clip), chosen, plan, use_store=False),
         strict=True,
     ):
         same(window, kept)
@@ -84,11 +82,11 @@ def test_a_stretch_sees_what_the_whole_sees(tmp_path: Path) -> None:
     clip = squares_clip(tmp_path / "a.mp4", seconds=3, sound=True)
     plan = plan_for("image", "audio")
     chosen = windows_of(clip, plan)
-    whole = window_features(clip, chosen, plan, use_store=False)
+    whole = window_features(Video(clip), chosen, plan, use_store=False)
     parts = [
         window
         for part in (chosen[:2], chosen[2:])
-        for window in window_features(clip, part, plan, use_store=False)
+        for window in window_features(Video(clip), part, plan, use_store=False)
     ]
     for one, other in zip(whole, parts, strict=True):
         same(one, other, tolerance=2e-3)
@@ -99,7 +97,7 @@ def test_motion_is_seen_where_it_is(tmp_path: Path) -> None:
     change = {}
     for kind in ("moving", "still"):
         clip = squares_clip(tmp_path / f"{kind}.mp4", kind)
-        (window,) = window_features(clip, windows_of(clip, plan), plan, use_store=False)
+        (window,) = window_features(Video(clip), windows_of(clip, plan), plan, use_store=False)
         change[kind] = np.abs(np.diff(window.values["motion"], axis=0)).mean()
     assert change["moving"] > 5 * change["still"]
 
@@ -110,7 +108,7 @@ def test_motion_is_seen_where_it_is(tmp_path: Path) -> None:
 def test_a_video_without_sound_has_it_masked(tmp_path: Path) -> None:
     clip = squares_clip(tmp_path / "a.mp4")
     plan = plan_for("audio")
-    (window,) = window_features(clip, windows_of(clip, plan), plan)
+    (window,) = window_features(Video(clip), windows_of(clip, plan), plan)
     assert window.values["audio"].shape == (2, 160)
     assert not window.masks["audio"].any()
 
@@ -118,7 +116,7 @@ def test_a_video_without_sound_has_it_masked(tmp_path: Path) -> None:
 def test_sound_without_pictures_has_them_masked(tmp_path: Path) -> None:
     clip = squares_clip(tmp_path / "a.m4a", picture=False, sound=True)
     plan = plan_for("image", "motion", "audio")
-    (window,) = window_features(clip, windows_of(clip, plan), plan)
+    (window,) = window_features(Video(clip), windows_of(clip, plan), plan)
     assert window.values["image"].shape == (2, 1280)
     assert window.values["motion"].shape == (2, 1280)
     assert not window.masks["image"].any() and not window.masks["motion"].any()
@@ -147,7 +145,7 @@ def test_pictures_that_cannot_be_decoded_leave_the_sound(tmp_path: Path) -> None
     heard = squares_clip(tmp_path / "a.mp4", sound=True)
     clip = broken_pictures(heard, tmp_path / "b.mp4")
     plan = plan_for("image", "audio")
-    (window,) = window_features(clip, windows_of(clip, plan), plan)
+    (window,) = window_features(Video(clip), windows_of(clip, plan), plan)
     assert not window.masks["image"].any()
     assert window.masks["audio"].all()
 
@@ -156,7 +154,7 @@ def test_pictures_that_cannot_be_decoded_are_an_error_without_sound(tmp_path: Pa
     clip = broken_pictures(squares_clip(tmp_path / "a.mp4"), tmp_path / "b.mp4")
     plan = plan_for("image")
     with pytest.raises(InputError) as caught:
-        window_features(clip, [Window(Fraction(0), Fraction(1))], plan)
+        window_features(Video(clip), [Window(Fraction(0), Fraction(1))], plan)
     assert caught.value.code == "unreadable"
 
 
@@ -164,7 +162,7 @@ def test_a_file_of_neither_is_an_error(tmp_path: Path) -> None:
     clip = tmp_path / "a.srt"
     clip.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
     with pytest.raises(InputError):
-        media_end_s(clip)
+        assert Video(clip).end_s
 
 
 def test_pictures_may_change_their_size_on_the_way(tmp_path: Path, render_clip: Callable) -> None:
@@ -175,7 +173,7 @@ def test_pictures_may_change_their_size_on_the_way(tmp_path: Path, render_clip: 
     clip = tmp_path / "both.ts"
     clip.write_bytes(b"".join(part.read_bytes() for part in parts))
     plan = plan_for("image", "motion")
-    for window in window_features(clip, [Window(Fraction(0), Fraction(1))], plan):
+    for window in window_features(Video(clip), [Window(Fraction(0), Fraction(1))], plan):
         assert window.masks["image"].all() and window.masks["motion"].all()
 
 
@@ -216,7 +214,7 @@ def test_three_crops_give_three_times_as_many_values(tmp_path: Path) -> None:
     clip = squares_clip(tmp_path / "a.mp4")
     plan = plan_for("motion")
     crops = replace(plan, encoders={"motion": encoder_spec("motion", "motion-crops", Fraction(1))})
-    one, three = (window_features(clip, windows_of(clip, p), p)[0] for p in (plan, crops))
+    one, three = (window_features(Video(clip), windows_of(clip, p), p)[0] for p in (plan, crops))
     width = one.values["motion"].shape[1]
     assert three.values["motion"].shape[1] == 3 * width
     assert np.array_equal(three.values["motion"][:, width : 2 * width], one.values["motion"])
@@ -227,11 +225,13 @@ def test_an_encoder_of_another_version_is_refused(tmp_path: Path) -> None:
     plan = plan_for("image")
     other = EncoderSpec("efficientnet-lite0", "0" * 64, plan.encoders["image"].preprocess)
     with pytest.raises(ModelError):
-        window_features(clip, windows_of(clip, plan), replace(plan, encoders={"image": other}))
+        window_features(
+            Video(clip), windows_of(clip, plan), replace(plan, encoders={"image": other})
+        )
     # What a model says of itself is looked up in its folder; there is none.
     own = replace(plan, encoders={"image": other}, bundle=tmp_path)
     with pytest.raises(ModelError):
-        window_features(clip, windows_of(clip, plan), own)
+        window_features(Video(clip), windows_of(clip, plan), own)
 
 
 # --- special encoders ---------------------------------------------------------------------------
@@ -242,9 +242,9 @@ def test_an_encoder_cut_in_two_is_the_encoder(tmp_path: Path) -> None:
 
     clip = squares_clip(tmp_path / "a.mp4")
     plan = plan_for("image")
-    (whole,) = window_features(clip, windows_of(clip, plan), plan)
+    (whole,) = window_features(Video(clip), windows_of(clip, plan), plan)
     cut = replace(plan, train_last=2)
-    (first,) = window_features(clip, windows_of(clip, plan), cut)
+    (first,) = window_features(Video(clip), windows_of(clip, plan), cut)
     tail = load_tail("efficientnet-lite0", 2)
     features = tail(torch.from_numpy(first.values["image"])).detach().numpy()
     np.testing.assert_allclose(features, whole.values["image"], atol=2e-3)
@@ -256,11 +256,11 @@ def test_sentences_hold_at_every_step(tmp_path: Path) -> None:
     clip = squares_clip(tmp_path / "a.mp4")
     spec = encoder_spec("text", "sentences", Fraction(1))
     plan = StreamPlan({"text": spec}, Fraction(2), Fraction(1))
-    (said,) = window_features(clip, windows_of(clip, plan), plan, text="two men fight")
+    (said,) = window_features(Video(clip), windows_of(clip, plan), plan, text="two men fight")
     assert said.values["text"].shape == (2, 384)
     np.testing.assert_array_equal(said.values["text"][0], said.values["text"][1])
     assert said.masks["text"].all()
-    (silent,) = window_features(clip, windows_of(clip, plan), plan, text="")
+    (silent,) = window_features(Video(clip), windows_of(clip, plan), plan, text="")
     assert not silent.masks["text"].any()
     assert store.info().entries == 0, "the store holds nothing that was said"
 
@@ -278,8 +278,10 @@ def test_torchvisions_networks_are_encoders_too(
     monkeypatch.setenv("VMM_MODELS", str(tmp_path / "models"))
     clip = squares_clip(tmp_path / "a.mp4", seconds=2)
     plan = StreamPlan({"image": encoder_spec("image", name, Fraction(2))}, Fraction(1), Fraction(2))
-    (window,) = window_features(clip, windows_of(clip, plan), plan, use_store=False)
+    (window,) = window_features(Video(clip), windows_of(clip, plan), plan, use_store=False)
     assert window.values["image"].shape == (2, 512)
     assert window.masks["image"].all()
-    (last,) = window_features(clip, [Window(Fraction(1), Fraction(2))], plan, use_store=False)
+    (last,) = window_features(
+        Video(clip), [Window(Fraction(1), Fraction(2))], plan, use_store=False
+    )
     np.testing.assert_allclose(last.values["image"][0], window.values["image"][1], atol=2e-3)

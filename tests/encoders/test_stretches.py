@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.events import event_clip
-from vmm_cli import store
+from vmm_cli.encoders import store
 from vmm_cli.encoders import stretches as module
 from vmm_cli.encoders.grid import ROUNDING_S, Window, grid_times
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
-from vmm_cli.encoders.streams import media_end_s, window_features
+from vmm_cli.encoders.streams import window_features
 from vmm_cli.encoders.stretches import cut, joined, stretches, stretches_are_stored
+from vmm_cli.media.video import Video
 
 RATE_HZ = Fraction(4)
 
@@ -60,12 +61,12 @@ def test_joined_stretches_show_what_the_whole_shows(
     clip = event_clip(
         tmp_path / "a.mkv", [(1, 4)], seconds=6.1, pace="variable", sound=True, late_s=1.2
     )
-    wanted, end = plan("motion", "audio"), media_end_s(clip)
-    (whole,) = window_features(clip, [Window(Fraction(0), end)], wanted, use_store=False)
+    wanted, end = plan("motion", "audio"), Video(clip).end_s
+    (whole,) = window_features(Video(clip), [Window(Fraction(0), end)], wanted, use_store=False)
     monkeypatch.setattr(module, "STRETCH_STEPS", size)
     parts = stretches(Fraction(0), end, RATE_HZ)
     assert len(parts) > 1
-    found = joined([window_features(clip, [p], wanted, use_store=False)[0] for p in parts])
+    found = joined([window_features(Video(clip), [p], wanted, use_store=False)[0] for p in parts])
     assert found.window == whole.window
     np.testing.assert_array_equal(found.times, whole.times)
     np.testing.assert_array_equal(found.values["motion"], whole.values["motion"])
@@ -96,13 +97,13 @@ def test_the_store_is_known_to_hold_all_or_not(
 ) -> None:
     monkeypatch.setattr(module, "STRETCH_STEPS", 8)
     clip, wanted = event_clip(tmp_path / "a.mp4", seconds=5), plan("motion")
-    parts = stretches(Fraction(0), media_end_s(clip), RATE_HZ)
+    parts = stretches(Fraction(0), Video(clip).end_s, RATE_HZ)
     assert len(parts) == 3
     for number, stretch in enumerate(parts):
-        assert not stretches_are_stored(clip, parts, wanted), number
-        window_features(clip, [stretch], wanted)
-    assert stretches_are_stored(clip, parts, wanted)
+        assert not stretches_are_stored(Video(clip), parts, wanted), number
+        window_features(Video(clip), [stretch], wanted)
+    assert stretches_are_stored(Video(clip), parts, wanted)
     assert store.info().entries == 3
-    assert not stretches_are_stored(clip, parts, plan("motion", "audio"))
+    assert not stretches_are_stored(Video(clip), parts, plan("motion", "audio"))
     event_clip(clip, [(0, 1)], seconds=5)
-    assert not stretches_are_stored(clip, parts, wanted), "it is another file now"
+    assert not stretches_are_stored(Video(clip), parts, wanted), "it is another file now"

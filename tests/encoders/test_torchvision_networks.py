@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tests.random_weights import random_network
+from vmm_cli.bundles.published import LABELS, PUBLISHED_AT, TORCHVISION, how_to_get
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.image import encode, normalised
 from vmm_cli.encoders.preprocess import Preprocess, prepare
-from vmm_cli.encoders.torchvision_models import LABELS, PUBLISHED_AT, TORCHVISION, how_to_get
 from vmm_cli.encoders.torchvision_networks import convert, published, torchvision_encoder
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import count

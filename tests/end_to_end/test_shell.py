@@ -571,6 +571,10 @@ def test_cache(run_vmm: Vmm, tmp_path: Path) -> None:
     entry.write_bytes(b"x" * 1000)
     env = {"VMM_CACHE_DIR": str(tmp_path / "cache")}
     before = json.loads(run_vmm("cache", "info", env=env).stdout)
+    told = {"encoder": None, "kind": None, "entries": 1, "size_bytes": before["size_bytes"]}
+    assert before["encoders"] == [told], "an entry that does not say what it holds counts, too"
+    table = run_vmm("cache", "info", "--format", "table", env=env).stdout
+    assert table.splitlines()[1] == "  not told: 1 entries, 0.0 MB"
     assert (before["entries"], before["size_bytes"]) == (1, 1000)
     assert json.loads(run_vmm("cache", "clear", env=env).stdout)["removed"]["entries"] == 1
     assert not entry.exists()

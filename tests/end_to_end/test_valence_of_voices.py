@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vmm_cli.analysis.evidence import VALENCE
+from vmm_cli.analysis.sentiment.evidence import VALENCE
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 

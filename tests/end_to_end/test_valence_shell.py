@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.squares import KINDS, squares_clip
-from vmm_cli.bundle import load
+from vmm_cli.bundles import load
 from vmm_cli.training.ratings import read_ratings
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]

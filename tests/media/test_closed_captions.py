@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from math import inf
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from tests.media.closed import (
     rolled_up,
     spread,
 )
-from vmm_cli import bundle
-from vmm_cli.analysis.text_evidence import text_evidence
+from vmm_cli import bundles
+from vmm_cli.analysis.sentiment.text import text_evidence
 from vmm_cli.media.captions import captions
 from vmm_cli.media.probe import CaptionStreamInfo, probe
+from vmm_cli.media.video import Video
 
 Spoken = list[tuple[float, float | None, str]]
 
@@ -74,8 +74,8 @@ def test_captions_that_begin_behind_the_first_thousand_pictures(tmp_path: Path) 
     assert captions(clip, until_s=30).captions == ()
     found = captions(clip, until_s=inf)
     assert [caption.text for caption in found.captions] == ["Late"]
-    model = bundle.load("sentiment/text")
-    read = text_evidence(clip, probe(clip), model, start=Fraction(0), end=None, asr_model=None)
+    model = bundles.load("sentiment/text")
+    read = text_evidence(Video(clip), model, asr_model=None)
     assert [caption.text for caption in read.transcript] == ["Late"]
 
 

@@ -21,6 +21,7 @@ from vmm_cli.media.layouts import one_channel
 from vmm_cli.media.miniatures import iter_miniatures
 from vmm_cli.media.probe import probe
 from vmm_cli.media.stills import StillEncoder
+from vmm_cli.media.video import Video
 
 Render = Callable[..., Path]
 
@@ -51,7 +52,7 @@ def test_any_colour_matrix_can_be_read(render_clip: Render, tmp_path: Path, matr
     clip = render_clip(frames=5)
     odd = filtered(clip, tmp_path / "odd.mp4", f"h264_metadata=matrix_coefficients={matrix}")
     assert first(odd).std() > 20
-    assert len(list(iter_miniatures(odd, sampling.all()))) == 5
+    assert len(list(iter_miniatures(Video(odd), sampling.all()))) == 5
     wanted = [FrameRequest(name, sampling.at([0.12])) for name in ("x", "y")]
     assert np.array_equal(*(frame.image for frame in iter_frames(odd, wanted)))
     (picture,) = iter_pictures(odd, [FrameRequest("x", sampling.at([0]))])

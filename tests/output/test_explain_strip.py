@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.squares import squares_clip
+from vmm_cli.media.video import Video
 from vmm_cli.output.explain_strip import (
     AGAINST,
     BACKGROUND,
@@ -29,7 +30,6 @@ from vmm_cli.output.explain_strip import (
 )
 from vmm_cli.output.png import save_png
 
-MAX_PIXELS = 10**7
 WIDTH = FRAME_HEIGHT * 160 // 120
 
 
@@ -43,7 +43,7 @@ def explained(*drops: float, label: str = "moving", step_s: float = 0.5) -> dict
 
 
 def drawn(path: Path, what: dict[str, Any], target: Path) -> np.ndarray:
-    save_png(draw_strip(path, what, MAX_PIXELS), target)
+    save_png(draw_strip(Video(path), what), target)
     with Image.open(target) as picture:
         return np.asarray(picture.convert("RGB"))
 

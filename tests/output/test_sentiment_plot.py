@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.squares import squares_clip
-from vmm_cli.analysis.evidence import EMOTIONS
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.errors import OutputError
+from vmm_cli.media.video import Video
 from vmm_cli.output.png import save_png
 from vmm_cli.output.sentiment_plot import (
     CURVE_HEIGHT,
@@ -33,7 +35,6 @@ from vmm_cli.output.time_picture import (
     WIDTH,
 )
 
-MAX_PIXELS = 10**7
 LEFT = MARGIN + GUTTER_WIDTH
 LENGTH = WIDTH - MARGIN - LEFT
 TOP = MARGIN + 2 * TEXT_HEIGHT
@@ -94,9 +95,9 @@ def recorded(
 
 
 def drawn(
-    path: Path, record: dict[str, Any], target: Path, every_s: float = 1, **window: float
+    path: Path, record: dict[str, Any], target: Path, every_s: float = 1, **window: Fraction
 ) -> np.ndarray:
-    image = draw_sentiment(path, record, every_s=every_s, max_pixels=MAX_PIXELS, **window)
+    image = draw_sentiment(Video(path, **window), record, every_s=every_s)
     save_png(image, target)
     with Image.open(target) as picture:
         return np.asarray(picture.convert("RGB")).astype(int)
@@ -246,7 +247,9 @@ def test_no_peak_of_hours_is_lost(sound: Path, tmp_path: Path) -> None:
 
 def test_only_the_wanted_range_is_drawn(sound: Path, tmp_path: Path) -> None:
     record = recorded(4, [point(2.25, 0.5), point(2.75, 0.5)])
-    picture = drawn(sound, record, tmp_path / "a.png", every_s=0.5, start_s=2, end_s=4)
+    picture = drawn(
+        sound, record, tmp_path / "a.png", every_s=0.5, start=Fraction(2), end=Fraction(4)
+    )
     assert len(coloured(picture, 0.1, POSITIVE))
     assert len(coloured(picture, 0.45, POSITIVE))
     assert not len(coloured(picture, 0.55, POSITIVE))

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmm_cli.analysis.evidence import MISSING
+from vmm_cli.analysis.sentiment.evidence import MISSING
 from vmm_cli.output.sentiment_text import (
     MOST_CHANGE,
     REASONS,

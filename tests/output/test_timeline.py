@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from tests.squares import squares_clip
 from vmm_cli.errors import OutputError
+from vmm_cli.media.video import Video
 from vmm_cli.output.png import save_png
 from vmm_cli.output.time_picture import (
     BACKGROUND,
@@ -36,7 +38,6 @@ from vmm_cli.output.timeline import (
     peak_s,
 )
 
-MAX_PIXELS = 10**7
 LEFT = MARGIN + GUTTER_WIDTH
 LENGTH = WIDTH - MARGIN - LEFT
 FIRST_BAR = MARGIN + 2 * TEXT_HEIGHT + CURVE_HEIGHT
@@ -61,8 +62,8 @@ def recorded(
     }
 
 
-def drawn(path: Path, record: dict[str, Any], target: Path, **window: float) -> np.ndarray:
-    save_png(draw_timeline(path, record, max_pixels=MAX_PIXELS, **window), target)
+def drawn(path: Path, record: dict[str, Any], target: Path, **window: Fraction) -> np.ndarray:
+    save_png(draw_timeline(Video(path, **window), record), target)
     with Image.open(target) as picture:
         return np.asarray(picture.convert("RGB")).astype(int)
 
@@ -107,7 +108,7 @@ def test_bars_stand_where_segments_are(clip: Path, tmp_path: Path) -> None:
 
 def test_only_the_wanted_range_is_drawn(clip: Path, tmp_path: Path) -> None:
     record = recorded(4, (2, 3, "moving", 0.9))
-    row = drawn(clip, record, tmp_path / "a.png", start_s=2, end_s=4)[FIRST_BAR + 3]
+    row = drawn(clip, record, tmp_path / "a.png", start=Fraction(2), end=Fraction(4))[FIRST_BAR + 3]
     assert is_bar(row[column(0.01)], COLOURS[0])
     assert is_bar(row[column(0.49)], COLOURS[0])
     assert tuple(row[column(0.51)]) == TRACK

@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from tests.events import event_clip
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.cli.evaluate import refuse_output, report_rows
 from vmm_cli.errors import DataError, ModelError, UsageError
 from vmm_cli.output.owned import NOTES_FILE, Written, noted_file

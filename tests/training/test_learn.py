@@ -13,7 +13,7 @@ from tests.training import fabricated
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.streams import Encoded, WindowFeatures
 from vmm_cli.errors import DataError
-from vmm_cli.judge import examples, network_from, tokens_from
+from vmm_cli.inference.network import examples, network_from, tokens_from
 from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.training.classes import targets_of
 from vmm_cli.training.learn import Learnt, learn, probabilities

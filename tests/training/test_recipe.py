@@ -17,7 +17,6 @@ from vmm_cli.encoders import catalogue
 from vmm_cli.errors import RecipeError
 from vmm_cli.training import recipe as recipes
 from vmm_cli.training.recipe import (
-    ENCODERS,
     FRONT_ENDS,
     FUSION,
     HEADS,
@@ -25,8 +24,6 @@ from vmm_cli.training.recipe import (
     Optimisation,
     Recipe,
     StreamRecipe,
-    encoder_choices,
-    front_end_choices,
     list_recipes,
     load_recipe,
     to_yaml,
@@ -108,14 +105,14 @@ def test_the_names_are_those_of_the_networks(
 
 
 def test_every_encoder_of_the_catalogue_can_be_chosen() -> None:
-    for name, entry in catalogue.ENCODERS.items():
-        assert name in encoder_choices(entry.stream)
+    for name, row in catalogue.ENCODERS.items():
+        recipe = load_recipe("default", [f"streams={{{row.stream}: {{encoder: {name}}}}}"])
+        assert recipe.streams[row.stream] == StreamRecipe(name, row.front_ends[0])
 
 
 def test_every_encoder_has_front_ends() -> None:
-    for stream in ENCODERS:
-        for encoder in encoder_choices(stream):
-            assert front_end_choices(encoder) and set(front_end_choices(encoder)) <= set(FRONT_ENDS)
+    for row in catalogue.ENCODERS.values():
+        assert row.front_ends and set(row.front_ends) <= set(FRONT_ENDS)
 
 
 def test_listing_recipes_loads_no_torch() -> None:
@@ -382,7 +379,8 @@ LEARNS = "efficientnet-lite0"  # the one encoder whose last blocks can be traine
 
 def streams() -> st.SearchStrategy[dict[str, StreamRecipe]]:
     def of(stream: str) -> st.SearchStrategy[StreamRecipe]:
-        pairs = [(e, f) for e in encoder_choices(stream) for f in front_end_choices(e)]
+        names = catalogue.choices(stream)
+        pairs = [(e, f) for e in names for f in catalogue.entry(e).front_ends]
         options: Any = st.just({})
         if stream == "image":
             options = st.one_of(st.just({}), st.builds(dict, train_last=st.integers(0, 9)))
@@ -392,7 +390,7 @@ def streams() -> st.SearchStrategy[dict[str, StreamRecipe]]:
             options,
         )
 
-    every = {stream: of(stream) for stream in ENCODERS}
+    every = {stream: of(stream) for stream in catalogue.streams()}
     return st.fixed_dictionaries({}, optional=every).filter(bool)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.squares import KINDS, squares_clip
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
 from vmm_cli.errors import (
     DataError,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vmm_cli.encoders.grid import Window, grid_times
 from vmm_cli.encoders.streams import Encoded, WindowFeatures
-from vmm_cli.judge import Examples, examples, fused_steps, tokens_from
+from vmm_cli.inference.network import Examples, examples, fused_steps, tokens_from
 from vmm_cli.networks.pyramid import places
 from vmm_cli.training import learn as learning
 from vmm_cli.training.learn import Learnt, found, learn

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from tests.events import event_clip, tiny
-from vmm_cli import bundle as bundles
-from vmm_cli.analysis import detect_steps
+from vmm_cli import bundles
 from vmm_cli.analysis.segments import Detection, tidied
 from vmm_cli.errors import DataError
+from vmm_cli.inference.steps import find_segments, run_steps
+from vmm_cli.media.video import Video
 from vmm_cli.output.owned import NOTES_FILE
 from vmm_cli.training.annotations import read_annotations
 from vmm_cli.training.evaluation import Evaluation, evaluate
@@ -90,8 +91,8 @@ def model(looked_at: Inspection, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def said_of(model: Path, clip: Path) -> list[Detection]:
     """What is told of a video from a third on: a threshold from three videos is a chance one."""
     bundle = bundles.load(str(model))
-    wanted = detect_steps.StepsRequest(model, bundle.digest)
-    found = detect_steps.found(wanted, [detect_steps.run(wanted, clip, None)])
+    seen = run_steps(bundle, Video(clip), None, use_store=True)
+    found = find_segments(bundle, Video(clip), [seen])
     return tidied(found.detections, min_score=1 / 3)
 
 

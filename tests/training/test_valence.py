@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.training import fabricated
-from vmm_cli.analysis.evidence import valence_of
+from vmm_cli.analysis.sentiment.evidence import valence_of
 from vmm_cli.encoders.streams import Encoded
-from vmm_cli.judge import examples
+from vmm_cli.inference.network import examples
 from vmm_cli.training.judging import judge
 from vmm_cli.training.learn import Learnt, learn, ratings
 from vmm_cli.training.loop import Objective

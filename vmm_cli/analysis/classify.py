@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress, store
+from vmm_cli import bundles, progress
 from vmm_cli.batch.device import Loaded
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
+from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.encoders import store
 from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.clips import ROUNDING_S, iter_prepared
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.encoders.preprocess import Preprocess
-from vmm_cli.encoders.torchvision_models import TORCHVISION
 from vmm_cli.errors import DeviceError, InputError, ModelError, UsageError
 from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.extent import video_end_s
 from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import Sampling, count, every, split, wanted_times
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS, refuse_large
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video, past_end
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
@@ -284,16 +284,18 @@ def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult
         InputError: the input cannot be read, holds no video, or nothing lies at the wanted times.
         ModelError: the model is damaged or was exchanged meanwhile.
     """
-    identity = file_identity(input.path) if request.use_store else None
+    video = Video(input.path, request.max_pixels)
+    identity = video.identity if request.use_store else None
     if part is None and identity is not None:
         kept = _stored(request, identity)
         if kept is not None and kept.end_s is not None:
-            refuse_large(input.path, max_pixels=request.max_pixels)
+            video.refuse_large()
             return PartResult(kept.features, kept.end_s, identity, stored=True)
-    end = video_end_s(input.path, max_pixels=request.max_pixels)
     sampling = request.sampling if part is None else part.sampling
-    features, report = _compute(request, input.path, sampling, end)
-    return PartResult(features, max(float(end), report.end_s or 0.0), identity, stored=False)
+    features, report = _compute(request, video, sampling)
+    return PartResult(
+        features, max(float(video.pictures_end_s), report.end_s or 0.0), identity, stored=False
+    )
 
 
 def memory_bytes(request: ClassifyRequest) -> int:
@@ -328,9 +330,7 @@ def joined(
     start_s = float(request.sampling.start)
     if not len(features):
         if start_s >= end_s > 0:
-            raise InputError(
-                "past_end", f"nothing lies at {start_s:g} s: the video ends at {end_s:.3f} s"
-            )
+            raise past_end(request.sampling.start, end_s)
         raise InputError("no_video", "there is no picture at any of the wanted times")
     if not any(part.stored for part in parts):
         _keep(request, input.path, parts, features, end_s)
@@ -371,14 +371,15 @@ def load(request: ClassifyRequest, input: Input, part: Part, area: memoryview) -
     Raises:
         InputError: as `run`.
     """
-    identity = file_identity(input.path) if request.use_store else None
-    end = video_end_s(input.path, max_pixels=request.max_pixels)
+    video = Video(input.path, request.max_pixels)
+    identity = video.identity if request.use_store else None
+    end = video.pictures_end_s
     numbers = _preprocess(request)
     pictures = _pictures_in(area, numbers)
     report = DecodeReport()
     times: list[float] = []
     rest = None
-    for time_s, image in _prepared(request, numbers, input.path, part.sampling, end, report):
+    for time_s, image in _prepared(request, numbers, video, part.sampling, report):
         if len(times) == len(pictures):  # the file declares a shorter duration than it has
             here = Fraction(time_s) - Fraction(ROUNDING_S)
             rest = Part(split(part.sampling, [here], end)[-1])
@@ -564,39 +565,30 @@ def _windows(
 
 
 def _compute(
-    request: ClassifyRequest, path: Path, sampling: Sampling, end: Fraction
+    request: ClassifyRequest, video: Video, sampling: Sampling
 ) -> tuple[Features, DecodeReport]:
     from vmm_cli.encoders.image import encode_prepared
 
     encoder = _encoder(request.bundle, request.bundle_digest, "cpu")
     report = DecodeReport()
-    prepared = _prepared(request, encoder.preprocess, path, sampling, end, report)
+    prepared = _prepared(request, encoder.preprocess, video, sampling, report)
     return encode_prepared(encoder, prepared), report
 
 
 def _prepared(
     request: ClassifyRequest,
     numbers: Preprocess,
-    path: Path,
+    video: Video,
     sampling: Sampling,
-    end: Fraction,
     report: DecodeReport,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yield what the model looks at, for the whole plan or a part of it; see `iter_prepared`."""
-    return iter_prepared(
-        path,
-        numbers,
-        sampling,
-        until=request.sampling.end,
-        end=end,
-        report=report,
-        max_pixels=request.max_pixels,
-    )
+    return iter_prepared(video, numbers, sampling, until=request.sampling.end, report=report)
 
 
 def _extent(request: ClassifyRequest, input: Input) -> tuple[Fraction, list[Fraction]]:
     """Return where the video ends, in seconds, and which times of it are wanted."""
-    end = video_end_s(input.path, max_pixels=request.max_pixels)
+    end = Video(input.path, request.max_pixels).pictures_end_s
     if request.sampling.start >= end:
         return end, []
     return end, list(wanted_times(request.sampling, end))
@@ -612,7 +604,7 @@ def _is_stored(request: ClassifyRequest, input: Input) -> bool:
     return request.use_store and _stored(request, file_identity(input.path)) is not None
 
 
-def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry | None:
+def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry[Features] | None:
     bundle, _ = _model(request.bundle, request.bundle_digest)
     kept = store.load(_key(request, bundle, identity))
     fits = kept is not None and kept.features.values.dtype == np.float32
@@ -636,8 +628,10 @@ def _keep(
     store.save(_key(request, bundle, identity), store.Entry(features, end_s))
 
 
-def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> str:
-    return store.key(identity, bundle.encoders["image"].digest, request.sampling)
+def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> store.Key:
+    spec = bundle.encoders["image"]
+    settings = spec.preprocess
+    return store.key(identity, spec.digest, request.sampling, encoder=spec.name, settings=settings)
 
 
 # --- what a worker keeps between inputs --------------------------------------------------------
@@ -664,7 +658,7 @@ def _preprocess(request: ClassifyRequest) -> Preprocess:
 def _feature_width(bundle: Bundle) -> int:
     if "image" not in bundle.encoders:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
-    return entry(bundle.encoders["image"].name).width
+    return entry(bundle.encoders["image"].name).width or 0
 
 
 @lru_cache(maxsize=1)

@@ -6,8 +6,8 @@ overlap the next by half; a label's score is the mean of its probability over th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import progress
 from vmm_cli.analysis.classify import (
     SCORE_DIGITS,
     SUPPORT_TIMES,
@@ -24,29 +23,27 @@ from vmm_cli.analysis.classify import (
     LabelScore,
     label_record,
 )
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.encoders.streams import (
-    Encoded,
     WindowFeatures,
-    media_end_s,
-    wanted_until,
-    window_features,
 )
-from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import InputError, UsageError
+from vmm_cli.inference.load import Trained, check, load_trained
+from vmm_cli.inference.windows import (
+    Explanation,
+    Reader,
+    explain,
+    probabilities_of,
+    reader,
+    windows_per_chunk,
+)
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-from vmm_cli.trained import Trained, check, load_trained
+from vmm_cli.media.video import Video
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
-
-# Long videos are encoded in stretches of windows with so many steps in all, about one minute: the
-# features of a step, of the whole picture and of three crops, are 20 KB, and a stretch takes 10 MB.
-STRETCH_STEPS = 480
-# Seconds that are hidden at a time to see whether they mattered.
-OCCLUSION_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,10 @@ class WindowsRequest:
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
 
+    def video(self, input: Input) -> Video:
+        """Return an input's wanted part."""
+        return Video(input.path, self.max_pixels, self.start, self.end)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -89,7 +90,7 @@ class WindowScores:
         streams: those that the video has.
         text: what was read with it.
         end_s: where the video ends, in seconds on its clock.
-        shown: what was seen, where it is all in one stretch and is to be explained.
+        shown: what was seen, where it is all in one chunk and is to be explained.
     """
 
     windows: Sequence[Window]
@@ -98,41 +99,6 @@ class WindowScores:
     text: str
     end_s: float
     shown: Sequence[WindowFeatures] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What the score of a label in one window rests on.
-
-    Attributes:
-        score: the label's probability.
-        without: by stream, its probability when that stream is hidden.
-        seconds: begin, end and by how much the probability falls when just that is hidden.
-    """
-
-    label: str
-    window: Window
-    score: float
-    without: Mapping[str, float]
-    seconds: tuple[tuple[float, float, float], ...]
-
-    def to_record(self) -> dict[str, Any]:
-        """Return it as JSON types, rounded."""
-        return {
-            "label": self.label,
-            "start_s": round(float(self.window.start), TIME_DIGITS),
-            "end_s": round(float(self.window.end), TIME_DIGITS),
-            "score": round(self.score, SCORE_DIGITS),
-            "without": {s: round(p, SCORE_DIGITS) for s, p in self.without.items()},
-            "seconds": [
-                {
-                    "start_s": round(begin, TIME_DIGITS),
-                    "end_s": round(end, TIME_DIGITS),
-                    "drop": round(drop, SCORE_DIGITS),
-                }
-                for begin, end, drop in self.seconds
-            ],
-        }
 
 
 def is_for(bundle: Bundle) -> bool:
@@ -192,12 +158,13 @@ def plan(request: WindowsRequest, input: Input, workers: int) -> list[Part | Non
         InputError: the input cannot be read.
     """
     model = load_trained(request.bundle, request.bundle_digest)
-    chosen, _ = _windows(request, input.path, model)
-    stretches = ceil(len(chosen) / _stretch(model))
-    parts = min(workers, stretches)
+    chosen = _windows(request.video(input), model)
+    at_once = windows_per_chunk(model.plan)
+    chunks = ceil(len(chosen) / at_once)
+    parts = min(workers, chunks)
     if parts < 2:
         return [None]
-    bounds = [i * stretches // parts * _stretch(model) for i in range(parts + 1)]
+    bounds = [i * chunks // parts * at_once for i in range(parts + 1)]
     return [Part(first, last) for first, last in pairwise(bounds)]
 
 
@@ -213,44 +180,27 @@ def run(
         ModelError: the model is damaged or was exchanged meanwhile.
     """
     model = load_trained(request.bundle, request.bundle_digest)
-    chosen, end_s = _windows(request, input.path, model)
+    video = request.video(input)
+    chosen = _windows(video, model)
     if part is not None:
         chosen = chosen[part.first : part.last]
-    words = ""
-    if "text" in model.bundle.streams:
-        until = None if request.end is None else float(request.end)
-        words = text_of(text, input.path, start_s=float(request.start), end_s=until)
+    look = reader(model, video, text=text, use_store=request.use_store)
     chances: list[np.ndarray] = []
     streams: set[str] = set()
     shown: list[WindowFeatures] = []
-    progress.over(float(chosen[0].start), float(chosen[-1].end))
-    for first in range(0, len(chosen), _stretch(model)):
-        shown = _seen(request, model, input, chosen[first : first + _stretch(model)], words)
-        chances.append(judged(model, shown, words))
+    for shown in look.chunks(chosen):
+        chances.append(probabilities_of(model, shown, look.text))
         streams |= {s for window in shown for s, mask in window.masks.items() if mask.any()}
-    if words and model.tokens is not None:
+    if look.text and model.tokens is not None:
         streams.add("text")
     keep = request.explain and part is None and len(chances) == 1
     return WindowScores(
         chosen,
         np.concatenate(chances),
         frozenset(streams),
-        words,
-        float(end_s),
+        look.text,
+        float(video.end_s),
         shown if keep else (),
-    )
-
-
-def _seen(
-    request: WindowsRequest, model: Trained, input: Input, chosen: Sequence[Window], text: str
-) -> list[WindowFeatures]:
-    return window_features(
-        input.path,
-        chosen,
-        model.plan,
-        text=text,
-        use_store=request.use_store,
-        max_pixels=request.max_pixels,
     )
 
 
@@ -275,7 +225,7 @@ def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores])
     if request.cells_s is not None:
         record["windows"] = list(_cells(request, bundle, whole, chances))
     if request.explain:
-        record["explain"] = _explained(request, model, input, parts, chances).to_record()
+        record["explain"] = _explanation_record(_explained(request, model, input, parts, chances))
     return record
 
 
@@ -288,18 +238,37 @@ def _explained(
 ) -> Explanation:
     """Explain the best label by the window that speaks most for it.
 
-    That one is looked at again, with its stretch, unless it is still there.
+    That one is looked at again, with its chunk, unless it is still there.
     """
     label = int(chances.mean(axis=0).argmax())
     place = int(chances[:, label].argmax())
     shown = parts[0].shown
     if not shown:
         whole = [window for part in parts for window in part.windows]
-        first = place // _stretch(model) * _stretch(model)
-        stretch = whole[first : first + _stretch(model)]
-        shown = _seen(request, model, input, stretch, parts[0].text)
+        at_once = windows_per_chunk(model.plan)
+        first = place // at_once * at_once
+        look = Reader(model, request.video(input), parts[0].text, request.use_store)
+        shown = look.see(whole[first : first + at_once])
         place -= first
     return explain(model, shown[place], label, parts[0].text)
+
+
+def _explanation_record(found: Explanation) -> dict[str, Any]:
+    return {
+        "label": found.label,
+        "start_s": round(float(found.window.start), TIME_DIGITS),
+        "end_s": round(float(found.window.end), TIME_DIGITS),
+        "score": round(found.score, SCORE_DIGITS),
+        "without": {s: round(p, SCORE_DIGITS) for s, p in found.without.items()},
+        "seconds": [
+            {
+                "start_s": round(begin, TIME_DIGITS),
+                "end_s": round(end, TIME_DIGITS),
+                "drop": round(drop, SCORE_DIGITS),
+            }
+            for begin, end, drop in found.seconds
+        ],
+    }
 
 
 def require_streams(bundle: Bundle, streams: frozenset[str]) -> None:
@@ -310,11 +279,9 @@ def require_streams(bundle: Bundle, streams: frozenset[str]) -> None:
         )
 
 
-def _windows(request: WindowsRequest, path: Path, model: Trained) -> tuple[list[Window], Fraction]:
-    """Return the windows to judge, and where the video ends."""
-    end_s = media_end_s(path, max_pixels=request.max_pixels)
-    until = wanted_until(request.start, request.end, end_s)
-    return windows(request.start, until, model.plan.window_s), end_s
+def _windows(video: Video, model: Trained) -> list[Window]:
+    """Return the windows to judge."""
+    return windows(video.start, video.until_s, model.plan.window_s)
 
 
 def _labels(
@@ -376,63 +343,3 @@ def cells(shown: Sequence[Window], length_s: float) -> Iterator[Cell]:
         last = int(np.searchsorted(starts, end, side="left"))
         cover = np.minimum(ends[first:last], end) - np.maximum(starts[first:last], begin)
         yield Cell(begin, end, first, last, cover / cover.sum())
-
-
-# --- judging -----------------------------------------------------------------------------------
-
-
-def _stretch(model: Trained) -> int:
-    """Return how many windows are encoded at once."""
-    return max(1, STRETCH_STEPS // model.plan.steps)
-
-
-def judged(model: Trained, shown: Sequence[WindowFeatures], text: str) -> np.ndarray:
-    """Return the probabilities of some windows: float64 [W, C]."""
-    import torch
-
-    from vmm_cli.judge import examples, window_probabilities
-
-    batch = examples([Encoded(tuple(shown), text)], [0], model.bundle.streams, model.tokens)
-    return window_probabilities(model.network, batch, torch.device("cpu"), model.multi_label)
-
-
-def explain(model: Trained, shown: WindowFeatures, label: int, text: str) -> Explanation:
-    """Find out what a label's score rests on, by hiding streams and seconds in turn.
-
-    What is written has no time: it stays when seconds are hidden. Occlusion, as of Zeiler and
-    Fergus (2014).
-    """
-    present = [s for s, mask in shown.masks.items() if mask.any()]
-    timed = [s for s in present if s != "text"]
-    blocks = _blocks(shown)
-    hidden = [
-        *(_hide(shown, [stream], slice(None)) for stream in present),
-        *(_hide(shown, timed, block) for block in blocks),
-    ]
-    chances = judged(model, [shown, *hidden], text)[:, label]
-    score = float(chances[0])
-    without = dict(zip(present, map(float, chances[1 : 1 + len(present)]), strict=True))
-    if text and model.tokens is not None:
-        without["text"] = float(judged(model, [shown], "")[0, label])
-    ends = [*(float(shown.times[block.start]) for block in blocks[1:]), float(shown.window.end)]
-    seconds = [
-        (float(shown.times[block.start]), end, score - float(chance))
-        for block, end, chance in zip(blocks, ends, chances[1 + len(present) :], strict=True)
-    ]
-    return Explanation(model.bundle.labels[label], shown.window, score, without, tuple(seconds))
-
-
-def _blocks(shown: WindowFeatures) -> list[slice]:
-    """Return the steps of each stretch that is hidden at a time."""
-    steps = len(shown.times)
-    step_s = float(shown.times[1] - shown.times[0]) if steps > 1 else OCCLUSION_S
-    size = max(1, round(OCCLUSION_S / step_s))
-    return [slice(first, min(first + size, steps)) for first in range(0, steps, size)]
-
-
-def _hide(shown: WindowFeatures, streams: Sequence[str], steps: slice) -> WindowFeatures:
-    masks = dict(shown.masks)
-    for stream in streams:
-        masks[stream] = masks[stream].copy()
-        masks[stream][steps] = False
-    return replace(shown, masks=masks)

@@ -1,8 +1,8 @@
 """When what happens in a video of any length.
 
-A model for segments says where actions begin and end: see `detect_steps`. A model for classes is
-slid over the video: each half a window, or each picture, its labels have a probability, and where
-that is high enough for a while something happens.
+A model for segments says where actions begin and end: see `vmm_cli.inference.steps`. A model for
+classes is slid over the video: each half a window, or each picture, its labels have a probability,
+and where that is high enough for a while something happens.
 """
 
 from __future__ import annotations
@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli.analysis import classify, classify_windows, detect_steps
+from vmm_cli.analysis import classify, classify_windows
 from vmm_cli.analysis.classify import SCORE_DIGITS, TIME_DIGITS
-from vmm_cli.analysis.segments import Detection, of_cells, tidied
-from vmm_cli.bundle import Bundle
+from vmm_cli.analysis.segments import Detection, from_cells, tidied
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError, UsageError
+from vmm_cli.inference.steps import (
+    MIN_SCORE,
+    FusedSteps,
+    check_segment_model,
+    find_segments,
+    plan_steps,
+    run_steps,
+)
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
 from vmm_cli.spelling import spelling_of
 from vmm_cli.suggest import did_you_mean
 
@@ -61,6 +70,10 @@ class DetectRequest:
     def bundle_digest(self) -> str:
         """What stands for the whole model."""
         return self.bundle.digest
+
+    def video(self, input: Input) -> Video:
+        """Return an input's wanted part."""
+        return Video(input.path, self.max_pixels, self.start, self.end)
 
 
 def detect_request(
@@ -108,7 +121,7 @@ def detect_request(
         max_pixels=max_pixels,
     )
     if bundle.task == "segments":
-        detect_steps.check_model(bundle)
+        check_segment_model(bundle)
     elif classify_windows.is_for(bundle):
         _windows(request)  # says now what is wrong with the model
     else:
@@ -122,17 +135,6 @@ def _unknown(bundle: Bundle, label: str) -> str:
     listed = f"{there} and {more} more" if more > 0 else there
     hint = did_you_mean(label, bundle.labels) or ";"
     return f"model {bundle.name!r} has no label {label!r}{hint} it knows {listed}"
-
-
-def _steps(request: DetectRequest) -> detect_steps.StepsRequest:
-    return detect_steps.StepsRequest(
-        request.bundle.folder.resolve(),
-        request.bundle.digest,
-        request.start,
-        request.end,
-        request.use_store,
-        request.max_pixels,
-    )
 
 
 def _windows(request: DetectRequest) -> classify_windows.WindowsRequest:
@@ -166,7 +168,9 @@ def plan(request: DetectRequest, input: Input, workers: int) -> list[Any]:
         InputError: the input cannot be read.
     """
     if request.bundle.task == "segments":
-        return [*detect_steps.plan(_steps(request), input.path, request.bundle, workers)]
+        return [
+            *plan_steps(request.bundle, request.video(input), workers, use_store=request.use_store)
+        ]
     if classify_windows.is_for(request.bundle):
         return [*classify_windows.plan(_windows(request), input, workers)]
     return [*classify.plan(_pictures(request), input, workers)]
@@ -180,7 +184,7 @@ def run(request: DetectRequest, input: Input, part: Any) -> Any:
         ModelError: the model is damaged or was exchanged meanwhile.
     """
     if request.bundle.task == "segments":
-        return detect_steps.run(_steps(request), input.path, part)
+        return run_steps(request.bundle, request.video(input), part, use_store=request.use_store)
     if classify_windows.is_for(request.bundle):
         return classify_windows.run(_windows(request), input, part)
     return classify.run(_pictures(request), input, part)
@@ -194,7 +198,7 @@ def finish(request: DetectRequest, input: Input, parts: Sequence[Any]) -> dict[s
     """
     bundle = request.bundle
     if bundle.task == "segments":
-        said = _from_steps(request, parts)
+        said = _from_steps(request, input, parts)
     elif classify_windows.is_for(bundle):
         said = _from_windows(request, parts)
     else:
@@ -244,12 +248,12 @@ class _Said:
     curves: np.ndarray
 
 
-def _from_steps(request: DetectRequest, parts: Sequence[detect_steps.StepsSeen]) -> _Said:
+def _from_steps(request: DetectRequest, input: Input, parts: Sequence[FusedSteps]) -> _Said:
     streams = frozenset().union(*(part.streams for part in parts))
     classify_windows.require_streams(request.bundle, streams)
     # Never all of them: suppression goes through each pair of those that it is given.
-    least = max(request.min_score, detect_steps.LEAST_SCORE)
-    found = detect_steps.found(_steps(request), parts, least)
+    least = max(request.min_score, MIN_SCORE)
+    found = find_segments(request.bundle, request.video(input), parts, least)
     return _Said(found.detections, streams, found.times_s, request.bundle.labels, found.curves)
 
 
@@ -264,7 +268,7 @@ def _from_windows(request: DetectRequest, parts: Sequence[classify_windows.Windo
     cells = list(classify_windows.cells(windows, hop_s))
     chances = np.stack([cell.shares @ by_window[cell.first : cell.last] for cell in cells])
     bounds = np.array([[cell.start_s, cell.end_s] for cell in cells])
-    found = of_cells(bounds, chances, bundle.labels, request.min_score)
+    found = from_cells(bounds, chances, bundle.labels, request.min_score)
     return _Said(found, streams, bounds.mean(axis=1), bundle.labels, chances)
 
 
@@ -284,5 +288,5 @@ def _from_pictures(
     begins = np.maximum(features.times, float(request.start))
     bounds = np.stack([begins, ends], axis=1)
     names = [labels[column] for column in chosen]
-    found = of_cells(bounds, chances, names, request.min_score)
+    found = from_cells(bounds, chances, names, request.min_score)
     return _Said(found, frozenset({"image"}), begins, names, chances)

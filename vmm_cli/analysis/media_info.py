@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from vmm_cli.analysis.shots import Shot, find_shots
 from vmm_cli.batch.inputs import Input
-from vmm_cli.media.probe import MediaInfo, probe
+from vmm_cli.media.probe import MediaInfo
+from vmm_cli.media.video import Video
 
 SCHEMA = "vmm.info/1"
 
@@ -42,11 +43,12 @@ class Found:
 
 def run(request: InfoRequest, item: Input, part: object = None) -> Found:
     """Probe one input. InputError where it cannot be read, or no picture decoded for its shots."""
-    media = probe(item.path, max_pixels=request.max_pixels)
+    video = Video(item.path, request.max_pixels)
+    media = video.info
     found = Found(shortened(media), max(0, len(media.tags) - MOST_TAGS))
     if not request.shots:
         return found
-    shots = find_shots(item.path, max_pixels=request.max_pixels) if media.video else []
+    shots = find_shots(video) if media.video else []
     return replace(found, shots=shots)
 
 

@@ -34,35 +34,39 @@ class Detection:
             raise ValueError(f"{self.score} is no score")
 
 
-def of_places(
-    chances: np.ndarray, spans: np.ndarray, labels: Sequence[str], least: float
+def from_anchors(
+    probabilities: np.ndarray, spans: np.ndarray, labels: Sequence[str], min_score: float
 ) -> list[Detection]:
-    """Return the actions that places of a pyramid tell of, the same one told by many once.
+    """Return the actions that places of a pyramid tell of, the same one kept by many once.
 
     Args:
-        chances: [P, C], each label's probability at each place.
+        probabilities: [P, C], each label's probability at each anchor point.
         spans: [P, 2], begin and end in seconds.
-        least: the score from which on an action counts.
+        min_score: below it nothing is an action.
     """
     found: list[Detection] = []
     long = spans[:, 1] > spans[:, 0]
     for column, label in enumerate(labels):
-        scores = chances[:, column]
-        told = long & (scores >= least)
-        found += _apart(spans[told], scores[told], label, least)
+        scores = probabilities[:, column]
+        kept = long & (scores >= min_score)
+        found += _soft_nms(spans[kept], scores[kept], label, min_score)
     return found
 
 
-def of_steps(
-    chances: np.ndarray, start_s: float, step_s: float, labels: Sequence[str], least: float
+def from_steps(
+    probabilities: np.ndarray,
+    start_s: float,
+    step_s: float,
+    labels: Sequence[str],
+    min_score: float,
 ) -> list[Detection]:
-    """Return the actions that the probabilities of single steps tell of: [T, C].
+    """Return the actions in the probabilities of single steps: [T, C].
 
-    They are smoothed and cut at many levels; every stretch above a cut may be an action. Its score
+    They are smoothed and cut at many levels; every run above a cut may be an action. Its score
     is by how much the mean in it exceeds the mean beside it, half as long to either side: the ends
     of an action are where that is largest.
     """
-    smooth = moving_mean(chances, steps_to_smooth(step_s))
+    smooth = moving_mean(probabilities, steps_to_smooth(step_s))
     found: list[Detection] = []
     for column, label in enumerate(labels):
         curve = smooth[:, column]
@@ -70,33 +74,33 @@ def of_steps(
         if not len(runs):
             continue
         scores = _contrast(curve, runs)
-        chosen = scores >= least
+        chosen = scores >= min_score
         spans = start_s + runs[chosen] * step_s
-        found += _apart(spans, scores[chosen], label, least)
+        found += _soft_nms(spans, scores[chosen], label, min_score)
     return found
 
 
-def of_cells(
-    bounds: np.ndarray, chances: np.ndarray, labels: Sequence[str], least: float
+def from_cells(
+    bounds: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], min_score: float
 ) -> list[Detection]:
-    """Return the stretches in which a label has at least a probability in every cell.
+    """Return the runs of cells in which a label has at least a probability of `min_score`.
 
     The score is the mean over the cells.
 
     Args:
         bounds: [T, 2], begin and end of each cell in seconds; they abut.
-        chances: [T, C].
+        probabilities: [T, C].
     """
-    chances = chances.astype(np.float64)  # float32 would round `least`, too
+    probabilities = probabilities.astype(np.float64)  # float32 would round `min_score`, too
     return [
         Detection(
             float(bounds[first, 0]),
             float(bounds[last - 1, 1]),
             label,
-            max(least, float(chances[first:last, column].mean())),  # less is rounding
+            max(min_score, float(probabilities[first:last, column].mean())),  # less is rounding
         )
         for column, label in enumerate(labels)
-        for first, last in _runs(chances[:, column] >= least)
+        for first, last in _runs(probabilities[:, column] >= min_score)
     ]
 
 
@@ -169,7 +173,9 @@ def _contrast(curve: np.ndarray, runs: np.ndarray) -> np.ndarray:
     return contrast
 
 
-def _apart(spans: np.ndarray, scores: np.ndarray, label: str, least: float) -> Iterator[Detection]:
+def _soft_nms(
+    spans: np.ndarray, scores: np.ndarray, label: str, min_score: float
+) -> Iterator[Detection]:
     """Yield the best span, lower the scores of what overlaps it, and so on.
 
     Soft non-maximum suppression with a Gaussian: Bodla, Singh, Chellappa, Davis 2017. Each time
@@ -181,7 +187,7 @@ def _apart(spans: np.ndarray, scores: np.ndarray, label: str, least: float) -> I
     longest = (ends - starts).max(initial=0)
     while len(scores):
         best = int(scores.argmax())
-        if scores[best] < least:
+        if scores[best] < min_score:
             return
         start_s, end_s = float(starts[best]), float(ends[best])
         yield Detection(start_s, end_s, label, float(scores[best]))

@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product, takewhile
 from operator import attrgetter
-from pathlib import Path
 from statistics import median_low
 
 import numpy as np
 
-from vmm_cli.analysis.novelty import View, novelty, novelty_in_any_light
+from vmm_cli.analysis.frame_difference import View, novelty, novelty_in_any_light
 from vmm_cli.media import sampling
 from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.miniatures import Miniature, iter_miniatures
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
 
 # Thresholds were chosen on other films than those that `benchmarks/shots.py` renders.
 
@@ -66,11 +65,7 @@ class Shot:
 
 
 def find_shots(
-    path: Path,
-    *,
-    start: Fraction = Fraction(0),
-    end: Fraction | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    video: Video, *, start: Fraction = Fraction(0), end: Fraction | None = None
 ) -> list[Shot]:
     """Return the shots of a video, or of its pictures within [start, end) seconds, in order.
 
@@ -83,7 +78,7 @@ def find_shots(
     """
     report = DecodeReport()
     wanted = sampling.all(start=start, end=end)
-    pictures = iter_miniatures(path, wanted, max_pixels=max_pixels, report=report)
+    pictures = iter_miniatures(video, wanted, report=report)
     first = next(pictures, None)
     if first is None:
         return []

@@ -15,17 +15,26 @@ app = typer.Typer(help="Inspect or clear the store of computed features.")
 
 @app.command()
 def info(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
-    """Show where the store is and how full it is."""
-    from vmm_cli import store
+    """Show where the store is and what it holds."""
+    from vmm_cli.encoders import store
 
-    _print(format, _facts(store.info()))
+    held = [
+        {
+            "encoder": one.encoder or None,
+            "kind": one.kind or None,
+            "entries": one.entries,
+            "size_bytes": one.size_bytes,
+        }
+        for one in store.holds()
+    ]
+    _print(format, _facts(store.info()) | {"encoders": held})
     return 0
 
 
 @app.command()
 def clear(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
     """Delete every entry of the store, and say how much that was."""
-    from vmm_cli import store
+    from vmm_cli.encoders import store
 
     try:
         removed = store.clear()
@@ -63,4 +72,7 @@ def _print(format: str | None, document: dict[str, Any]) -> None:
         f"{facts['entries']} entries, {size} {verb} {escape_controls(facts['folder'])}"
         f" (limit {limit})\n"
     )
+    for one in document.get("encoders", ()):
+        name = escape_controls(one["encoder"] or "not told")
+        stream.write(f"  {name}: {one['entries']} entries, {one['size_bytes'] / 1e6:.1f} MB\n")
     stream.flush()

@@ -135,10 +135,10 @@ def classify(
     check_range(start, end)
     if every is not None and count is not None:
         raise errors.UsageError("--every and --count contradict each other; give only one of them")
-    from vmm_cli import bundle
+    from vmm_cli import bundles
     from vmm_cli.analysis import classify_windows
 
-    loaded = bundle.load(model)
+    loaded = bundles.load(model)
     remark_on(loaded)
     timeline_s = None if windows is None else float(windows)
     if classify_windows.is_for(loaded):

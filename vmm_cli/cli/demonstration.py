@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vmm_cli.cli import console
 
 if TYPE_CHECKING:
-    from vmm_cli.bundle import Bundle
+    from vmm_cli.bundles import Bundle
 
 
 def remark_on(model: Bundle) -> None:

@@ -159,7 +159,7 @@ def detect_actions(
     check_range(start, end)
     if model is None:
         raise errors.UsageError("no model given; choose one with -m MODEL: see `vmm models list`")
-    from vmm_cli import bundle
+    from vmm_cli import bundles
     from vmm_cli.analysis import detect_actions as analysis
     from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
@@ -168,7 +168,7 @@ def detect_actions(
     from vmm_cli.output.jsonl import JsonLines
     from vmm_cli.output.subtitles import subtitle_formats
 
-    loaded = bundle.load(model)
+    loaded = bundles.load(model)
     remark_on(loaded)
     wanted = analysis.detect_request(
         loaded,

@@ -264,7 +264,7 @@ def paths(root: Any, complain: Complain) -> list[dict[str, Any]]:
     """Return the folders and files of the user that vmm reads and writes."""
     import platformdirs
 
-    from vmm_cli import store
+    from vmm_cli.encoders import store
 
     config = Path(os.environ.get("VMM_CONFIG") or configuration.user_file())
     cache = store.folder()
@@ -327,15 +327,15 @@ def _check_store(folder: Path, complain: Complain) -> None:
 
 def bundles(complain: Complain) -> list[dict[str, Any]]:
     """Return every model that is found, each verified against its digests."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
 
     found: list[dict[str, Any]] = []
-    shipped = bundle.packaged_models()
-    for model in bundle.list_bundles():
-        problem = model.problem if isinstance(model, bundle.BrokenBundle) else None
-        if not isinstance(model, bundle.BrokenBundle):
+    shipped = bundles.packaged_models()
+    for model in bundles.list_bundles():
+        problem = model.problem if isinstance(model, bundles.BrokenBundle) else None
+        if not isinstance(model, bundles.BrokenBundle):
             try:
-                bundle.verify(model)
+                bundles.verify(model)
             except errors.ModelError as error:
                 problem = str(error)
         if problem is not None:

@@ -94,7 +94,7 @@ def evaluate(
     with valences and emotions for a model that predicts those. With groups, the accuracy of each
     and a confidence interval over them are reported too.
     """
-    from vmm_cli import bundle as bundles
+    from vmm_cli import bundles
     from vmm_cli.training.readers import READERS
     from vmm_cli.training.samples import NO_DURATIONS
 
@@ -150,7 +150,7 @@ def evaluate(
 
 def refuse_output(folder: Path, overwrite: bool) -> None:
     """Raise UsageError where what is measured would be written over what no evaluation wrote."""
-    from vmm_cli.bundle import BUNDLE_FILE
+    from vmm_cli.bundles import BUNDLE_FILE
     from vmm_cli.output.owned import NOTES_FILE, Written, refuse_foreign
     from vmm_cli.training.evaluation_files import EVALUATION_FILES
     from vmm_cli.training.run_folder import WORK_FOLDER

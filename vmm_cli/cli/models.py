@@ -15,8 +15,9 @@ from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, complete_model, 
 from vmm_cli.cli.standing import Stages, duration
 
 if TYPE_CHECKING:
-    from vmm_cli.bundle import BrokenBundle, Bundle
+    from vmm_cli.bundles import BrokenBundle, Bundle
     from vmm_cli.output.table import Row
+    from vmm_cli.training.recipe import Recipe
 
 MEGABYTE = 10**6
 
@@ -36,7 +37,7 @@ Name = Annotated[
 
 def complete_fetchable(incomplete: str) -> list[str]:
     """Return the names of models to fetch that start so, for the shell to complete."""
-    from vmm_cli.encoders.torchvision_models import TORCHVISION
+    from vmm_cli.bundles.published import TORCHVISION
 
     return [name for name in TORCHVISION if name.startswith(incomplete)]
 
@@ -74,14 +75,17 @@ def list_models(
         found = _fetchable()
         columns: tuple[str, ...] = ("name", "accuracy_percent", "download_mib", "here", "summary")
     elif recipes:
-        from vmm_cli.training.recipe import list_recipes
+        from vmm_cli.training.recipe import list_recipes, load_recipe
 
-        found = [{"name": name, "description": text} for name, text in list_recipes()]
+        found = [
+            {"name": name, "description": text, "encoders": _encoders(load_recipe(name))}
+            for name, text in list_recipes()
+        ]
         columns = ("name", "description")
     else:
-        from vmm_cli import bundle
+        from vmm_cli import bundles
 
-        found = [summary(model) for model in bundle.list_bundles()]
+        found = [summary(model) for model in bundles.list_bundles()]
         columns = ("name", "task", "labels", "summary")
     if wants_table(format):
         from rich.cells import cell_len
@@ -112,9 +116,9 @@ def list_models(
 @app.command()
 def show(name: Name, format: DocumentFormat = None, verbose: Verbose = 0) -> int:
     """Show what a model is: its labels, sampling, licence and digests."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
 
-    model = bundle.load(name)
+    model = bundles.load(name)
     if wants_table(format):
         from vmm_cli.output.table import Column, Row, print_table
 
@@ -133,9 +137,9 @@ def show(name: Name, format: DocumentFormat = None, verbose: Verbose = 0) -> int
 @app.command()
 def path(name: Name, verbose: Verbose = 0) -> int:
     """Print the folder of a model."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
 
-    folder = str(bundle.find(name).resolve())
+    folder = str(bundles.find(name).resolve())
     if "\n" in folder:
         raise errors.ModelError(f"the folder of {name} has a line break in its name: {folder!r}")
     stream = console.stdout(data=False)
@@ -181,7 +185,7 @@ def fetch(
     An interrupted download continues where it stopped. On a machine without a network, give the
     file that another machine downloaded to --from.
     """
-    from vmm_cli import fetch as fetching
+    from vmm_cli.fetching import fetch as fetching
 
     start = time.monotonic()
     with console.progress() as drawn:
@@ -212,12 +216,17 @@ def fetch(
     return 0
 
 
+def _encoders(recipe: Recipe) -> dict[str, str]:
+    """Return the encoder of each stream of a recipe."""
+    return {stream: chosen.encoder for stream, chosen in recipe.streams.items()}
+
+
 def _fetchable() -> list[dict[str, Any]]:
     """Return what a list says of the models that can be fetched."""
-    from vmm_cli import bundle
-    from vmm_cli.encoders.torchvision_models import LABELS, SUMMARIES, TORCHVISION
+    from vmm_cli import bundles
+    from vmm_cli.bundles.published import LABELS, SUMMARIES, TORCHVISION
 
-    here = {one.name for one in bundle.list_bundles() if isinstance(one, bundle.Bundle)}
+    here = {one.name for one in bundles.list_bundles() if isinstance(one, bundles.Bundle)}
     return [
         {
             "name": name,
@@ -234,7 +243,7 @@ def _fetchable() -> list[dict[str, Any]]:
 
 def summary(model: Bundle | BrokenBundle) -> dict[str, Any]:
     """Return what a list says of a model; `problem` is None where it can be used."""
-    from vmm_cli.bundle import BrokenBundle
+    from vmm_cli.bundles import BrokenBundle
 
     if isinstance(model, BrokenBundle):
         return {"name": model.name, "path": str(model.folder), "problem": model.problem}

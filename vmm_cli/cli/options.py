@@ -460,9 +460,9 @@ def _overruled(context: typer.Context, names: list[str]) -> list[str]:
 
 def complete_model(incomplete: str) -> list[str]:
     """Return the names of models that start so, for the shell to complete."""
-    from vmm_cli import bundle
+    from vmm_cli import bundles
 
-    names = (model.name for model in bundle.list_bundles())
+    names = (model.name for model in bundles.list_bundles())
     return [name for name in names if name.startswith(incomplete)]
 
 

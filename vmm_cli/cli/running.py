@@ -33,7 +33,7 @@ from vmm_cli.cli import console
 from vmm_cli.cli.failure import failure_text
 from vmm_cli.cli.ordering import InOrder
 from vmm_cli.cli.standing import Bar, closing_words
-from vmm_cli.output.atomic_file import make_folder, require_folder
+from vmm_cli.files import make_folder, require_folder
 from vmm_cli.output.owned import (
     ADVICE,
     NOTES_FILE,

@@ -200,10 +200,10 @@ def sentiment(
         raise errors.UsageError(
             f"{asr_model}: is not a folder; --asr-model takes the folder of a faster-whisper model"
         )
-    from vmm_cli import bundle
-    from vmm_cli.analysis import sentiment as analysis
+    from vmm_cli import bundles
     from vmm_cli.batch.work import Work
     from vmm_cli.cli.running import run_batch
+    from vmm_cli.operations import sentiment as analysis
     from vmm_cli.output.csv_table import CsvTable
     from vmm_cli.output.json_array import JsonArray
     from vmm_cli.output.jsonl import JsonLines
@@ -212,7 +212,7 @@ def sentiment(
 
     wanted = analysis.sentiment_request(
         experts=asked,
-        model=None if model is None else bundle.load(model),
+        model=None if model is None else bundles.load(model),
         every=step,
         faces=faces,
         start=start or Fraction(0),

@@ -11,15 +11,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
 from vmm_cli.encoders.preprocess import Preprocess, prepare
-from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_frames
+from vmm_cli.media.frames import DecodeReport, FrameRequest
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import Clip, Sampling, needs_duration, wanted_times
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
 
 # Larger pictures are brought to this shorter side (4K) by libav first: as floats, which torch needs
 # to resize them, they would take 800 MB where 64 megapixels are allowed.
@@ -47,26 +46,23 @@ def frame_request(
 
 
 def iter_prepared(
-    path: Path,
+    video: Video,
     numbers: Preprocess,
     sampling: Sampling,
     *,
     until: Fraction | None,
-    end: Fraction,
     report: DecodeReport,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Iterator[Prepared]:
     """Yield what a network looks at in a video, in time order: prepared pictures or clips.
 
-    until: see `frame_request`; end: where the video ends, seconds, for plans that must know;
-    report: filled in as the video is decoded.
+    until: see `frame_request`; report: filled in as the video is decoded.
 
     Raises:
         InputError: as `iter_frames`.
     """
     request = frame_request("image", numbers, sampling, until)
-    viewer = Viewer(numbers, request.sampling, end)
-    for frame in iter_frames(path, [request], max_pixels=max_pixels, report=report):
+    viewer = Viewer(numbers, request.sampling, video.pictures_end_s)
+    for frame in video.frames([request], report=report):
         yield from viewer.take(frame.time_s, frame.image)
     yield from viewer.finish(report.end_s)
 

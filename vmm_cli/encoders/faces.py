@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vmm_cli.bundle import Bundle, load_tensors
+from vmm_cli.bundles import Bundle, load_tensors
 from vmm_cli.errors import ModelError
 from vmm_cli.media.geometry import Size
-from vmm_cli.networks.expression import FACE_SIDE, FEATURE_CHANNELS, MiniXception
-from vmm_cli.networks.mtcnn import (
+from vmm_cli.networks.pretrained.expression import FACE_SIDE, FEATURE_CHANNELS, MiniXception
+from vmm_cli.networks.pretrained.mtcnn import (
     OUTPUT_SIDE,
     PROPOSAL_SIDE,
     PROPOSAL_STRIDE,

@@ -11,10 +11,11 @@ and differences are those that tools/convert_efficientnet_lite0.py prints.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.preprocess import Channels, Preprocess
 from vmm_cli.errors import UsageError
-from vmm_cli.networks.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
+from vmm_cli.networks.pretrained.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
 # The largest activation is 96 x 112 x 112 floats a picture. Up to 6 pictures it stays below the 32
 # MiB from which the C library maps fresh pages for every allocation: one thread encodes 74
@@ -104,6 +105,25 @@ def image_encoder(
     return ImageEncoder(
         network, preprocess, device, CPU_BATCH if device.type == "cpu" else CUDA_BATCH
     )
+
+
+def without_last(encoder: ImageEncoder, last: int) -> ImageEncoder:
+    """Return an encoder that gives what its last blocks take: [N, C * H * W], as `width` says."""
+    assert isinstance(encoder.network, EfficientNetLite0)  # a recipe names no other
+    first = first_part(encoder.network, last)
+    width = math.prod(shape_after(first, encoder.preprocess.crop))
+    return replace(encoder, network=nn.Sequential(first, nn.Flatten()), width=width)
+
+
+def first_part(network: EfficientNetLite0, last: int) -> nn.Sequential:
+    """Return the network without what comes after its blocks, and without the last of these."""
+    return nn.Sequential(network.stem, *network.blocks[:-last].children())
+
+
+def shape_after(first: nn.Module, side: int) -> tuple[int, ...]:
+    """Return (C, H, W) of what the first part makes of pictures of `side` pixels."""
+    with torch.inference_mode():
+        return tuple(first(torch.zeros(1, 3, side, side)).shape[1:])
 
 
 def encode(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from vmm_cli.encoders.features import Features
-from vmm_cli.media.audio import Samples, iter_audio
+from vmm_cli.media.audio import Samples
+from vmm_cli.media.video import Video
 
 AUDIO_VERSION = "1"  # part of what kept features are named by: changes when a value changes
 
@@ -60,7 +60,7 @@ def mel_filters() -> np.ndarray:
 
 
 def audio_statistics(
-    path: Path,
+    video: Video,
     times: np.ndarray,
     step_s: float,
     *,
@@ -85,7 +85,7 @@ def audio_statistics(
     firsts, lasts = _frames_of_steps(times, step_s, end_s)
     sums = np.zeros((len(times), 2 * MELS))
     counts = np.zeros(len(times))
-    for step, _, log_mel in _by_step(path, firsts, lasts, start_s):  # [n, 80]
+    for step, _, log_mel in _by_step(video, firsts, lasts, start_s):  # [n, 80]
         sums[step, :MELS] += log_mel.sum(axis=0)
         sums[step, MELS:] += (log_mel**2).sum(axis=0)
         counts[step] += len(log_mel)
@@ -105,7 +105,7 @@ def frames_per_step(step_s: float) -> int:
 
 
 def audio_patches(
-    path: Path,
+    video: Video,
     times: np.ndarray,
     step_s: float,
     *,
@@ -120,14 +120,10 @@ def audio_patches(
     firsts, lasts = _frames_of_steps(times, step_s, end_s, width)
     values = np.full((len(times), 1, MELS, width), SILENCE, np.float32)
     heard = np.zeros(len(times), bool)
-    for step, offset, log_mel in _by_step(path, firsts, lasts, start_s):
+    for step, offset, log_mel in _by_step(video, firsts, lasts, start_s):
         values[step, 0, :, offset : offset + len(log_mel)] = log_mel.T
         heard[step] = True
     return Features(times[heard], values[heard])
-
-
-# By the names that a recipe knows them by.
-SOUND = {"log-mel-statistics": audio_statistics, "log-mel": audio_patches}
 
 
 def _frames_of_steps(
@@ -153,7 +149,7 @@ def _frame_at(time_s: float | np.ndarray) -> np.ndarray:
 
 
 def _by_step(
-    path: Path, firsts: np.ndarray, lasts: np.ndarray, start_s: float
+    video: Video, firsts: np.ndarray, lasts: np.ndarray, start_s: float
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield the frames of steps as they are heard, a step's in one piece or in several.
 
@@ -165,7 +161,7 @@ def _by_step(
     if begin >= end:
         return
     index = begin
-    for log_mel in _log_mel_blocks(path, begin, end):
+    for log_mel in _log_mel_blocks(video, begin, end):
         until = index + len(log_mel)
         ended, begun = np.searchsorted(lasts, index, "right"), np.searchsorted(firsts, until)
         for step in range(int(ended), int(begun)):
@@ -176,10 +172,10 @@ def _by_step(
         index = until
 
 
-def _log_mel_blocks(path: Path, first: int, last: int) -> Iterator[np.ndarray]:
+def _log_mel_blocks(video: Video, first: int, last: int) -> Iterator[np.ndarray]:
     """Yield the frames from number `first` to before `last`, float64 [n, 80], block by block."""
     held = np.zeros(0, np.float32)
-    for samples in _sound_of_frames(path, first, last):
+    for samples in _sound_of_frames(video, first, last):
         held = np.concatenate([held, samples])
         count = (len(held) - WINDOW) // HOP + 1
         if count > 0:
@@ -187,7 +183,7 @@ def _log_mel_blocks(path: Path, first: int, last: int) -> Iterator[np.ndarray]:
             held = held[count * HOP :]
 
 
-def _sound_of_frames(path: Path, first: int, last: int) -> Iterator[Samples]:
+def _sound_of_frames(video: Video, first: int, last: int) -> Iterator[Samples]:
     """Yield the samples under the windows of frames `first` to before `last`.
 
     Mirrored at the clock's zero, and where the sound ends by as much as makes N // 160 frames of N
@@ -198,7 +194,7 @@ def _sound_of_frames(path: Path, first: int, last: int) -> Iterator[Samples]:
     end = (last - 1) * HOP + _RADIUS + 1  # one more: to mirror 200 samples takes 201
     position = start
     tail = np.zeros(0, np.float32)
-    blocks = iter_audio(path, SAMPLE_RATE, start=start / SAMPLE_RATE, end=end / SAMPLE_RATE)
+    blocks = video.audio(SAMPLE_RATE, start=start / SAMPLE_RATE, end=end / SAMPLE_RATE)
     for block in blocks:
         missing = start - begin if position == start else 0
         yield np.pad(block.samples, (missing, 0), mode="reflect")

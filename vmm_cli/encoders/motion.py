@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-MOTION_VERSION = "1"  # part of what kept features are named by: changes when a box does
+MOTION_VERSION = "1"  # of the rows of the catalogue: changes when a box does
 
 GREY_HZ = 12.5  # of the small grey pictures in which motion is looked for
 GREY_SHORT_SIDE = 60  # pixels; finer than a person's limbs in it is noise of the camera

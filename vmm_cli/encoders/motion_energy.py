@@ -6,14 +6,18 @@ looks at very small pictures. After the motion-energy images of Bobick and Davis
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import ceil
 
 import numpy as np
 
+from vmm_cli.encoders.encoder import Job
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import ROUNDING_S, Window, grid_times
 from vmm_cli.encoders.motion import grey
+from vmm_cli.media.frames import FrameRequest
+from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import Sampling, every
 
 ENERGY_VERSION = "1"  # part of what kept features are named by: changes when a value changes
@@ -74,6 +78,29 @@ class EnergyTrack:
             return Features(np.empty(0), np.empty((0, CELLS), np.float32))
         means = self._sums / np.maximum(self._counts, 1)[:, None]
         return Features(self._times, np.sqrt(means).astype(np.float32))
+
+
+class EnergyPictures:
+    """Measures how much moves where, in all windows of a job together: a `FrameLoader`."""
+
+    def __init__(self, job: Job, batch: int) -> None:
+        whole = job.whole
+        self._track = EnergyTrack(whole, job.rate_hz)
+        wanted = energy_sampling(whole.start, whole.end, job.rate_hz)
+        self.requests = [FrameRequest("motion", wanted, Size(WIDTH, HEIGHT))]
+
+    def take(self, request: str, time_s: float, image: np.ndarray) -> Iterator[np.ndarray]:
+        """See `FrameLoader`: nothing is left to compute."""
+        self._track.take(time_s, image)
+        yield from ()
+
+    def finish(self, end_s: float | None) -> Iterator[np.ndarray]:
+        """See `FrameLoader`."""
+        yield from ()
+
+    def tracks(self, values: Sequence[np.ndarray], width: int) -> list[Features]:
+        """See `FrameLoader`."""
+        return [self._track.features()]
 
 
 def cell_means(picture: np.ndarray) -> np.ndarray:

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import Bundle, EncoderSpec
-from vmm_cli.encoders import catalogue
+from vmm_cli.bundles import Bundle, EncoderSpec
+from vmm_cli.encoders.catalogue import entry_of
+from vmm_cli.encoders.encoder import Encoder, Job, sampling_of
 from vmm_cli.encoders.grid import MAX_STEPS, Window, grid_times
-from vmm_cli.encoders.log_mel import AUDIO_VERSION, SOUND
-from vmm_cli.encoders.motion import MOTION_VERSION
-from vmm_cli.encoders.motion_energy import ENERGY_VERSION
 from vmm_cli.errors import ModelError
-from vmm_cli.media.sampling import Sampling, every
+from vmm_cli.media.sampling import Sampling
 
-MOTION_BACKBONE = "efficientnet-lite0"
-# Sides of the squares, of the picture's shorter side. One of .35 is as good as three and costs a
-# third: docs/results.md.
-MOTION_SIDES = {"motion-crop": (0.35,), "motion-crops": (0.25, 0.35, 0.5)}
-MOTION_ENERGY = "motion-energy"
-SENTENCES = "sentences"
 # Of a grid's steps a second and of a window's seconds: what recipes allow.
 LEAST, MAX_RATE_HZ, MAX_WINDOW_S = 0.01, 60.0, 3600.0
-FACES, SPEECH = "faces", "speech"
-FACES_CARRIER = "sentiment/face"  # the bundle that carries the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +23,17 @@ class StreamPlan:
     """What is to be computed of a video.
 
     Attributes:
-        encoders: by stream: image, motion, audio, text, face, voice.
+        encoders: by stream.
         rate_hz: steps a second of the grid.
         window_s: length of a window in seconds.
         bundle: folder of a model whose image encoder is its own.
         train_last: how many of the image encoder's last blocks are left out, as they are to learn.
+        device: that frozen networks run on: "cpu", "cuda" or "cuda:1".
+        rows: by stream, the encoders themselves. They go with the plan to workers, which need not
+            know of encoders that were added to the catalogue elsewhere.
 
     Raises:
+        ModelError: there is no such encoder.
         ValueError: a window has no step or more than `MAX_STEPS`, or is of no length that a recipe
             can have.
     """
@@ -50,6 +43,8 @@ class StreamPlan:
     window_s: Fraction
     bundle: Path | None = None
     train_last: int = 0
+    device: str = "cpu"
+    rows: Mapping[str, Encoder] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (
@@ -59,6 +54,8 @@ class StreamPlan:
         ):
             window_s, rate_hz = float(self.window_s), float(self.rate_hz)
             raise ValueError(f"windows of {window_s:g} s cannot have {rate_hz:g} steps a second")
+        rows = {stream: entry_of(stream, spec.name) for stream, spec in self.encoders.items()}
+        object.__setattr__(self, "rows", rows)
 
     @property
     def steps(self) -> int:
@@ -67,45 +64,34 @@ class StreamPlan:
 
     def times(self, windows: Sequence[Window]) -> Sampling:
         """Return the times wanted of a run of windows."""
-        return every(1 / self.rate_hz, start=windows[0].start, end=windows[-1].end)
+        return sampling_of(windows, self.rate_hz)
+
+    def job(self, stream: str, windows: Sequence[Window]) -> Job:
+        """Return what a stream's encoder is to do for a run of windows."""
+        row = self.rows[stream]
+        return Job(
+            row,
+            self.encoders[stream],
+            windows,
+            self.rate_hz,
+            self.window_s,
+            self.device,
+            self.bundle,
+            self.train_last if row.learns else 0,
+        )
 
 
 def encoder_spec(stream: str, name: str, window_s: Fraction) -> EncoderSpec:
-    """Return what a bundle says of an encoder: its name, digest and numbers.
+    """Return what a bundle says of an encoder: its name, digest and settings.
 
     Raises:
-        ModelError: there is none of this name for this stream, or its weights are not at hand.
+        ModelError: there is none of this name for this stream, or its weights are not at hand, or
+            it is learnt with the model and there is nothing to say.
     """
-    if stream == "image":
-        return carried(name)
-    if stream == "motion" and name in MOTION_SIDES:
-        backbone = carried(MOTION_BACKBONE)
-        numbers = {"window_s": float(window_s), **backbone.preprocess}
-        numbers |= {f"side_{i}": side for i, side in enumerate(MOTION_SIDES[name])}
-        made_of = f"{name} {MOTION_VERSION} {backbone.digest}"
-        return EncoderSpec(name, bundles.encoder_digest(made_of, numbers, {}), numbers)
-    if stream == "motion" and name == MOTION_ENERGY:
-        digest = bundles.encoder_digest(f"{name} {ENERGY_VERSION}", {}, {})
-        return EncoderSpec(name, digest, {})
-    if stream == "audio" and name in SOUND:
-        return EncoderSpec(name, bundles.encoder_digest(f"{name} {AUDIO_VERSION}", {}, {}), {})
-    if stream == "text" and name == SENTENCES:
-        from vmm_cli.encoders.sentences import SENTENCES_VERSION, sentence_embeddings
-
-        sentence_embeddings([])  # says now, not for each video, where the packages are missing
-        return EncoderSpec(name, bundles.encoder_digest(f"{name} {SENTENCES_VERSION}", {}, {}), {})
-    if stream == "face" and name == FACES:
-        from vmm_cli.encoders.faces import FACES_VERSION
-
-        weights = bundles.read(bundles.find(FACES_CARRIER)).weights_digest
-        return EncoderSpec(
-            name, bundles.encoder_digest(f"{name} {FACES_VERSION} {weights}", {}, {}), {}
-        )
-    if stream == "voice" and name == SPEECH:
-        from vmm_cli.encoders.speech import CARRIER, speech_digest
-
-        return EncoderSpec(name, speech_digest(bundles.read(bundles.find(CARRIER))), {})
-    raise ModelError(f"there is no encoder named {name!r} for the stream {stream!r}")
+    row = entry_of(stream, name)
+    if row.spec is None:
+        raise ModelError(f"the encoder {name!r} is learnt with a model and has no weights itself")
+    return row.spec(name, row, window_s)
 
 
 def plan_of(bundle: Bundle) -> StreamPlan:
@@ -122,8 +108,8 @@ def plan_of(bundle: Bundle) -> StreamPlan:
         raise ModelError(f"model {bundle.name!r} cannot be used: {reason}") from None
     for stream, spec in plan.encoders.items():
         here = encoder_spec(stream, spec.name, window_s)
-        # An image encoder that learnt too is the model's own, and checked when it is loaded.
-        if stream != "image" and (here.digest, dict(here.preprocess)) != (
+        # An encoder that learnt too is the model's own, and checked when it is loaded.
+        if not plan.rows[stream].learns and (here.digest, dict(here.preprocess)) != (
             spec.digest,
             dict(spec.preprocess),
         ):
@@ -139,16 +125,3 @@ def _number(value: object, what: str) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"its {what} is no number")
     return Fraction(str(value))
-
-
-def sees_windows_apart(spec: EncoderSpec) -> bool:
-    """Tell whether what an encoder gives for a step depends on the window that the step is in."""
-    return spec.name in MOTION_SIDES
-
-
-def carried(name: str) -> EncoderSpec:
-    """Return what the bundle that carries the weights of an image encoder says of it."""
-    bundle = bundles.read(bundles.find(catalogue.entry(name).weights))
-    if "image" not in bundle.encoders:
-        raise ModelError(f"encoder {name!r} is not one for pictures")
-    return bundle.encoders["image"]

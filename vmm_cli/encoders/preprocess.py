@@ -6,14 +6,18 @@ Numpy only, but for `prepare` with torchvision's own resizing: that is torch's, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from vmm_cli.bundles import Json
+
 Channels = tuple[float, float, float]
+Resize = Literal["decoder", "bilinear", "antialias"]
 
 _COLOURS = ("red", "green", "blue")
 _PLAIN = frozenset({"short_side", "crop", "mean", "scale"})
@@ -22,6 +26,7 @@ _TORCHVISION = frozenset(
     | {f"std_{c}" for c in _COLOURS}
 )
 _OPTIONAL = frozenset({"width", "frames", "rate_hz"})
+_OWN = _PLAIN | {"resize"}
 # Twice and more of what any network here wants: pictures of a bundle's own sizes take memory.
 MAX_SIDE = 2048  # pixels
 MAX_CLIP_VALUES = 2**28  # of frames x crop x crop x 3
@@ -52,7 +57,7 @@ class Preprocess:
     crop: int
     mean: float | Channels
     scale: float | Channels
-    resize: Literal["decoder", "bilinear", "antialias"] = "decoder"
+    resize: Resize = "decoder"
     width: int | None = None
     frames: int = 1
     rate_hz: float = 0.0
@@ -67,31 +72,35 @@ class Preprocess:
             raise ValueError(f"cannot be used for preprocessing: {self}")
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, float]) -> Preprocess:
-        """Read the numbers of a bundle. ValueError where one is missing, unknown or no number.
+    def from_dict(cls, fields: Mapping[str, Json]) -> Preprocess:
+        """Read the settings of a bundle. ValueError where one is missing, unknown or no number.
 
-        Those of torchvision's networks are its own: mean and deviation by colour for x in 0..1.
+        They are the fields above by their names, colours as lists of three. Bundles of two kinds
+        say it otherwise: without `resize` that is the decoder's; and torchvision's networks have
+        `antialias`, 0 or 1, and mean and deviation by colour (`mean_red`) for x in 0..1.
         """
         if set(fields) == _PLAIN:
-            return cls(
-                int(fields["short_side"]),
-                int(fields["crop"]),
-                float(fields["mean"]),
-                float(fields["scale"]),
-            )
-        if not _TORCHVISION <= set(fields) <= _TORCHVISION | _OPTIONAL:
+            return cls(*_sides(fields), _number(fields, "mean"), _number(fields, "scale"))
+        mean: float | Channels
+        scale: float | Channels
+        if _OWN <= set(fields) <= _OWN | _OPTIONAL:
+            if fields["resize"] not in get_args(Resize):
+                raise ValueError(f"not a preprocessing: its resize is {fields['resize']!r:.40}")
+            resize = cast(Resize, fields["resize"])
+            mean, scale = _by_colour(fields, "mean"), _by_colour(fields, "scale")
+        elif _TORCHVISION <= set(fields) <= _TORCHVISION | _OPTIONAL:
+            resize = "antialias" if _number(fields, "antialias") else "bilinear"
+            mean, scale = _of_0_to_1(fields, "mean"), _of_0_to_1(fields, "std")
+        else:
             raise ValueError(f"not a preprocessing: {sorted(fields)}")
-        red, green, blue = (255 * float(fields[f"mean_{colour}"]) for colour in _COLOURS)
-        stds = tuple(255 * float(fields[f"std_{colour}"]) for colour in _COLOURS)
         return cls(
-            int(fields["short_side"]),
-            int(fields["crop"]),
-            (red, green, blue),
-            (stds[0], stds[1], stds[2]),
-            resize="antialias" if fields["antialias"] else "bilinear",
-            width=int(fields["width"]) if "width" in fields else None,
-            frames=int(fields.get("frames", 1)),
-            rate_hz=float(fields.get("rate_hz", 0)),
+            *_sides(fields),
+            mean,
+            scale,
+            resize,
+            width=int(_number(fields, "width")) if "width" in fields else None,
+            frames=int(_number({"frames": 1, **fields}, "frames")),
+            rate_hz=_number({"rate_hz": 0, **fields}, "rate_hz"),
         )
 
     @property
@@ -104,6 +113,34 @@ class Preprocess:
     def step_s(self) -> Fraction:
         """Seconds between a clip's pictures."""
         return 1 / Fraction(self.rate_hz)
+
+
+def _number(fields: Mapping[str, Json], key: str) -> float:
+    value = fields[key]
+    if not isinstance(value, bool | int | float):
+        raise ValueError(f"not a preprocessing: its {key} is no number")
+    return float(value)
+
+
+def _by_colour(fields: Mapping[str, Json], key: str) -> float | Channels:
+    value = fields[key]
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return _number(fields, key)
+    if len(value) != len(_COLOURS):
+        raise ValueError(f"not a preprocessing: its {key} is not of three colours")
+    colours = dict(zip(_COLOURS, value, strict=True))
+    red, green, blue = (_number(colours, colour) for colour in _COLOURS)
+    return red, green, blue
+
+
+def _sides(fields: Mapping[str, Json]) -> tuple[int, int]:
+    return int(_number(fields, "short_side")), int(_number(fields, "crop"))
+
+
+def _of_0_to_1(fields: Mapping[str, Json], key: str) -> Channels:
+    """Return colours that are told one by one, for x in 0..1, as those for x in 0..255."""
+    red, green, blue = (255 * _number(fields, f"{key}_{colour}") for colour in _COLOURS)
+    return red, green, blue
 
 
 def prepare(numbers: Preprocess, image: np.ndarray) -> np.ndarray:

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
-from vmm_cli.bundle import Bundle
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.log_mel import FLOOR, HOP, SAMPLE_RATE, WINDOW, mel_filters
 from vmm_cli.errors import ModelError
-from vmm_cli.media.audio import Samples, iter_audio
-from vmm_cli.networks.speech_activity import CHUNK, CONTEXT, SpeechActivity, State
-from vmm_cli.networks.speech_encoder import WIDTH, SpeechEncoder
+from vmm_cli.media.audio import Samples, SoundReport
+from vmm_cli.media.video import Video
+from vmm_cli.networks.pretrained.speech_activity import CHUNK, CONTEXT, SpeechActivity, State
+from vmm_cli.networks.pretrained.speech_encoder import WIDTH, SpeechEncoder
 
 SPEECH_VERSION = "1"  # part of what kept features are named by: changes when a value changes
 CARRIER = "sentiment/voice"  # the bundle that carries the weights
@@ -142,13 +142,19 @@ def build_networks(tensors: Mapping[str, np.ndarray]) -> SpeechNetworks:
 
 
 def voiced_pieces(
-    networks: SpeechNetworks, path: Path, *, start_s: float = 0.0, end_s: float | None = None
+    networks: SpeechNetworks,
+    video: Video,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    report: SoundReport | None = None,
 ) -> Iterator[VoicedPiece]:
     """Yield the sound between `start_s` and `end_s` seconds in which somebody speaks, in order.
 
     Speech begins where its probability reaches 0.5 and ends where it falls below 0.35 for 0.4 s;
     less than a quarter of a second is none. What lasts longer than six seconds is cut where speech
-    is least probable in the second half. None where there is no sound.
+    is least probable in the second half. None where there is no sound. report: filled in as the
+    sound is heard.
 
     Raises:
         InputError, ValueError: as `iter_audio`.
@@ -159,7 +165,9 @@ def voiced_pieces(
     pause: int | None = None  # number of the chunk in which a pause seems to have begun
     first = round(start_s * SAMPLE_RATE) / SAMPLE_RATE
     number = -1
-    for number, (samples, chance) in enumerate(_chunks(networks.activity, path, start_s, end_s)):
+    for number, (samples, chance) in enumerate(_chunks(networks.activity, video, start_s, end_s)):
+        if report is not None:
+            report.samples += len(samples)
         held.append((samples, chance))
         if not voiced:
             if chance >= BEGIN:
@@ -210,13 +218,13 @@ def _quietest(chances: np.ndarray) -> int:
 
 
 def _chunks(
-    network: SpeechActivity, path: Path, start_s: float, end_s: float | None
+    network: SpeechActivity, video: Video, start_s: float, end_s: float | None
 ) -> Iterator[Chunk]:
     """Yield the sound in chunks, the last one shorter, each with its probability of speech."""
     state: State | None = None
     context = np.zeros(CONTEXT, np.float32)
     held = np.zeros(0, np.float32)
-    for block in iter_audio(path, SAMPLE_RATE, start=start_s, end=end_s):
+    for block in video.audio(SAMPLE_RATE, start=start_s, end=end_s):
         held = np.concatenate([held, block.samples])
         whole = len(held) // CHUNK * CHUNK
         if whole:
@@ -282,7 +290,7 @@ def _front_end() -> tuple[Tensor, Tensor]:
 
 
 def voice_features(
-    path: Path,
+    video: Video,
     times: np.ndarray,
     step_s: float,
     *,
@@ -307,7 +315,7 @@ def voice_features(
     sums = np.zeros((len(times), 2, WIDTH))  # of the states, and of their squares
     counts = np.zeros(len(times))
     voiced = np.zeros(len(times), bool)
-    for piece in voiced_pieces(networks, path, start_s=start_s, end_s=end_s):
+    for piece in voiced_pieces(networks, video, start_s=start_s, end_s=end_s):
         states = speech_states(networks, piece.samples).astype(np.float64)  # [S, 384]
         at = piece.start_s + STATE_S * np.arange(len(states))
         running = np.cumsum(np.stack([states, states**2], axis=1), axis=0)  # [S, 2, 384]

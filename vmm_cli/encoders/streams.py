@@ -7,30 +7,19 @@ the feature store, by the run of windows it was computed for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from vmm_cli import store
-from vmm_cli.bundle import EncoderSpec
+from vmm_cli.encoders import store
+from vmm_cli.encoders.encoder import OfFrames, OfSound, OfText
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.grid import Window, grid_times, on_grid
-from vmm_cli.encoders.log_mel import SOUND
-from vmm_cli.encoders.pictures import OF_PICTURES, from_pictures
-from vmm_cli.encoders.plan import FACES, SENTENCES, SPEECH, StreamPlan, sees_windows_apart
-from vmm_cli.errors import InputError
-from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.extent import extent, video_end_s
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-
-# From a fine spectrogram, and from what a text means, what was said could be told again.
-NEVER_STORED = ("log-mel", SENTENCES)
-# By these somebody could be known again: kept only where the user asks for it.
-PERSONAL = (FACES, SPEECH)
+from vmm_cli.encoders.pictures import from_pictures
+from vmm_cli.encoders.plan import StreamPlan
+from vmm_cli.encoders.store import Entry
+from vmm_cli.media.video import Video
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,14 +48,13 @@ class Encoded:
 
 
 def window_features(
-    path: Path,
+    video: Video,
     windows: Sequence[Window],
     plan: StreamPlan,
     *,
     text: str = "",
     use_store: bool = True,
     keep_features: bool = False,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> list[WindowFeatures]:
     """Return what each of a run of windows shows, from the store or computed.
 
@@ -79,77 +67,54 @@ def window_features(
         InputError: the file cannot be read.
         ModelError: an encoder's weights are not at hand.
     """
-    timed = replace(plan, encoders={s: e for s, e in plan.encoders.items() if s != "text"})
-    identity = file_identity(path) if use_store else None
-    kept = [stream for stream in timed.encoders if _is_stored(stream, plan, keep_features)]
-    found = {} if identity is None else _stored(identity, windows, timed, kept)
-    missing = {s: spec for s, spec in timed.encoders.items() if s not in found}
-    if missing:
-        computed = _computed(path, windows, replace(plan, encoders=missing), max_pixels)
-        if identity is not None and file_identity(path) == identity:
-            _keep(identity, windows, timed, {s: f for s, f in computed.items() if s in kept})
-        found |= computed
-    shown = [_on_grid(i, window, found, timed) for i, window in enumerate(windows)]
-    return _with_sentences(shown, text) if "text" in plan.encoders else shown
+    wanted = _seen_or_heard(plan)
+    tracks = {
+        (stream, i): track
+        for stream in wanted
+        for i, track in enumerate(_tracks(plan, stream, windows))
+    }
+    keys = {
+        (stream, i): _key(video, plan, stream, track)
+        if use_store and _is_stored(plan, stream, keep_features)
+        else None
+        for (stream, i), track in tracks.items()
+    }
+
+    def compute(lacking: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Entry[Features]]:
+        streams = list(dict.fromkeys(stream for stream, _ in lacking))
+        return {
+            (stream, i): Entry(features, float(tracks[stream, i][-1].end))
+            for stream, computed in _computed(video, windows, plan, streams).items()
+            for i, features in enumerate(computed)
+        }
+
+    entries = store.cached(video, keys, compute)
+    found = {
+        stream: [entry.features for (of, _), entry in sorted(entries.items()) if of == stream]
+        for stream in wanted
+    }
+    shown = [_on_grid(i, window, found, plan) for i, window in enumerate(windows)]
+    return _with_texts(shown, plan, text)
 
 
-def are_stored(path: Path, runs: Sequence[Sequence[Window]], plan: StreamPlan) -> bool:
+def _seen_or_heard(plan: StreamPlan) -> list[str]:
+    """Return the streams that depend on the time: all but those of text."""
+    return [stream for stream, row in plan.rows.items() if not isinstance(row.runs, OfText)]
+
+
+def are_stored(video: Video, runs: Sequence[Sequence[Window]], plan: StreamPlan) -> bool:
     """Tell whether the store holds all that is wanted of these runs of windows.
 
     Raises:
         InputError: the file cannot be read.
     """
-    timed = {stream: spec for stream, spec in plan.encoders.items() if stream != "text"}
-    if not all(_is_stored(stream, plan) for stream in timed):
-        return False
-    identity = file_identity(path)
-    return all(
-        store.contains(_key(identity, spec, track, plan))
+    wanted = _seen_or_heard(plan)
+    return all(_is_stored(plan, stream) for stream in wanted) and all(
+        store.contains(_key(video, plan, stream, track))
         for windows in runs
-        for spec in timed.values()
-        for track in _tracks(spec, windows)
+        for stream in wanted
+        for track in _tracks(plan, stream, windows)
     )
-
-
-def media_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction:
-    """Return where a file's pictures end, or its sound where it has none; seconds on its clock.
-
-    Raises:
-        InputError: it cannot be read, or has neither.
-    """
-    try:
-        return video_end_s(path, max_pixels=max_pixels)
-    except InputError as error:
-        end_s = Fraction(0)
-        if error.code == "no_video":
-            with suppress(InputError):
-                end_s = extent(path, max_pixels=max_pixels).end_s
-        if not end_s:
-            raise
-        return end_s
-
-
-def wanted_until(start: Fraction, end: Fraction | None, end_s: Fraction) -> Fraction:
-    """Return where the part from `start` to `end` ends of a file that ends at `end_s`; seconds.
-
-    `end` None: it goes on to the file's end.
-
-    Raises:
-        InputError: `past_end`: nothing of it lies in the file.
-    """
-    until = end_s if end is None else min(end, end_s)
-    if start >= until:
-        raise past_end(start, end_s)
-    return until
-
-
-def past_end(start: Fraction, end_s: Fraction | float | None) -> InputError:
-    """Return the error of a file that ends at `end_s`, before `start`; seconds.
-
-    `end_s` None: nobody knows where it ends.
-    """
-    ends = "before" if end_s is None else f"at {float(end_s):.3f} s"
-    return InputError("past_end", f"nothing lies at {float(start):g} s: the video ends {ends}")
 
 
 def _on_grid(
@@ -157,22 +122,28 @@ def _on_grid(
 ) -> WindowFeatures:
     times = grid_times(window, plan.rate_hz)
     values, masks = {}, {}
-    for stream in plan.encoders:
-        features = found[stream][index % len(found[stream])]
-        # A picture is shown until the next one comes; the others have values for steps.
-        lasts_s = None if stream == "image" else float(1 / plan.rate_hz)
-        values[stream], masks[stream] = on_grid(features, times, lasts_s)
+    for stream, tracks in found.items():
+        lasts_s = None if plan.rows[stream].holds == "next" else float(1 / plan.rate_hz)
+        values[stream], masks[stream] = on_grid(tracks[index % len(tracks)], times, lasts_s)
     return WindowFeatures(window, times, values, masks)
 
 
-def _with_sentences(shown: Sequence[WindowFeatures], text: str) -> list[WindowFeatures]:
-    """Add the stream `text`: what the text means, the same at every step; absent without words."""
-    meaning = _meaning(text)  # [1, D]
+def _with_texts(
+    shown: Sequence[WindowFeatures], plan: StreamPlan, text: str
+) -> list[WindowFeatures]:
+    """Add the streams of text: what it means, the same at every step; absent without words."""
+    meanings = {
+        stream: _meaning(row.runs.embed, text)  # [1, D]
+        for stream, row in plan.rows.items()
+        if isinstance(row.runs, OfText) and row.runs.embed is not None
+    }
     return [
         replace(
             window,
-            values={**window.values, "text": np.repeat(meaning, len(window.times), axis=0)},
-            masks={**window.masks, "text": np.full(len(window.times), meaning.any())},
+            values=dict(window.values)
+            | {s: np.repeat(one, len(window.times), axis=0) for s, one in meanings.items()},
+            masks=dict(window.masks)
+            | {s: np.full(len(window.times), one.any()) for s, one in meanings.items()},
         )
         for window in shown
     ]
@@ -183,83 +154,47 @@ def _with_sentences(shown: Sequence[WindowFeatures], text: str) -> list[WindowFe
 # over the windows with even numbers, which abut, and one over the odd ones.
 
 
-def _tracks(spec: EncoderSpec, windows: Sequence[Window]) -> list[Sequence[Window]]:
-    if sees_windows_apart(spec) and len(windows) > 1:
+def _tracks(plan: StreamPlan, stream: str, windows: Sequence[Window]) -> list[Sequence[Window]]:
+    if plan.rows[stream].per_window and len(windows) > 1:
         return [windows[0::2], windows[1::2]]
     return [windows]
 
 
-def _key(
-    identity: FileIdentity, spec: EncoderSpec, track: Sequence[Window], plan: StreamPlan
-) -> str:
-    return store.key(identity, spec.digest, plan.times(track))
+def _key(video: Video, plan: StreamPlan, stream: str, track: Sequence[Window]) -> store.Key:
+    spec = plan.encoders[stream]
+    sampling = plan.times(track)
+    return store.key(
+        video.identity, spec.digest, sampling, encoder=spec.name, settings=spec.preprocess
+    )
 
 
-def _is_stored(stream: str, plan: StreamPlan, keep_features: bool = False) -> bool:
-    # Without its last blocks the encoder gives far more than it does with them.
-    unfinished = stream == "image" and plan.train_last > 0
-    name = plan.encoders[stream].name
-    allowed = keep_features or name not in PERSONAL
-    return allowed and name not in NEVER_STORED and not unfinished
-
-
-def _stored(
-    identity: FileIdentity, windows: Sequence[Window], plan: StreamPlan, kept: Sequence[str]
-) -> dict[str, list[Features]]:
-    found = {}
-    for stream in kept:
-        spec = plan.encoders[stream]
-        keys = [_key(identity, spec, track, plan) for track in _tracks(spec, windows)]
-        entries = [store.load(key) for key in keys]
-        if all(entry is not None for entry in entries):
-            found[stream] = [entry.features for entry in entries if entry is not None]
-    return found
-
-
-def _keep(
-    identity: FileIdentity,
-    windows: Sequence[Window],
-    plan: StreamPlan,
-    computed: Mapping[str, Sequence[Features]],
-) -> None:
-    for stream, features in computed.items():
-        tracks = _tracks(plan.encoders[stream], windows)
-        for track, part in zip(tracks, features, strict=True):
-            entry = store.Entry(part, float(track[-1].end))
-            store.save(_key(identity, plan.encoders[stream], track, plan), entry)
+def _is_stored(plan: StreamPlan, stream: str, keep_features: bool = False) -> bool:
+    row = plan.rows[stream]
+    # Without its last blocks an encoder gives far more than it does with them.
+    is_whole = not (row.learns and plan.train_last)
+    return is_whole and (row.kept == "always" or (row.kept == "asked" and keep_features))
 
 
 # --- computing ---------------------------------------------------------------------------------
 
 
 def _computed(
-    path: Path, windows: Sequence[Window], plan: StreamPlan, max_pixels: int
+    video: Video, windows: Sequence[Window], plan: StreamPlan, streams: Sequence[str]
 ) -> dict[str, list[Features]]:
     """Return each stream's tracks."""
-    found: dict[str, list[Features]] = {}
-    if not OF_PICTURES.isdisjoint(plan.encoders):
-        found |= from_pictures(path, windows, plan, max_pixels)
-    whole = Window(windows[0].start, windows[-1].end)
-    for stream in ("audio", "voice"):
-        if stream in plan.encoders:
-            encode = _of_sound(plan.encoders[stream].name)
-            times, step_s = grid_times(whole, plan.rate_hz), float(1 / plan.rate_hz)
-            span = {"start_s": float(whole.start), "end_s": float(whole.end)}
-            found[stream] = [encode(path, times, step_s, **span)]
+    seen = [stream for stream in streams if isinstance(plan.rows[stream].runs, OfFrames)]
+    found = from_pictures(video, windows, plan, seen) if seen else {}
+    for stream in streams:
+        runs = plan.rows[stream].runs
+        if isinstance(runs, OfSound):
+            job = plan.job(stream, windows)
+            span = {"start_s": float(job.whole.start), "end_s": float(job.whole.end)}
+            step_s = float(1 / plan.rate_hz)
+            found[stream] = [runs.encode(video, job.times, step_s, **span)]
     return found
 
 
-def _of_sound(encoder: str) -> Callable[..., Features]:
-    if encoder == SPEECH:
-        from vmm_cli.encoders.speech import voice_features
-
-        return voice_features
-    return SOUND[encoder]
-
-
 @lru_cache(maxsize=4)
-def _meaning(text: str) -> np.ndarray:
+def _meaning(embed: Callable[[Sequence[str]], np.ndarray], text: str) -> np.ndarray:
     """Return what a text means, the same for all stretches of a video: float32 [1, D]."""
-    from vmm_cli.encoders.sentences import sentence_embeddings
-
-    return sentence_embeddings([text])
+    return embed([text])

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
 from vmm_cli.encoders.grid import Window, grid_times
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.encoders.streams import WindowFeatures, are_stored
+from vmm_cli.media.video import Video
 
 # A minute at two steps a second; few enough that videos of minutes can be divided over workers.
 STRETCH_STEPS = 120
@@ -29,9 +29,9 @@ def stretches(start: Fraction, end: Fraction, rate_hz: Fraction) -> list[Window]
     return [Window(begin, min(begin + length, end)) for begin in begins]
 
 
-def stretches_are_stored(path: Path, chosen: Sequence[Window], plan: StreamPlan) -> bool:
+def stretches_are_stored(video: Video, chosen: Sequence[Window], plan: StreamPlan) -> bool:
     """Tell whether the feature store holds all these stretches. InputError as `file_identity`."""
-    return are_stored(path, [[stretch] for stretch in chosen], plan)
+    return are_stored(video, [[stretch] for stretch in chosen], plan)
 
 
 def joined(parts: Sequence[WindowFeatures]) -> WindowFeatures:

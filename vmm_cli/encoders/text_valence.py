@@ -23,15 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli import progress
-from vmm_cli.bundle import Bundle
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders import sentences
 from vmm_cli.encoders.extras import NotInstalledError
 from vmm_cli.errors import ModelError
 
 if TYPE_CHECKING:
-    from vmm_cli.networks.text_valence import TextValence
+    from vmm_cli.networks.pretrained.text_valence import TextValence
 
 LAYER = "layer_norm_6"  # the ONNX file's name of what the third block gives
 VADER_WIDTH = 6
@@ -112,7 +111,7 @@ def _threshold(bundle: Bundle, name: str) -> float:
 def _network(folder: Path, digest: str) -> TextValence:
     import torch
 
-    from vmm_cli.networks.text_valence import TextValence
+    from vmm_cli.networks.pretrained.text_valence import TextValence
 
     bundle = bundles.read(folder)
     built = dict(bundle.network)

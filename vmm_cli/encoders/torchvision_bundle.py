@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import Bundle
-from vmm_cli.encoders.catalogue import tensor_prefix
-from vmm_cli.encoders.torchvision_models import SUMMARIES, TORCHVISION, TorchvisionModel
+from vmm_cli import bundles
+from vmm_cli.bundles import Bundle
+from vmm_cli.bundles.published import SUMMARIES, TORCHVISION, TorchvisionModel
+from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.torchvision_networks import Converted, Published, convert, published
 from vmm_cli.errors import ModelError
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.files import atomic_file
 
 TERMS = (
     "published with torchvision, whose README says that its pre-trained models may have licences "

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import fusion
 
+from vmm_cli.bundles.published import PREFIX, TORCHVISION
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.image import CPU_BATCH, CUDA_BATCH, ImageEncoder, keep_freed_memory
 from vmm_cli.encoders.preprocess import Preprocess
-from vmm_cli.encoders.torchvision_models import PREFIX, TORCHVISION
 
 # One clip fills a CPU; a GPU of 16 GB holds so many of the largest network's.
 CPU_CLIPS = 1

@@ -38,8 +38,9 @@ from vmm_cli.encoders.listening import (
     seconds,
 )
 from vmm_cli.errors import ModelError
-from vmm_cli.media.audio import Samples, iter_audio
+from vmm_cli.media.audio import Samples
 from vmm_cli.media.captions import Caption
+from vmm_cli.media.video import Video
 
 SAMPLE_RATE = 16_000
 PIECE_S = 120  # recognised at once: four of the stretches that Whisper reads; 8 MB
@@ -73,7 +74,7 @@ class Transcript:
 
 
 def transcribe(
-    path: Path, *, start: float = 0.0, end: float | None = None, model: str | None = None
+    video: Video, *, start: float = 0.0, end: float | None = None, model: str | None = None
 ) -> Transcript:
     """Recognise the English that is said between `start` and `end` seconds; one thread.
 
@@ -95,7 +96,7 @@ def transcribe(
     heard_any = False
     found: list[Caption] = []
     missed: list[Span] = []
-    for offset_s, samples in _pieces(path, start, end):
+    for offset_s, samples in _pieces(video, start, end):
         parts = _speech_in(samples)
         if not parts:
             continue
@@ -223,12 +224,12 @@ def _said(segment: Any) -> tuple[int, str]:
     return segment.seek, re.sub(r"[^\w' ]", "", segment.text.lower()).strip()
 
 
-def _pieces(path: Path, start: float, end: float | None) -> Iterator[tuple[float, Samples]]:
+def _pieces(video: Video, start: float, end: float | None) -> Iterator[tuple[float, Samples]]:
     """Yield (seconds on the clock, float32 [N]) of at most `PIECE_S`, the whole sound in turn."""
     held: list[Samples] = []
     count = 0
     begin_s = start
-    for block in iter_audio(path, SAMPLE_RATE, start=start, end=end):
+    for block in video.audio(SAMPLE_RATE, start=start, end=end):
         held.append(block.samples)
         count += len(block.samples)
         if count >= PIECE_S * SAMPLE_RATE:

@@ -7,11 +7,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from vmm_cli.media.captions import Caption, captions
+from vmm_cli.media.captions import Caption
+from vmm_cli.media.video import Video
 
 PADDING, UNKNOWN = 0, 1  # numbers of no word at all and of every word that is not in a vocabulary
 RESERVED = ("<padding>", "<unknown>")  # their names: no word is spelt so
@@ -80,22 +80,21 @@ def _numbers(vocabulary: tuple[str, ...]) -> dict[str, int]:
     return {word: number for number, word in enumerate(vocabulary) if number > UNKNOWN}
 
 
-def text_of(
-    given: str | None, path: Path, *, start_s: float = 0.0, end_s: float | None = None
-) -> str:
-    """Return the text of a video, or of the span [start_s, end_s) of it; "" where there is none.
+def text_of(given: str | None, video: Video) -> str:
+    """Return the text of the wanted part of a video; "" where there is none.
 
     `given`, what a manifest says, where that is not blank; else title, description and the captions
-    shown during the span, in this order. What title and description both say stands once.
+    shown during that part, in this order. What title and description both say stands once.
 
     Raises:
         InputError: as `captions`; only where nothing was given.
     """
     if given is not None and given.strip():
         return given.strip()
-    found = captions(path).captions
+    found = video.captions().captions
+    end_s = None if video.end is None else float(video.end)
     lines = _without_repeats([c.text for c in found if c.start_s is None])
-    lines += [c.text for c in found if _is_shown(c, start_s, end_s)]
+    lines += [c.text for c in found if _is_shown(c, float(video.start), end_s)]
     return "\n".join(lines)
 
 

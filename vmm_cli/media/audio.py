@@ -22,7 +22,13 @@ from vmm_cli import progress
 from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.extent import extent
 from vmm_cli.media.layouts import one_channel
-from vmm_cli.media.source import AV_TIME_BASE, best_audio_stream, clock_origin_s, open_media
+from vmm_cli.media.source import (
+    AV_TIME_BASE,
+    DEFAULT_MAX_PIXELS,
+    best_audio_stream,
+    clock_origin_s,
+    open_media,
+)
 
 Samples = npt.NDArray[np.float32]
 
@@ -49,8 +55,20 @@ class AudioBlock:
     samples: Samples
 
 
+@dataclass(slots=True)
+class SoundReport:
+    """How many samples were heard."""
+
+    samples: int = 0
+
+
 def iter_audio(
-    path: Path, rate: int, *, start: float = 0.0, end: float | None = None
+    path: Path,
+    rate: int,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Iterator[AudioBlock]:
     """Yield the sound between `start` and `end` seconds, mono, at `rate` samples a second.
 
@@ -75,17 +93,20 @@ def iter_audio(
         raise ValueError(f"start must not be negative, got {start:g} s")
     if end is not None and end <= start:
         raise ValueError(f"end ({end:g} s) must lie after start ({start:g} s)")
-    return _blocks(path, rate, Fraction(start), None if end is None else Fraction(end))
+    last = None if end is None else Fraction(end)
+    return _blocks(path, rate, Fraction(start), last, max_pixels)
 
 
-def _blocks(path: Path, rate: int, start: Fraction, end: Fraction | None) -> Iterator[AudioBlock]:
+def _blocks(
+    path: Path, rate: int, start: Fraction, end: Fraction | None, max_pixels: int
+) -> Iterator[AudioBlock]:
     first = round(start * rate)
     last = None if end is None else round(end * rate)
-    with open_media(path) as container:
+    with open_media(path, max_pixels=max_pixels) as container:
         stream = best_audio_stream(container)
         if stream is None:
             return
-        known_end = extent(path).end_s or None
+        known_end = extent(path, max_pixels=max_pixels).end_s or None
         frames = _frames_from(path, container, stream, start)
         pieces = _mono_pieces(frames, rate, clock_origin_s(container), known_end)
         position = first

@@ -16,7 +16,7 @@ from vmm_cli.media.cues import MAX_CUES, Cue, damaged_characters, decode_text, w
 from vmm_cli.media.probe import find_tag
 from vmm_cli.media.rolling import unrolled
 from vmm_cli.media.sidecars import SIDECAR_FORMATS, is_aside, sidecar_files, unclaimed_files
-from vmm_cli.media.source import open_media
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS, open_media
 from vmm_cli.media.subrip import parse_subrip
 from vmm_cli.media.substation import parse_substation
 from vmm_cli.media.webvtt import SIGNATURE, parse_webvtt
@@ -74,7 +74,9 @@ class CaptionResult:
     unread: bool = False
 
 
-def captions(path: Path, *, until_s: float | None = None) -> CaptionResult:
+def captions(
+    path: Path, *, until_s: float | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> CaptionResult:
     """Read all text that belongs to a video, each source in order of time.
 
     From files of the same name beside it (`clip.srt`, `clip.en.vtt`, `clip.mp4.ass`), from its
@@ -92,7 +94,7 @@ def captions(path: Path, *, until_s: float | None = None) -> CaptionResult:
     found: list[Caption] = []
     complaints: list[str] = []
     beside = sidecar_files(path)
-    with open_media(path) as container:
+    with open_media(path, max_pixels=max_pixels) as container:
         for sidecar, language in beside:
             result = read_sidecar(sidecar, language, aside=is_aside(sidecar, path))
             found += result.captions
@@ -104,10 +106,12 @@ def captions(path: Path, *, until_s: float | None = None) -> CaptionResult:
         complaints += streams.warnings
         passed_over = [*streams.passed_over]
         told = [*_told(container)]
-    if not found:
-        among = read_closed_captions(path, until_s=until_s)
-        found += _captions(among.cues, _Track("stream", None, "closed captions"))
-        passed_over += among.passed_over
+        if not found:
+            # Reading streams of text leaves the container at its end.
+            fresh = None if streams.tracks else container
+            among = read_closed_captions(path, fresh, until_s=until_s, max_pixels=max_pixels)
+            found += _captions(among.cues, _Track("stream", None, "closed captions"))
+            passed_over += among.passed_over
     if not found:
         complaints += [*passed_over, *_of_nobody(unclaimed_files(path))]
     unread = not found and bool(beside or passed_over)

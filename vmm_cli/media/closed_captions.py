@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import av.codec.context
+import av.container
 import av.error
 import av.packet
 import av.stream
@@ -25,7 +26,12 @@ from vmm_cli.media.frames import FrameRequest, iter_pictures
 from vmm_cli.media.ordering import check_times, times_in_doubt
 from vmm_cli.media.packets import PacketReader
 from vmm_cli.media.probe import MAX_TIMED_PACKETS
-from vmm_cli.media.source import best_video_stream, clock_origin_s, open_media
+from vmm_cli.media.source import (
+    DEFAULT_MAX_PIXELS,
+    best_video_stream,
+    clock_origin_s,
+    open_media,
+)
 from vmm_cli.media.substation import BLOCK_FIELDS, block_text, substation_plain
 from vmm_cli.media.trust import Distrust, distrust, trust_in
 
@@ -45,24 +51,35 @@ class ClosedCaptions:
     passed_over: tuple[str, ...] = ()
 
 
-def read_closed_captions(path: Path, *, until_s: float | None = None) -> ClosedCaptions:
+def read_closed_captions(
+    path: Path,
+    unread: av.container.InputContainer | None = None,
+    *,
+    until_s: float | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> ClosedCaptions:
     """Read the closed captions among the pictures of a file.
 
     Pictures are decoded only where nothing but the decoder knows in which order they, and their
     captions, are shown.
 
-    until_s: how far to read, in seconds on the clock; None: to the end, but where the first
+    unread: the file, opened, with nothing read of it yet. until_s: how far to read, in seconds on
+    the clock; None: to the end, but where the first
     `MAX_TIMED_PACKETS` pictures carry none, no further.
 
     Raises:
         InputError: as `open_media`.
     """
-    among = _in_packets(path, until_s)
+    if unread is not None:
+        among = _in_packets(unread, until_s)
+    else:
+        with open_media(path, max_pixels=max_pixels) as container:
+            among = _in_packets(container, until_s)
     if not among.found:
         return ClosedCaptions()
-    if among.is_untimed or not _times_hold(path):
+    if among.is_untimed or not _times_hold(path, max_pixels):
         try:
-            among = _in_pictures(path, until_s)
+            among = _in_pictures(path, until_s, max_pixels)
         except InputError as error:
             message = f"the captions among its pictures cannot be put in order: {error}"
             return ClosedCaptions((), (message,))
@@ -85,36 +102,35 @@ class _Among:
     is_untimed: bool = False
 
 
-def _in_packets(path: Path, until_s: float | None) -> _Among:
+def _in_packets(container: av.container.InputContainer, until_s: float | None) -> _Among:
     among = _Among()
-    with open_media(path) as container:
-        stream = best_video_stream(container)
-        if stream is None or not may_carry(stream):
-            return among
-        origin = clock_origin_s(container)
-        is_there = False
-        packets = read_packets(container, stream, continuity=watch(container), alone=True)
-        for number, packet in enumerate(packets):
-            is_there = is_there or is_marked(packet)
-            if until_s is None:
-                if not is_there and number >= MAX_TIMED_PACKETS:
-                    break
-            elif packet.dts is not None and packet.dts * packet.time_base - origin > until_s:
+    stream = best_video_stream(container)
+    if stream is None or not may_carry(stream):
+        return among
+    origin = clock_origin_s(container)
+    is_there = False
+    packets = read_packets(container, stream, continuity=watch(container), alone=True)
+    for number, packet in enumerate(packets):
+        is_there = is_there or is_marked(packet)
+        if until_s is None:
+            if not is_there and number >= MAX_TIMED_PACKETS:
                 break
-            among.found += triplets_of(packet, origin)
-            if packet.pts is not None:
-                end = packet.pts + (packet.duration or 0)
-                among.end_s = max(among.end_s, end * packet.time_base - origin)
-            elif packet.size and stream.codec_context.reorder_depth:
-                among.is_untimed = True
+        elif packet.dts is not None and packet.dts * packet.time_base - origin > until_s:
+            break
+        among.found += triplets_of(packet, origin)
+        if packet.pts is not None:
+            end = packet.pts + (packet.duration or 0)
+            among.end_s = max(among.end_s, end * packet.time_base - origin)
+        elif packet.size and stream.codec_context.reorder_depth:
+            among.is_untimed = True
     return among
 
 
-def _times_hold(path: Path) -> bool:
+def _times_hold(path: Path, max_pixels: int) -> bool:
     """Tell whether the pictures of a file are shown when it says."""
     if not trust_in(path).times:
         return False
-    with open_media(path) as container:
+    with open_media(path, max_pixels=max_pixels) as container:
         stream = best_video_stream(container)
         assert stream is not None  # captions were found there
         try:
@@ -126,10 +142,11 @@ def _times_hold(path: Path) -> bool:
     return True
 
 
-def _in_pictures(path: Path, until_s: float | None) -> _Among:
+def _in_pictures(path: Path, until_s: float | None, max_pixels: int) -> _Among:
     among = _Among()
     end = None if until_s is None or until_s == inf else Fraction(until_s)
-    for picture in iter_pictures(path, [FrameRequest("captions", sampling.all(end=end))]):
+    wanted = FrameRequest("captions", sampling.all(end=end))
+    for picture in iter_pictures(path, [wanted], max_pixels=max_pixels):
         shown_at, frame = Fraction(picture.time_s), picture.frame
         for data in cast("Iterable[SideData]", frame.side_data):
             if data.type.name == "A53_CC":

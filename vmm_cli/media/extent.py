@@ -74,6 +74,7 @@ class Extent:
     restarts_s: where time stamps start anew. unread: the share of the bytes behind the last packet,
     where all were read and it is more than an index takes. other_recording: whether what follows
     needs other decoders. matrix: AVColorSpace of its pictures.
+    has_sound: whether it has a stream of sound, be it one that can be decoded or not.
     pixels: of the largest pictures it declares, bits: of a sample in these; they tell how much
     memory decoding takes.
     """
@@ -85,6 +86,7 @@ class Extent:
     unread: float = 0.0
     other_recording: bool = False
     matrix: int | None = None
+    has_sound: bool = False
     pixels: int = 0
     bits: int = 8
 
@@ -184,6 +186,7 @@ def _measured(path: Path, max_pixels: int) -> Extent:
             raise InputError("no_video", "holds neither pictures nor sound")
         pictures = None if video is None else video.index  # a stream is gone with its container
         matrix = None if video is None else video.codec_context.colorspace
+        has_sound = len(container.streams.audio) > 0
         pixels, bits = max(map(_picture, container.streams.video), default=(0, USUAL_BITS))
         origin = clock_origin_s(container)
         continuity = watch(container)
@@ -212,6 +215,7 @@ def _measured(path: Path, max_pixels: int) -> Extent:
         unread,
         other,
         matrix,
+        has_sound,
         pixels,
         bits,
     )

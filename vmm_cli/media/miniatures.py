@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from vmm_cli.media.colours import Target, converted
-from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_pictures
+from vmm_cli.media.frames import DecodeReport, FrameRequest
 from vmm_cli.media.sampling import Sampling
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.video import Video
 
 WIDTH, HEIGHT = 48, 32  # pixels, whatever the picture's shape: one that changes midway fits too
 
@@ -26,11 +25,7 @@ class Miniature:
 
 
 def iter_miniatures(
-    path: Path,
-    sampling: Sampling,
-    *,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    report: DecodeReport | None = None,
+    video: Video, sampling: Sampling, *, report: DecodeReport | None = None
 ) -> Iterator[Miniature]:
     """Yield the pictures that `sampling` wants, in time order, each the mean of what it shows.
 
@@ -40,6 +35,6 @@ def iter_miniatures(
     reformatter = VideoReformatter()
     target = Target(WIDTH, HEIGHT, "yuv444p", interpolation="AREA")
     wanted = FrameRequest("miniatures", sampling)
-    for picture in iter_pictures(path, [wanted], max_pixels=max_pixels, report=report):
+    for picture in video.pictures([wanted], report=report):
         small = converted(reformatter, picture.frame, target)
         yield Miniature(picture.time_s, small.to_ndarray())

@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from vmm_cli.networks.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 from vmm_cli.networks.model import FusionNetwork
+from vmm_cli.networks.pretrained.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
 STREAM = "image"
 # Pictures at a time where no gradient is wanted: memory does not grow with their number.

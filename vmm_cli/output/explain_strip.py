@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from vmm_cli.errors import InputError
-from vmm_cli.media.frames import Frame, FrameRequest, iter_frames
+from vmm_cli.media.frames import Frame, FrameRequest
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import at
+from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.plots import drawable, font_files
@@ -41,14 +41,14 @@ LEAST_FULL_DROP = 0.1  # a bar is full at the largest drop, but not at one that 
 ROUNDING_S = 1e-3  # of the times in a record
 
 
-def _draw(path: Path, record: dict[str, Any], request: WindowsRequest) -> Image.Image:
-    return draw_strip(path, record["explain"], request.max_pixels)
+def _draw(video: Video, record: dict[str, Any], request: WindowsRequest) -> Image.Image:
+    return draw_strip(video, record["explain"])
 
 
 STRIP = PictureKind("--strips", "strip", ".explain.png", _draw)
 
 
-def draw_strip(path: Path, explained: Mapping[str, Any], max_pixels: int) -> Image.Image:
+def draw_strip(video: Video, explained: Mapping[str, Any]) -> Image.Image:
     """Draw an explanation (as in a record); boxes where there are no pictures.
 
     Of many parts those are drawn whose drop is the largest up or down, in the order of time.
@@ -60,7 +60,7 @@ def draw_strip(path: Path, explained: Mapping[str, Any], max_pixels: int) -> Ima
     chosen = strongest(seconds, MAX_FRAMES)
     nothing = "sound" if "audio" in explained["without"] else "no picture"
     times = [(one["start_s"] + one["end_s"]) / 2 for one in chosen]
-    shown = _pictures(path, times, nothing, max_pixels)
+    shown = _pictures(video, times, nothing)
     said = [f"{clock_text(one['start_s'])}  {drop_text(one['drop'])}" for one in chosen]
     width = max(*(image.width for image in shown), *(ceil(text_width(text)) for text in said))
     height = max(image.height for image in shown)
@@ -112,14 +112,12 @@ def _rest_of_title(explained: Mapping[str, Any]) -> str:
     return f" {explained['score']:.2f} ({shares}); below, how much it falls without a part"
 
 
-def _pictures(
-    path: Path, times: Sequence[float], nothing: str, max_pixels: int
-) -> list[Image.Image]:
+def _pictures(video: Video, times: Sequence[float], nothing: str) -> list[Image.Image]:
     """Return the picture shown at each time; where there is none, a box that says `nothing`."""
     request = FrameRequest("strip", at(times), Size(short=FRAME_HEIGHT))
     frames: list[Frame] = []
     try:
-        frames += iter_frames(path, [request], max_pixels=max_pixels)
+        frames += video.frames([request])
     except InputError as error:
         if error.code not in ("no_video", "unreadable"):  # a file can be heard and not seen
             raise

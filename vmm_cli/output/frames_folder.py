@@ -28,6 +28,7 @@ from vmm_cli.media.sampling import Sampling, at, split
 if TYPE_CHECKING:
     from vmm_cli.media.frames import Picture
     from vmm_cli.media.stills import ImageFormat
+    from vmm_cli.media.video import Video
 
 INDEX_NAME = "frames.jsonl"
 SHEET_NAME = "contact_sheet.jpg"
@@ -102,17 +103,13 @@ def tidy(request: ExtractRequest) -> None:
 
 def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
     """Split a long video into stretches of time, one a worker; one part where it does not pay."""
-    from vmm_cli.media.extent import video_end_s
-    from vmm_cli.media.frames import times_every_picture
-
+    video = _video(request, input)
     whole = [Part(_part_folder(request, input, 0), request.sampling)]
     if request.sampling.kind == "shots":
         return whole  # a cut is seen from both of its sides
-    if request.sampling.kind == "all" and not times_every_picture(
-        input.path, max_pixels=request.max_pixels
-    ):
+    if request.sampling.kind == "all" and not video.times_every_picture():
         return whole  # a picture without a time of its own belongs to no stretch
-    end = video_end_s(input.path, max_pixels=request.max_pixels)
+    end = video.pictures_end_s
     if request.sampling.end is not None:
         end = min(end, request.sampling.end)
     start = request.sampling.start
@@ -132,7 +129,7 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     Raises:
         InputError: the input cannot be read, or the pictures not be written.
     """
-    from vmm_cli.media.frames import DecodeReport, FrameRequest, iter_pictures
+    from vmm_cli.media.frames import DecodeReport, FrameRequest
     from vmm_cli.media.stills import StillEncoder
 
     # Before the work rather than after it.
@@ -147,7 +144,7 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     wanted = FrameRequest("frames", sampling, request.size)
     number = 0
     _fresh_folder(part.folder)
-    pictures = iter_pictures(input.path, [wanted], max_pixels=request.max_pixels, report=report)
+    pictures = _video(request, input).pictures([wanted], report=report)
     try:
         with _writing(part.folder), _index_file(part.folder / INDEX_NAME) as index:
             for number, picture in enumerate(pictures, start=1):
@@ -169,14 +166,18 @@ def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
     )
 
 
+def _video(request: ExtractRequest, input: Input) -> Video:
+    from vmm_cli.media.video import Video
+
+    return Video(input.path, request.max_pixels)
+
+
 def _middles(request: ExtractRequest, input: Input) -> Sampling:
     """Return the plan that takes the middle of every shot."""
     from vmm_cli.analysis.shots import find_shots
 
     window = request.sampling
-    shots = find_shots(
-        input.path, start=window.start, end=window.end, max_pixels=request.max_pixels
-    )
+    shots = find_shots(_video(request, input), start=window.start, end=window.end)
     if not shots:
         raise _nothing_there(window, None)
     return at((Fraction(shot.start_s) + Fraction(shot.end_s)) / 2 for shot in shots)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vmm_cli.errors import OutputError, UsageError
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.files import atomic_file
 from vmm_cli.plain_file import UnreadableError, open_regular
 
 _DOCUMENT_BYTES = 200

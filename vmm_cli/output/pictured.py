@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmm_cli.errors import InputError
-from vmm_cli.output.atomic_file import make_folder
+from vmm_cli.files import make_folder
 from vmm_cli.output.owned import ADVICE, NOTES_FILE, Written, add_note, foreign, refuse_foreign
 from vmm_cli.output.png import save_png
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from vmm_cli.batch.inputs import Input
     from vmm_cli.batch.work import Work
+    from vmm_cli.media.video import Video
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ class PictureKind:
         option: of the command line, which names the folder.
         field: of the record, which names the picture.
         suffix: what its name has behind the input's.
-        draw: (path of the video, record, request) draws a record, from which it may take what only
+        draw: (video, record, request) draws a record, from which it may take what only
             the picture needs. At module level: it runs in workers.
     """
 
     option: str
     field: str
     suffix: str
-    draw: Callable[[Path, dict[str, Any], Any], Image]
+    draw: Callable[[Video, dict[str, Any], Any], Image]
 
     def name(self, input: Input) -> str:
         """Return what the picture of an input is called in its folder."""
@@ -119,7 +120,7 @@ def _finish(
     if not request.overwrite and (problem := foreign(target)) is not None:
         raise InputError("output", f"{problem}; {ADVICE.format(option=kind.option)}")
     make_folder(target.parent)
-    image = kind.draw(input.path, record, request.wanted)
+    image = kind.draw(request.wanted.video(input), record, request.wanted)
     name = kind.name(input)
     notes = request.folder / NOTES_FILE
     save_png(image, target, lambda digest: add_note(notes, name, digest, input.path))

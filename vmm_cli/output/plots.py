@@ -12,7 +12,7 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.files import atomic_file
 from vmm_cli.output.escape import escape_controls
 from vmm_cli.output.png import MARK
 

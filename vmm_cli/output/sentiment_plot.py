@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vmm_cli.analysis.evidence import EMOTIONS, EXPERTS
+from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS
+from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
@@ -52,7 +53,7 @@ from vmm_cli.output.time_picture import (
 )
 
 if TYPE_CHECKING:
-    from vmm_cli.analysis.sentiment import SentimentRequest
+    from vmm_cli.operations.sentiment import SentimentRequest
 
 # Pixels
 CURVE_HEIGHT = 220
@@ -90,30 +91,15 @@ NOTHING = "nothing to go on"
 Span = Callable[[Point], tuple[float, float]]
 
 
-def _draw(path: Path, record: dict[str, Any], request: SentimentRequest) -> Image.Image:
-    return draw_sentiment(
-        path,
-        record,
-        every_s=float(request.every),
-        start_s=float(request.start),
-        end_s=None if request.end is None else float(request.end),
-        max_pixels=request.max_pixels,
-    )
+def _draw(video: Video, record: dict[str, Any], request: SentimentRequest) -> Image.Image:
+    return draw_sentiment(video, record, every_s=float(request.every))
 
 
 PLOT = PictureKind("--plot", "plot", ".sentiment.png", _draw)
 
 
-def draw_sentiment(
-    path: Path,
-    record: Mapping[str, Any],
-    *,
-    every_s: float,
-    start_s: float = 0.0,
-    end_s: float | None = None,
-    max_pixels: int,
-) -> Image.Image:
-    """Draw a record's `curve` and `summary`, with pictures of the video at `path`.
+def draw_sentiment(video: Video, record: Mapping[str, Any], *, every_s: float) -> Image.Image:
+    """Draw a record's `curve` and `summary`, with pictures of the video, over its wanted part.
 
     every_s: the step of the curve. Where nothing is known nothing is drawn. The peaks and
     the point furthest from 0 are marked, at most 6.
@@ -122,7 +108,8 @@ def draw_sentiment(
         InputError: the video cannot be read.
     """
     duration_s = float(record["duration_s"])
-    until_s = duration_s if end_s is None else min(end_s, duration_s)
+    start_s = float(video.start)
+    until_s = duration_s if video.end is None else min(float(video.end), duration_s)
     left = MARGIN + GUTTER_WIDTH
     axis = TimeAxis(start_s, until_s, left, WIDTH - MARGIN - left)
     points: Sequence[Point] = record["curve"]
@@ -131,7 +118,7 @@ def draw_sentiment(
         return span_of(point, start_s, every_s)
 
     marks = _marks(record)
-    pictures = pictures_at(path, [time for time, _ in marks], max_pixels)
+    pictures = pictures_at(video, [time for time, _ in marks])
     lanes = [*_lanes(record, axis, span)]
     top = MARGIN + 2 * TEXT_HEIGHT
     lanes_top = top + CURVE_HEIGHT + LANE_GAP
@@ -139,7 +126,7 @@ def draw_sentiment(
     bottom = lanes_bottom + (row_height(pictures) if marks else 0)
     image = Image.new("RGB", (WIDTH, bottom + 2 * TEXT_HEIGHT + MARGIN), BACKGROUND)
     draw = ImageDraw.Draw(image)
-    draw_text(draw, (MARGIN, MARGIN + TEXT_HEIGHT // 2), _title(path, record))
+    draw_text(draw, (MARGIN, MARGIN + TEXT_HEIGHT // 2), _title(video.path, record))
     draw_ticks(draw, axis, top - TEXT_HEIGHT // 2, bottom + TEXT_HEIGHT // 2)
     _draw_scale(draw, axis, top)
     _draw_curve(image, _columns(points, axis, span, every_s), axis, top)

@@ -9,7 +9,7 @@ from typing import Any
 
 from vmm_cli.output.subtitles import Cue
 
-# Why nothing is known from some evidence; see `vmm_cli.analysis.evidence.MISSING`.
+# Why nothing is known from some evidence; see `vmm_cli.analysis.sentiment.evidence.MISSING`.
 REASONS = {
     "no_video": "no pictures",
     "no_face": "no face",

@@ -6,14 +6,14 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import ceil
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from vmm_cli.errors import InputError
-from vmm_cli.media.frames import FrameRequest, iter_frames
+from vmm_cli.media.frames import FrameRequest
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import at
+from vmm_cli.media.video import Video
 from vmm_cli.output.explain_strip import draw_text, text_width
 from vmm_cli.output.plots import font_files
 from vmm_cli.output.time_axis import TimeAxis, spread, tick_text
@@ -58,7 +58,7 @@ def draw_ticks(draw: ImageDraw.ImageDraw, axis: TimeAxis, upper: int, lower: int
             right = left + text_width(text) + GAP
 
 
-def pictures_at(path: Path, times: Sequence[float], max_pixels: int) -> dict[float, Image.Image]:
+def pictures_at(video: Video, times: Sequence[float]) -> dict[float, Image.Image]:
     """Return the picture shown at each time; none at all where the file has none.
 
     Raises:
@@ -69,7 +69,7 @@ def pictures_at(path: Path, times: Sequence[float], max_pixels: int) -> dict[flo
     request = FrameRequest("small pictures", at(times), Size(short=PICTURE_HEIGHT))
     shown: list[tuple[float, Image.Image]] = []
     try:
-        for frame in iter_frames(path, [request], max_pixels=max_pixels):
+        for frame in video.frames([request]):
             picture = Image.fromarray(frame.image)
             picture.thumbnail((PICTURE_WIDTH, PICTURE_HEIGHT))
             shown.append((frame.time_s, picture))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
 from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
@@ -66,15 +67,9 @@ COLOURS = (
 FAINT = 0.45  # of a curve, and of a bar at score 0
 
 
-def _draw(path: Path, record: dict[str, Any], request: DetectRequest) -> Image.Image:
+def _draw(video: Video, record: dict[str, Any], request: DetectRequest) -> Image.Image:
     """Draw what `request` found, the scores over time included, which leave the record."""
-    image = draw_timeline(
-        path,
-        record,
-        start_s=float(request.start),
-        end_s=None if request.end is None else float(request.end),
-        max_pixels=request.max_pixels,
-    )
+    image = draw_timeline(video, record)
     del record["curves"]
     return image
 
@@ -82,15 +77,8 @@ def _draw(path: Path, record: dict[str, Any], request: DetectRequest) -> Image.I
 TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw)
 
 
-def draw_timeline(
-    path: Path,
-    record: Mapping[str, Any],
-    *,
-    start_s: float = 0.0,
-    end_s: float | None = None,
-    max_pixels: int,
-) -> Image.Image:
-    """Draw a record's `segments` and `curves`, with pictures of the video at `path`.
+def draw_timeline(video: Video, record: Mapping[str, Any]) -> Image.Image:
+    """Draw a record's `segments` and `curves`, with pictures of the video, over its wanted part.
 
     There is a lane for each label that has segments, in the model's order; where none has, for
     those with the highest scores. However many there are, the picture has at most 12 lanes: of the
@@ -101,12 +89,12 @@ def draw_timeline(
         InputError: the video cannot be read.
     """
     duration_s = record["duration_s"]
-    until_s = duration_s if end_s is None else min(end_s, duration_s)
+    until_s = duration_s if video.end is None else min(float(video.end), duration_s)
     left = MARGIN + GUTTER_WIDTH
-    axis = TimeAxis(start_s, until_s, left, WIDTH - MARGIN - left)
+    axis = TimeAxis(float(video.start), until_s, left, WIDTH - MARGIN - left)
     lanes, left_out = _lanes(record)
     names = drawable_labels([lane.label for lane in lanes])
-    pictures = pictures_at(path, [time for lane in lanes for time, _ in lane.peaks], max_pixels)
+    pictures = pictures_at(video, [time for lane in lanes for time, _ in lane.peaks])
     row = row_height(pictures) if pictures else 0
     heights = [_height(lane, row) for lane in lanes]
     top = MARGIN + 2 * TEXT_HEIGHT
@@ -116,7 +104,7 @@ def draw_timeline(
     height = bottom + (len(below) + 1) * TEXT_HEIGHT + MARGIN
     image = Image.new("RGB", (WIDTH, height), BACKGROUND)
     draw = ImageDraw.Draw(image)
-    draw_text(draw, (MARGIN, MARGIN + TEXT_HEIGHT // 2), _title(path, record))
+    draw_text(draw, (MARGIN, MARGIN + TEXT_HEIGHT // 2), _title(video.path, record))
     draw_ticks(draw, axis, top - TEXT_HEIGHT // 2, bottom + TEXT_HEIGHT // 2)
     for lane, name, height, colour in zip(lanes, names, heights, cycle(COLOURS), strict=False):
         _draw_lane(image, lane, name, colour, axis, top, pictures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vmm_cli.analysis.judge_valence import EMOTIONS, RATINGS, valence_from
+from vmm_cli.inference.valence import EMOTIONS, RATINGS, valence_from
 from vmm_cli.training.headline import headline, intervals
 from vmm_cli.training.recipe import Recipe
 from vmm_cli.training.samples import DataSet, Sample, label_counts, segment_counts

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vmm_cli.errors import DataError
-from vmm_cli.output.atomic_file import atomic_file
+from vmm_cli.files import atomic_file
 from vmm_cli.training.loop import Progress
 
 SCHEMA = "vmm.checkpoint/1"

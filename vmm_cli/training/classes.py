@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vmm_cli.judge import Examples, window_probabilities
+from vmm_cli.inference.network import Examples, window_probabilities
 from vmm_cli.training.augment import drop_streams, mix
 from vmm_cli.training.loop import Objective
 from vmm_cli.training.processes import share

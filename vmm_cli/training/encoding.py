@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,13 @@ from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.encoders.streams import (
     Encoded,
     WindowFeatures,
-    media_end_s,
-    wanted_until,
     window_features,
 )
 from vmm_cli.encoders.stretches import joined, stretches
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import InputError
-from vmm_cli.training.samples import NO_DURATIONS, Sample, length_s, span
+from vmm_cli.media.video import Video
+from vmm_cli.training.samples import NO_DURATIONS, Sample, length_s
 
 # A long sample is learnt from by so many of its windows, evenly spread: the others look alike.
 MAX_WINDOWS = 8
@@ -77,6 +77,13 @@ def limit_s(sample: Sample) -> float:
     return LIMIT_BASE_S + LIMIT_PER_MEGABYTE_S * megabytes
 
 
+def video_of(sample: Sample, max_pixels: int) -> Video:
+    """Return a sample's file and its part of it; of pictures up to `max_pixels`."""
+    # Via str: a manifest's 0.1 means one tenth, not the nearest binary fraction.
+    end = None if sample.end_s is None else Fraction(str(sample.end_s))
+    return Video(sample.path, max_pixels, Fraction(str(sample.start_s)), end)
+
+
 def encode_sample(
     sample: Sample,
     plan: StreamPlan,
@@ -92,8 +99,8 @@ def encode_sample(
     Raises:
         InputError: the file cannot be read, or its span lies behind its end.
     """
-    start, end = span(sample)
-    until = wanted_until(start, end, media_end_s(sample.path, max_pixels=max_pixels))
+    video = video_of(sample, max_pixels)
+    start, until = video.start, video.until_s
     if sample.segments is not None:
         runs = [[stretch] for stretch in stretches(start, until, plan.rate_hz)]
     else:
@@ -102,20 +109,17 @@ def encode_sample(
         if len(chosen) > MAX_WINDOWS:
             picks = np.linspace(0, len(chosen) - 1, MAX_WINDOWS).round().astype(int)
             runs = [[chosen[i]] for i in picks]
-    text = ""
-    if with_text:
-        text = text_of(sample.text, sample.path, start_s=sample.start_s, end_s=sample.end_s)
+    text = text_of(sample.text, video) if with_text else ""
     found: list[WindowFeatures] = []
     progress.over(float(start), float(until))
     for run in runs:
         found += window_features(
-            sample.path,
+            video,
             run,
             plan,
             text=text,
             use_store=use_store,
             keep_features=keep_features,
-            max_pixels=max_pixels,
         )
     if sample.segments is not None:
         found = [joined(found)]

@@ -11,19 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from vmm_cli.analysis import classify, classify_windows, detect_steps, judge_valence
+from vmm_cli.analysis import classify, classify_windows
 from vmm_cli.analysis.segments import Detection
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.tally import Standing
-from vmm_cli.bundle import Bundle
+from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import DataError, InputError, ModelError
+from vmm_cli.inference.load import check
+from vmm_cli.inference.steps import check_segment_model, find_segments, run_steps
+from vmm_cli.inference.valence import NOTHING, check_valence_model, rate_windows
 from vmm_cli.spelling import spelling_of
-from vmm_cli.trained import check
 from vmm_cli.training.annotations import read_table
 from vmm_cli.training.dataset import SPLIT_NAMES
-from vmm_cli.training.encoding import limit_s
+from vmm_cli.training.encoding import limit_s, video_of
 from vmm_cli.training.rows import Row, read_rows
 from vmm_cli.training.samples import (
     NO_DURATIONS,
@@ -32,7 +34,6 @@ from vmm_cli.training.samples import (
     Sample,
     left_out_of,
     length_s,
-    span,
     with_segments,
 )
 from vmm_cli.training.scoring import (
@@ -94,7 +95,7 @@ def evaluate(
         there = f"it has {', '.join(splits)}" if splits else "it has no splits"
         raise DataError(f"{data.source}: has no samples in the split {split!r}; {there}")
     if data.rated:
-        judge_valence.check_model(bundle)
+        check_valence_model(bundle)
     samples = [_spelt_as(bundle.labels, sample) for sample in samples]
     _check_labels(bundle, data, samples)
     known = [sample for sample in samples if _knows(bundle, sample)]
@@ -106,7 +107,7 @@ def evaluate(
     ):
         raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
     if data.timed:  # says now, not for each sample, what is wrong with the model
-        detect_steps.check_model(bundle)
+        check_segment_model(bundle)
     elif classify_windows.is_for(bundle):
         plan_of(bundle)
         check(bundle)
@@ -251,7 +252,7 @@ def _check_labels(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> N
             f"`vmm models show {bundle.folder}` lists those it knows"
         )
     if data.rated:
-        tells = bundle.network.get("valence_from") != judge_valence.NOTHING
+        tells = bundle.network.get("valence_from") != NOTHING
         is_rated = any(sample.valence is not None for sample in samples)
         if not (tells and is_rated) and not any(s.labels for s in samples if bundle.labels):
             told = "emotion" if bundle.labels else "valence"
@@ -271,14 +272,11 @@ def find_in_sample(
     Raises:
         InputError: the file cannot be read, or has nothing the model looks at.
     """
-    start, end = span(sample)
-    wanted = detect_steps.StepsRequest(
-        bundle.folder.resolve(), bundle.digest, start, end, use_store, max_pixels
-    )
-    seen = detect_steps.run(wanted, sample.path, None, text=sample.text)
+    video = video_of(sample, max_pixels)
+    seen = run_steps(bundle, video, None, use_store=use_store, text=sample.text)
     classify_windows.require_streams(bundle, seen.streams)
-    until_s = seen.end_s if end is None else min(seen.end_s, float(end))
-    return detect_steps.found(wanted, [seen]).detections, until_s - float(start)
+    found = find_segments(bundle, video, [seen])
+    return found.detections, float(video.until_s - video.start)
 
 
 def rate_sample(
@@ -291,16 +289,12 @@ def rate_sample(
     Raises:
         InputError: the file cannot be read, or has nothing the model looks at.
     """
-    start, end = span(sample)
-    rated = judge_valence.valence_of_windows(
+    rated = rate_windows(
         bundle,
-        sample.path,
-        start=start,
-        end=end,
+        video_of(sample, max_pixels),
         text=sample.text,
         use_store=use_store,
         keep_features=keep_features,
-        max_pixels=max_pixels,
     )
     there = frozenset(stream for stream, share in rated.streams.items() if share.any())
     classify_windows.require_streams(bundle, there)
@@ -315,11 +309,11 @@ def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: in
     Raises:
         InputError: the file cannot be read, or has nothing the model looks at.
     """
-    start, end = span(sample)
+    video = video_of(sample, max_pixels)
     input = Input(sample.path, sample.name, Path(sample.name).name)
     if classify_windows.is_for(bundle):
         wanted = classify_windows.windows_request(
-            bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
+            bundle, start=video.start, end=video.end, use_store=use_store, max_pixels=max_pixels
         )
         scores = classify_windows.run(wanted, input, None, text=sample.text)
         classify_windows.require_streams(bundle, scores.streams)
@@ -327,8 +321,8 @@ def judge_sample(bundle: Bundle, sample: Sample, use_store: bool, max_pixels: in
         return mean
     request = classify.classify_request(
         bundle,
-        start=start,
-        end=end,
+        start=video.start,
+        end=video.end,
         device="cpu",
         use_store=use_store,
         max_pixels=max_pixels,

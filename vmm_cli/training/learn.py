@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from vmm_cli.analysis.detect_steps import of_fused
-from vmm_cli.analysis.judge_valence import valence_from, with_valence
 from vmm_cli.analysis.segments import Detection
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.streams import Encoded
 from vmm_cli.encoders.words import build_vocabulary
 from vmm_cli.errors import DataError
-from vmm_cli.judge import Examples, examples, fused_steps, network_from, tokens_from
+from vmm_cli.inference.network import Examples, examples, fused_steps, network_from, tokens_from
+from vmm_cli.inference.steps import segments_from_fused
+from vmm_cli.inference.valence import valence_from, with_valence
 from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
 from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint
@@ -174,7 +174,7 @@ def found(learnt: Learnt, encoded: Encoded, labels: Sequence[str]) -> list[Detec
     tokens = tokens_from(learnt.about)
     network = learnt.fusion.to("cpu")
     x, mask = fused_steps(network, whole, None if tokens is None else tokens(encoded.text))
-    return of_fused(
+    return segments_from_fused(
         network,
         labels,
         x,
@@ -213,7 +213,8 @@ def _about(
         about["levels"] = recipe.levels
     for name, stream in recipe.streams.items():
         shape: dict[str, Any] = {"name": name, "front_end": stream.front_end}
-        if name == "text" and stream.encoder == "words":
+        encoder = catalogue.entry(stream.encoder)
+        if encoder.gives_words:
             about["vocabulary"] = list(build_vocabulary([one.text for one in encoded]))
             shape |= {"kind": "tokens", "width": 1, "vocabulary": len(about["vocabulary"])}
         else:
@@ -222,7 +223,7 @@ def _about(
             shape |= {"kind": kind, "width": int(np.prod(value.shape[1:]))}
             shape["channels"] = value.shape[1] if kind == "patches" else 1
         if name == "image" and train_last(recipe):
-            shape["width"] = catalogue.entry(stream.encoder).width
+            shape["width"] = encoder.width
         about["streams"].append(shape)
     return about
 

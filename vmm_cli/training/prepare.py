@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from vmm_cli.batch.tally import Standing
+from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import Encoded
 from vmm_cli.errors import DataError, InputError
@@ -47,7 +48,7 @@ def plan_for(recipe: Recipe) -> StreamPlan:
     encoders = {
         stream: encoder_spec(stream, chosen.encoder, window_s)
         for stream, chosen in recipe.streams.items()
-        if chosen.encoder != "words"  # they are numbered once all texts are known
+        if not entry(chosen.encoder).gives_words
     }
     rate_hz = Fraction(str(recipe.rate_hz))
     return StreamPlan(encoders, rate_hz, window_s, train_last=train_last(recipe))
@@ -127,7 +128,7 @@ def present(one: Encoded) -> set[str]:
 def without_empty(one: Encoded) -> Encoded:
     """Leave out windows in which nothing is there, unless its text holds in all of them.
 
-    A clip is judged by the others: see `analysis.judge_valence`.
+    A clip is judged by the others: see `inference.valence`.
     """
     if one.text.strip():
         return one

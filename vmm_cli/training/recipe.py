@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
+from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.grid import MAX_STEPS
-from vmm_cli.encoders.plan import MOTION_SIDES
 from vmm_cli.errors import RecipeError
 from vmm_cli.plain_file import UnreadableError, read_regular
 from vmm_cli.plain_yaml import YamlError
@@ -42,26 +42,6 @@ TEMPORAL = ("mean", "lstm", "gru", "transformer", "tcn", "none")
 LIMITED_TEMPORAL = ("none", "tcn")
 FUSION = ("concat", "weighted", "gated", "attention", "graph")
 FRONT_ENDS: tuple[str, ...] = ("identity", "change", "identity-change", "cnn", "lstm")
-
-# By stream; the first is the default. The catalogue adds those with weights of their own.
-ENCODERS = {
-    "image": ("efficientnet-lite0",),
-    "motion": ("motion-crop", "motion-crops", "motion-energy"),
-    "audio": ("log-mel-statistics", "log-mel"),
-    "text": ("words", "sentences"),
-    "face": ("faces",),
-    "voice": ("speech",),
-}
-# What an encoder gives says which front ends can take it; the first is the default. Those that are
-# not named here give features.
-_OF_FEATURES = ("identity", "change", "identity-change")
-_FRONT_ENDS_OF = {
-    "motion-crop": ("change", "identity", "identity-change"),  # change is what it was made for
-    "motion-crops": ("change", "identity", "identity-change"),
-    "log-mel": ("cnn",),
-    "words": ("lstm",),
-    "sentences": ("identity",),  # one sentence holds at every time: it never changes
-}
 
 
 @dataclass(frozen=True)
@@ -181,8 +161,6 @@ _OPTIMISATION_NUMBERS = {
     "stream_dropout": _Range(0, 0.9),
     "valence_weight": _Range(0, 1000),
 }
-_OPTIONS = {"image": {"train_last": _Range(0, 16, whole=True)}}  # so many blocks it has
-_CAN_LEARN = "efficientnet-lite0"
 
 # What a message shows of a value, however large that is.
 LONGEST_SHOWN = 60  # characters of what was typed
@@ -225,20 +203,6 @@ def to_yaml(recipe: Recipe) -> str:
     for stream in content["streams"].values():
         stream |= stream.pop("options")
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-
-
-def encoder_choices(stream: str) -> tuple[str, ...]:
-    """Return the encoders of a stream, the default first."""
-    from vmm_cli.encoders import catalogue
-
-    known = ENCODERS[stream]
-    listed = (name for name, entry in catalogue.ENCODERS.items() if entry.stream == stream)
-    return (*known, *sorted(name for name in listed if name not in known))
-
-
-def front_end_choices(encoder: str) -> tuple[str, ...]:
-    """Return the front ends that can take what an encoder gives, the default first."""
-    return _FRONT_ENDS_OF.get(encoder, _OF_FEATURES)
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -375,16 +339,18 @@ def _only_for_others(
 def _streams(content: object, head: str, mistakes: list[str]) -> dict[str, StreamRecipe]:
     if not isinstance(content, dict) or not content:
         shown = "" if content is None else f" {_SHORT.repr(content)}"
-        mistakes.append(f"streams:{shown} names no stream; there are {', '.join(ENCODERS)}")
+        there = ", ".join(catalogue.streams())
+        mistakes.append(f"streams:{shown} names no stream; there are {there}")
         return {}
     found = {}
-    unknown = [stream for stream in content if stream not in ENCODERS]
-    mistakes += (_no_choice(stream, ENCODERS, "streams") for stream in unknown[:MOST_LISTED])
+    known = catalogue.streams()
+    unknown = [stream for stream in content if stream not in known]
+    mistakes += (_no_choice(stream, known, "streams") for stream in unknown[:MOST_LISTED])
     if more := unknown[MOST_LISTED:]:
         mistakes.append(f"streams: {len(more)} more that there are not")
     for stream, inner in content.items():
         where = f"streams.{stream}"
-        if stream not in ENCODERS:
+        if stream not in known:
             continue
         if inner is not None and not isinstance(inner, dict):
             mistakes.append(f"{where}: {_SHORT.repr(inner)} is not keys with values")
@@ -396,16 +362,18 @@ def _streams(content: object, head: str, mistakes: list[str]) -> dict[str, Strea
 def _stream(
     stream: str, content: Mapping[Any, Any], head: str, where: str, mistakes: list[str]
 ) -> StreamRecipe:
-    ranges = _OPTIONS.get(stream, {})
+    rows = {name: catalogue.entry(name) for name in catalogue.choices(stream)}
+    blocks = {name: row.learns for name, row in rows.items() if row.learns}
+    ranges = {"train_last": _Range(0, max(blocks.values()), whole=True)} if blocks else {}
     _refuse_unknown(content, ["encoder", "front_end", *ranges], f"{where}.", mistakes)
-    encoders, choices = encoder_choices(stream), FRONT_ENDS
-    if HEADS[head] == "segments":  # without windows, in each of which it could look elsewhere
-        encoders = tuple(name for name in encoders if name not in MOTION_SIDES)
+    encoders, choices = [*rows], FRONT_ENDS
+    if HEADS[head] == "segments":  # it has no windows, in each of which it could look elsewhere
+        encoders = [name for name, row in rows.items() if not row.per_window]
     encoder = content.get("encoder", encoders[0])
     if encoder not in encoders:
         mistakes.append(_no_choice(encoder, encoders, f"{where}.encoder"))
     else:
-        choices = front_end_choices(encoder)
+        choices = rows[encoder].front_ends
     front_end = content.get("front_end", choices[0])
     if front_end in FRONT_ENDS and front_end not in choices:
         mistakes.append(
@@ -415,8 +383,9 @@ def _stream(
     elif front_end not in FRONT_ENDS:
         mistakes.append(_no_choice(front_end, choices, f"{where}.front_end"))
     options = _numbers(content, ranges, f"{where}.", mistakes)
-    if options.get("train_last") and encoder != _CAN_LEARN:
-        mistakes.append(f"{where}.train_last: only blocks of {_CAN_LEARN!r} can learn")
+    if options.get("train_last") and encoder not in blocks:
+        can = " and ".join(map(repr, blocks))
+        mistakes.append(f"{where}.train_last: only blocks of {can} can learn")
     return StreamRecipe(encoder, front_end, options)
 
 

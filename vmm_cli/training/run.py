@@ -23,8 +23,8 @@ from vmm_cli import __version__
 from vmm_cli.batch.lock import lock
 from vmm_cli.batch.tally import Standing
 from vmm_cli.errors import DataError, ModelError, OutputError
+from vmm_cli.files import make_folder
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.training.headline import headline
 from vmm_cli.training.inspection import Inspection
 from vmm_cli.training.judging import judge, together

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli import bundle as bundles
-from vmm_cli.bundle import EncoderSpec
-from vmm_cli.encoders.catalogue import tensor_prefix
+from vmm_cli import bundles
+from vmm_cli.bundles import EncoderSpec
+from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
+from vmm_cli.files import make_folder
 from vmm_cli.output import plots
-from vmm_cli.output.atomic_file import make_folder
 from vmm_cli.output.owned import NOTES_FILE, Written, foreign, noted_file
 from vmm_cli.training import card
 from vmm_cli.training.evaluation_files import EVALUATION_FILES, METRICS_FILE

@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vmm_cli import bundle as bundles
+from vmm_cli import bundles
 from vmm_cli.batch.lock import lock_path
 from vmm_cli.errors import UsageError
-from vmm_cli.output.atomic_file import atomic_file, make_folder
+from vmm_cli.files import atomic_file, make_folder
 
 WORK_FOLDER = ".training"
 FOLDS_FOLDER = "folds"

@@ -7,7 +7,6 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -261,13 +260,6 @@ def with_segments(sample: Sample, segments: Iterable[Segment]) -> Sample:
     """Return the sample with these segments and their labels."""
     found = tuple(in_order(segments))
     return replace(sample, segments=found, labels=labels_of(found))
-
-
-def span(sample: Sample) -> tuple[Fraction, Fraction | None]:
-    """Return a sample's start and end in seconds, the end None where it is the file's."""
-    # Via str: a manifest's 0.1 means one tenth, not the nearest binary fraction.
-    end_s = sample.end_s
-    return Fraction(str(sample.start_s)), None if end_s is None else Fraction(str(end_s))
 
 
 def length_s(sample: Sample, durations: Mapping[Path, float | None]) -> float | None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vmm_cli.judge import Examples
+from vmm_cli.inference.network import Examples
 from vmm_cli.networks.pyramid import Places, places
 from vmm_cli.training.augment import drop_streams
 from vmm_cli.training.classes import said_of

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vmm_cli.judge import Examples, window_ratings
+from vmm_cli.inference.network import Examples, window_ratings
 from vmm_cli.training.augment import drop_streams
 from vmm_cli.training.classes import mean_of_windows, said_of, weights_of
 from vmm_cli.training.loop import Objective

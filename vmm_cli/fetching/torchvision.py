@@ -1,0 +1,38 @@
+"""torchvision as a source of models: its files carry their digest in their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from vmm_cli.bundles.published import PUBLISHED_AT, TORCHVISION
+from vmm_cli.fetching.published_file import PublishedFile
+
+_DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth")
+
+
+def names() -> Collection[str]:
+    """Return the models that can be fetched."""
+    return TORCHVISION.keys()
+
+
+def file_of(name: str) -> PublishedFile:
+    """Return the file that torchvision publishes a model's weights in."""
+    model = TORCHVISION[name]
+    digest = digest_in(model.file)
+    assert digest is not None, model.file
+    return PublishedFile(f"{PUBLISHED_AT}/{model.file}", model.download_mib, digest)
+
+
+def digest_in(file_name: str) -> str | None:
+    """Return how a file's SHA-256 begins, hex, if its name carries that."""
+    found = _DIGEST_IN_NAME.search(file_name)
+    return None if found is None else found[1]
+
+
+def make_bundle(name: str, file: Path, about: Mapping[str, str], folder: Path) -> None:
+    """Convert the file of a model to a bundle in `folder`; see `torchvision_bundle.make_bundle`."""
+    from vmm_cli.encoders import torchvision_bundle  # torch: seconds
+
+    torchvision_bundle.make_bundle(name, file, about, folder)
