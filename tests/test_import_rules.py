@@ -27,7 +27,16 @@ BACK_UP = (
     # Work on classes and actions lies in analysis still, and uses trained networks.
     ("analysis", "inference"),
 )
-USERS_OF_MEDIA = {"analysis", "batch", "cli", "encoders", "networks", "output", "training"}
+USERS_OF_MEDIA = {
+    "analysis",
+    "batch",
+    "cli",
+    "encoders",
+    "networks",
+    "output",
+    "pictures",
+    "training",
+}
 
 
 def module_name(path: Path) -> str:

@@ -278,8 +278,8 @@ def _of_windows(
         plan=classify_windows.plan,
     )
     if options.strips is not None:
-        from vmm_cli.output.explain_strip import STRIP
         from vmm_cli.output.pictured import Pictures
+        from vmm_cli.pictures.explain_strip import STRIP
 
         work = replace(work, drawing=Pictures(STRIP, options.strips, options.overwrite))
     warnings = no_effect(options.device, model)

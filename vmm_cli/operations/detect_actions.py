@@ -169,7 +169,7 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
     work = Work(job_of(settled, model), run=run, finish=finish, plan=plan)
     if options.timeline is not None:
         from vmm_cli.output.pictured import Pictures
-        from vmm_cli.output.timeline import TIMELINE
+        from vmm_cli.pictures.timeline import TIMELINE
 
         work = replace(work, drawing=Pictures(TIMELINE, options.timeline, options.overwrite))
     return Prepared(

@@ -177,7 +177,7 @@ def prepare(
     work = Work(job, run=run, finish=finish, plan=plan)
     if options.plot is not None:
         from vmm_cli.output.pictured import Pictures
-        from vmm_cli.output.sentiment_plot import PLOT
+        from vmm_cli.pictures.sentiment_plot import PLOT
 
         work = replace(work, drawing=Pictures(PLOT, options.plot, options.overwrite))
     settled = options

@@ -18,8 +18,8 @@ from vmm_cli.encoders.image_stream import tensor_prefix
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
 from vmm_cli.files import make_folder
-from vmm_cli.output import plots
 from vmm_cli.output.owned import NOTES_FILE, Written, foreign, noted_file
+from vmm_cli.pictures import plots
 from vmm_cli.training import card
 from vmm_cli.training.data.samples import DataSet, Sample
 from vmm_cli.training.evaluation_files import METRICS_FILE, evaluation_files

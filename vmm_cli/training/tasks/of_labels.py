@@ -18,7 +18,7 @@ def draw_certainty(
     folder: Path, labels: Sequence[str], probabilities: np.ndarray, truth: np.ndarray
 ) -> None:
     """Draw how well one label a sample is told: probabilities [N, C], true places int [N]."""
-    from vmm_cli.output import plots
+    from vmm_cli.pictures import plots
     from vmm_cli.training.metrics.classes import calibration_bins, calibration_error
 
     matrix = np.zeros((len(labels), len(labels)), int)

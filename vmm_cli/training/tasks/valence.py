@@ -272,7 +272,7 @@ def _truth(sample: Sample, label: str) -> Cells:
 
 
 def _draw(folder: Path, predictions: Predictions) -> None:
-    from vmm_cli.output import plots
+    from vmm_cli.pictures import plots
 
     predicted = np.array(predictions.values)
     valence, emotion = ratings_truth(predictions.samples, predictions.labels)

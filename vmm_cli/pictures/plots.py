@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmm_cli.files import atomic_file
-from vmm_cli.output.escape import escape_controls
 from vmm_cli.output.png import MARK
+from vmm_cli.pictures.fonts import families
+from vmm_cli.pictures.text import drawable_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
 
 DPI = 120
 TRAIN_COLOUR, HELD_OUT_COLOUR, QUIET_COLOUR = "#8a8a8a", "#1f6fb4", "#444444"
-LONGEST_LABEL = 28  # characters; more leaves no room for the picture
-# Families that draw what DejaVu, which comes with matplotlib, cannot; those installed are used.
-OTHER_FAMILIES = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "WenQuanYi Zen Hei",
-    "Droid Sans Fallback",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-)
 # A confusion matrix: its cells, the most of it, and how wide a letter of a label is.
 LARGEST_CELL_INCH, SMALLEST_CELL_INCH, LARGEST_MATRIX_INCH, LETTER_INCH = 0.8, 0.22, 40.0, 0.075
 MOST_COUNTED_LABELS = 60  # one of more has colours only: there would be too many digits to read
@@ -168,63 +159,11 @@ def valences(true: Sequence[float], said: Sequence[float], path: Path) -> None:
     _save(figure, path)
 
 
-# --- labels: other people's words, in any script and of any length ------------------------------
-
-
-def drawable_labels(labels: Sequence[str]) -> list[str]:
-    r"""Return labels as they are drawn: short, on one line, in letters that a font here has.
-
-    What no font has is written as an escape, and the middle of a long label as an ellipsis; labels
-    that would look the same then are numbered.
-
-    >>> drawable_labels(["a" * 40 + "1", "b\n"])
-    ['aaaaaaaaaaaaaa…aaaaaaaaaaaa1', 'b\\n']
-    """
-    drawn = {code for characters in font_files().values() for code in characters}
-    names = []
-    for label in labels:
-        text = drawable(label, drawn)
-        half = LONGEST_LABEL // 2
-        short = len(text) <= LONGEST_LABEL
-        names.append(text if short else f"{text[:half]}…{text[1 - half :]}")
-    if len(set(names)) < len(names):
-        return [f"{number}: {name}" for number, name in enumerate(names, start=1)]
-    return names
-
-
-def drawable(text: str, drawn: Container[int]) -> str:
-    """Return a text on one line, what is not among the code points `drawn` as escapes."""
-    return "".join(
-        character if ord(character) in drawn else _escaped(character)
-        for character in escape_controls(text)
-    )
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def font_files() -> dict[str, Collection[int]]:
-    """Return the files of the fonts in use, in order, and the code points each can draw."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    files = [str(findfont(FontProperties(family=[family]))) for family in _families()]
-    return {file: get_font(file).get_charmap().keys() for file in files}
-
-
-def _families() -> list[str]:
-    from matplotlib.font_manager import fontManager
-
-    installed = {font.name for font in fontManager.ttflist}
-    return ["DejaVu Sans", *(family for family in OTHER_FAMILIES if family in installed)]
-
-
 def _literally(axes: Axes) -> None:
     """Draw tick labels as they are: a dollar sign does not start a formula, nor any font miss."""
     for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         text.set_parse_math(False)
-        text.set_fontfamily(_families())
+        text.set_fontfamily(families())
 
 
 # --- files --------------------------------------------------------------------------------------

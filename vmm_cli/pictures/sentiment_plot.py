@@ -19,9 +19,7 @@ from PIL import Image, ImageDraw
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS
 from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
-from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
-from vmm_cli.output.plots import drawable, drawable_labels
 from vmm_cli.output.sentiment_text import (
     Point,
     dominant,
@@ -30,8 +28,9 @@ from vmm_cli.output.sentiment_text import (
     span_of,
     valence_text,
 )
-from vmm_cli.output.time_axis import TimeAxis
-from vmm_cli.output.time_picture import (
+from vmm_cli.pictures.text import draw_text, drawable, drawable_labels, shortened, text_width
+from vmm_cli.pictures.time_axis import TimeAxis
+from vmm_cli.pictures.time_picture import (
     BACKGROUND,
     GAP,
     GRID,
@@ -46,7 +45,6 @@ from vmm_cli.output.time_picture import (
     draw_centred,
     draw_row,
     draw_ticks,
-    letters,
     mixed,
     pictures_at,
     row_height,
@@ -330,11 +328,11 @@ def _title(path: Path, record: Mapping[str, Any]) -> str:
         bounds = f"{valence_text(summary['min'])} to {valence_text(summary['max'])}"
         said = f"valence {valence_text(summary['valence'])} ({bounds})"
         if summary["dominant"]:
-            said += f", mostly {shortened(drawable(summary['dominant'], letters()), GUTTER_WIDTH)}"
+            said += f", mostly {shortened(drawable(summary['dominant']), GUTTER_WIDTH)}"
         said += f"; {summary['covered']:.0%} covered"
     rest = f"   {clock_text(record['duration_s'])}   {said}"
     room = WIDTH - 2 * MARGIN - text_width(rest)
-    return shortened(drawable(path.name, letters()), room) + rest
+    return shortened(drawable(path.name), room) + rest
 
 
 # --- drawing ------------------------------------------------------------------------------------

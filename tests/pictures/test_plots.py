@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from vmm_cli.errors import OutputError
-from vmm_cli.output import plots
+from vmm_cli.pictures import plots
+from vmm_cli.pictures.text import LONGEST_LABEL, drawable_labels
 
 
 def history(epochs: int, held_out: bool = True) -> list[dict[str, float]]:
@@ -119,18 +120,18 @@ def test_labels_of_any_kind_are_drawn(tmp_path: Path) -> None:
 
 def test_labels_are_short_and_differ() -> None:
     long = [f"{'fight ' * 20}{end}" for end in ("day", "night")]
-    drawn = plots.drawable_labels([*long, "plain", "a\tb", "\U0001f94a"])
-    assert all(len(name) <= plots.LONGEST_LABEL for name in drawn)
+    drawn = drawable_labels([*long, "plain", "a\tb", "\U0001f94a"])
+    assert all(len(name) <= LONGEST_LABEL for name in drawn)
     assert drawn[0].endswith(" day")
     assert drawn[1].endswith(" night")
     assert drawn[2:] == ["plain", "a\\tb", "\\U0001f94a"]
-    same = plots.drawable_labels([f"{'x' * 40}{i}{'y' * 40}" for i in range(3)])
+    same = drawable_labels([f"{'x' * 40}{i}{'y' * 40}" for i in range(3)])
     assert [name[:3] for name in same] == ["1: ", "2: ", "3: "]
 
 
 def test_matplotlib_is_loaded_only_when_something_is_drawn(tmp_path: Path) -> None:
     check = (
-        "import sys; from pathlib import Path; from vmm_cli.output import plots; "
+        "import sys; from pathlib import Path; from vmm_cli.pictures import plots; "
         "assert 'matplotlib' not in sys.modules; "
         "plots.calibration([], 0.0, Path(sys.argv[1])); "
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"

@@ -16,11 +16,10 @@ from PIL import Image, ImageDraw
 
 from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
-from vmm_cli.output.explain_strip import draw_text, shortened, text_width
 from vmm_cli.output.pictured import PictureKind
-from vmm_cli.output.plots import drawable, drawable_labels
-from vmm_cli.output.time_axis import TimeAxis
-from vmm_cli.output.time_picture import (
+from vmm_cli.pictures.text import draw_text, drawable, drawable_labels, shortened, text_width
+from vmm_cli.pictures.time_axis import TimeAxis
+from vmm_cli.pictures.time_picture import (
     BACKGROUND,
     GAP,
     GUTTER_WIDTH,
@@ -32,7 +31,6 @@ from vmm_cli.output.time_picture import (
     Colour,
     draw_row,
     draw_ticks,
-    letters,
     mixed,
     pictures_at,
     row_height,
@@ -184,10 +182,10 @@ def _title(path: Path, record: Mapping[str, Any]) -> str:
     segments = record["segments"]
     number = len(segments)
     found = "nothing found" if not number else "1 segment" if number == 1 else f"{number} segments"
-    model = drawable(record["model"]["name"], letters())
+    model = drawable(record["model"]["name"])
     rest = f"   {clock_text(record['duration_s'])}   {model}: {found}"
     room = WIDTH - 2 * MARGIN - text_width(rest)
-    return shortened(drawable(path.name, letters()), room) + rest
+    return shortened(drawable(path.name), room) + rest
 
 
 def _more(labels: Sequence[str]) -> str:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from math import ceil
 
 from PIL import Image, ImageDraw
 
-from vmm_cli.errors import InputError
-from vmm_cli.media.frames import FrameRequest
-from vmm_cli.media.geometry import Size
-from vmm_cli.media.sampling import at
 from vmm_cli.media.video import Video
-from vmm_cli.output.explain_strip import draw_text, text_width
-from vmm_cli.output.plots import font_files
-from vmm_cli.output.time_axis import TimeAxis, spread, tick_text
+from vmm_cli.pictures.frames_at import frames_at
+from vmm_cli.pictures.text import draw_text, text_width
+from vmm_cli.pictures.time_axis import TimeAxis, spread, tick_text
 
 # Pixels. The width is the same for a second and for a day.
 WIDTH = 1600
@@ -59,27 +53,8 @@ def draw_ticks(draw: ImageDraw.ImageDraw, axis: TimeAxis, upper: int, lower: int
 
 
 def pictures_at(video: Video, times: Sequence[float]) -> dict[float, Image.Image]:
-    """Return the picture shown at each time; none at all where the file has none.
-
-    Raises:
-        InputError: the file cannot be read any more.
-    """
-    if not times:
-        return {}
-    request = FrameRequest("small pictures", at(times), Size(short=PICTURE_HEIGHT))
-    shown: list[tuple[float, Image.Image]] = []
-    try:
-        for frame in video.frames([request]):
-            picture = Image.fromarray(frame.image)
-            picture.thumbnail((PICTURE_WIDTH, PICTURE_HEIGHT))
-            shown.append((frame.time_s, picture))
-    except InputError as error:
-        if error.code not in ("no_video", "unreadable"):  # a file can be heard and not seen
-            raise
-    if not shown:
-        return {}
-    starts = [time for time, _ in shown]
-    return {time: shown[max(0, bisect_right(starts, time) - 1)][1] for time in times}
+    """Return the small picture for each time; see `frames_at`."""
+    return frames_at(video, times, PICTURE_HEIGHT, PICTURE_WIDTH)
 
 
 def row_height(pictures: Mapping[float, Image.Image]) -> int:
@@ -123,9 +98,3 @@ def draw_centred(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: st
     box = (x - half_width, y - half_height, x + half_width, y + half_height)
     draw.rectangle(box, fill=BACKGROUND)
     draw_text(draw, (x - half_width, y), text)
-
-
-@lru_cache(maxsize=1)
-def letters() -> set[int]:
-    """Return the code points that some font here draws."""
-    return {code for characters in font_files().values() for code in characters}

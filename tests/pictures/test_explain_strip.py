@@ -11,7 +11,8 @@ from PIL import Image
 
 from tests.squares import squares_clip
 from vmm_cli.media.video import Video
-from vmm_cli.output.explain_strip import (
+from vmm_cli.output.png import save_png
+from vmm_cli.pictures.explain_strip import (
     AGAINST,
     BACKGROUND,
     BAR_HEIGHT,
@@ -19,16 +20,13 @@ from vmm_cli.output.explain_strip import (
     FRAME_HEIGHT,
     MARGIN,
     MAX_FRAMES,
-    TEXT,
     TEXT_HEIGHT,
     TRACK,
     draw_strip,
     drop_text,
-    shortened,
     strongest,
-    text_width,
 )
-from vmm_cli.output.png import save_png
+from vmm_cli.pictures.text import TEXT, shortened, text_width
 
 WIDTH = FRAME_HEIGHT * 160 // 120
 

@@ -15,7 +15,7 @@ from tests.squares import squares_clip
 from vmm_cli.errors import OutputError
 from vmm_cli.media.video import Video
 from vmm_cli.output.png import save_png
-from vmm_cli.output.time_picture import (
+from vmm_cli.pictures.time_picture import (
     BACKGROUND,
     GUTTER_WIDTH,
     LEADER_HEIGHT,
@@ -26,7 +26,7 @@ from vmm_cli.output.time_picture import (
     TRACK,
     WIDTH,
 )
-from vmm_cli.output.timeline import (
+from vmm_cli.pictures.timeline import (
     BAR_HEIGHT,
     COLOURS,
     CURVE_HEIGHT,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmm_cli.output.clock import clock_text
-from vmm_cli.output.time_axis import LEAST_TICK_DISTANCE, TimeAxis, spread, tick_text
+from vmm_cli.pictures.time_axis import LEAST_TICK_DISTANCE, TimeAxis, spread, tick_text
 
 LEFT, WIDTH = 100, 1000
 

@@ -16,7 +16,7 @@ from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.errors import OutputError
 from vmm_cli.media.video import Video
 from vmm_cli.output.png import save_png
-from vmm_cli.output.sentiment_plot import (
+from vmm_cli.pictures.sentiment_plot import (
     CURVE_HEIGHT,
     EMOTION_COLOURS,
     LANE_GAP,
@@ -25,7 +25,7 @@ from vmm_cli.output.sentiment_plot import (
     POSITIVE,
     draw_sentiment,
 )
-from vmm_cli.output.time_picture import (
+from vmm_cli.pictures.time_picture import (
     BACKGROUND,
     GUTTER_WIDTH,
     MARGIN,
