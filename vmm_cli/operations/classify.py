@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 # pictures that H.264 allows in 4K take 200 MB more.
 WORKER_MEMORY_BYTES = 600 * 2**20
 
-LABELS = "Labels"  # group of the help
+CHOICES = ("every", "count")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ class ClassifyOptions:
         metavar="MODEL",
         complete=complete_model,
         help="A model from `vmm models list`, or its folder.",
-        group=LABELS,
         show_default=True,
         counts="never",
     )
@@ -73,7 +72,6 @@ class ClassifyOptions:
         metavar="K",
         parse=parse_count,
         help="How many labels to give.",
-        group=LABELS,
         show_default=True,
     )
     every: Fraction | None = option(
@@ -81,8 +79,6 @@ class ClassifyOptions:
         metavar="S",
         parse=parse_positive_seconds,
         help="Look at one frame every S seconds.",
-        group=LABELS,
-        either_or="frames",
         counts="given",
     )
     count: int | None = option(
@@ -90,8 +86,6 @@ class ClassifyOptions:
         metavar="N",
         parse=parse_count,
         help="Look at N frames, evenly spaced.",
-        group=LABELS,
-        either_or="frames",
         counts="given",
     )
     windows: Fraction | None = option(
@@ -99,7 +93,6 @@ class ClassifyOptions:
         metavar="S",
         parse=parse_positive_seconds,
         help="Give labels for each S seconds: a timeline.",
-        group=LABELS,
         key="windows_s",
         as_json=lambda length: None if length is None else float(length),
     )
@@ -109,7 +102,6 @@ class ClassifyOptions:
         "--explain",
         default=False,
         help="Say what each decision rests on (models made by `vmm train`).",
-        group=LABELS,
     )
     strips: Path | None = option(
         "--strips",
@@ -140,7 +132,7 @@ def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any
 
 def check_options(options: ClassifyOptions) -> None:
     """Raise OptionError where options contradict each other, or themselves."""
-    check(options)
+    check(options, CHOICES)
     if options.top_k < 1:
         raise OptionError(
             "{top_k} {number}: at least one label must be shown", number=options.top_k
@@ -262,7 +254,7 @@ def _of_windows(
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
     )
-    given = [f"{{{one}}}" for one in ("every", "count") if getattr(options, one) is not None]
+    given = [f"{{{one}}}" for one in CHOICES if getattr(options, one) is not None]
     if given:
         raise OptionError(
             "model {name!r} was trained with its own sampling ({rate_hz:g} pictures a second in "
@@ -366,6 +358,8 @@ CLASSIFY = Operation(
         ),
     ),
     options=ClassifyOptions,
+    group="Labels",
+    either_or=CHOICES,
     prepare=prepare,
     shown=shown,
     formats=formats("table", "jsonl", "json", "csv"),

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 WORKER_MEMORY_BYTES = 600 * 2**20
 MOST_LABELS_LISTED = 12
 
-ACTIONS = "Actions"  # group of the help
-
 _SHARE = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 
 
@@ -87,23 +85,17 @@ class DetectOptions:
         metavar="MODEL",
         complete=complete_model,
         help="A model from `vmm models list`, or its folder [required].",
-        group=ACTIONS,
         missing="no model given; choose one with -m MODEL: see `vmm models list`",
         counts="never",
     )
     labels: tuple[str, ...] | None = option(
-        "--labels",
-        metavar="A,B",
-        parse=parse_labels,
-        help="Look for these labels only.",
-        group=ACTIONS,
+        "--labels", metavar="A,B", parse=parse_labels, help="Look for these labels only."
     )
     min_score: float | None = option(
         "--min-score",
         metavar="0-1",
         parse=parse_score,
         help="Drop detections that score less [default: the model's own threshold].",
-        group=ACTIONS,
     )
     min_duration: float = option(
         "--min-duration",
@@ -111,7 +103,6 @@ class DetectOptions:
         metavar="S",
         parse=parse_length,
         help="Drop detections shorter than S seconds.",
-        group=ACTIONS,
         key="min_duration_s",
     )
     merge_gap: float = option(
@@ -120,7 +111,6 @@ class DetectOptions:
         metavar="S",
         parse=parse_length,
         help="Merge detections of one label at most S seconds apart [default: do not merge].",
-        group=ACTIONS,
         key="merge_gap_s",
     )
     start: Fraction = start_option()
@@ -309,6 +299,7 @@ DETECT_ACTIONS = Operation(
         ),
     ),
     options=DetectOptions,
+    group="Actions",
     prepare=prepare,
     shown=lambda job: Shown((TABLE,), SHEET, cues),
     formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),

@@ -16,7 +16,6 @@ from vmm_cli.batch.ledger import Owned
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import InputError, OptionError
 from vmm_cli.media import sampling
-from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import Sampling, split
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
@@ -42,6 +41,7 @@ from vmm_cli.output.rows import Cell, Column, Record, Table, Times
 
 # Only the workers load a decoder.
 if TYPE_CHECKING:
+    from vmm_cli.media.geometry import Size
     from vmm_cli.media.video import Video
 
 # A decoder of 4K pictures with its references, the scaled picture and the interpreter.
@@ -50,7 +50,8 @@ MAX_SIDE = 16000  # libav encodes no square much larger
 # Splitting costs a worker's start and a restart of the decoder; shorter parts gain nothing.
 SPLIT_MIN_PART_S = Fraction(10)
 
-WHICH, PICTURES = "Which frames", "Pictures"  # groups of the help
+PICTURES = "Pictures"  # a group of the help
+CHOICES = ("fps", "every", "count", "at", "keyframes", "all", "shots")
 
 _SIZE = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)(?:/(\d+))?", re.ASCII)
@@ -100,48 +101,23 @@ class ExtractOptions:
     """What `vmm extract-frames` can be asked for; `size` is (width, height) or (shorter side,)."""
 
     fps: Fraction | None = option(
-        "--fps",
-        metavar="F",
-        parse=parse_rate,
-        help="F frames per second [default: 1].",
-        group=WHICH,
-        either_or="frames",
+        "--fps", metavar="F", parse=parse_rate, help="F frames per second [default: 1]."
     )
     every: Fraction | None = option(
-        "--every",
-        metavar="S",
-        parse=parse_positive_seconds,
-        help="One frame every S seconds.",
-        group=WHICH,
-        either_or="frames",
+        "--every", metavar="S", parse=parse_positive_seconds, help="One frame every S seconds."
     )
     count: int | None = option(
-        "--count",
-        metavar="N",
-        parse=parse_count,
-        help="N frames, evenly spaced.",
-        group=WHICH,
-        either_or="frames",
+        "--count", metavar="N", parse=parse_count, help="N frames, evenly spaced."
     )
     at: tuple[Fraction, ...] | None = option(
         "--at",
         metavar="T,...",
         parse=parse_times,
         help="The frames shown at these times: seconds or [HH:]MM:SS[.mmm].",
-        group=WHICH,
-        either_or="frames",
     )
-    keyframes: bool = option(
-        "--keyframes", default=False, help="Every keyframe.", group=WHICH, either_or="frames"
-    )
-    all: bool = option("--all", default=False, help="Every frame.", group=WHICH, either_or="frames")
-    shots: bool = option(
-        "--shots",
-        default=False,
-        help="The middle frame of each shot.",
-        group=WHICH,
-        either_or="frames",
-    )
+    keyframes: bool = option("--keyframes", default=False, help="Every keyframe.")
+    all: bool = option("--all", default=False, help="Every frame.")
+    shots: bool = option("--shots", default=False, help="The middle frame of each shot.")
     start: Fraction = start_option()
     end: Fraction | None = end_option()
     size: tuple[int, ...] | None = option(
@@ -273,7 +249,9 @@ def prepare(
     options: ExtractOptions,
 ) -> Prepared[ExtractOptions, Job, Part, PartResult]:
     """Check the options against each other."""
-    check(options)
+    from vmm_cli.media.geometry import Size
+
+    check(options, CHOICES)
     if options.quality is not None and options.image_format == "png":
         raise OptionError("{quality} means nothing for png, which is lossless; leave it out")
     for time in options.at or ():
@@ -518,6 +496,8 @@ EXTRACT_FRAMES = Operation(
         ),
     ),
     options=ExtractOptions,
+    group="Which frames",
+    either_or=CHOICES,
     prepare=prepare,
     shown=lambda job: Shown(tables=(TABLE,)),
     formats=formats("table", "json", "jsonl"),

@@ -51,8 +51,6 @@ WORKER_MEMORY_BYTES = 900 * 2**20
 LEAST_STEP_S, LONGEST_STEP_S = Fraction(1, 10), Fraction(3600)
 MOST_FACES = 20
 
-EVIDENCE = "Evidence"  # group of the help
-
 
 def parse_evidence(text: object) -> tuple[str, ...]:
     """Return the experts in a comma-separated list, each once, in the order of `EXPERTS`.
@@ -100,7 +98,6 @@ class SentimentOptions:
         metavar="face,voice,text",
         parse=parse_evidence,
         help="Use only these kinds of evidence [default: all].",
-        group=EVIDENCE,
     )
     model: str | None = option(
         "--model",
@@ -108,7 +105,6 @@ class SentimentOptions:
         metavar="MODEL",
         complete=complete_model,
         help="Use a model of `vmm train --task valence` instead of the experts.",
-        group=EVIDENCE,
         counts="never",
     )
     every: Fraction = option(
@@ -117,7 +113,6 @@ class SentimentOptions:
         metavar="S",
         parse=parse_step,
         help="Step of the curve, 0.1 to 3600 seconds [default: 1].",
-        group=EVIDENCE,
         key="every_s",
     )
     faces: int = option(
@@ -126,14 +121,12 @@ class SentimentOptions:
         metavar="N",
         parse=parse_faces,
         help="Also follow the N people seen longest, one by one (at most 20).",
-        group=EVIDENCE,
     )
     asr_model: Path | None = option(
         "--asr-model",
         metavar="PATH",
         parse=parse_path,
         help="Recognise speech with the faster-whisper model in PATH [default: tiny.en].",
-        group=EVIDENCE,
     )
     keep_features: bool = option(
         "--keep-features",
@@ -412,6 +405,7 @@ SENTIMENT = Operation(
         ("By faces alone, two people apart", "vmm sentiment talk.mp4 --evidence face --faces 2"),
     ),
     options=SentimentOptions,
+    group="Evidence",
     prepare=prepare,
     shown=shown,
     formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),
