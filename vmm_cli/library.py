@@ -24,16 +24,16 @@ from vmm_cli.suggest import did_you_mean
 
 # Each loads when it is needed: a script that asks for shots needs no torch.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.classify import Classification
-    from vmm_cli.analysis.detect_actions import Actions
-    from vmm_cli.analysis.sentiment.result import Sentiment
+    from vmm_cli.analysis.labels import Classification
     from vmm_cli.analysis.shots import Shot
     from vmm_cli.bundles import Bundle
     from vmm_cli.media.frames import Frame
     from vmm_cli.media.probe import MediaInfo
     from vmm_cli.media.sampling import Sampling
     from vmm_cli.media.video import Video
+    from vmm_cli.operations.action_models import Actions
     from vmm_cli.operations.operation import Operation, Prepared
+    from vmm_cli.operations.sentiment_result import Sentiment
     from vmm_cli.training.evaluation import Evaluation
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"

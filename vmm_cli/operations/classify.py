@@ -39,14 +39,16 @@ from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.classify import ClassifyRequest
-    from vmm_cli.analysis.classify_windows import WindowsRequest
     from vmm_cli.bundles import Bundle
+    from vmm_cli.inference.classify import ClassifyRequest
+    from vmm_cli.inference.classify_windows import WindowsRequest
     from vmm_cli.media.sampling import Sampling
 
 # torch, the network and a batch of pictures peak at 390 MB with a 720p file; the 16 reference
 # pictures that H.264 allows in 4K take 200 MB more.
 WORKER_MEMORY_BYTES = 600 * 2**20
+# 4K instead of full HD: the 16 reference pictures that H.264 allows, and one picture as floats.
+LARGE_VIDEO_MIB = 250
 
 CHOICES = ("every", "count")
 
@@ -122,7 +124,7 @@ class ClassifyOptions:
 def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any]:
     """Load the model, and check the options against it: it looks at pictures, or at windows."""
     from vmm_cli import bundles
-    from vmm_cli.analysis import classify_windows
+    from vmm_cli.inference import classify_windows
 
     check_options(options)
     model = bundles.load(options.model)
@@ -148,7 +150,7 @@ def check_options(options: ClassifyOptions) -> None:
 def _of_pictures(
     options: ClassifyOptions, model: Bundle
 ) -> Prepared[ClassifyOptions, ClassifyRequest, Any, Any]:
-    from vmm_cli.analysis import classify
+    from vmm_cli.inference import classify
 
     if options.explain or options.strips is not None:
         raise OptionError(
@@ -176,8 +178,16 @@ def _of_pictures(
         "windows_s": request.windows_s,
         "max_pixels": options.max_pixels,
     }
-    memory_bytes = max(WORKER_MEMORY_BYTES, classify.memory_bytes(request))
-    return Prepared(settled, work, memory_bytes, earlier=earlier)
+    return Prepared(settled, work, _memory_bytes(model), earlier=earlier)
+
+
+def _memory_bytes(model: Bundle) -> int:
+    """Return what a worker takes: what was measured of the model, where that is more."""
+    from vmm_cli.bundles.published import TORCHVISION
+
+    row = TORCHVISION.get(model.encoders["image"].name)
+    measured = 0 if row is None else (row.memory_mib + LARGE_VIDEO_MIB) * 2**20
+    return max(WORKER_MEMORY_BYTES, measured)
 
 
 def pictures_request(options: ClassifyOptions, model: Bundle) -> ClassifyRequest:
@@ -187,7 +197,7 @@ def pictures_request(options: ClassifyOptions, model: Bundle) -> ClassifyRequest
         OptionError: the options would change a model's own sampling, or leave windows empty.
         ModelError: the model does not classify.
     """
-    from vmm_cli.analysis.classify import classify_request
+    from vmm_cli.inference.classify import classify_request
 
     request = classify_request(
         model,
@@ -240,8 +250,8 @@ def _sampling(options: ClassifyOptions, model: Bundle) -> Sampling:
 def _of_windows(
     options: ClassifyOptions, model: Bundle
 ) -> Prepared[ClassifyOptions, WindowsRequest, Any, Any]:
-    from vmm_cli.analysis import classify_windows
     from vmm_cli.encoders.plan import plan_of
+    from vmm_cli.inference import classify_windows
 
     settled = replace(options, explain=options.explain or options.strips is not None)
     request = classify_windows.windows_request(

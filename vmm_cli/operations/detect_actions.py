@@ -36,9 +36,9 @@ from vmm_cli.suggest import did_you_mean
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.detect_actions import Actions, Runner, Wanted
     from vmm_cli.bundles import Bundle
     from vmm_cli.media.video import Video
+    from vmm_cli.operations.action_models import Actions, Runner, Wanted
 
 # As of `vmm classify`: the same networks look at the same pictures.
 WORKER_MEMORY_BYTES = 600 * 2**20
@@ -180,7 +180,7 @@ def job_of(options: DetectOptions, model: Bundle) -> Job:
         ModelError: the model finds no actions, needs encoders that are not at hand, or its parts do
             not fit.
     """
-    from vmm_cli.analysis.detect_actions import Wanted, runner_of
+    from vmm_cli.operations.action_models import Wanted, runner_of
 
     runner = runner_of(
         model,
@@ -206,7 +206,7 @@ def _settled(options: DetectOptions, model: Bundle) -> dict[str, Any]:
 
     OptionError where it does not know one.
     """
-    from vmm_cli.analysis.detect_actions import CLASSES_THRESHOLD
+    from vmm_cli.operations.action_models import CLASSES_THRESHOLD
     from vmm_cli.spelling import spelling_of
 
     labels, min_score = options.labels, options.min_score
@@ -244,7 +244,7 @@ def finish(job: Job, input: Input, parts: Sequence[Any]) -> Actions:
     Raises:
         InputError: `no_stream`: it has nothing that the model looks at.
     """
-    from vmm_cli.analysis.detect_actions import actions
+    from vmm_cli.operations.action_models import actions
 
     predicted = job.runner.predictions(input, parts, job.wanted)
     return actions(job.bundle, predicted, job.wanted, max(part.end_s for part in parts))
