@@ -17,9 +17,6 @@ OPTIONS = "Typer takes a command's options as parameters"
 
 # What is larger, and why: "file" or "file::function".
 LONG_FUNCTIONS = {
-    "cli/models.py::fetch": OPTIONS,
-    "cli/models.py::list_models": OPTIONS,
-    "cli/running.py::run_operation": "what all commands over videos do, from options to exit code",
     "cli/train.py::train": OPTIONS,
 }
 MANY_PARAMETERS = {
@@ -28,9 +25,7 @@ MANY_PARAMETERS = {
     "networks/model.py::FusionNetwork.__init__": "one for each key of a bundle's `network`",
 }
 LONG_FILES = {
-    "analysis/classify.py": "all of one command's work but its windows",
-    "cli/doctor.py": "a check after the other",
-    "operations/extract_frames.py": "all of one command",
+    "inference/classify.py": "a model of pictures at once and in two steps, for a device",
 }
 
 

@@ -16,19 +16,19 @@ import pytest
 
 from tests.wanted import classify_request
 from vmm_cli import bundles
-from vmm_cli.analysis import classify
-from vmm_cli.analysis.classify import ClassifyRequest
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.inference import classify
+from vmm_cli.inference.classify import ClassifyRequest
 from vmm_cli.media.sampling import wanted_times
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
 from vmm_cli import bundles
-from vmm_cli.analysis import classify
+from vmm_cli.inference import classify
 from vmm_cli.batch.inputs import Input
 request = classify.classify_request(bundles.load("imagenet"), device="cpu")
 video = Input(Path(sys.argv[1]), "a", "a")

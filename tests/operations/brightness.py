@@ -23,7 +23,7 @@ from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value
 from vmm_cli.output.subtitles import Cue
 
-FRAMES = "Frames"  # group of the help
+CHOICES = ("every", "count")
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,12 @@ class BrightnessOptions:
         metavar="S",
         parse=parse_positive_seconds,
         help="Look at one frame every S seconds [default: 1].",
-        group=FRAMES,
-        either_or="frames",
     )
     count: int | None = option(
-        "--count",
-        metavar="N",
-        parse=parse_count,
-        help="Look at N frames, evenly spaced.",
-        group=FRAMES,
-        either_or="frames",
+        "--count", metavar="N", parse=parse_count, help="Look at N frames, evenly spaced."
     )
     inverted: bool = option(
-        "--inverted", default=False, help="Say how dark they are.", group=FRAMES, counts="given"
+        "--inverted", default=False, help="Say how dark they are.", counts="given"
     )
     start: Fraction = start_option()
     end: Fraction | None = end_option()
@@ -69,7 +62,7 @@ class Brightness:
 def prepare(
     options: BrightnessOptions,
 ) -> Prepared[BrightnessOptions, BrightnessOptions, None, Brightness]:
-    check(options)
+    check(options, CHOICES)
     if options.count is not None and options.count > 1000:
         raise OptionError("{count} {n}: so many frames say no more than 1000", n=options.count)
     every = Fraction(1) if options.every is options.count is None else options.every
@@ -129,6 +122,8 @@ BRIGHTNESS = Operation(
         ("As subtitles", "vmm brightness clip.mp4 -o clip.srt"),
     ),
     options=BrightnessOptions,
+    group="Frames",
+    either_or=CHOICES,
     prepare=prepare,
     shown=lambda job: Shown((TABLE,), SHEET, cues),
     formats=formats("table", "jsonl", "json", "csv", "srt"),

@@ -19,12 +19,12 @@ from vmm_cli.suggest import did_you_mean
 
 # Each loads when it is needed.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.classify import Classification
-    from vmm_cli.analysis.detect_actions import Actions
-    from vmm_cli.analysis.sentiment.result import Sentiment
+    from vmm_cli.analysis.labels import Classification
     from vmm_cli.bundles import Bundle
     from vmm_cli.library.files import AnyPath
+    from vmm_cli.operations.action_models import Actions
     from vmm_cli.operations.operation import Operation, Prepared
+    from vmm_cli.operations.sentiment_result import Sentiment
 
 
 @dataclass(frozen=True)

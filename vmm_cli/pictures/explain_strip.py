@@ -15,7 +15,7 @@ from vmm_cli.pictures.frames_at import frames_at
 from vmm_cli.pictures.text import draw_text, drawable, shortened, text_width
 
 if TYPE_CHECKING:
-    from vmm_cli.analysis.classify_windows import WindowsRequest
+    from vmm_cli.inference.classify_windows import WindowsRequest
 
 MAX_FRAMES = 12
 FRAME_HEIGHT = 120

@@ -51,7 +51,7 @@ from vmm_cli.pictures.time_picture import (
 )
 
 if TYPE_CHECKING:
-    from vmm_cli.analysis.sentiment.result import Job
+    from vmm_cli.operations.sentiment_result import Job
 
 # Pixels
 CURVE_HEIGHT = 220

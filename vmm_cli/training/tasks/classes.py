@@ -80,8 +80,8 @@ def probabilities(
 
 
 def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
-    from vmm_cli.analysis import classify_windows
     from vmm_cli.encoders.plan import plan_of
+    from vmm_cli.inference import classify_windows
     from vmm_cli.inference.load import check
 
     refuse_unknown(bundle, data, samples)
@@ -95,8 +95,8 @@ def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
 
 def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
     """Return the probabilities of a model's labels for one sample: float64 [C]."""
-    from vmm_cli.analysis import classify, classify_windows
     from vmm_cli.batch.inputs import Input
+    from vmm_cli.inference import classify, classify_windows
     from vmm_cli.training.encoding import video_of
 
     video = video_of(sample, means.max_pixels)

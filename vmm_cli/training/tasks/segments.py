@@ -109,7 +109,7 @@ def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
 
 
 def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> Actions:
-    from vmm_cli.analysis import classify_windows
+    from vmm_cli.inference import classify_windows
     from vmm_cli.inference.steps import find_segments, run_steps
     from vmm_cli.training.encoding import video_of
 

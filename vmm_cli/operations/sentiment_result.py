@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli.analysis.classify import TIME_DIGITS
 from vmm_cli.analysis.sentiment.curve import (
     Curve,
     Steps,
@@ -23,6 +22,7 @@ from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS, Evidence, Mis
 from vmm_cli.analysis.sentiment.fusion import FAMILY, Fusion
 from vmm_cli.analysis.sentiment.pool import opinion_at, pooled
 from vmm_cli.bundles import Bundle
+from vmm_cli.digits import TIME_DIGITS
 from vmm_cli.encoders.listening import Span
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end

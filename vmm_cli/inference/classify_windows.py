@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli.analysis.classify import SUPPORT_TIMES, Classification, LabelScore
-from vmm_cli.analysis.classify import Window as TimelineWindow
+from vmm_cli.analysis.labels import (
+    SUPPORT_TIMES,
+    Classification,
+    Explanation,
+    LabelledWindow,
+    LabelScore,
+)
 from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import plan_of
@@ -25,7 +30,6 @@ from vmm_cli.encoders.streams import WindowFeatures
 from vmm_cli.errors import InputError
 from vmm_cli.inference.load import Trained, check, load_trained
 from vmm_cli.inference.windows import (
-    Explanation,
     Reader,
     explain,
     probabilities_of,
@@ -265,14 +269,14 @@ def _labels(
 
 def _cells(
     request: WindowsRequest, bundle: Bundle, shown: Sequence[Window], chances: np.ndarray
-) -> Iterator[TimelineWindow]:
+) -> Iterator[LabelledWindow]:
     """Yield the timeline."""
     assert request.windows_s is not None
     for cell in cells(shown, request.windows_s):
         near = chances[cell.first : cell.last]
         over = shown[cell.first : cell.last]
         labels = _labels(request, bundle, over, near, cell.shares @ near)
-        yield TimelineWindow(cell.start_s, cell.end_s, labels)
+        yield LabelledWindow(cell.start_s, cell.end_s, labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
