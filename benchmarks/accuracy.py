@@ -36,13 +36,22 @@ from vmm_cli.encoders.streams import Encoded
 from vmm_cli.media.probe import probe
 from vmm_cli.networks.fusion import FUSION
 from vmm_cli.networks.temporal import TEMPORAL
-from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.encoding import encode_samples
-from vmm_cli.training.learn import learn, probabilities
-from vmm_cli.training.metrics import interval
-from vmm_cli.training.recipe import Recipe, StreamRecipe, load_recipe
-from vmm_cli.training.samples import DataSet, Sample, Split, group_of, make_dataset, with_samples
-from vmm_cli.training.splits import with_validation
+from vmm_cli.training.data.read_classes import read_classes
+from vmm_cli.training.data.samples import (
+    DataSet,
+    Sample,
+    Split,
+    group_of,
+    make_dataset,
+    with_samples,
+)
+from vmm_cli.training.data.splits import with_validation
+from vmm_cli.training.encoding import Means, encode_samples
+from vmm_cli.training.learn import learn
+from vmm_cli.training.metrics.classes import interval
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.recipe import Recipe, StreamRecipe
+from vmm_cli.training.tasks.classes import probabilities
 
 CPU = torch.device("cpu")
 WORKER_MEMORY_BYTES = 700 * 2**20
@@ -98,9 +107,8 @@ def clips(data: DataSet, jobs: int, motion: str = "motion-crop") -> Clips:
         Fraction(str(recipe.rate_hz)),
         window_s,
     )
-    found = encode_samples(
-        data.samples, plan, with_text=False, jobs=jobs, use_store=True, max_pixels=MAX_PIXELS
-    )
+    means = Means(jobs, max_pixels=MAX_PIXELS)
+    found = encode_samples(data.samples, plan, means, with_text=False)
     failed = [
         s.name for s, one in zip(data.samples, found, strict=True) if not isinstance(one, Encoded)
     ]
@@ -161,11 +169,9 @@ def _hold(clips: Clips) -> None:
 def _judged(fit: Fit) -> Result:
     assert _clips is not None
     data, encoded = fit.data, _clips.encoded
-    learnt = learn(
-        data.samples, encoded, data.labels, fit.recipe, multi_label=False, seed=fit.seed, device=CPU
-    )
+    learnt = learn(data, encoded, fit.recipe, seed=fit.seed, device=CPU)
     chosen = [i for i, sample in enumerate(data.samples) if sample.split == "test"]
-    chances = probabilities(learnt, [encoded[i] for i in chosen], multi_label=False, device=CPU)
+    chances = np.stack(probabilities(learnt, [encoded[i] for i in chosen], CPU))
     truth = [data.labels.index(data.samples[i].labels[0]) for i in chosen]
     return Result(
         chances.argmax(axis=1) == np.array(truth),
@@ -195,7 +201,7 @@ def fights(folder: Path, arguments: argparse.Namespace) -> None:
     What is chosen for a fold is what does best when each other fold is left out in turn: the mean
     accuracy over those four and all seeds. The fold itself has no part in it.
     """
-    found = clips(read_dataset(folder / "clips.csv"), arguments.jobs)
+    found = clips(read_classes(folder / "clips.csv"), arguments.jobs)
     trainer = Trainer(found, arguments.jobs)
     folds, seeds = fold_names(found.data), range(arguments.seeds)
     recipes = [
@@ -234,9 +240,9 @@ def random(folder: Path, arguments: argparse.Namespace) -> None:
 
     The recipe is chosen for each fold by leaving out quarters of the others, at random as well.
     """
-    first, more = (read_dataset(folder / name) for name in ("clips.csv", "unlisted.csv"))
+    first, more = (read_classes(folder / name) for name in ("clips.csv", "unlisted.csv"))
     samples = (*first.samples, *more.samples)
-    data = make_dataset(first.source, samples, multi_label=False, problems=())
+    data = make_dataset(first.source, samples, kind=first.kind, multi_label=False, problems=())
     trainer = Trainer(clips(data, arguments.jobs), arguments.jobs)
     everything = range(len(data.samples))
     by_seed = []
@@ -279,7 +285,7 @@ def split_at(data: DataSet, train: Sequence[int], test: Sequence[int]) -> DataSe
 
 def ablation(folder: Path, arguments: argparse.Namespace) -> None:
     """Every temporal network with every set of streams, every fusion, and more. Exploratory."""
-    data, jobs = read_dataset(folder / "clips.csv"), arguments.jobs
+    data, jobs = read_classes(folder / "clips.csv"), arguments.jobs
     row = partial(ablation_row, Trainer(clips(data, jobs), jobs), data, arguments.seeds)
     print("| streams | temporal | fusion | besides | accuracy, mean of seeds | spread | each |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -335,8 +341,8 @@ def ablation_row(
 
 def metadata(folder: Path, arguments: argparse.Namespace) -> None:
     """What size, frame rate, duration, bit rate and the presence of sound alone tell."""
-    given = list(read_dataset(folder / "clips.csv").samples)
-    more = list(read_dataset(folder / "unlisted.csv").samples)
+    given = list(read_classes(folder / "clips.csv").samples)
+    more = list(read_classes(folder / "unlisted.csv").samples)
     print_metadata("clips.csv, the given folds", given, [sample.fold for sample in given])
     rows = [*given, *more]
     labels = [sample.labels[0] for sample in rows]

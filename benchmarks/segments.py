@@ -26,15 +26,15 @@ import torch
 from tools.train_falls import merged
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.encoders.streams import Encoded
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-from vmm_cli.training.annotations import read_annotations
-from vmm_cli.training.encoding import encode_samples
-from vmm_cli.training.judging import Judged, judge, together
+from vmm_cli.training.data.read_segments import read_segments
+from vmm_cli.training.data.samples import DataSet, group_of, with_samples
+from vmm_cli.training.encoding import Means, encode_samples
 from vmm_cli.training.learn import learn
+from vmm_cli.training.metrics.segments import recall_at_false_alarms, recall_interval
+from vmm_cli.training.predictions import Measured, predict, together
 from vmm_cli.training.prepare import plan_for
-from vmm_cli.training.recipe import Recipe, load_recipe
-from vmm_cli.training.samples import DataSet, group_of, with_samples
-from vmm_cli.training.segment_metrics import recall_at_false_alarms, recall_interval
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 WORKER_MEMORY_BYTES = 700 * 2**20
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if "VMM_DATA" not in os.environ:
         sys.exit("VMM_DATA is not set: it names the folder that holds overhead/ and falls/")
-    data = read_annotations(
+    data = read_segments(
         Path(os.environ["VMM_DATA"]) / arguments.data / "annotations.json", group=None, fold=None
     )
     if arguments.data == "falls":
@@ -78,16 +78,10 @@ def main() -> None:
                 say_recall(recipe.name, by_seed, allowed)
 
 
-def left_out(data: DataSet, recipe: Recipe, arguments: argparse.Namespace) -> list[Judged]:
+def left_out(data: DataSet, recipe: Recipe, arguments: argparse.Namespace) -> list[Measured]:
     """Return, for each seed, what is said of all videos, each by a network that did not see it."""
-    encoded = encode_samples(
-        data.samples,
-        plan_for(recipe),
-        with_text=False,
-        jobs=arguments.jobs,
-        use_store=True,
-        max_pixels=DEFAULT_MAX_PIXELS,
-    )
+    means = Means(arguments.jobs)
+    encoded = encode_samples(data.samples, plan_for(recipe), means, with_text=False)
     if failed := [
         s.name for s, e in zip(data.samples, encoded, strict=True) if not isinstance(e, Encoded)
     ]:
@@ -105,7 +99,7 @@ def left_out(data: DataSet, recipe: Recipe, arguments: argparse.Namespace) -> li
         initializer=_hold,
         initargs=(encoded,),
     ) as pool:
-        found = list(pool.map(_judged, fits))
+        found = list(pool.map(_measured, fits))
     return [
         together([j for fit, j in zip(fits, found, strict=True) if fit.seed == seed], data)
         for seed in seeds
@@ -135,15 +129,13 @@ def _hold(encoded: Sequence[Encoded]) -> None:
     _encoded = encoded
 
 
-def _judged(fit: Fit) -> Judged:
+def _measured(fit: Fit) -> Measured:
     data = fit.data
-    learnt = learn(
-        data.samples, _encoded, data.labels, fit.recipe, multi_label=True, seed=fit.seed, device=CPU
-    )
-    return judge(learnt, data, _encoded, "test", CPU)
+    learnt = learn(data, _encoded, fit.recipe, seed=fit.seed, device=CPU)
+    return predict(learnt, data, _encoded, "test", CPU)
 
 
-def say_precision(name: str, by_seed: Sequence[Judged]) -> None:
+def say_precision(name: str, by_seed: Sequence[Measured]) -> None:
     """Print a row of the table."""
     cells = [
         mean_and_spread([judged.metrics["mAP"][key] for judged in by_seed])
@@ -159,12 +151,13 @@ def say_precision(name: str, by_seed: Sequence[Judged]) -> None:
     print(f"| {name} | {' | '.join(cells)} | {listed} |", flush=True)
 
 
-def say_recall(name: str, by_seed: Sequence[Judged], allowed: int) -> None:
+def say_recall(name: str, by_seed: Sequence[Measured], allowed: int) -> None:
     """Print which share of the falls is found with so many false alarms over all clips."""
     recalls, intervals = [], []
     for judged in by_seed:
-        said = {s.name: found for s, found in zip(judged.samples, judged.said, strict=True)}
-        truth = {s.name: s.segments or () for s in judged.samples}
+        samples, values = judged.predictions.samples, judged.predictions.values
+        said = {s.name: found.detections for s, found in zip(samples, values, strict=True)}
+        truth = {s.name: s.segments or () for s in samples}
         recalls.append(recall_at_false_alarms(said, truth, FALL, allowed))
         intervals.append(recall_interval(said, truth, FALL, allowed))
     spans = ", ".join(f"{i['low']:.2f} to {i['high']:.2f}" for i in intervals if i)

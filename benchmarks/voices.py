@@ -28,7 +28,7 @@ from vmm_cli.analysis.sentiment.voice import voice_evidence
 from vmm_cli.encoders.speech import CARRIER, SAMPLE_RATE, load_networks, voiced_pieces
 from vmm_cli.media.audio import iter_audio
 from vmm_cli.media.video import Video
-from vmm_cli.training.metrics import calibration_error, score
+from vmm_cli.training.metrics.classes import calibration_error, score
 
 LONG_S = 600
 FULL_SCALE = 32767

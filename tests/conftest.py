@@ -145,10 +145,11 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of pictures and sound, trained on `squares`; its windows last a second."""
-    from vmm_cli.training.dataset import read_dataset
-    from vmm_cli.training.inspection import inspect
-    from vmm_cli.training.recipe import load_recipe
-    from vmm_cli.training.run import Listener, TrainRequest, train
+    from vmm_cli.training.data.inspection import inspect
+    from vmm_cli.training.data.read_classes import read_classes
+    from vmm_cli.training.read_recipe import load_recipe
+    from vmm_cli.training.request import Listener, TrainRequest
+    from vmm_cli.training.run import train
 
     recipe = load_recipe(
         "frames",
@@ -161,7 +162,7 @@ def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("model") / "tones"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VMM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        looked_at = inspect(read_dataset(squares), jobs=1, max_pixels=10**7)
+        looked_at = inspect(read_classes(squares), jobs=1, max_pixels=10**7)
         request = TrainRequest(folder, "tones", recipe, use_store=False)
         metrics = train(looked_at, request, Listener())
     assert metrics["validation"]["accuracy"] == 1

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-from vmm_cli.training.recipe import Recipe, load_recipe
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.recipe import Recipe
 
 WIDTH, HEIGHT, SIDE = 96, 72, 16
 SPEED = 40.0  # pixels a second
@@ -124,15 +126,18 @@ def untrained_model(folder: Path, recipe: Recipe, *clips: Path, labels: Sequence
 
     from vmm_cli import bundles
     from vmm_cli.inference.network import examples, network_from, tokens_from
-    from vmm_cli.training.encoding import encode_sample
+    from vmm_cli.training.data.read_segments import SEGMENTS
+    from vmm_cli.training.data.samples import Sample, make_dataset
+    from vmm_cli.training.encoding import Means, encode_sample
     from vmm_cli.training.learn import _about
     from vmm_cli.training.prepare import plan_for
-    from vmm_cli.training.samples import Sample
 
     plan, labels = plan_for(recipe), list(labels or ("moves", "rests"))
     wanted = [Sample(c, c.name, (), None, None, None, segments=()) for c in clips]
-    encoded = [encode_sample(one, plan, "text" in recipe.streams, False, 10**7) for one in wanted]
-    about = _about(recipe, encoded, len(labels), True)
+    means = Means(use_store=False)
+    encoded = [encode_sample(one, plan, means, "text" in recipe.streams) for one in wanted]
+    data = make_dataset(folder, wanted, kind=SEGMENTS, multi_label=True, problems=())
+    about = _about(replace(data, labels=tuple(labels)), encoded, recipe)
     torch.manual_seed(1)
     network = network_from(about)
     seen = examples(encoded, range(len(clips)), list(recipe.streams), tokens_from(about))
@@ -146,7 +151,7 @@ def untrained_model(folder: Path, recipe: Recipe, *clips: Path, labels: Sequence
         "name": folder.name,
         "version": 1,
         "summary": "fresh weights",
-        "task": recipe.task,
+        "task": data.task,
         "streams": list(recipe.streams),
         "encoders": encoders,
         "network": about,

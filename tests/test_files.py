@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -77,3 +78,10 @@ def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
             make_folder(link)
     target.parent.mkdir()
     require_folder(dangling)
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "result.csv"
+    with pytest.raises(OutputError, match="cannot be written: the disk is full"), atomic_file(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())

@@ -32,6 +32,7 @@ from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders.catalogue import load_image_encoder
 from vmm_cli.encoders.image import encode
 from vmm_cli.fetching import fetch
+from vmm_cli.operations.classify import ClassifyOptions, pictures_request
 
 SECONDS = 3
 TIMED = 3
@@ -84,7 +85,8 @@ def sha256(file: Path) -> str:
 def measure(name: str, video: str) -> None:
     torch.set_num_threads(1)
     model = bundles.load(name)
-    request = classify.classify_request(model, frames=2, device="cpu", use_store=False)
+    options = ClassifyOptions(count=2, no_store=True)
+    request = pictures_request(options, model)
     source = Input(Path(video), video, video)
     classify.finish(request, source, [classify.run(request, source, None)])
     peak = most_resident_mib()

@@ -23,8 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tools.bundle_of_run import keep, write_about
-from vmm_cli.training.annotations import read_annotations
-from vmm_cli.training.samples import DataSet, Sample, with_samples, with_segments
+from vmm_cli.training.data.read_segments import read_segments
+from vmm_cli.training.data.samples import DataSet, Sample, with_samples, with_segments
 
 KEPT = ("recipe.yaml",)
 SUMMARY = "falling, walking, standing, sitting, other; of one person, indoors"
@@ -62,7 +62,7 @@ def main() -> None:
     if "VMM_DATA" not in os.environ:
         sys.exit("VMM_DATA is not set: it names the folder that holds falls/")
     folder = Path(os.environ["VMM_DATA"]) / "falls"
-    data = merged(read_annotations(folder / "annotations.json"))
+    data = merged(read_segments(folder / "annotations.json"))
     with tempfile.TemporaryDirectory() as temporary:
         run = Path(temporary) / "falls"
         annotations = Path(temporary) / "annotations.json"

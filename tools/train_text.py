@@ -35,7 +35,7 @@ from vmm_cli import bundles
 from vmm_cli.encoders import sentences
 from vmm_cli.encoders.text_valence import VADER_WIDTH, token_states, vader_features
 from vmm_cli.networks.pretrained.text_valence import WIDTH, TextValence
-from vmm_cli.training.metrics import calibration_error
+from vmm_cli.training.metrics.classes import calibration_error
 
 KINDS = {
     "films": "movieReviewSnippets",

@@ -44,7 +44,7 @@ from vmm_cli.encoders.speech import (
     voiced_pieces,
 )
 from vmm_cli.media.video import Video
-from vmm_cli.training.metrics import score
+from vmm_cli.training.metrics.classes import score
 
 SUMMARY = "anger, boredom, disgust, fear, happiness, sadness, neutral"
 DEMONSTRATION = "learnt from research data, 408 German sentences that 8 actors spoke"

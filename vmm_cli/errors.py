@@ -6,6 +6,8 @@ when the error ends the whole command.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 
 class VmmError(Exception):
     """Something the user can be told in one line."""
@@ -38,6 +40,32 @@ class UsageError(VmmError):
 
     code = "usage"
     exit_code = 2
+
+
+class OptionError(UsageError):
+    """Options contradict each other, or what they are for.
+
+    `template` names options in braces, {top_k}, which the shell calls by their flags; what stands
+    for other names is in `values`.
+    """
+
+    def __init__(self, template: str, **values: object) -> None:
+        self.template = template
+        self.values = values
+        super().__init__(self.worded(lambda name: name))
+
+    def worded(self, call: Callable[[str], str]) -> str:
+        """Return the message with each option called what `call` calls it."""
+        return self.template.format_map(_Named(self.values, call))
+
+
+class _Named(dict[str, object]):
+    def __init__(self, values: Mapping[str, object], call: Callable[[str], str]) -> None:
+        super().__init__(values)
+        self._call = call
+
+    def __missing__(self, name: str) -> str:
+        return self._call(name)
 
 
 class NoInputError(VmmError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from vmm_cli import errors
 from vmm_cli.durable import sync_file, sync_folder
@@ -59,24 +61,47 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
 
     UTF-8 with plain line feeds. A link is followed. OutputError where it cannot be written.
     """
-    try:
+    with as_output_error(path):
         target = Path(os.path.realpath(path))  # unlike resolve(), no error for a loop of links
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                yield file
-                file.flush()
-                with suppress(OSError):  # a file system without modes
-                    os.fchmod(descriptor, 0o666 & ~_umask())  # mkstemp's 0600 is for secrets
-                sync_file(descriptor)
-            temporary.replace(target)
-            sync_folder(target.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as cause:
-        raise errors.OutputError(f"{path}: cannot be written: {cause.strerror}") from cause
+        # mkstemp's mode 0600 is for secrets.
+        with replacing(target, mode=0o666 & ~_umask()) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+            try:
+                yield text
+            finally:
+                text.detach()  # after flushing
+        sync_folder(target.parent)
+
+
+@contextmanager
+def as_output_error(path: Path) -> Iterator[None]:
+    """Have an OSError be an OutputError that says that a file cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+        raise errors.OutputError(f"{path}: cannot be written: {why}") from error
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int) -> Iterator[BinaryIO]:
+    """Yield a file that takes the place of `path` once it is whole and on disk.
+
+    mode: its permissions. OSError where it cannot be written; then nothing is left of it.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            with suppress(OSError):  # a file system without modes
+                os.fchmod(descriptor, mode)
+            sync_file(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _umask() -> int:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.wanted import classify_request
 from vmm_cli import bundles
 from vmm_cli.analysis import classify
-from vmm_cli.analysis.classify import ClassifyRequest, classify_request
+from vmm_cli.analysis.classify import ClassifyRequest
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
@@ -33,7 +34,8 @@ request = classify.classify_request(bundles.load("imagenet"), device="cpu")
 video = Input(Path(sys.argv[1]), "a", "a")
 parts = classify.plan(request, video, 2)
 results = [classify.run(request, video, part) for part in parts]
-print(json.dumps([classify.finish(request, video, results), "torch" in sys.modules]))
+shown = classify.finish(request, video, results).to_record()
+print(json.dumps([shown, "torch" in sys.modules]))
 """
 
 
@@ -53,7 +55,7 @@ def an_input(path: Path) -> Input:
 
 def record(request: ClassifyRequest, path: Path) -> dict[str, Any]:
     video = an_input(path)
-    return classify.finish(request, video, [classify.run(request, video, None)])
+    return classify.finish(request, video, [classify.run(request, video, None)]).to_record()
 
 
 # --- the request
@@ -78,7 +80,6 @@ def test_the_model_s_own_step_is_the_default(imagenet: bundles.Bundle) -> None:
         {"start": -1},
         {"top_k": 0},
         {"windows_s": 0},
-        {"windows_s": float("inf")},
         {"every_s": 2, "windows_s": 1},
         {"device": "tpu"},
     ],
@@ -220,7 +221,7 @@ def test_split_and_whole_agree_and_the_whole_is_stored(
     assert len(parts) == 3
     results = [classify.run(request, video, part) for part in parts]
     assert store.info().entries == 0
-    split = classify.finish(request, video, results)
+    split = classify.finish(request, video, results).to_record()
     assert store.info().entries == 1
     assert classify.plan(request, video, 3) == [None]
     whole = record(replace(request, use_store=False), clip)

@@ -8,23 +8,28 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.wanted import classify_request
 from vmm_cli import bundles
 from vmm_cli.analysis import classify
-from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult, classify_request
+from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult
 from vmm_cli.batch.device import Stage
-from vmm_cli.batch.execute import execute
+from vmm_cli.batch.execute import Listener, execute
 from vmm_cli.batch.inputs import Input
-from vmm_cli.batch.work import Work
+from vmm_cli.batch.ledger import Records
+from vmm_cli.batch.local import LocalExecutor
+from vmm_cli.batch.work import Limits, Work
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
 from vmm_cli.media import video
+from vmm_cli.operations.classify import CLASSIFY
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -62,16 +67,15 @@ def records(request: ClassifyRequest, paths: list[Path], *, staged: bool) -> dic
         area_bytes=classify.area_bytes(request),
     )
     found: dict[str, Any] = {}
+    work = Work(request, classify.run, classify.finish, stage=stage if staged else None)
     execute(
+        work,
         [an_input(path) for path in paths],
         [],
-        Work(run=classify.run, finish=classify.finish, stage=stage if staged else None),
-        request,
-        schema=classify.SCHEMA,
-        options={},
-        jobs=2,
-        max_pixels=request.max_pixels,
-        on_record=lambda record: found.update({record["input"]: record}),
+        records=Records(CLASSIFY.schema, ("mark",)),
+        limits=Limits(request.max_pixels),
+        start=partial(LocalExecutor, 2),
+        listener=Listener(lambda record: found.update({record["input"]: record})),
     )
     return found
 

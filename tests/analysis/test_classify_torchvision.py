@@ -17,9 +17,10 @@ import pytest
 import torch
 
 from tests.random_weights import random_network, random_weights
+from tests.wanted import classify_request
 from vmm_cli import bundles
 from vmm_cli.analysis import classify
-from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult, classify_request
+from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult
 from vmm_cli.batch.inputs import Input
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.compat import ensure_torchvision
@@ -60,7 +61,8 @@ def an_input(path: Path) -> Input:
 
 
 def record(request: ClassifyRequest, path: Path) -> dict[str, Any]:
-    return classify.finish(request, an_input(path), [classify.run(request, an_input(path), None)])
+    part = classify.run(request, an_input(path), None)
+    return classify.finish(request, an_input(path), [part]).to_record()
 
 
 def torchvision_s_own(name: str, video: Path, times: Sequence[Fraction]) -> np.ndarray:

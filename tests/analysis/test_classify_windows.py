@@ -28,6 +28,7 @@ from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.load import load_trained
 from vmm_cli.inference.windows import probabilities_of, reader
 from vmm_cli.media.video import Video
+from vmm_cli.operations.classify import ClassifyOptions, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +43,8 @@ def request(model: Path, **more: Any) -> WindowsRequest:
 
 def classified(wanted: WindowsRequest, path: Path, parts: list[Part | None]) -> dict[str, Any]:
     asked = Input(path, path.name, path.stem)
-    record = finish(wanted, asked, [run(wanted, asked, part) for part in parts])
-    return json.loads(json.dumps(record))
+    found = finish(wanted, asked, [run(wanted, asked, part) for part in parts])
+    return json.loads(json.dumps(found.to_record()))
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_short_video_is_one_window(squares_model: Path, squares: Path) -> None
 
 
 def test_windows_tell_when(squares_model: Path, long: Path) -> None:
-    record = classified(request(squares_model, cells_s=1.0), long, [None])
+    record = classified(request(squares_model, windows_s=1.0), long, [None])
     cells = record["windows"]
     assert [cell["start_s"] for cell in cells[:4]] == [0, 1, 2, 3]
     assert cells[-1]["end_s"] == record["duration_s"]
@@ -100,7 +101,7 @@ def test_the_same_comes_out_whole_in_parts_and_from_the_store(
 ) -> None:
     monkeypatch.setattr(inference_windows, "CHUNK_STEPS", 8)  # two windows a chunk
     load_trained.cache_clear()
-    options = {"cells_s": 0.5, "explain": True}
+    options = {"windows_s": 0.5, "explain": True}
     wanted = request(squares_model, use_store=False, **options)
     parts = plan(wanted, Input(long, "long", "long"), 2)
     assert len(parts) == 2
@@ -159,7 +160,7 @@ def test_an_explanation_says_what_the_best_label_rests_on(
     assert [one["start_s"] for one in explained["seconds"]] == [0, 0.5]
     assert explained["seconds"][-1]["end_s"] == pytest.approx(record["duration_s"], abs=0.01)
     # Of a long video: the window that speaks most for the label that is best over all.
-    record = classified(request(squares_model, explain=True, cells_s=0.5), long, [None])
+    record = classified(request(squares_model, explain=True, windows_s=0.5), long, [None])
     assert record["explain"]["label"] == record["labels"][0]["label"]
     assert record["explain"]["score"] >= max(
         label["score"]
@@ -184,8 +185,9 @@ def test_hiding_is_what_never_seeing_would_be(squares_model: Path, tmp_path: Pat
 
 
 def test_another_sampling_is_refused(squares_model: Path) -> None:
-    with pytest.raises(UsageError, match="leave out --every and --count"):
-        request(squares_model, sampling_options=["--every", "--count"])
+    for more, name in (({"every": Fraction(1)}, "every"), ({"count": 2}, "count")):
+        with pytest.raises(UsageError, match=f"trained with its own sampling .*leave out {name}$"):
+            prepare(ClassifyOptions(model=str(squares_model), **more))
 
 
 def tampered(model: Path, folder: Path, change: Any) -> Path:

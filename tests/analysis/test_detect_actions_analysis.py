@@ -14,13 +14,14 @@ import pytest
 
 from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
+from tests.wanted import detect_job
 from vmm_cli import bundles
 from vmm_cli.analysis import classify_windows
-from vmm_cli.analysis.detect_actions import DetectRequest, detect_request, finish, plan, run
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError, ModelError, UsageError
 from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.load import load_trained
+from vmm_cli.operations.detect_actions import Job, finish, plan, run
 
 
 @pytest.fixture(autouse=True)
@@ -28,15 +29,15 @@ def quick(own_cache: None, one_thread: None) -> None:
     """With a store of its own, as in a worker."""
 
 
-def request(model: Path | str, **more: Any) -> DetectRequest:
-    return detect_request(bundles.load(str(model)), **more)
+def request(model: Path | str, **more: Any) -> Job:
+    return detect_job(bundles.load(str(model)), **more)
 
 
-def detected(wanted: DetectRequest, path: Path, workers: int = 1) -> dict[str, Any]:
+def detected(wanted: Job, path: Path, workers: int = 1) -> dict[str, Any]:
     asked = Input(path, path.name, path.stem)
     parts = plan(wanted, asked, workers)
-    record = finish(wanted, asked, [run(wanted, asked, part) for part in parts])
-    found: dict[str, Any] = json.loads(json.dumps(record))
+    actions = finish(wanted, asked, [run(wanted, asked, part) for part in parts])
+    found: dict[str, Any] = json.loads(json.dumps(actions.to_record()))
     return found
 
 
@@ -88,9 +89,10 @@ def test_a_model_of_windows_is_slid_over_the_video(squares_model: Path, recordin
 def test_the_curve_of_windows_is_that_of_classify(squares_model: Path, recording: Path) -> None:
     wanted = request(squares_model, scores=True, use_store=False)
     curve = detected(wanted, recording)["curves"]["labels"]["moving"]
-    same = classify_windows.windows_request(wanted.bundle, cells_s=0.5, use_store=False)
+    same = classify_windows.windows_request(wanted.bundle, windows_s=0.5, use_store=False)
     asked = Input(recording, "a", "a")
-    cells = classify_windows.finish(same, asked, [classify_windows.run(same, asked, None)])
+    part = classify_windows.run(same, asked, None)
+    cells = classify_windows.finish(same, asked, [part]).to_record()
     known = [
         next(label["score"] for label in cell["labels"] if label["label"] == "moving")
         for cell in cells["windows"]
@@ -113,9 +115,9 @@ def test_what_counts_can_be_chosen(squares_model: Path, recording: Path) -> None
     moving = detected(request(squares_model, labels=["moving"]), recording)
     assert {s["label"] for s in moving["segments"]} == {"moving"}
     assert "curves" not in moving
-    long = detected(request(squares_model, min_duration_s=4.5), recording)
+    long = detected(request(squares_model, min_duration=4.5), recording)
     assert long["segments"] == []
-    joined = detected(request(squares_model, merge_gap_s=4), recording)
+    joined = detected(request(squares_model, merge_gap=4), recording)
     assert spans(joined, "still") == [(0, 9)]
 
 
@@ -192,8 +194,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path
 
 def test_a_model_for_segments_has_its_own_threshold(fresh: tuple[Path, Path]) -> None:
     model, clip = fresh
-    assert request(model).min_score == 0.01
-    assert request(model, min_score=0.2).min_score == 0.2
+    assert request(model).wanted.min_score == 0.01
+    assert request(model, min_score=0.2).wanted.min_score == 0.2
     record = detected(request(model, min_score=0.005, scores=True), clip)
     assert record["duration_s"] == 6.2 and record["streams"] == ["motion"]
     assert record["segments"]
@@ -233,7 +235,7 @@ def test_sound_alone_is_nothing_to_a_model_of_motion(
 def test_a_label_that_the_model_does_not_know_is_refused(model: str, label: str, said: str) -> None:
     bundle = bundles.load(model)
     with pytest.raises(UsageError) as caught:
-        detect_request(bundle, labels=[bundle.labels[0], label])
+        detect_job(bundle, labels=[bundle.labels[0], label])
     assert said in str(caught.value)
 
 
@@ -242,14 +244,14 @@ def test_labels_may_have_their_accents_composed_or_apart() -> None:
     fights = bundles.load("fights")
     for known in (composed, apart):
         model = replace(fights, labels=(known, *fights.labels[1:]))
-        assert detect_request(model, labels=[composed, apart]).labels == (known,)
+        assert detect_job(model, labels=[composed, apart]).wanted.labels == (known,)
 
 
 def test_a_model_of_another_task_is_refused() -> None:
     fights = bundles.load("fights")
     for other in (replace(fights, task="valence"), replace(fights, labels=())):
         with pytest.raises(ModelError, match="not for actions"):
-            detect_request(other)
+            detect_job(other)
 
 
 def test_what_is_wrong_with_a_model_is_said_before_work(fresh: tuple[Path, Path]) -> None:
@@ -260,4 +262,4 @@ def test_what_is_wrong_with_a_model_is_said_before_work(fresh: tuple[Path, Path]
         ({"rate_hz": 0}, "cannot be used"),
     ):
         with pytest.raises(ModelError, match=said):
-            detect_request(replace(good, network={**good.network, **change}))
+            detect_job(replace(good, network={**good.network, **change}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,16 @@ def run(request: Request, input: Input, part: list[str] | str | None) -> int:
     return sum(_act(word, "run") for word in (words(input) if part is None else part))
 
 
-def finish(request: Request, input: Input, results: list[Any]) -> dict[str, Any]:
-    return {"sum": sum(results), "results": list(results)}
+@dataclass(frozen=True)
+class Sum:
+    results: list[int]
+
+    def to_record(self) -> dict[str, Any]:
+        return {"sum": sum(self.results), "results": self.results}
+
+
+def finish(request: Request, input: Input, results: Sequence[int]) -> Sum:
+    return Sum(list(results))
 
 
 def plan(request: Request, input: Input, workers: int) -> list[list[str]]:
@@ -123,9 +132,22 @@ def compute(request: Request, items: list[tuple[tuple[str, str], memoryview]]) -
     return results
 
 
-PLAIN = Work(run=run, finish=finish)
-SPLIT = Work(run=run, finish=finish, plan=plan)
-WRITES_FILES = Work(run=run, finish=finish, kept=kept, tidy=tidy)
-STAGED = Work(
-    run=run, finish=finish, stage=Stage(plan_loads, load, open_device, compute, AREA_BYTES)
-)
+def plain(request: Request) -> Work[Request, Any, int]:
+    return Work(request, run=run, finish=finish)
+
+
+def split(request: Request) -> Work[Request, Any, int]:
+    return Work(request, run=run, finish=finish, plan=plan)
+
+
+def writing_files(request: Request) -> Work[Request, Any, int]:
+    return Work(request, run=run, finish=finish, kept=kept, tidy=tidy)
+
+
+def staged(request: Request, *, optional: bool = False) -> Work[Request, Any, int]:
+    stage = Stage(plan_loads, load, open_device, compute, AREA_BYTES, optional)
+    return Work(request, run=run, finish=finish, stage=stage)
+
+
+def optionally_staged(request: Request) -> Work[Request, Any, int]:
+    return staged(request, optional=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from tests.batch import execute_tasks
-from vmm_cli.batch.execute import execute
+from vmm_cli.batch.execute import Listener, execute
 from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.ledger import Records
+from vmm_cli.batch.local import LocalExecutor
+from vmm_cli.batch.work import Limits
 
 
 def tell_children(log: Path) -> None:
@@ -24,14 +28,11 @@ if __name__ == "__main__":
     log = folder / "log"
     threading.Thread(target=tell_children, args=(log,), daemon=True).start()
     execute(
+        execute_tasks.staged(execute_tasks.Request(log)),
         [Input(folder / "hangs", "hangs", "hangs")],
         [],
-        execute_tasks.STAGED,
-        execute_tasks.Request(log),
-        schema="test/1",
-        options={},
-        jobs=2,
-        timeout_s=60,
-        max_pixels=1,
-        on_record=print,
+        records=Records("test/1", ("mark",)),
+        limits=Limits(max_pixels=1, timeout_s=60),
+        start=partial(LocalExecutor, 2),
+        listener=Listener(print),
     )

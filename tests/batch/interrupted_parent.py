@@ -8,7 +8,8 @@ import threading
 import time
 
 from tests.batch import worker_tasks
-from vmm_cli.batch.runner import Task, WorkerPool
+from vmm_cli.batch.executor import Task
+from vmm_cli.batch.runner import WorkerPool
 
 if __name__ == "__main__":
     how = sys.argv[1]

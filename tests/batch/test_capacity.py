@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vmm_cli.batch.runner import default_workers
+from vmm_cli.batch.capacity import default_workers
 
 GIB = 1 << 30
 

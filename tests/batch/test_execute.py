@@ -9,20 +9,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.batch.execute_tasks import PLAIN, SPLIT, STAGED, WRITES_FILES, Request
-from vmm_cli.batch.execute import execute
+from tests.batch.execute_tasks import (
+    Request,
+    optionally_staged,
+    plain,
+    split,
+    staged,
+    writing_files,
+)
+from vmm_cli.batch.execute import Listener, execute
+from vmm_cli.batch.executor import Outcome, Stands, StartExecutor, Task
 from vmm_cli.batch.inputs import Input
-from vmm_cli.batch.journal import journal_path
-from vmm_cli.batch.ledger import Summary
-from vmm_cli.batch.work import Work
-from vmm_cli.errors import DeviceError
+from vmm_cli.batch.journal import fingerprint, journal_path
+from vmm_cli.batch.ledger import Records, Summary
+from vmm_cli.batch.local import LocalExecutor
+from vmm_cli.batch.work import Limits, Work
+from vmm_cli.errors import DeviceError, InputError
 from vmm_cli.identity import file_identity
 
 
@@ -36,7 +47,18 @@ class Runs:
     tracebacks: list[str] = field(default_factory=list)
 
     def __call__(
-        self, work: Work, contents: dict[str, str], missing: tuple[str, ...] = (), **options: Any
+        self,
+        work: Callable[[Request], Work[Request, Any, int]],
+        contents: dict[str, str],
+        missing: tuple[str, ...] = (),
+        *,
+        request: Request | None = None,
+        start: StartExecutor | None = None,
+        jobs: int = 2,
+        timeout_s: float = 30,
+        output: Path | None = None,
+        resume: bool = True,
+        **mark: Any,
     ) -> Summary:
         inputs = []
         for name, content in contents.items():
@@ -47,18 +69,20 @@ class Runs:
         self.records.clear()
         self.progress.clear()
         self.tracebacks.clear()
-        request = options.pop("request", Request(self.log))
-        defaults: dict[str, Any] = {"schema": "test/1", "options": {}, "jobs": 2, "timeout_s": 30}
+        schema = mark.pop("schema", "test/1")
+        marks = (fingerprint(schema, mark.get("options", {}), mark.get("model_digest")),)
         return execute(
+            work(request or Request(self.log)),
             inputs,
             missing,
-            work,
-            request,
-            **(defaults | options),
-            max_pixels=1,
-            on_record=lambda record: self.records.update({record["input"]: record}),
-            on_progress=lambda standing: self.progress.append((standing.done, standing.total)),
-            on_traceback=self.tracebacks.append,
+            records=Records(schema, marks + mark.get("earlier", ()), output, resume),
+            limits=Limits(1, timeout_s),
+            start=start or partial(LocalExecutor, jobs),
+            listener=Listener(
+                on_record=lambda record: self.records.update({record["input"]: record}),
+                on_progress=lambda now: self.progress.append((now.done, now.total)),
+                on_traceback=self.tracebacks.append,
+            ),
         )
 
     @property
@@ -86,7 +110,7 @@ def run(tmp_path: Path) -> Runs:
 
 def test_every_input_gets_one_record(run: Runs) -> None:
     bad = {"c": "run:fail", "d": "run:refuse", "e": "run:die"}
-    summary = run(PLAIN, {"a": "1 2", "b": "3", **bad}, missing=("gone",))
+    summary = run(plain, {"a": "1 2", "b": "3", **bad}, missing=("gone",))
     assert summary == Summary(done=2, resumed=0, failed=4)
     assert run.records["a"] == {
         "schema": "test/1",
@@ -107,19 +131,19 @@ def test_every_input_gets_one_record(run: Runs) -> None:
 
 
 def test_a_hanging_input_costs_itself_alone(run: Runs) -> None:
-    run(PLAIN, {"a": "run:hang", "b": "1", "c": "2"}, timeout_s=1.0)
+    run(plain, {"a": "run:hang", "b": "1", "c": "2"}, timeout_s=1.0)
     assert run.code("a") == "timeout"
     assert run.sums() == {"b": 1, "c": 2}
 
 
 def test_an_input_of_its_own_is_split_and_joined_in_order(run: Runs) -> None:
-    run(SPLIT, {"a": "1 2 3 4 5"}, jobs=3)
+    run(split, {"a": "1 2 3 4 5"}, jobs=3)
     assert run.records["a"]["results"] == [5, 7, 3]
     assert len({worker for _, _, worker in run.notes("run")}) > 1
 
 
 def test_one_bad_part_fails_its_input_once(run: Runs) -> None:
-    summary = run(SPLIT, {"a": "run:fail run:fail 3"}, jobs=3)
+    summary = run(split, {"a": "run:fail run:fail 3"}, jobs=3)
     assert (summary.done, summary.failed) == (0, 1)
     assert run.code("a") == "internal"
 
@@ -129,9 +153,9 @@ def test_one_bad_part_fails_its_input_once(run: Runs) -> None:
 
 def test_what_is_done_is_not_done_again(run: Runs, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    run(PLAIN, {"a": "1", "b": "2", "c": "run:fail"}, output=out)
+    run(plain, {"a": "1", "b": "2", "c": "run:fail"}, output=out)
     first = dict(run.records)
-    summary = run(PLAIN, {"a": "1", "b": "20", "c": "run:fail"}, output=out)
+    summary = run(plain, {"a": "1", "b": "20", "c": "run:fail"}, output=out)
     assert summary == Summary(done=2, resumed=1, failed=1)
     assert run.records["a"] == first["a"]
     assert run.sums() == {"a": 1, "b": 20}
@@ -141,7 +165,7 @@ def test_what_is_done_is_not_done_again(run: Runs, tmp_path: Path) -> None:
 
 def test_what_is_done_is_known_by_the_file_it_was_done_with(run: Runs, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    run(PLAIN, {"a": "1"}, missing=("gone",), output=out)
+    run(plain, {"a": "1"}, missing=("gone",), output=out)
     lines = journal_path(out).read_text().splitlines()
     entries = {entry["input"]: entry for entry in map(json.loads, lines)}
     assert entries["a"]["identity"] == file_identity(tmp_path / "a").to_dict()
@@ -149,7 +173,7 @@ def test_what_is_done_is_known_by_the_file_it_was_done_with(run: Runs, tmp_path:
     stamp = (tmp_path / "a").stat().st_mtime_ns
     (tmp_path / "a").write_text("2")  # of the same length, at the same time
     os.utime(tmp_path / "a", ns=(stamp, stamp))
-    assert run(PLAIN, {"a": "2"}, output=out).resumed == 0
+    assert run(plain, {"a": "2"}, output=out).resumed == 0
 
 
 @pytest.mark.parametrize(
@@ -157,21 +181,87 @@ def test_what_is_done_is_known_by_the_file_it_was_done_with(run: Runs, tmp_path:
 )
 def test_other_work_is_done_again(run: Runs, tmp_path: Path, changed: dict[str, Any]) -> None:
     out = tmp_path / "out.jsonl"
-    run(PLAIN, {"a": "1"}, output=out)
-    assert run(PLAIN, {"a": "1"}, output=out, **changed).resumed == 0
-    assert run(PLAIN, {"a": "1"}, output=out, **changed).resumed == 1
-    assert run(PLAIN, {"a": "1"}, output=out, **changed, resume=False).resumed == 0
+    run(plain, {"a": "1"}, output=out)
+    assert run(plain, {"a": "1"}, output=out, **changed).resumed == 0
+    assert run(plain, {"a": "1"}, output=out, **changed).resumed == 1
+    assert run(plain, {"a": "1"}, output=out, **changed, resume=False).resumed == 0
 
 
 def test_files_that_are_gone_are_made_again_and_the_rest_is_tidied(
     run: Runs, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
-    run(WRITES_FILES, {"a": "1"}, output=out)
+    run(writing_files, {"a": "1"}, output=out)
     assert len(run.notes("tidy")) == 2
-    assert run(WRITES_FILES, {"a": "1"}, output=out).resumed == 1
+    assert run(writing_files, {"a": "1"}, output=out).resumed == 1
     gone = Request(run.log, kept=False)
-    assert run(WRITES_FILES, {"a": "1"}, output=out, request=gone).resumed == 0
+    assert run(writing_files, {"a": "1"}, output=out, request=gone).resumed == 0
+
+
+def test_what_an_earlier_version_has_done_counts(run: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    run(plain, {"a": "1"}, output=out, options={"x": 1})
+    changed = {"output": out, "options": {"every": "1", "x": "1"}}
+    assert run(plain, {"a": "1"}, **changed).resumed == 0
+    out.with_name(f"{out.name}.journal.jsonl").unlink()
+    run(plain, {"a": "1"}, output=out, options={"x": 1})
+    before = fingerprint("test/1", {"x": 1}, None)
+    assert run(plain, {"a": "1", "b": "2"}, earlier=(before,), **changed).resumed == 1
+    assert run(plain, {"b": "2"}, **changed).resumed == 1  # what is new has the new mark
+
+
+# --- another executor
+
+
+class OneByOne:
+    """Does each task in this process, when its outcome is asked for; it has no device."""
+
+    slots = 1
+    device = None
+
+    def __init__(self, area_bytes: int) -> None:
+        self.waiting: deque[Task] = deque()
+        self.done: list[str] = []
+        self.closed = False
+
+    def submit(self, task: Task) -> None:
+        self.waiting.append(task)
+
+    def next_outcome(self, on_look: Callable[[Stands], None]) -> Outcome:
+        on_look({})
+        task = self.waiting.popleft()
+        self.done.append(task.function.__name__)
+        try:
+            return Outcome(task.key, task.function(*task.args), None, None, 0.0)
+        except InputError as error:
+            return Outcome(task.key, None, error, None, 0.0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_another_executor_is_three_methods(run: Runs, tmp_path: Path) -> None:
+    started: list[OneByOne] = []
+
+    def start(area_bytes: int) -> OneByOne:
+        started.append(OneByOne(area_bytes))
+        return started[-1]
+
+    contents = {"a": "1 2", "b": "run:refuse", "c": "3"}
+    out = tmp_path / "out.jsonl"
+    assert run(plain, contents, start=start, output=out) == Summary(done=2, resumed=0, failed=1)
+    assert (run.sums(), run.code("b")) == ({"a": 3, "c": 3}, "refused")
+    assert {worker for _, _, worker in run.notes("run")} == {str(os.getpid())}
+    assert started[0].closed
+    assert run(plain, contents, start=start, output=out).resumed == 2
+    assert started[1].done.count("are_done") >= 1
+
+
+def test_where_there_is_no_device_work_does_without_or_ends(run: Runs) -> None:
+    assert run(optionally_staged, {"a": "1 2"}, start=OneByOne).done == 1
+    assert run.sums() == {"a": 3}
+    with pytest.raises(DeviceError, match="there is no device"):
+        run(staged, {"a": "1 2"}, start=OneByOne)
 
 
 # --- the process that owns a device
@@ -179,7 +269,7 @@ def test_files_that_are_gone_are_made_again_and_the_rest_is_tidied(
 
 def test_parts_of_several_inputs_are_computed_together(run: Runs) -> None:
     contents = {"a": "1 2 3", "b": "4", "c": "5 6"}
-    run(STAGED, contents, request=Request(run.log, open_after=4))
+    run(staged, contents, request=Request(run.log, open_after=4))
     assert run.sums() == {"a": 6, "b": 4, "c": 11}
     assert run.records["a"]["results"] == [1, 2, 3]
     assert any(len(set(names)) > 1 for _, _, *names in run.notes("compute"))
@@ -188,7 +278,7 @@ def test_parts_of_several_inputs_are_computed_together(run: Runs) -> None:
 
 
 def test_loading_waits_for_computing(run: Runs) -> None:
-    run(STAGED, {"a": " ".join(["1"] * 30)}, jobs=1)
+    run(staged, {"a": " ".join(["1"] * 30)}, jobs=1)
     assert run.sums() == {"a": 30}
     loaded = computed = 0
     for line in run.log.read_text().splitlines():
@@ -200,14 +290,14 @@ def test_loading_waits_for_computing(run: Runs) -> None:
 
 
 def test_what_does_not_fit_comes_after(run: Runs) -> None:
-    run(STAGED, {"a": "1+2+3 4", "b": "5+6"})
+    run(staged, {"a": "1+2+3 4", "b": "5+6"})
     assert run.records["a"]["results"] == [1, 2, 3, 4]
     assert run.records["b"]["results"] == [5, 6]
 
 
 def test_what_needs_no_device_does_not_start_it(run: Runs) -> None:
     nowhere = Request(run.log, device="none")
-    run(STAGED, {"a": "warm 1", "b": "warm 2"}, request=nowhere)
+    run(staged, {"a": "warm 1", "b": "warm 2"}, request=nowhere)
     assert run.sums() == {"a": 1, "b": 2}
     assert not run.notes("open")
 
@@ -220,7 +310,7 @@ def test_what_ends_the_device_s_process_costs_its_input_alone(
 ) -> None:
     contents = {"a": "1 2", "bad": f"compute:{what} 3", "b": "4"}
     options = {"timeout_s": 1.0} if what == "hang" else {}
-    run(STAGED, contents, request=Request(run.log, open_after=4), **options)
+    run(staged, contents, request=Request(run.log, open_after=4), **options)
     assert run.sums() == {"a": 3, "b": 4}
     assert run.code("bad") == code
     tried = [names for _, _, *names in run.notes("compute") if "bad" in names]
@@ -232,7 +322,7 @@ def test_what_ends_the_device_s_process_costs_its_input_alone(
 
 def test_a_worker_killed_as_it_loads_costs_its_input_alone(run: Runs) -> None:
     bad = {f"bad{i}": "1 load:die 2" for i in range(5)}  # more than there are areas
-    run(STAGED, {**bad, "hangs": "load:hang", "a": "3", "b": "4 5"}, jobs=1, timeout_s=2.0)
+    run(staged, {**bad, "hangs": "load:hang", "a": "3", "b": "4 5"}, jobs=1, timeout_s=2.0)
     assert [run.code(name) for name in bad] == ["crashed"] * 5
     assert run.code("hangs") == "timeout"
     assert run.sums() == {"a": 3, "b": 9}
@@ -241,7 +331,7 @@ def test_a_worker_killed_as_it_loads_costs_its_input_alone(run: Runs) -> None:
 @pytest.mark.parametrize(("device", "said"), [("none", "no such device"), ("dies", "code 3")])
 def test_without_the_device_nothing_is_done(run: Runs, device: str, said: str) -> None:
     with pytest.raises(DeviceError, match=said):
-        run(STAGED, {"a": "1 2", "b": "3"}, request=Request(run.log, device=device))
+        run(staged, {"a": "1 2", "b": "3"}, request=Request(run.log, device=device))
     assert not run.records
 
 
@@ -249,12 +339,10 @@ def test_without_the_device_nothing_is_done(run: Runs, device: str, said: str) -
 def test_an_optional_device_can_be_done_without(
     run: Runs, jobs: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert STAGED.stage is not None
-    optional = replace(STAGED, stage=replace(STAGED.stage, optional=True))
     monkeypatch.setattr(logging.getLogger("vmm_cli"), "propagate", True)
     nowhere = Request(run.log, device="none")
     contents = {"a": "1 2 3", "b": "4", "c": "5", "d": "warm 6", "e": "run:die"}
-    run(optional, contents, request=nowhere, jobs=jobs)
+    run(optionally_staged, contents, request=nowhere, jobs=jobs)
     assert run.sums() == {"a": 6, "b": 4, "c": 5, "d": 6}
     assert run.code("e") == "crashed"
     assert "there is no such device; going on without it" in caplog.text

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from tests.batch import worker_tasks
-from vmm_cli.batch import runner
+from vmm_cli.batch import children
+from vmm_cli.batch.executor import Outcome, Task
 from vmm_cli.batch.interruptions import held
-from vmm_cli.batch.runner import Outcome, Task, WorkerPool
+from vmm_cli.batch.runner import WorkerPool
 
 # What hangs would last so long. That it is not waited for is told by less than half of this: a
 # bound on what takes a moment would tell how busy the machine is.
@@ -151,7 +152,7 @@ def test_a_dead_worker_costs_its_task_alone(
 def test_half_a_result_from_a_worker_that_stopped_holds_nothing_up(
     pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "STALL_LIMIT_S", 0.5)
+    monkeypatch.setattr(children, "STALL_LIMIT_S", 0.5)
     pool.submit(Task("bad", worker_tasks.send_half_and_stop, (), 0.3))
     pool.submit(Task("good", worker_tasks.double, (1,), 30))
     outcomes = drain(pool)
@@ -270,7 +271,7 @@ def test_a_worker_that_dies_at_its_start_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_start_that_hangs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "START_LIMIT_S", 0.5)
+    monkeypatch.setattr(children, "START_LIMIT_S", 0.5)
     with WorkerPool(1, initializer=worker_tasks.sleep_deaf, initargs=(FOR_EVER_S,)) as pool:
         outcome = call(pool, worker_tasks.double, 1, timeout_s=0.1)
     assert code(outcome) == "timeout"
@@ -360,7 +361,8 @@ def test_an_interrupt_waits_until_a_worker_is_wholly_started(elsewhere: bool) ->
 def test_the_very_first_worker_is_deaf_to_interrupts_from_its_start() -> None:
     script = (
         "import operator, pathlib\n"
-        "from vmm_cli.batch.runner import Task, WorkerPool\n"
+        "from vmm_cli.batch.executor import Task\n"
+        "from vmm_cli.batch.runner import WorkerPool\n"
         "if __name__ == '__main__':\n"
         "    with WorkerPool(1) as pool:\n"
         "        pool.submit(Task('', operator.add, (1, 2)))\n"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.batch import worker_tasks
+from vmm_cli.batch.executor import Outcome, Task
 from vmm_cli.batch.memory import DEEP_BYTES, DEFAULT_BYTES, MemoryLimit, default_limit, is_watched
-from vmm_cli.batch.runner import Outcome, Task, WorkerPool
+from vmm_cli.batch.runner import WorkerPool
 
 MIB = 2**20
 watched = pytest.mark.skipif(

@@ -315,6 +315,7 @@ def test_packaged_models_are_found_in_a_checkout_and_in_a_wheel(tmp_path: Path) 
         "errors.py",
         "suggest.py",
         "durable.py",
+        "files.py",
         "plain_file.py",
         "plain_yaml.py",
         "published.py",

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.squares import squares_clip
-from vmm_cli.cli.app import build, run
-from vmm_cli.cli.help import EXAMPLES, wrapped
+from vmm_cli.cli.app import build, examples, run
+from vmm_cli.cli.help import wrapped
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,6 +25,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 COMMANDS = dict(commands(build()))
+EXAMPLES = examples()
 
 
 def help_of(
@@ -48,9 +49,9 @@ def test_help_is_grouped_and_ends_with_two_examples(
     if path[:1] not in ((), ("models",), ("cache",)):
         assert {"Output", "Run"} <= set(groups)
         assert "Options" not in groups
-    examples = [line for _, line in EXAMPLES[path]]
-    assert len(set(examples)) == 2
-    for example in examples:
+    lines = [line for _, line in EXAMPLES[path]]
+    assert len(set(lines)) == 2
+    for example in lines:
         assert f"\n    {example}\n" in text, "on one line, to be copied"
         assert f"{' '.join(('vmm', *path))}" in example
     for width in (60, 40):
@@ -115,8 +116,8 @@ def place(tmp_path: Path, squares: Path, squares_model: Path) -> Path:
 BATCH = ("extract-frames", "classify", "detect-actions", "sentiment", "info")
 RUN_EXAMPLES = [
     pytest.param(line, marks=[] if path[:1] in (("info",), ("cache",)) else [pytest.mark.slow])
-    for path, examples in EXAMPLES.items()
-    for _, line in examples
+    for path, calls in EXAMPLES.items()
+    for _, line in calls
     if path and path[0] != "train" and "fetch" not in path
 ]
 

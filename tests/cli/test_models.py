@@ -232,7 +232,7 @@ def test_each_packaged_model_says_how_good_it_is(name: str) -> None:
 
 def test_a_run_says_what_was_measured(squares_model: Path) -> None:
     metrics = json.loads((squares_model / "metrics.json").read_text())
-    measured = measured_of(squares_model)
+    measured = measured_of(squares_model, "classes")
     assert measured is not None
     assert measured["figures"]["accuracy"] == metrics["validation"]["accuracy"]
     assert measured["samples"] == metrics["samples"]["val"]
@@ -257,14 +257,14 @@ def test_a_run_says_what_was_measured(squares_model: Path) -> None:
 )
 def test_metrics_of_another_form_say_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "metrics.json").write_text(text)
-    assert measured_of(tmp_path) is None
+    assert measured_of(tmp_path, "classes") is None
 
 
 def test_what_is_no_number_is_null(tmp_path: Path) -> None:
     scores = {"accuracy": float("nan"), "balanced_accuracy": 0.5, "macro_f1": float("inf")}
     metrics = {"split": "x", "validation": scores, "samples": {"val": 3}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    measured = measured_of(tmp_path)
+    measured = measured_of(tmp_path, "classes")
     assert measured is not None
     assert measured["figures"] == {"accuracy": None, "balanced_accuracy": 0.5, "macro_f1": None}
 

@@ -7,8 +7,9 @@ import pytest
 
 from vmm_cli import errors
 from vmm_cli.cli.app import run
-from vmm_cli.cli.options import (
-    check_range,
+from vmm_cli.operations.classify import ClassifyOptions
+from vmm_cli.operations.options import check
+from vmm_cli.operations.parse import (
     parse_count,
     parse_device,
     parse_max_pixels,
@@ -98,8 +99,8 @@ def test_options_that_take_a_path_refuse_an_empty_one(
 
 
 def test_the_end_lies_after_the_start() -> None:
-    check_range(None, Fraction(1))
-    check_range(Fraction(2), None)
-    for start, end in ((Fraction(5), Fraction(3)), (Fraction(3), Fraction(3)), (None, Fraction(0))):
+    check(ClassifyOptions(end=Fraction(1)))
+    check(ClassifyOptions(start=Fraction(2)))
+    for start, end in ((5, 3), (3, 3), (0, 0)):
         with pytest.raises(errors.UsageError, match="must lie after"):
-            check_range(start, end)
+            check(ClassifyOptions(start=Fraction(start), end=Fraction(end)))

@@ -21,10 +21,11 @@ from vmm_cli.encoders.plan import StreamPlan, encoder_spec, plan_of
 from vmm_cli.encoders.streams import window_features
 from vmm_cli.errors import ModelError
 from vmm_cli.media.video import Video
-from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.inspection import inspect
-from vmm_cli.training.recipe import load_recipe
-from vmm_cli.training.run import Listener, TrainRequest, train
+from vmm_cli.training.data.inspection import inspect
+from vmm_cli.training.data.read_classes import read_classes
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.request import Listener, TrainRequest
+from vmm_cli.training.run import train
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -111,7 +112,7 @@ def test_a_model_is_trained_with_it_and_used(
     changes += ["optimisation.epochs=30", "optimisation.learning_rate=0.02"]
     recipe = load_recipe("default", changes)
     assert recipe.streams["colour"].encoder == NAME
-    looked_at = inspect(read_dataset(clips), jobs=1, max_pixels=10**7)
+    looked_at = inspect(read_classes(clips), jobs=1, max_pixels=10**7)
     run = tmp_path / "run"
     metrics = train(looked_at, TrainRequest(run, "colours", recipe), Listener())
     assert metrics["validation"]["accuracy"] == 1

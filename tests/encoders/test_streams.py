@@ -21,7 +21,7 @@ from vmm_cli.encoders.streams import (
     WindowFeatures,
     window_features,
 )
-from vmm_cli.errors import InputError, ModelError
+from vmm_cli.errors import InputError, ModelError, UsageError
 from vmm_cli.media.video import Video, past_end, wanted_until
 
 NAMES = {"image": "efficientnet-lite0", "motion": "motion-crop", "audio": "log-mel-statistics"}
@@ -232,6 +232,16 @@ def test_an_encoder_of_another_version_is_refused(tmp_path: Path) -> None:
     own = replace(plan, encoders={"image": other}, bundle=tmp_path)
     with pytest.raises(ModelError):
         window_features(Video(clip), windows_of(clip, plan), own)
+
+
+@pytest.mark.parametrize("stream", ["image", "motion"])
+def test_the_device_of_the_plan_is_the_networks(stream: str, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device that is to be lacking")
+    clip = squares_clip(tmp_path / "a.mp4")
+    plan = replace(plan_for(stream), device="cuda")
+    with pytest.raises(UsageError, match="no CUDA device"):
+        window_features(Video(clip), windows_of(clip, plan), plan)
 
 
 # --- special encoders ---------------------------------------------------------------------------

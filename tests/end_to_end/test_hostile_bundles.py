@@ -18,7 +18,8 @@ from safetensors.numpy import save as safetensors_bytes
 
 from vmm_cli import bundles
 from vmm_cli.errors import ModelError, RecipeError
-from vmm_cli.training.recipe import load_recipe, to_yaml
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.recipe import to_yaml
 
 MEMORY = 2**30
 TENSORS = {"head.weight": np.eye(2, dtype=np.float32), "head.bias": np.zeros(2, np.float32)}

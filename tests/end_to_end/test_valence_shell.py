@@ -13,7 +13,7 @@ import pytest
 
 from tests.squares import KINDS, squares_clip
 from vmm_cli.bundles import load
-from vmm_cli.training.ratings import read_ratings
+from vmm_cli.training.data.read_valence import read_valence
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -78,7 +78,7 @@ def test_a_table_of_ratings_becomes_a_model_that_is_measured(
     assert {"valence.png", "confusion.png", "calibration.png"} <= {p.name for p in run.iterdir()}
     card = (run / "CARD.md").read_text()
     assert "how pleasant" in card and "Pearson r" in card and "- valence: 1" in card
-    again = read_ratings(run / "split.csv")
+    again = read_valence(run / "split.csv")
     assert not again.problems and len(again.samples) == 16
     assert {s.valence for s in again.samples} == {0.5, -0.5, None}
 

@@ -12,18 +12,21 @@ import numpy as np
 import pytest
 
 from tests.squares import squares_clip
+from tests.wanted import detect_job
 from vmm_cli import bundles
-from vmm_cli.analysis import classify, detect_actions
+from vmm_cli.analysis import classify
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.valence import check_valence_model, rate_windows
 from vmm_cli.media.video import Video
+from vmm_cli.training.data.inspection import inspect
+from vmm_cli.training.data.read_valence import read_valence
+from vmm_cli.training.encoding import Means
 from vmm_cli.training.evaluation import evaluate
-from vmm_cli.training.inspection import inspect
-from vmm_cli.training.ratings import read_ratings
-from vmm_cli.training.recipe import load_recipe
-from vmm_cli.training.run import Listener, TrainRequest, train
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.request import Listener, TrainRequest
+from vmm_cli.training.run import train
 
 RATE = 16000
 LOW, HIGH = 440, 2000  # Hz: pleasant, and not
@@ -46,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
             *("optimisation.epochs=40", "optimisation.learning_rate=0.02"),
         ],
     )
-    looked_at = inspect(read_ratings(folder / "rated.csv"), jobs=1, max_pixels=10**7)
+    looked_at = inspect(read_valence(folder / "rated.csv"), jobs=1, max_pixels=10**7)
     run = folder / "run"
     metrics = train(looked_at, TrainRequest(run, "tones", recipe, use_store=False), Listener())
     assert metrics["validation"]["emotions"]["uar"] == 1
@@ -121,16 +124,14 @@ def test_a_clip_is_rated_as_a_whole_by_what_is_there(model: Bundle, tmp_path: Pa
     squares_clip(tmp_path / "silent.mp4", seconds=0.5)
     source = tmp_path / "rated.csv"
     source.write_text("path,valence\na.m4a,0.5\nsilent.mp4,0.5\n")
-    found = evaluate(
-        model, read_ratings(source), split=None, jobs=1, use_store=True, max_pixels=10**7
-    )
-    assert found.judged.said[0] == pytest.approx(rate_windows(model, Video(path)).mean)
+    found = evaluate(model, read_valence(source), Means(jobs=1))
+    assert found.predictions.values[0] == pytest.approx(rate_windows(model, Video(path)).mean)
     assert list(found.failed) == ["silent.mp4"] and "no_stream" in found.failed["silent.mp4"]
     assert found.document["metrics"]["emotions"] is None, "no row has one"
 
 
 def test_what_a_model_is_not_for_is_refused(model: Bundle) -> None:
-    for refuse in (classify.classify_request, detect_actions.detect_request):
+    for refuse in (classify.classify_request, detect_job):
         with pytest.raises(ModelError, match="vmm sentiment --model"):
             refuse(model)
     expert = replace(model, network={"kind": "speech"})

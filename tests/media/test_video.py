@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,10 @@ from typing import Any
 import av
 import pytest
 
-from vmm_cli import bundles
-from vmm_cli.analysis import classify, classify_windows, detect_actions
 from vmm_cli.batch import work
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.ledger import Known
-from vmm_cli.batch.memory import MemoryLimit
-from vmm_cli.batch.work import Look, Work
+from vmm_cli.batch.work import Limits, Look
 from vmm_cli.errors import InputError
 from vmm_cli.media import source
 from vmm_cli.media.extent import video_end_s
@@ -25,7 +23,10 @@ from vmm_cli.media.frames import FrameRequest
 from vmm_cli.media.probe import probe
 from vmm_cli.media.sampling import at
 from vmm_cli.media.video import Video
-from vmm_cli.operations import sentiment
+from vmm_cli.operations.classify import CLASSIFY, ClassifyOptions
+from vmm_cli.operations.detect_actions import DETECT_ACTIONS, DetectOptions
+from vmm_cli.operations.operation import Operation
+from vmm_cli.operations.sentiment import SENTIMENT, SentimentOptions
 
 Render = Callable[..., Path]
 
@@ -103,28 +104,27 @@ def fresh(path: Path, tmp_path: Path) -> Iterator[Input]:
     yield Input(copy, copy.name, copy.name)
 
 
-def done(job: Work, request: Any, input: Input) -> dict[str, Any]:
+def done(operation: Operation[Any, Any, Any, Any], options: Any, input: Input) -> dict[str, Any]:
     """Do all that a worker does with an input."""
-    look = Look(job, request, 1, None, MemoryLimit(), source.DEFAULT_MAX_PIXELS)
+    what = operation.prepare(options).work
+    look = Look(what, 1, Limits(source.DEFAULT_MAX_PIXELS))
     prepared = work.prepare(look, input, Known())
-    result = work.informed(input.path, prepared.known, job.run, request, input, None)
-    return job.finish(request, input, [result.value])
+    part = prepared.parts[0] if prepared.parts else None
+    return work.informed(input.path, prepared.known, work.run_whole, what, input, part).value
 
 
 @pytest.mark.parametrize(("model", "at_most"), [("imagenet", 2), ("fights", 2), ("falls", 2)])
 def test_pictures_are_decoded_in_one_opening(
     bunny: Path, tmp_path: Path, own_cache: None, opens: list[str], model: str, at_most: int
 ) -> None:
-    bundle = bundles.load(model)
-    module, request = classify, None
-    if bundle.task == "segments":
-        module, request = detect_actions, detect_actions.detect_request(bundle)
-    elif classify_windows.is_for(bundle):
-        module, request = classify_windows, classify_windows.windows_request(bundle)
-    else:
-        request = classify.classify_request(bundle, every_s=2)
+    operation: Operation[Any, Any, Any, Any] = CLASSIFY
+    options: Any = ClassifyOptions(model=model, device="cpu")
+    if model == "imagenet":
+        options = replace(options, every=Fraction(2))
+    elif model == "falls":
+        operation, options = DETECT_ACTIONS, DetectOptions(model=model)
     with fresh(bunny, tmp_path) as input:
-        record = done(Work(module.run, module.finish), request, input)
+        record = done(operation, options, input)
     assert record["duration_s"] > 5
     assert 0 < len(opens) <= at_most
 
@@ -133,6 +133,6 @@ def test_sentiment_opens_a_file_four_times(
     bunny: Path, tmp_path: Path, own_cache: None, opens: list[str]
 ) -> None:
     with fresh(bunny, tmp_path) as input:
-        record = done(Work(sentiment.run, sentiment.finish), sentiment.sentiment_request(), input)
+        record = done(SENTIMENT, SentimentOptions(), input)
     assert record["duration_s"] > 5
     assert 0 < len(opens) <= 4

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +21,16 @@ from vmm_cli.analysis.sentiment.evidence import (
     valence_of,
 )
 from vmm_cli.analysis.sentiment.face import FacesSeen
+from vmm_cli.analysis.sentiment.fusion import read_fusion
+from vmm_cli.analysis.sentiment.result import Job, PartResult
 from vmm_cli.analysis.sentiment.text import TextRead
 from vmm_cli.analysis.sentiment.voice import VoiceHeard
 from vmm_cli.batch.inputs import Input
+from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.inference.valence import RatedWindows
 from vmm_cli.media.captions import Caption
-from vmm_cli.operations import sentiment
-from vmm_cli.operations.sentiment import PartResult, sentiment_request
+from vmm_cli.operations.sentiment import SentimentOptions, finish, job_of, plan
 
 CLIP = Input(Path("a.mp4"), "a.mp4", "a.mp4")
 
@@ -65,15 +68,23 @@ NO_VOICE = VoiceHeard(nothing("voice", EMOTIONS), Missing("no_audio", "it has no
 NO_TEXT = TextRead(nothing("text", ()), (), "", "", Missing("no_text", "no captions"), ())
 
 
+def wanted(model: Bundle | None = None, **more: Any) -> Job:
+    return job_of(SentimentOptions(**more), model)
+
+
+def record_of(job: Job, input: Input, parts: list[PartResult]) -> dict[str, Any]:
+    return finish(job, input, parts).to_record()
+
+
 def test_all_three_are_joined_and_named():
-    request = sentiment_request(keep_transcript=True)
+    request = wanted(keep_transcript=True)
     part = PartResult(
         4.0,
         faces("happiness", [0.0, 0.5, 1.0], [0, 0, 0]),
         VoiceHeard(observed("voice", "happiness", (0.0, 2.0)), None),
         words("good", 0.7, 0.0, 1.0),
     )
-    record = sentiment.finish(request, CLIP, [part])
+    record = record_of(request, CLIP, [part])
     assert record["evidence"] == ["face", "voice", "text"]
     assert record["missing"] == {}
     assert record["experts"]["text"] == {
@@ -97,22 +108,20 @@ def test_all_three_are_joined_and_named():
 
 
 def test_parts_of_one_expert_each_give_what_one_worker_gives():
-    request = sentiment_request()
+    request = wanted()
     face = faces("anger", [0.0, 0.5], [0, 0])
     voice = VoiceHeard(observed("voice", "anger", (0.0, 2.0)), None)
-    whole = sentiment.finish(request, CLIP, [PartResult(4.0, face, voice, NO_TEXT)])
+    whole = record_of(request, CLIP, [PartResult(4.0, face, voice, NO_TEXT)])
     parts = [
         PartResult(4.0, text=NO_TEXT),
         PartResult(4.0, face=face),
         PartResult(4.0, voice=voice),
     ]
-    assert sentiment.finish(request, CLIP, parts) == whole
+    assert record_of(request, CLIP, parts) == whole
 
 
 def test_nothing_to_go_on_is_an_answer():
-    record = sentiment.finish(
-        sentiment_request(faces=3), CLIP, [PartResult(4.0, NO_FACE, NO_VOICE, NO_TEXT)]
-    )
+    record = record_of(wanted(faces=3), CLIP, [PartResult(4.0, NO_FACE, NO_VOICE, NO_TEXT)])
     assert record["evidence"] == []
     assert record["experts"] == {}
     assert record["curve"] == []
@@ -130,7 +139,7 @@ def test_nothing_to_go_on_is_an_answer():
 def test_a_curve_has_points_only_where_something_is_known():
     voice = VoiceHeard(observed("voice", "sadness", (0.0, 1.0), (15.0, 16.0)), None)
     part = PartResult(20.0, NO_FACE, voice, NO_TEXT)
-    record = sentiment.finish(sentiment_request(), CLIP, [part])
+    record = record_of(wanted(), CLIP, [part])
     times = [point["time_s"] for point in record["curve"]]
     assert times[0] == 0.5 and 15.5 in times and 8.5 not in times
     assert record["summary"]["covered"] == pytest.approx(len(times) / 20)
@@ -138,17 +147,17 @@ def test_a_curve_has_points_only_where_something_is_known():
 
 def test_sound_longer_than_the_pictures_is_judged_to_its_end():
     voice = VoiceHeard(observed("voice", "sadness", (8.0, 12.0)), None)
-    record = sentiment.finish(sentiment_request(), CLIP, [PartResult(5.0, NO_FACE, voice, NO_TEXT)])
+    record = record_of(wanted(), CLIP, [PartResult(5.0, NO_FACE, voice, NO_TEXT)])
     assert record["curve"][-1]["time_s"] == 11.5
 
 
 def test_what_begins_past_the_end_of_everything_is_refused():
-    request = sentiment_request(start=Fraction(30))
+    request = wanted(start=Fraction(30))
     with pytest.raises(InputError, match="nothing lies at 30 s"):
-        sentiment.finish(request, CLIP, [PartResult(5.0, past_end=EXPERTS)])
+        record_of(request, CLIP, [PartResult(5.0, past_end=EXPERTS)])
     heard = VoiceHeard(observed("voice", "sadness", (31.0, 32.0)), None)
     part = PartResult(40.0, voice=heard, past_end=("face", "text"))
-    record = sentiment.finish(request, CLIP, [part])
+    record = record_of(request, CLIP, [part])
     assert record["evidence"] == ["voice"]
     assert {k: why["code"] for k, why in record["missing"].items()} == {
         "face": "past_end",
@@ -158,9 +167,7 @@ def test_what_begins_past_the_end_of_everything_is_refused():
 
 def test_people_are_told_apart():
     evidence = faces("happiness", [0.0, 0.0, 0.5, 0.5, 1.0], [0, 1, 0, 1, 0])
-    record = sentiment.finish(
-        sentiment_request(faces=1), CLIP, [PartResult(4.0, evidence, NO_VOICE, NO_TEXT)]
-    )
+    record = record_of(wanted(faces=1), CLIP, [PartResult(4.0, evidence, NO_VOICE, NO_TEXT)])
     assert record["curve"][0]["faces"] == 2
     (person,) = record["people"]
     assert person["person"] == 1
@@ -171,16 +178,16 @@ def test_people_are_told_apart():
 
 
 def test_part_of_the_experts_is_asked():
-    request = sentiment_request(experts=("text",))
+    request = wanted(evidence=("text",))
     assert [*request.experts] == ["text"]
-    assert sentiment.plan(request, CLIP, 4) == [None]
-    assert sentiment.plan(sentiment_request(), CLIP, 4) == [*EXPERTS]
-    assert request.digest != sentiment_request().digest
+    assert plan(request, CLIP, 4) == [None]
+    assert plan(wanted(), CLIP, 4) == [*EXPERTS]
+    assert request.digest != wanted().digest
 
 
 def test_a_network_is_averaged_over_windows_that_overlap():
     bundle = replace(bundles.read(bundles.find("sentiment/face")), name="mine")
-    request = replace(sentiment_request(), model=bundle, experts={}, fusion=None)
+    request = replace(wanted(), model=bundle, experts={}, fusion=None)
     starts = np.array([0.0, 2.0, 4.0, 6.0])
     rated = RatedWindows(
         emotions=("glad", "sad"),
@@ -193,7 +200,7 @@ def test_a_network_is_averaged_over_windows_that_overlap():
         streams={"face": np.array([1, 0.5, 0, 1], np.float32), "voice": np.zeros(4, np.float32)},
         video_end_s=8.0,
     )
-    record = sentiment.finish(request, CLIP, [PartResult(8.0, rated=rated)])
+    record = record_of(request, CLIP, [PartResult(8.0, rated=rated)])
     valences = [point["valence"] for point in record["curve"]]
     assert valences == pytest.approx([0.5, 0.5, 0.3, 0.3, 0.1, 0.1, -0.3, -0.3])
     assert record["curve"][2]["emotions"] == {"glad": 0.75, "sad": 0.25}
@@ -207,21 +214,19 @@ def test_a_network_is_averaged_over_windows_that_overlap():
 def test_an_expert_of_ones_own_is_joined_as_the_others(tmp_path, monkeypatch):
     shutil.copytree(bundles.find("sentiment/face"), tmp_path / "sentiment" / "face")
     monkeypatch.setenv("VMM_MODELS", str(tmp_path))
-    request = sentiment_request()
+    request = wanted()
     assert request.experts["face"].folder == tmp_path / "sentiment" / "face"
-    assert request.fusion == sentiment.read_fusion(
-        bundles.packaged_models() / "sentiment" / "fusion.yaml"
-    )
+    assert request.fusion == read_fusion(bundles.packaged_models() / "sentiment" / "fusion.yaml")
     own = tmp_path / "sentiment" / "fusion.yaml"
     own.write_text(
         "schema: vmm.fusion/1\nkernel_s: 2\nreliability: {face: 1, voice: 0.5, text: 1}\n"
     )
-    assert sentiment_request().fusion.reliability["voice"] == 0.5
+    assert wanted().fusion.reliability["voice"] == 0.5
 
 
 def test_an_expert_is_no_network_of_vmm_train():
     with pytest.raises(ModelError, match="vmm train --task valence"):
-        sentiment_request(model=bundles.load("sentiment/face"))
+        wanted(model=bundles.load("sentiment/face"))
 
 
 @pytest.mark.parametrize(
@@ -242,6 +247,6 @@ def test_a_damaged_fusion_file_is_refused(tmp_path, text, complaint):
     file = tmp_path / "fusion.yaml"
     file.write_text(text)
     with pytest.raises(ModelError, match=complaint):
-        sentiment.read_fusion(file)
+        read_fusion(file)
     with pytest.raises(ModelError, match="cannot be read"):
-        sentiment.read_fusion(tmp_path / "none.yaml")
+        read_fusion(tmp_path / "none.yaml")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.squares import squares_clip
 from vmm_cli.media.captions import captions, read_sidecar
-from vmm_cli.output.subtitles import Cue, subtitle_formats, write_srt, write_vtt
+from vmm_cli.output.formats import FORMATS, Shown
+from vmm_cli.output.subtitles import Cue, write_srt, write_vtt
 
 WRITERS = {"srt": write_srt, "vtt": write_vtt}
 HOURS = 3600.0
@@ -163,7 +164,7 @@ def test_only_what_is_done_has_subtitles(form: str) -> None:
         return [Cue(0, 1, record["label"])]
 
     stream = io.StringIO()
-    writer = subtitle_formats(cues_of)[form](stream)
+    writer = FORMATS[form].begin(stream, Shown(tables=(), cues=cues_of))
     writer.write({"status": "failed", "error": {"code": "missing", "message": "none"}})
     writer.close()
     assert stream.getvalue() == ""

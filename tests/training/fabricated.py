@@ -11,8 +11,10 @@ import numpy as np
 
 from vmm_cli.encoders.grid import Window, grid_times
 from vmm_cli.encoders.streams import Encoded, WindowFeatures
-from vmm_cli.training.recipe import Optimisation, Recipe, load_recipe
-from vmm_cli.training.samples import Sample
+from vmm_cli.training.data.read_classes import CLASSES
+from vmm_cli.training.data.samples import DataSet, Kind, Sample, make_dataset
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.recipe import Optimisation, Recipe
 
 WIDTHS = {"image": 6, "motion": 10, "audio": 4}
 LABELS = ("fight", "no_fight")
@@ -58,6 +60,18 @@ def data(
         samples.append(sample(i, LABELS[i % 2], split))
         found.append(encoded(i, 1.0 if i % 2 else -1.0, streams, **more))
     return samples, found
+
+
+def dataset(
+    samples: Sequence[Sample],
+    kind: Kind = CLASSES,
+    *,
+    multi_label: bool = False,
+    labels: Sequence[str] | None = None,
+) -> DataSet:
+    """The data set of some samples; `labels`: where these have not all."""
+    made = make_dataset(Path("d"), samples, kind=kind, multi_label=multi_label, problems=())
+    return made if labels is None else replace(made, labels=tuple(labels))
 
 
 def small(

@@ -12,7 +12,8 @@ from tests.training import fabricated
 from vmm_cli.errors import DataError, OutputError
 from vmm_cli.training import learn as learning
 from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from vmm_cli.training.learn import Learnt, learn
+from vmm_cli.training.learn import learn
+from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.loop import Progress, begin
 from vmm_cli.training.recipe import Recipe
 
@@ -35,11 +36,9 @@ def train(recipe: Recipe, checkpoint: Path | None, stop_after: int | None = None
             raise Stopped
 
     return learn(
-        samples,
+        fabricated.dataset(samples),
         encoded,
-        fabricated.LABELS,
         recipe,
-        multi_label=False,
         seed=7,
         device=torch.device("cpu"),
         checkpoint=checkpoint,

@@ -12,8 +12,8 @@ import pytest
 from tests.squares import squares_clip
 from vmm_cli import progress
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
-from vmm_cli.training.encoding import MAX_WINDOWS, encode_sample
-from vmm_cli.training.samples import Sample
+from vmm_cli.training.data.samples import Sample
+from vmm_cli.training.encoding import MAX_WINDOWS, Means, encode_sample
 
 
 @dataclass
@@ -46,7 +46,7 @@ def test_a_long_sample_tells_its_place_in_the_whole_of_it(heard: Heard, tmp_path
     window_s = Fraction(2)
     plan = StreamPlan({"audio": encoder_spec("audio", "log-mel", window_s)}, Fraction(1), window_s)
     sample = Sample(clip, clip.name, ("moving",), split=None, group=None, fold=None)
-    done = encode_sample(sample, plan, False, False, 10**7)
+    done = encode_sample(sample, plan, Means(use_store=False), with_text=False)
     assert len(done.windows) == MAX_WINDOWS
     shares = [stand.share for stand in heard.stands]
     assert shares == sorted(shares)

@@ -21,14 +21,19 @@ from vmm_cli import bundles
 from vmm_cli.cli.evaluate import refuse_output, report_rows
 from vmm_cli.errors import DataError, ModelError, UsageError
 from vmm_cli.output.owned import NOTES_FILE, Written, noted_file
-from vmm_cli.training.annotations import read_annotations
-from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.evaluation import Evaluation, _spelt_as, evaluate, samples_left_out
-from vmm_cli.training.evaluation_files import EVALUATION_FILES
-from vmm_cli.training.inspection import inspect
-from vmm_cli.training.run_files import _mistakes, write_evaluation
-from vmm_cli.training.samples import Sample, Segment
-from vmm_cli.training.scoring import Judged
+from vmm_cli.training.data.inspection import inspect
+from vmm_cli.training.data.left_out import samples_left_out
+from vmm_cli.training.data.read_classes import read_classes
+from vmm_cli.training.data.read_segments import read_segments
+from vmm_cli.training.data.samples import Sample, Segment
+from vmm_cli.training.encoding import Means
+from vmm_cli.training.evaluation import Evaluation, evaluate
+from vmm_cli.training.evaluation_files import evaluation_files
+from vmm_cli.training.model_labels import spelt_as
+from vmm_cli.training.run_files import write_evaluation
+from vmm_cli.training.tasks.catalogue import TASKS
+from vmm_cli.training.tasks.classes import mistakes as mistakes_of
+from vmm_cli.training.tasks.task import Predictions
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,12 +52,7 @@ def manifest(folder: Path, rows: list[str], header: str = "path,label,split,grou
 
 def evaluated(model: Path | str, data: Path, split: str | None = None, **more: Any) -> Evaluation:
     return evaluate(
-        bundles.load(str(model)),
-        read_dataset(data, **more),
-        split=split,
-        jobs=1,
-        use_store=True,
-        max_pixels=10**7,
+        bundles.load(str(model)), read_classes(data, **more), Means(jobs=1), split=split
     )
 
 
@@ -83,15 +83,15 @@ def test_every_row_is_judged_unless_a_split_is_asked_for(
     with pytest.raises(DataError, match="'val'"):
         evaluated(squares_model, data, "val")
 
-    write_evaluation(tmp_path / "out", ("moving", "still"), found, multi_label=False)
+    write_evaluation(tmp_path / "out", found)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     tables = {"scores.csv", "mistakes.csv"}
     assert names == {"metrics.json", "confusion.png", "calibration.png", NOTES_FILE} | tables
-    assert names - {NOTES_FILE} <= set(EVALUATION_FILES), "or they would replace files of others"
+    assert names - {NOTES_FILE} <= set(evaluation_files()), "or they would replace files of others"
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == document
     with (tmp_path / "out" / "scores.csv").open() as file:
         scores = list(csv.DictReader(file))
-    assert float(scores[0]["moving"]) == pytest.approx(found.judged.said[0][0], abs=1e-6)
+    assert float(scores[0]["moving"]) == pytest.approx(found.predictions.values[0][0], abs=1e-6)
     wrong = [row for row in scores if row["predicted"] != row["label"]]
     with (tmp_path / "out" / "mistakes.csv").open() as file:
         mistakes = list(csv.DictReader(file))
@@ -161,7 +161,7 @@ def test_rows_that_were_left_out_count_as_not_judged(
 
 def left_out(data: Path, split: str | None = None) -> list[str]:
     """Return where the samples were that `vmm evaluate` finds left out of timed annotations."""
-    looked_at = inspect(read_annotations(data), jobs=1, max_pixels=10**7)
+    looked_at = inspect(read_segments(data), jobs=1, max_pixels=10**7)
     return [problem.where for problem in samples_left_out(looked_at.dataset, split)]
 
 
@@ -260,7 +260,9 @@ def another_network(model: Path, folder: Path, **network: object) -> Path:
 def test_the_table_shows_the_worst_groups_first() -> None:
     groups = {f"g{i:02}": {"n": 10 - i % 10, "accuracy": i % 5 / 4} for i in range(30)}
     metrics = {"accuracy": 0.5, "per_class": {}, "per_group": groups}
-    found = Evaluation(Judged([], [], metrics), {}, [], {"n": 0, "failed": 2, "metrics": metrics})
+    document = {"n": 0, "failed": 2, "metrics": metrics}
+    nothing = Predictions([], [], (), multi_label=False, has_groups=False)
+    found = Evaluation(TASKS["classes"], nothing, {}, [], document)
     assert ("rows that could not be judged", "2") in list(report_rows(found))
     shown = [row for row in report_rows(found) if "group" in row[0]]
     assert shown[0] == ("group g00 (10)", "accuracy 0.000")
@@ -277,7 +279,7 @@ def test_a_model_of_single_pictures_can_be_measured(squares: Path, tmp_path: Pat
     rows = [f"{squares / 'still' / '00.mp4'},{labels[i]},," for i in (0, 1)]
     found = evaluated("imagenet", manifest(tmp_path, rows))
     assert found.document["n"] == 2
-    assert np.shape(found.judged.said) == (2, 1000)
+    assert np.shape(found.predictions.values) == (2, 1000)
     assert found.document["metrics"]["top5"] in (0, 0.5, 1)
 
 
@@ -286,18 +288,21 @@ def test_a_model_with_decomposed_labels_knows_the_composed_ones() -> None:
     segments = (Segment(0, 1, composed), Segment(2, 3, "still"))
     names = (composed, "still")
     sample = Sample(Path("a.mp4"), "a.mp4", names, None, None, None, segments=segments)
-    spelt = _spelt_as((apart, "still"), sample)
+    spelt = spelt_as((apart, "still"), sample)
     assert spelt.labels == (apart, "still")
     assert [segment.label for segment in spelt.segments or ()] == [apart, "still"]
     plain = replace(sample, segments=None)
-    assert _spelt_as((apart, "still"), plain).labels == (apart, "still")
-    assert _spelt_as((apart, composed, "still"), plain) is plain
-    assert _spelt_as(("other",), plain) is plain
+    assert spelt_as((apart, "still"), plain).labels == (apart, "still")
+    assert spelt_as((apart, composed, "still"), plain) is plain
+    assert spelt_as(("other",), plain) is plain
 
 
-def judged_rows(*rows: tuple[str, tuple[str, ...], list[float]]) -> Judged:
+def predicted(
+    multi_label: bool, rows: list[tuple[str, tuple[str, ...], list[float]]]
+) -> Predictions:
     samples = [Sample(Path(name), name, true, None, None, None) for name, true, _ in rows]
-    return Judged(samples, [np.array(chances) for *_, chances in rows], {})
+    values = [np.array(chances) for *_, chances in rows]
+    return Predictions(samples, values, ("x", "y"), multi_label, has_groups=False)
 
 
 @pytest.mark.parametrize(
@@ -330,8 +335,7 @@ def test_the_surest_mistakes_come_first(
     expected: list[tuple[str, str, str, float]],
     tmp_path: Path,
 ) -> None:
-    judged = judged_rows(*rows)
-    head, *mistakes = _mistakes(("x", "y"), judged, multi_label)
+    head, *mistakes = mistakes_of(predicted(multi_label, rows))
     assert head == ["path", "start", "end", "label", "predicted", "score"]
     assert [(path, true, told) for path, _, _, true, told, _ in mistakes] == [
         one[:3] for one in expected
@@ -341,7 +345,7 @@ def test_the_surest_mistakes_come_first(
 
 
 def test_only_what_an_evaluation_wrote_is_replaced(tmp_path: Path) -> None:
-    for name in EVALUATION_FILES:
+    for name in evaluation_files():
         (tmp_path / name).write_text("mine\n")
         with pytest.raises(UsageError, match="no earlier run wrote it"):
             refuse_output(tmp_path, overwrite=False)

@@ -15,10 +15,13 @@ from vmm_cli.encoders.streams import Encoded, WindowFeatures
 from vmm_cli.errors import DataError
 from vmm_cli.inference.network import examples, network_from, tokens_from
 from vmm_cli.networks.image_tail import NetworkWithTail
-from vmm_cli.training.classes import targets_of
-from vmm_cli.training.learn import Learnt, learn, probabilities
-from vmm_cli.training.recipe import Recipe, load_recipe
-from vmm_cli.training.samples import Sample
+from vmm_cli.training.data.samples import Sample
+from vmm_cli.training.learn import learn
+from vmm_cli.training.learnt import Learnt
+from vmm_cli.training.objectives.classes import targets_of
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.recipe import Recipe
+from vmm_cli.training.tasks.classes import probabilities
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -27,8 +30,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def learnt(
     samples: list[Sample], encoded: list[Encoded], recipe: Recipe, *, multi_label: bool = False
 ) -> Learnt:
-    labels = sorted({label for sample in samples for label in sample.labels})
-    return learn(samples, encoded, labels, recipe, multi_label=multi_label, seed=0, device=CPU)
+    data = fabricated.dataset(samples, multi_label=multi_label)
+    return learn(data, encoded, recipe, seed=0, device=CPU)
 
 
 def test_what_is_said_of_the_network_builds_it_again() -> None:
@@ -47,8 +50,8 @@ def test_the_windows_of_a_sample_are_averaged() -> None:
     samples, encoded = fabricated.data()
     made = learnt(samples, encoded, fabricated.small())
     long = Encoded((*encoded[0].windows, *encoded[1].windows, *encoded[2].windows), "")
-    each = probabilities(made, encoded[:3], multi_label=False, device=CPU)
-    whole = probabilities(made, [long, encoded[5]], multi_label=False, device=CPU)
+    each = np.stack(probabilities(made, encoded[:3], CPU))
+    whole = np.stack(probabilities(made, [long, encoded[5]], CPU))
     np.testing.assert_allclose(whole[0], each.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(whole.sum(axis=1), 1)
 
@@ -76,7 +79,7 @@ def test_several_labels_a_sample() -> None:
     samples, encoded = fabricated.data()
     samples = [replace(s, labels=("any", *s.labels)) for s in samples]
     made = learnt(samples, encoded, fabricated.small(epochs=30), multi_label=True)
-    chances = probabilities(made, encoded, multi_label=True, device=CPU)
+    chances = np.stack(probabilities(made, encoded, CPU))
     assert (chances[:, 0] > 0.5).all()
     right = [(chances[i, 1] > 0.5) == ("fight" in s.labels) for i, s in enumerate(samples)]
     assert all(right)
@@ -141,5 +144,5 @@ def test_the_last_blocks_of_the_image_encoder_learn_with_the_rest() -> None:
     moved = {name.split(".")[-1] for name in after if not torch.equal(after[name], before[name])}
     assert "weight" in moved
     assert not moved & {"running_mean", "running_var"}, "statistics are kept"
-    chances = probabilities(made, encoded, multi_label=False, device=CPU)
+    chances = np.stack(probabilities(made, encoded, CPU))
     np.testing.assert_allclose(chances.sum(axis=1), 1)

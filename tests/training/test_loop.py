@@ -23,9 +23,10 @@ from tests.training import fabricated
 from vmm_cli.errors import DataError
 from vmm_cli.inference.network import examples, tokens_from
 from vmm_cli.training.augment import drop_streams, mix
-from vmm_cli.training.classes import Targets, _held_out, _losses, _one_hot
-from vmm_cli.training.learn import Learnt, learn
+from vmm_cli.training.learn import learn
+from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.loop import TAIL_PART, _learning_rate, _parameter_groups
+from vmm_cli.training.objectives.classes import Targets, _held_out, _losses, _one_hot
 from vmm_cli.training.recipe import Optimisation, Recipe
 
 CPU = torch.device("cpu")
@@ -35,11 +36,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def trained(recipe: Recipe | None = None, seed: int = 0, **more: Any) -> Learnt:
     samples, encoded = fabricated.data()
     return learn(
-        samples,
+        fabricated.dataset(samples),
         encoded,
-        fabricated.LABELS,
         recipe or fabricated.small(),
-        multi_label=False,
         seed=seed,
         device=CPU,
         **more,
@@ -100,9 +99,7 @@ def test_it_stops_when_validation_gets_no_better() -> None:
         for i, s in enumerate(samples)
     ]
     recipe = fabricated.small(epochs=200, patience=4)
-    learnt = learn(
-        turned, encoded, fabricated.LABELS, recipe, multi_label=False, seed=0, device=CPU
-    )
+    learnt = learn(fabricated.dataset(turned), encoded, recipe, seed=0, device=CPU)
     assert len(learnt.history) == learnt.best_epoch + 4 < 200
 
 
@@ -110,11 +107,9 @@ def test_without_validation_all_epochs_are_run() -> None:
     samples, encoded = fabricated.data()
     samples = [replace(s, split="train") for s in samples]
     learnt = learn(
-        samples,
+        fabricated.dataset(samples),
         encoded,
-        fabricated.LABELS,
         fabricated.small(epochs=5, patience=1),
-        multi_label=False,
         seed=0,
         device=CPU,
     )
@@ -130,7 +125,7 @@ def test_a_loss_that_is_no_number_ends_it_and_names_where(bad: int, where: str) 
     encoded[bad].windows[0].values["image"][0, 0] = np.nan
     recipe = fabricated.small()
     with pytest.raises(DataError, match=where) as caught:
-        learn(samples, encoded, fabricated.LABELS, recipe, multi_label=False, seed=0, device=CPU)
+        learn(fabricated.dataset(samples), encoded, recipe, seed=0, device=CPU)
     assert "learning_rate" in str(caught.value)
 
 
@@ -146,16 +141,14 @@ def test_a_gradient_that_is_no_number_ends_it_even_in_the_last_batch(
         nothing = (logits * 0).sum(dim=1)
         return _losses(logits, *more) + nothing.sqrt()  # 0, and its slope is 0 times infinity
 
-    monkeypatch.setattr("vmm_cli.training.classes._losses", broken)
+    monkeypatch.setattr("vmm_cli.training.objectives.classes._losses", broken)
     samples, encoded = fabricated.data()
     samples = [replace(s, split="train") for s in samples]
     with pytest.raises(DataError, match="gradient is nan in epoch 1, batch 1 of 1") as caught:
         learn(
-            samples,
+            fabricated.dataset(samples),
             encoded,
-            fabricated.LABELS,
             fabricated.small(epochs=1, batch=100),
-            multi_label=False,
             seed=0,
             device=CPU,
         )

@@ -15,19 +15,14 @@ from hypothesis import strategies as st
 
 from vmm_cli.encoders import catalogue
 from vmm_cli.errors import RecipeError
-from vmm_cli.training import recipe as recipes
-from vmm_cli.training.recipe import (
+from vmm_cli.training import read_recipe as recipes
+from vmm_cli.training.read_recipe import (
     FRONT_ENDS,
-    FUSION,
-    HEADS,
-    TEMPORAL,
-    Optimisation,
-    Recipe,
-    StreamRecipe,
     list_recipes,
     load_recipe,
-    to_yaml,
 )
+from vmm_cli.training.recipe import FUSION, TEMPORAL, Optimisation, Recipe, StreamRecipe, to_yaml
+from vmm_cli.training.tasks.catalogue import heads, task_of
 
 SHIPPED = {
     "default",
@@ -92,7 +87,7 @@ def test_the_classic_designs_are_what_people_know_them_by() -> None:
         ("temporal", "TEMPORAL", TEMPORAL),
         ("fusion", "FUSION", FUSION),
         ("frontends", "FRONT_ENDS", FRONT_ENDS),
-        ("heads", "HEADS", tuple(HEADS)),
+        ("heads", "HEADS", heads()),
     ],
 )
 def test_the_names_are_those_of_the_networks(
@@ -117,7 +112,7 @@ def test_every_encoder_has_front_ends() -> None:
 
 def test_listing_recipes_loads_no_torch() -> None:
     code = (
-        "import sys; from vmm_cli.training.recipe import list_recipes, load_recipe\n"
+        "import sys; from vmm_cli.training.read_recipe import list_recipes, load_recipe\n"
         "[load_recipe(name) for name, _ in list_recipes()]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=300, check=False).returncode == 0
@@ -302,14 +297,14 @@ def test_a_value_that_is_no_yaml_is_told() -> None:
 
 
 def test_what_a_recipe_is_for_follows_from_its_head(tmp_path: Path) -> None:
-    assert load_recipe("default").task == "classes"
+    assert task_of(load_recipe("default").head).name == "classes"
     for name in ("segments", "steps"):
         shipped = load_recipe(name)
-        assert (shipped.head, shipped.task) == (name, "segments")
+        assert (shipped.head, task_of(shipped.head).name) == (name, "segments")
         assert shipped.streams["motion"].encoder == "motion-energy"
         assert shipped.optimisation.patience == 0
     plain = load_recipe(written(tmp_path, "head: segments\nstreams: [image]\nlevels: 3\n"))
-    assert (plain.temporal, plain.levels, plain.task) == ("none", 3, "segments")
+    assert (plain.temporal, plain.levels, plain.head) == ("none", 3, "segments")
     classes = load_recipe(written(tmp_path, "streams: [image]"))
     assert (classes.temporal, classes.head) == ("mean", "classes")
 

@@ -26,13 +26,16 @@ from vmm_cli.errors import (
     RecipeError,
     UsageError,
 )
-from vmm_cli.training.dataset import read_dataset
-from vmm_cli.training.inspection import Inspection, inspect
+from vmm_cli.training.data.inspection import Inspection, inspect
+from vmm_cli.training.data.read_classes import read_classes
+from vmm_cli.training.data.samples import with_samples
 from vmm_cli.training.loop import Progress
-from vmm_cli.training.recipe import Recipe, load_recipe
-from vmm_cli.training.run import Listener, TrainRequest, spread, train
+from vmm_cli.training.read_recipe import load_recipe
+from vmm_cli.training.recipe import Recipe
+from vmm_cli.training.request import Listener, TrainRequest
+from vmm_cli.training.run import spread, train
 from vmm_cli.training.run_folder import file_name
-from vmm_cli.training.samples import with_samples
+from vmm_cli.training.tasks.catalogue import TASKS
 
 FILES = {
     "CARD.md",
@@ -70,7 +73,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def looked_at(clips: Path) -> Inspection:
-    return inspect(read_dataset(clips / "clips.csv"), jobs=1, max_pixels=10**7)
+    return inspect(read_classes(clips / "clips.csv"), jobs=1, max_pixels=10**7)
 
 
 def recipe(*overrides: str) -> Recipe:
@@ -115,7 +118,7 @@ def test_a_run_is_a_bundle_and_tells_how_it_came_about(
         split = {row["path"]: row["split"] for row in csv.DictReader(file)}
     assert set(split.values()) == {"train", "val"}
     assert len({split[path] for path in split if path.endswith(("00.mp4", "01.mp4"))}) == 1
-    manifest = read_dataset(tmp_path / "run" / "split.csv")
+    manifest = read_classes(tmp_path / "run" / "split.csv")
     assert not manifest.problems and len(manifest.samples) == 12
     assert load_recipe(str(tmp_path / "run" / "recipe.yaml")) == recipe()
     card = (tmp_path / "run" / "CARD.md").read_text()
@@ -229,7 +232,7 @@ def test_a_fold_that_holds_all_of_a_label_is_named(looked_at: Inspection, tmp_pa
 def test_several_labels_have_a_run_too(clips: Path, tmp_path: Path) -> None:
     rows = [f"{clips / f'{i:02}.mp4'},{KINDS[i % 2]}|clip" for i in range(12)]
     (tmp_path / "many.csv").write_text("\n".join(["path,label", *rows]) + "\n")
-    found = inspect(read_dataset(tmp_path / "many.csv"), jobs=1, max_pixels=10**7)
+    found = inspect(read_classes(tmp_path / "many.csv"), jobs=1, max_pixels=10**7)
     metrics = run(found, tmp_path / "run")
     assert metrics["multi_label"] and metrics["labels"] == ["clip", *KINDS]
     assert bundles.load(str(tmp_path / "run")).network["multi_label"]
@@ -237,9 +240,9 @@ def test_several_labels_have_a_run_too(clips: Path, tmp_path: Path) -> None:
 
 def test_spread_is_over_seeds() -> None:
     runs = [dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), x) for x in (0.5, 0.7)]
-    assert spread(runs, 4)["seeds"] == [4, 5]
-    assert spread(runs, 4)["accuracy"]["mean"] == pytest.approx(0.6)
-    assert spread(runs, 4)["accuracy"]["sd"] == pytest.approx(0.1414, abs=1e-4)
+    assert spread(TASKS["classes"], runs, 4)["seeds"] == [4, 5]
+    assert spread(TASKS["classes"], runs, 4)["accuracy"]["mean"] == pytest.approx(0.6)
+    assert spread(TASKS["classes"], runs, 4)["accuracy"]["sd"] == pytest.approx(0.1414, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["a b", "ä", "../x", "x/y", "", "x" * 300])
@@ -365,7 +368,7 @@ def test_a_loss_that_is_no_number_leaves_nothing(
 def test_one_class_only_is_refused(clips: Path, tmp_path: Path) -> None:
     rows = [f"{clips / f'{i:02}.mp4'},x" for i in range(4)]
     (tmp_path / "one.csv").write_text("\n".join(["path,label", *rows]) + "\n")
-    found = inspect(read_dataset(tmp_path / "one.csv"), jobs=1, max_pixels=10**7)
+    found = inspect(read_classes(tmp_path / "one.csv"), jobs=1, max_pixels=10**7)
     with pytest.raises(DataError, match="two labels"):
         run(found, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -390,7 +393,7 @@ def test_what_nothing_can_be_learnt_from_is_left_out(tmp_path: Path) -> None:
         squares_clip(tmp_path / f"{i}.mp4", KINDS[i % 2], seed=i, seconds=0.6, sound=i != 3)
         rows.append(f"{i}.mp4,{KINDS[i % 2]}")
     (tmp_path / "clips.csv").write_text("\n".join(rows))
-    found = inspect(read_dataset(tmp_path / "clips.csv"), jobs=1, max_pixels=10**7)
+    found = inspect(read_classes(tmp_path / "clips.csv"), jobs=1, max_pixels=10**7)
     said: list[str] = []
     metrics = run(found, tmp_path / "run", Listener(on_warning=said.append))
     assert said == ["3.mp4: left out: has no audio"]
@@ -404,7 +407,7 @@ def test_videos_without_anything_that_the_recipe_wants_are_refused(tmp_path: Pat
         squares_clip(tmp_path / f"{i}.mp4", KINDS[i % 2], seed=i, seconds=0.5)
         rows.append(f"{i}.mp4,{KINDS[i % 2]}")
     (tmp_path / "clips.csv").write_text("\n".join(rows))
-    found = inspect(read_dataset(tmp_path / "clips.csv"), jobs=1, max_pixels=10**7)
+    found = inspect(read_classes(tmp_path / "clips.csv"), jobs=1, max_pixels=10**7)
     with pytest.raises(DataError, match="no sample can be used"):
         run(found, tmp_path / "run")
 
@@ -414,7 +417,7 @@ def test_text_alone_is_enough(clips: Path, tmp_path: Path) -> None:
     said = ("a bright square runs to the right", "nothing happens here")
     rows = [f"{clips / f'{i:02}.mp4'},{KINDS[i % 2]},{said[i % 2]}" for i in range(12)]
     (tmp_path / "t.csv").write_text("\n".join(["path,label,text", *rows]) + "\n")
-    found = inspect(read_dataset(tmp_path / "t.csv"), jobs=1, max_pixels=10**7)
+    found = inspect(read_classes(tmp_path / "t.csv"), jobs=1, max_pixels=10**7)
     metrics = run(
         found, tmp_path / "run", recipe=recipe("streams=[text]", "optimisation.epochs=30")
     )

@@ -20,11 +20,13 @@ from vmm_cli.errors import DataError
 from vmm_cli.inference.steps import find_segments, run_steps
 from vmm_cli.media.video import Video
 from vmm_cli.output.owned import NOTES_FILE
-from vmm_cli.training.annotations import read_annotations
+from vmm_cli.training.data.inspection import Inspection, inspect
+from vmm_cli.training.data.read_segments import read_segments
+from vmm_cli.training.encoding import Means
 from vmm_cli.training.evaluation import Evaluation, evaluate
-from vmm_cli.training.inspection import Inspection, inspect
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.run import Listener, TrainRequest, train
+from vmm_cli.training.request import Listener, TrainRequest
+from vmm_cli.training.run import train
 from vmm_cli.training.run_files import write_evaluation
 
 FILES = {
@@ -73,7 +75,7 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def looked_at(annotated: Path) -> Inspection:
-    return inspect(read_annotations(annotated), jobs=1, max_pixels=10**7)
+    return inspect(read_segments(annotated), jobs=1, max_pixels=10**7)
 
 
 def trained(looked_at: Inspection, folder: Path, recipe: Recipe, **more: Any) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def test_a_run_leaves_a_model_and_how_it_came_about(model: Path, annotated: Path
 
 
 def test_the_split_is_annotations_again(model: Path, annotated: Path) -> None:
-    again, given = read_annotations(model / "split.csv"), read_annotations(annotated)
+    again, given = read_segments(model / "split.csv"), read_segments(annotated)
     assert again.problems == given.problems == ()
 
     def known(data: Any) -> list[tuple[object, ...]]:
@@ -155,14 +157,7 @@ def test_the_split_is_annotations_again(model: Path, annotated: Path) -> None:
 
 
 def evaluated(model: Path, data: Path, split: str | None = None) -> Evaluation:
-    return evaluate(
-        bundles.load(str(model)),
-        read_annotations(data),
-        split=split,
-        jobs=1,
-        use_store=True,
-        max_pixels=10**7,
-    )
+    return evaluate(bundles.load(str(model)), read_segments(data), Means(jobs=1), split=split)
 
 
 def test_evaluation_measures_what_training_measured(
@@ -174,7 +169,7 @@ def test_evaluation_measures_what_training_measured(
     for key in ("mAP", "recall_at", "false_alarms_per_hour"):
         for name, value in metrics[key].items():
             assert found.document["metrics"][key][name] == pytest.approx(value, abs=1e-4), key
-    write_evaluation(tmp_path / "out", ("moves",), found, multi_label=True)
+    write_evaluation(tmp_path / "out", found)
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "detections.csv",
         "metrics.json",

@@ -8,7 +8,6 @@ may hold, so a second run needs neither decoding nor torch.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,18 +26,18 @@ from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.clips import ROUNDING_S, iter_prepared
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.encoders.preprocess import Preprocess
-from vmm_cli.errors import DeviceError, InputError, ModelError, UsageError
+from vmm_cli.errors import DeviceError, InputError, ModelError
 from vmm_cli.identity import FileIdentity, file_identity
 from vmm_cli.media.frames import DecodeReport
-from vmm_cli.media.sampling import Sampling, count, every, split, wanted_times
+from vmm_cli.media.sampling import Sampling, every, split, wanted_times
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
     from vmm_cli.encoders.image import ImageEncoder
+    from vmm_cli.inference.windows import Explanation
 
-SCHEMA = "vmm.classify/1"
 # What to do with a model that is not for classes.
 RUN_BY = {
     "segments": "; `vmm detect-actions` runs it",
@@ -62,8 +61,6 @@ HEAD_CHUNK = 512  # pictures whose probabilities are computed at once
 # Probabilities of so many pictures are kept (64 MB for 1000 labels); longer videos compute them
 # again for each question.
 KEPT_PROBABILITIES = 16_000
-
-_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -143,26 +140,36 @@ class Window:
 
 @dataclass(frozen=True)
 class Classification:
-    """What a video shows. `windows` is None where no timeline was asked for.
+    """What a video shows.
 
-    `frames`: how many pictures were looked at, those of all clips added up.
+    Attributes:
+        windows: of a timeline; None where none was asked for.
+        frames: how many pictures were looked at, those of all clips added up; None where the model
+            looks at streams.
+        streams: those that the video has, of a model that looks at streams.
+        explanation: what the best label rests on, where that was asked for.
     """
 
     duration_s: float
     model: str
     version: int
-    frames: int
     labels: tuple[LabelScore, ...]
     windows: tuple[Window, ...] | None = None
+    frames: int | None = None
+    streams: tuple[str, ...] | None = None
+    explanation: Explanation | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields of a record, rounded, as JSON types."""
         record: dict[str, Any] = {
             "duration_s": round(self.duration_s, TIME_DIGITS),
             "model": {"name": self.model, "version": self.version},
-            "frames": self.frames,
-            "labels": [label_record(label) for label in self.labels],
         }
+        if self.frames is not None:
+            record["frames"] = self.frames
+        if self.streams is not None:
+            record["streams"] = [*self.streams]
+        record["labels"] = [label_record(label) for label in self.labels]
         if self.windows is not None:
             record["windows"] = [
                 {
@@ -172,6 +179,8 @@ class Classification:
                 }
                 for window in self.windows
             ]
+        if self.explanation is not None:
+            record["explain"] = _explanation_record(self.explanation)
         return record
 
 
@@ -184,30 +193,40 @@ def label_record(label: LabelScore) -> dict[str, Any]:
     }
 
 
+def _explanation_record(found: Explanation) -> dict[str, Any]:
+    return {
+        "label": found.label,
+        "start_s": round(float(found.window.start), TIME_DIGITS),
+        "end_s": round(float(found.window.end), TIME_DIGITS),
+        "score": round(found.score, SCORE_DIGITS),
+        "without": {s: round(p, SCORE_DIGITS) for s, p in found.without.items()},
+        "seconds": [
+            {
+                "start_s": round(begin, TIME_DIGITS),
+                "end_s": round(end, TIME_DIGITS),
+                "drop": round(drop, SCORE_DIGITS),
+            }
+            for begin, end, drop in found.seconds
+        ],
+    }
+
+
 # --- the request -------------------------------------------------------------------------------
 
 
 def classify_request(
     bundle: Bundle,
     *,
-    every_s: float | None = None,
-    frames: int | None = None,
     start: float | Fraction = 0,
     end: float | Fraction | None = None,
     top_k: int = 5,
-    windows_s: float | None = None,
     device: str = "auto",
     use_store: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> ClassifyRequest:
-    """Check what the user asked for against the model and itself.
-
-    Without `every_s` and `frames` (how many, spread evenly) the bundle's own step is used; where a
-    timeline's windows are shorter than that and the model leaves the sampling free, one picture
-    each window.
+    """Return what is wanted of every input with the model's own step from picture to picture.
 
     Raises:
-        UsageError: options contradict each other, or would change a model's own sampling.
         ModelError: the model does not classify.
     """
     if bundle.task != "classes":
@@ -215,42 +234,13 @@ def classify_request(
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes{hint}")
     if bundle.network.get("pool") != "mean-probability" or not bundle.labels:
         raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
-    if every_s is not None and frames is not None:
-        raise UsageError("--every and --count contradict each other: give one")
-    if not bundle.sampling.free and not (every_s is None and frames is None):
-        raise UsageError(
-            f"model {bundle.name!r} was trained with its own sampling (one picture each "
-            f"{bundle.sampling.every_s:g} s); leave out --every and --count"
-        )
-    if top_k < 1:
-        raise UsageError(f"--top-k {top_k}: at least one label must be shown")
-    if windows_s is not None and not (windows_s > 0 and math.isfinite(windows_s)):
-        raise UsageError(f"--windows {windows_s:g}: a window must last some seconds")
-    if not _DEVICE.fullmatch(device):
-        raise UsageError(f"--device {device}: not a device; it is auto, cpu, cuda or cuda:N")
-    step = every_s if every_s is not None else bundle.sampling.every_s
-    if windows_s is not None and frames is None and windows_s < step:
-        if every_s is not None or not bundle.sampling.free:
-            raise UsageError(
-                f"--windows {windows_s:g} is shorter than the step of {step:g} s between pictures: "
-                "some windows would hold none"
-            )
-        step = windows_s
-    try:
-        # Via str: the user's 0.1 means one tenth, not the nearest binary fraction.
-        sampling = (
-            count(frames, start=start, end=end)
-            if frames is not None
-            else every(Fraction(str(step)), start=start, end=end)
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    # Via str: 0.1 means one tenth, not the nearest binary fraction.
+    step_s = Fraction(str(bundle.sampling.every_s))
     return ClassifyRequest(
         bundle=bundle.folder.resolve(),
         bundle_digest=bundle.digest,
-        sampling=sampling,
+        sampling=every(step_s, start=start, end=end),
         top_k=top_k,
-        windows_s=windows_s,
         device=device,
         use_store=use_store,
         max_pixels=max_pixels,
@@ -305,14 +295,14 @@ def memory_bytes(request: ClassifyRequest) -> int:
     return (TORCHVISION[name].memory_mib + LARGE_VIDEO_MIB) * 2**20 if name in TORCHVISION else 0
 
 
-def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> dict[str, Any]:
-    """Return the record's fields of one input from all its parts.
+def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> Classification:
+    """Return what one input shows, from all its parts.
 
     Raises:
         InputError: `past_end` or `no_video`: there was no picture at any wanted time.
     """
     features, end_s = joined(request, input, parts)
-    return classification(request, features, end_s).to_record()
+    return classification(request, features, end_s)
 
 
 def joined(

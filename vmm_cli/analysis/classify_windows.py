@@ -12,24 +12,17 @@ from fractions import Fraction
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli.analysis.classify import (
-    SCORE_DIGITS,
-    SUPPORT_TIMES,
-    TIME_DIGITS,
-    LabelScore,
-    label_record,
-)
+from vmm_cli.analysis.classify import SUPPORT_TIMES, Classification, LabelScore
+from vmm_cli.analysis.classify import Window as TimelineWindow
 from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import plan_of
-from vmm_cli.encoders.streams import (
-    WindowFeatures,
-)
-from vmm_cli.errors import InputError, UsageError
+from vmm_cli.encoders.streams import WindowFeatures
+from vmm_cli.errors import InputError
 from vmm_cli.inference.load import Trained, check, load_trained
 from vmm_cli.inference.windows import (
     Explanation,
@@ -53,7 +46,7 @@ class WindowsRequest:
     Attributes:
         bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
         start, end: the part of the video to judge, seconds; end None: to its end.
-        cells_s: length of a timeline's cells in seconds; None: no timeline.
+        windows_s: length of a timeline's cells in seconds; None: no timeline.
         explain: whether to find out what the decision rests on.
     """
 
@@ -62,7 +55,7 @@ class WindowsRequest:
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     top_k: int = 5
-    cells_s: float | None = None
+    windows_s: float | None = None
     explain: bool = False
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
@@ -109,39 +102,28 @@ def is_for(bundle: Bundle) -> bool:
 def windows_request(
     bundle: Bundle,
     *,
-    sampling_options: Sequence[str] = (),
     start: Fraction = Fraction(0),
     end: Fraction | None = None,
     top_k: int = 5,
-    cells_s: float | None = None,
+    windows_s: float | None = None,
     explain: bool = False,
     use_store: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> WindowsRequest:
-    """Check what the user asked for against the model.
-
-    `sampling_options`: the names of options that were given and would change which pictures are
-    looked at.
+    """Return what is wanted of every input.
 
     Raises:
-        UsageError: there are some.
         ModelError: the model needs encoders that are not at hand, or its parts do not fit.
     """
-    wanted = plan_of(bundle)
+    plan_of(bundle)
     check(bundle)
-    if sampling_options:
-        raise UsageError(
-            f"model {bundle.name!r} was trained with its own sampling "
-            f"({1 / bundle.sampling.every_s:g} pictures a second in windows of "
-            f"{float(wanted.window_s):g} s); leave out {' and '.join(sampling_options)}"
-        )
     return WindowsRequest(
         bundle=bundle.folder.resolve(),
         bundle_digest=bundle.digest,
         start=start,
         end=end,
         top_k=top_k,
-        cells_s=cells_s,
+        windows_s=windows_s,
         explain=explain,
         use_store=use_store,
         max_pixels=max_pixels,
@@ -204,8 +186,8 @@ def run(
     )
 
 
-def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores]) -> dict[str, Any]:
-    """Return the record's fields of one input from all its parts.
+def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores]) -> Classification:
+    """Return what one input shows, from all its parts.
 
     Raises:
         InputError: `no_stream`: it has nothing that the model looks at.
@@ -216,17 +198,16 @@ def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores])
     require_streams(bundle, streams)
     whole = [window for part in parts for window in part.windows]
     chances = np.concatenate([part.chances for part in parts])
-    record: dict[str, Any] = {
-        "duration_s": round(max(part.end_s for part in parts), TIME_DIGITS),
-        "model": {"name": bundle.name, "version": bundle.version},
-        "streams": [stream for stream in bundle.streams if stream in streams],
-        "labels": _labels(request, bundle, whole, chances, chances.mean(axis=0)),
-    }
-    if request.cells_s is not None:
-        record["windows"] = list(_cells(request, bundle, whole, chances))
-    if request.explain:
-        record["explain"] = _explanation_record(_explained(request, model, input, parts, chances))
-    return record
+    timeline = request.windows_s is not None
+    return Classification(
+        max(part.end_s for part in parts),
+        bundle.name,
+        bundle.version,
+        _labels(request, bundle, whole, chances, chances.mean(axis=0)),
+        tuple(_cells(request, bundle, whole, chances)) if timeline else None,
+        streams=tuple(stream for stream in bundle.streams if stream in streams),
+        explanation=_explained(request, model, input, parts, chances) if request.explain else None,
+    )
 
 
 def _explained(
@@ -253,24 +234,6 @@ def _explained(
     return explain(model, shown[place], label, parts[0].text)
 
 
-def _explanation_record(found: Explanation) -> dict[str, Any]:
-    return {
-        "label": found.label,
-        "start_s": round(float(found.window.start), TIME_DIGITS),
-        "end_s": round(float(found.window.end), TIME_DIGITS),
-        "score": round(found.score, SCORE_DIGITS),
-        "without": {s: round(p, SCORE_DIGITS) for s, p in found.without.items()},
-        "seconds": [
-            {
-                "start_s": round(begin, TIME_DIGITS),
-                "end_s": round(end, TIME_DIGITS),
-                "drop": round(drop, SCORE_DIGITS),
-            }
-            for begin, end, drop in found.seconds
-        ],
-    }
-
-
 def require_streams(bundle: Bundle, streams: frozenset[str]) -> None:
     """Raise InputError where a video has nothing that the model looks at."""
     if not streams:
@@ -290,31 +253,26 @@ def _labels(
     shown: Sequence[Window],
     chances: np.ndarray,
     scores: np.ndarray,
-) -> list[dict[str, Any]]:
+) -> tuple[LabelScore, ...]:
     """Return the best labels with the middles of the windows that speak most for them."""
     labels = []
     for column in np.argsort(-scores, kind="stable")[: request.top_k]:
         strongest = np.argsort(-chances[:, column], kind="stable")[:SUPPORT_TIMES]
         middles = [float(shown[i].start + shown[i].end) / 2 for i in sorted(strongest)]
-        label = LabelScore(bundle.labels[column], float(scores[column]), tuple(middles))
-        labels.append(label_record(label))
-    return labels
+        labels.append(LabelScore(bundle.labels[column], float(scores[column]), tuple(middles)))
+    return tuple(labels)
 
 
 def _cells(
     request: WindowsRequest, bundle: Bundle, shown: Sequence[Window], chances: np.ndarray
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[TimelineWindow]:
     """Yield the timeline."""
-    assert request.cells_s is not None
-    for cell in cells(shown, request.cells_s):
+    assert request.windows_s is not None
+    for cell in cells(shown, request.windows_s):
         near = chances[cell.first : cell.last]
-        yield {
-            "start_s": round(cell.start_s, TIME_DIGITS),
-            "end_s": round(cell.end_s, TIME_DIGITS),
-            "labels": _labels(
-                request, bundle, shown[cell.first : cell.last], near, cell.shares @ near
-            ),
-        }
+        over = shown[cell.first : cell.last]
+        labels = _labels(request, bundle, over, near, cell.shares @ near)
+        yield TimelineWindow(cell.start_s, cell.end_s, labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

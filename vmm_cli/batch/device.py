@@ -1,6 +1,6 @@
-"""The one process that owns a device, and the shared memory through which workers feed it.
+"""Work in two steps: workers load, one process that owns a device computes.
 
-Workers load parts into areas of that memory; the process computes on all that lie there at the
+Workers load parts into areas of shared memory; the process computes on all that lie there at the
 time, of whatever inputs, while others are loaded. The areas are few, so that loading waits where
 computing is slower. The parent passes their numbers on and never maps them.
 """
@@ -11,24 +11,25 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from vmm_cli.batch.executor import DeviceProcess, Outcome
 from vmm_cli.batch.inputs import Input
-from vmm_cli.batch.runner import Outcome, WorkerPool
-from vmm_cli.batch.shared_memory import SharedAreas, area, attach
+from vmm_cli.batch.shared_memory import area
 from vmm_cli.errors import InputError
+
+Job = TypeVar("Job")  # what is wanted of every input
+Part = TypeVar("Part")  # what an input may be split into
+Result = TypeVar("Result")  # what comes of a part
 
 # Importing torch, perhaps from a cold network disk, and setting the device up.
 OPEN_LIMIT_S = 180.0
-# For each worker an area that it fills and one that waits or is computed on.
-AREAS_PER_WORKER = 2
 
 _log = logging.getLogger(__name__)
 
-# start(pool, function, args, limit_s, then): have a pool call a function, `then` take the outcome.
-Start = Callable[
-    [WorkerPool, Callable[..., Any], tuple[Any, ...], float, Callable[[Outcome], None]], object
-]
+# start(function, args, limit_s, then): have the device's process call a function, `then` take the
+# outcome.
+Start = Callable[[Callable[..., object], tuple[Any, ...], float, Callable[[Outcome], None]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +44,25 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Generic[Job, Part, Result]):
     """Work on a part in two steps of which one process alone may do the second: it owns a device.
 
-    All functions are at module level. In a worker: plan(request, input, workers) gives an input's
-    parts in order, none where `Work.run` has its result without the device; load(request, input,
+    All functions are at module level. In a worker: plan(job, input, workers) gives an input's
+    parts in order, none where `Work.run` has its result without the device; load(job, input,
     part, area) writes what is to be computed on to `area`, at least `area_bytes` of memory.
 
-    In the device's process: open(request) comes first and raises a VmmError where the device
-    cannot be used; compute(request, items) makes of (about, area) of several parts their results,
+    In the device's process: open(job) comes first and raises a VmmError where the device
+    cannot be used; compute(job, items) makes of (about, area) of several parts their results,
     each as `Work.run` would give it. It must keep no reference to an area.
 
     `optional`: where the device cannot be used, `Work.run` does the parts in the workers; else
     that ends the run.
     """
 
-    plan: Callable[[Any, Input, int], list[Any]]
-    load: Callable[[Any, Input, Any, memoryview], Loaded]
-    open: Callable[[Any], None]
-    compute: Callable[[Any, list[tuple[Any, memoryview]]], Sequence[Any]]
+    plan: Callable[[Job, Input, int], Sequence[Part]]
+    load: Callable[[Job, Input, Part, memoryview], Loaded]
+    open: Callable[[Job], None]
+    compute: Callable[[Job, list[tuple[Any, memoryview]]], Sequence[Result]]
     area_bytes: int
     optional: bool = False
 
@@ -79,34 +80,34 @@ class Item:
     is_suspect: bool = False  # computing failed on it and others together
 
 
-class Device:
+class Device(Generic[Job, Part, Result]):
     """The parent's view of the device's process, which starts with the first item.
 
     A process that dies, hangs or fails is replaced, and what it worked on is tried again one by
     one: only the item that fails alone has failed.
-
-    Raises:
-        OSError: there is no shared memory to be had.
     """
 
     def __init__(
-        self, stage: Stage, request: Any, workers: int, start: Start, lost: Callable[[str], None]
+        self,
+        stage: Stage[Job, Part, Result],
+        job: Job,
+        process: DeviceProcess,
+        start: Start,
+        lost: Callable[[str], None],
     ) -> None:
-        self.areas = SharedAreas(workers * AREAS_PER_WORKER, stage.area_bytes)
-        self.free = list(range(self.areas.count))  # areas that hold nothing
+        self.free = list(range(process.areas))  # areas that hold nothing
         self.waiting: deque[Item] = deque()
-        self.pool = self._new_pool()
+        self._process = process
         self._stage = stage
-        self._request = request
+        self._job = job
         self._start = start
         self._lost = lost
         self._is_open = False
         self._is_busy = False
 
     def close(self) -> None:
-        """End the process and let go of the memory."""
-        self.pool.close()
-        self.areas.close()
+        """End the process."""
+        self._process.close()
 
     def feed(self) -> None:
         """Have the process work on what waits, if it is free and anything does."""
@@ -117,17 +118,14 @@ class Device:
             return
         self._is_busy = True
         if not self._is_open:
-            self._start(
-                self.pool, self._stage.open, (self._request,), OPEN_LIMIT_S, self._take_opening
-            )
+            self._start(self._stage.open, (self._job,), OPEN_LIMIT_S, self._take_opening)
             return
         items = [self.waiting.popleft()]
         while self.waiting and not items[0].is_suspect and not self.waiting[0].is_suspect:
             items.append(self.waiting.popleft())
         self._start(
-            self.pool,
             _compute,
-            (self._stage, self._request, [(item.about, item.area) for item in items]),
+            (self._stage, self._job, [(item.about, item.area) for item in items]),
             max(item.limit_s for item in items),
             lambda outcome: self._take_results(items, outcome),
         )
@@ -144,7 +142,8 @@ class Device:
     def _take_results(self, items: list[Item], outcome: Outcome) -> None:
         self._is_busy = False
         if outcome.error is not None:
-            self._replace_process()
+            self._process.renew()
+            self._is_open = False
             if len(items) > 1 or not items[0].is_suspect:
                 _log.warning(
                     "the device's process failed (%s); trying again, one by one", outcome.error
@@ -160,23 +159,18 @@ class Device:
             if item.is_wanted():
                 item.settle(result, outcome.error)
 
-    def _replace_process(self) -> None:
-        """Start anew, also where the process still lives: after a CUDA error it is of no use."""
-        self.pool.close()
-        self.pool = self._new_pool()
-        self._is_open = False
 
-    def _new_pool(self) -> WorkerPool:
-        return WorkerPool(1, initializer=attach, initargs=(self.areas,))
-
-
-def load_part(stage: Stage, request: Any, input: Input, part: Any, index: int) -> Loaded:
+def load_part(
+    stage: Stage[Job, Part, Result], job: Job, input: Input, part: Part, index: int
+) -> Loaded:
     """Load a part into an area; for workers to which the areas are attached."""
-    return stage.load(request, input, part, area(index))
+    return stage.load(job, input, part, area(index))
 
 
-def _compute(stage: Stage, request: Any, items: list[tuple[Any, int]]) -> list[Any]:
-    results = list(stage.compute(request, [(about, area(index)) for about, index in items]))
+def _compute(
+    stage: Stage[Job, Part, Result], job: Job, items: list[tuple[Any, int]]
+) -> list[Result]:
+    results = list(stage.compute(job, [(about, area(index)) for about, index in items]))
     if len(results) != len(items):
         raise RuntimeError(f"{len(items)} parts gave {len(results)} results")
     return results

@@ -7,7 +7,8 @@ from math import isfinite
 from typing import Any, TypeVar, cast
 
 from vmm_cli.batch.capacity import free_memory
-from vmm_cli.batch.runner import Task, WorkerPool
+from vmm_cli.batch.executor import Task
+from vmm_cli.batch.runner import WorkerPool
 from vmm_cli.batch.tally import Standing, Tally
 from vmm_cli.errors import InputError
 from vmm_cli.progress import Stand

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -28,19 +28,25 @@ class Journal:
     Lines that are torn, because a run was killed or the disk was full, or that are no such object
     are passed over. Records stay on disk: memory holds where each input's line begins.
 
+    place_of: says which part of the output a record's results fill, for work whose inputs each
+    fill one; None: none.
+
     Use it as a context manager, while holding the output's `lock`.
 
     Raises:
         OutputError: the journal cannot be opened, read or written.
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(
+        self, output: Path, place_of: Callable[[Record], str | None] = lambda record: None
+    ) -> None:
         self.path = journal_path(output)
+        self._place_of = place_of
         with as_output_error(f"the journal {self.path} cannot be opened"):
             _adopt(output, self.path)
             self._descriptor = _open_for_appending(self.path)
         self._places: dict[str, int] = {}  # by input
-        self._folders: dict[str, str] = {}  # by folder of an output, the input that filled it last
+        self._holders: dict[str, str] = {}  # by part of an output, the input that filled it last
         try:
             with as_output_error(f"the journal {self.path} cannot be read"):
                 self._end, self._torn = self._scan()
@@ -98,30 +104,30 @@ class Journal:
         entry = self._entry(name)
         return None if entry is None else entry["record"]
 
-    def done(self, name: str, fingerprint: str) -> FileIdentity | None:
+    def done(self, name: str, *fingerprints: str) -> FileIdentity | None:
         """Return which file an input's record was made of, where it is ok and the rest the same.
 
-        The input is done if it is still that file.
+        The input is done if it is still that file. `fingerprints`: any of them will do.
         """
         entry = self._entry(name)
         if (
             entry is None
             or entry["record"].get("status") != "ok"
-            or entry["fingerprint"] != fingerprint
+            or entry["fingerprint"] not in fingerprints
         ):
             return None
         return _identity(entry)
 
-    def holder(self, folder: str) -> tuple[str, FileIdentity | None] | None:
-        """Return the input whose record says that it filled this folder, and which file that was.
+    def holder(self, place: str) -> tuple[str, FileIdentity | None] | None:
+        """Return the input whose results fill this part of the output, and which file that was.
 
         None where the last record of that input does not say so any more.
         """
-        name = self._folders.get(folder)
+        name = self._holders.get(place)
         entry = None if name is None else self._entry(name)
-        if name is None or entry is None or not _fills(entry["record"], folder):
+        if name is None or entry is None or entry["record"].get("status") != "ok":
             return None
-        return name, _identity(entry)
+        return (name, _identity(entry)) if self._place_of(entry["record"]) == place else None
 
     def names(self) -> tuple[str, ...]:
         """Return the inputs that have a record, in the order they first got one."""
@@ -148,8 +154,8 @@ class Journal:
             for line in file:
                 if line.endswith(b"\n") and (entry := _parsed(line)) is not None:
                     self._places[entry["input"]] = offset
-                    if isinstance(folder := entry["record"].get("folder"), str):
-                        self._folders[folder] = entry["input"]
+                    if (place := self._place_of(entry["record"])) is not None:
+                        self._holders[place] = entry["input"]
                 offset += len(line)
         return offset, not line.endswith(b"\n")
 
@@ -236,10 +242,6 @@ def _identity(entry: Mapping[str, Any]) -> FileIdentity | None:
         return FileIdentity.from_dict(entry["identity"] or {})
     except ValueError:
         return None
-
-
-def _fills(record: Record, folder: str) -> bool:
-    return record.get("status") == "ok" and record.get("folder") == folder
 
 
 @contextmanager

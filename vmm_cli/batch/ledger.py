@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vmm_cli.batch.inputs import Input
@@ -24,6 +25,19 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Owned:
+    """What each input has of the output for itself, as a folder of frames.
+
+    Attributes:
+        what: it holds, in a word.
+        place: says of a record where that is, as `Input.output_name` does; None: nowhere.
+    """
+
+    what: str
+    place: Callable[[Record], str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the journal knows of an input before the file itself was looked at.
 
@@ -38,20 +52,34 @@ class Known:
     holder_is: FileIdentity | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What a run's records are called, what they depend on, and where they are kept.
+
+    Attributes:
+        marks: what records depend on besides their files, each a `journal.fingerprint`: that of
+            this run, then those that earlier versions gave to the same work.
+        output: whose journal they go to; None: they are kept nowhere.
+        resume: whether a record of an earlier run counts.
+    """
+
+    schema: str
+    marks: tuple[str, ...]
+    output: Path | None = None
+    resume: bool = True
+
+
 @dataclass(slots=True)
 class Ledger:
     """Writes each input's record to the journal, if there is one, and then hands it on.
 
-    mark: what a record depends on besides its file (`journal.fingerprint`); resume: whether a
-    record of an earlier run counts; folders: whether each input fills a folder of its own; check:
-    raises where the journal is not this run's any more.
+    owned: what each input has of the output for itself; check: raises where the journal is not
+    this run's any more.
     """
 
-    schema: str
-    mark: str
+    records: Records
     journal: Journal | None
-    resume: bool
-    folders: bool
+    owned: Owned | None
     on_record: Callable[[Record], None]
     check: Callable[[], None] = lambda: None
     done: int = 0
@@ -70,8 +98,10 @@ class Ledger:
         """
         if self.journal is None:
             return Known()
-        done = self.journal.done(input.name, self.mark) if self.resume else None
-        holder = self.journal.holder(input.output_name) if self.folders else None
+        done = None
+        if self.records.resume:
+            done = self.journal.done(input.name, *self.records.marks)
+        holder = None if self.owned is None else self.journal.holder(input.output_name)
         if holder is None or holder[0] == input.name:
             return Known(done)
         return Known(done, *holder)
@@ -89,24 +119,17 @@ class Ledger:
     def finish(self, name: str, identity: FileIdentity | None, fields: Record) -> None:
         """Note that an input is done; `fields` are the record's own."""
         self.done += 1
-        self._put(name, identity, {"schema": self.schema, "input": name, "status": "ok"} | fields)
+        self._put(name, identity, {"input": name, "status": "ok"} | fields)
 
     def fail(self, name: str, identity: FileIdentity | None, error: InputError) -> None:
         """Note an input's failure."""
         self.failed += 1
-        self._put(
-            name,
-            identity,
-            {
-                "schema": self.schema,
-                "input": name,
-                "status": "failed",
-                "error": {"code": error.code, "message": error.message},
-            },
-        )
+        said = {"code": error.code, "message": error.message}
+        self._put(name, identity, {"input": name, "status": "failed", "error": said})
 
-    def _put(self, name: str, identity: FileIdentity | None, record: Record) -> None:
+    def _put(self, name: str, identity: FileIdentity | None, fields: Record) -> None:
+        record = {"schema": self.records.schema} | fields
         if self.journal is not None:
             self.check()
-            self.journal.append(name, identity, self.mark, record)
+            self.journal.append(name, identity, self.records.marks[0], record)
         self.on_record(record)

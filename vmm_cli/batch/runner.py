@@ -12,157 +12,42 @@ import multiprocessing.connection
 import os
 import pickle
 import selectors
-import signal
 import socket
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing import resource_tracker
-from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any
 
 from vmm_cli.batch import worker as messages
-from vmm_cli.batch.capacity import default_workers, open_files_allowed
+from vmm_cli.batch.capacity import open_files_allowed
+from vmm_cli.batch.children import (
+    LOOK_S,
+    Clock,
+    Job,
+    Worker,
+    death,
+    environment,
+    take_message,
+    too_much,
+    unpickled,
+)
+from vmm_cli.batch.executor import Outcome, Stands, Task
 from vmm_cli.batch.interruptions import held
 from vmm_cli.batch.memory import MemoryWatch
-from vmm_cli.batch.worker import HEADER_BYTES, Report, header, work
+from vmm_cli.batch.worker import Report, header, work
 from vmm_cli.errors import InputError, ResourceError
 from vmm_cli.progress import Stand
 
-__all__ = ["Outcome", "Task", "WorkerPool", "default_workers"]
-
-# A task's own limit counts from when its function is called; before that a worker starts and
-# imports, and a task may load more. Importing torch from a cold network disk takes tens of seconds.
-START_LIMIT_S = 120.0
-# How often the parent looks, also where nothing is announced: whether silent workers live (a
-# process that a task left behind can hold a dead one's socket open), how far they are, and whether
-# it was stopped itself. Of a longer pause no worker's clock counts more than twice as much.
-LOOK_S = 0.25
 # A worker that hung up has ended or is about to; longer, and it has only closed its connection.
 HANG_UP_WAIT_S = 0.5
 # After SIGKILL only a process stuck in the kernel (a dead network disk) takes longer; it is left.
 KILL_WAIT_S = 2.0
-# A result that has begun to arrive is waited for past its task's limit while bytes keep coming.
-STALL_LIMIT_S = 5.0
 READ_BYTES = 1 << 20
 # Of a worker the parent holds a socket, a pipe and a descriptor of the process; as it starts, more.
 FILES_PER_WORKER = 4
 FILES_BESIDE_WORKERS = 20
-
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-# glibc raises this threshold with each large block that is freed, and then keeps such blocks: a
-# worker that decodes for an hour grows by a third. Fixed at its first value it stays flat.
-_MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
-
-
-@dataclass(frozen=True)
-class Task:
-    """A call to be made in a worker.
-
-    Attributes:
-        key: names the task in its outcome; need not be unique.
-        function: at module level, so that a worker can import it.
-        args: picklable.
-        timeout_s: how long the call may take, in seconds; None for no limit. What it loads for
-            later calls too does not count, nor does the time in which the parent was stopped.
-        memory_bytes: how much memory its worker may take; None for no limit.
-        memory_hint: what to do where it takes more, for the error.
-    """
-
-    key: str
-    function: Callable[..., object]
-    args: tuple[Any, ...]
-    timeout_s: float | None = None
-    memory_bytes: int | None = None
-    memory_hint: str = "; raise the limit with --max-memory"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a task: `value`, or `error` where that is not None.
-
-    Error codes: that of the VmmError the function raised; `timeout`; `crashed` (the worker died);
-    `memory` (there was none left, or it took more than it may); `internal` (any other exception,
-    with `traceback`). `wall_s` is in seconds.
-    """
-
-    key: str
-    value: object | None
-    error: InputError | None
-    traceback: str | None
-    wall_s: float
-
-
-@dataclass
-class _Job:
-    """A task on its way."""
-
-    key: str
-    content: bytes  # pickled (function, args)
-    timeout_s: float | None
-    memory_bytes: int | None
-    memory_hint: str
-    restarts: int = 0  # workers that died before they began it
-    needs_fresh_worker: bool = False
-
-
-@dataclass(eq=False)
-class _Worker:
-    """The parent's view of one worker process; times are those of the pool's clock."""
-
-    process: SpawnProcess
-    channel: socket.socket
-    job: _Job | None = None
-    since: float = 0.0  # when the job was handed over, then when it began
-    begun: bool = False
-    loads_since: float | None = None
-    loaded_s: float = 0.0
-    stand: Stand | None = None
-    resident_at_start: int = 0  # bytes
-    is_fresh: bool = True
-    unsent: memoryview = field(default_factory=lambda: memoryview(b""))
-    received: bytearray = field(default_factory=bytearray)
-    heard: float = 0.0  # when bytes last came
-    hung_up: bool = False
-
-    def deadline(self) -> float:
-        """Return when to kill it."""
-        if self.job is None or self.job.timeout_s is None:
-            return float("inf")
-        if not self.begun:
-            deadline = self.since + START_LIMIT_S
-        elif self.loads_since is not None:
-            deadline = self.loads_since + START_LIMIT_S
-        else:
-            deadline = self.since + self.job.timeout_s + self.loaded_s
-        return max(deadline, self.heard + STALL_LIMIT_S) if self.received else deadline
-
-
-class _Clock:
-    """Counts the seconds in which the parent looked after its workers: it stands with the parent.
-
-    A run that was stopped, as by Ctrl-Z, goes on as if nothing had been.
-    """
-
-    def __init__(self) -> None:
-        self._counted = 0.0
-        self._looked = time.monotonic()
-
-    def now(self) -> float:
-        """Return the seconds so far."""
-        now = time.monotonic()
-        self._counted += min(now - self._looked, 2 * LOOK_S)
-        self._looked = now
-        return self._counted
 
 
 class WorkerPool:
@@ -200,11 +85,11 @@ class WorkerPool:
         self._threads = threads_per_worker
         self._initializer = initializer
         self._initargs = initargs
-        self._workers: list[_Worker] = []
-        self._waiting: deque[_Job] = deque()
+        self._workers: list[Worker] = []
+        self._waiting: deque[Job] = deque()
         self._outcomes: deque[Outcome] = deque()
         self._selector = selectors.DefaultSelector()
-        self._clock = _Clock()
+        self._clock = Clock()
         self._memory = MemoryWatch()
         self._closed = False
 
@@ -238,11 +123,11 @@ class WorkerPool:
             raise RuntimeError("the pool is closed")
         content = pickle.dumps((task.function, task.args), pickle.HIGHEST_PROTOCOL)
         self._waiting.append(
-            _Job(task.key, content, task.timeout_s, task.memory_bytes, task.memory_hint)
+            Job(task.key, content, task.timeout_s, task.memory_bytes, task.memory_hint)
         )
         self._hand_out()
 
-    def stands(self) -> dict[str, Stand]:
+    def stands(self) -> Stands:
         """Return how far tasks are that say so, by their keys."""
         return {
             worker.job.key: worker.stand
@@ -313,7 +198,7 @@ class WorkerPool:
                     return
             self._assign(worker, self._waiting.popleft())
 
-    def _assign(self, worker: _Worker, job: _Job) -> None:
+    def _assign(self, worker: Worker, job: Job) -> None:
         worker.job, worker.begun, worker.since = job, False, self._clock.now()
         worker.loads_since, worker.loaded_s, worker.stand = None, 0.0, None
         pid = worker.process.pid
@@ -323,7 +208,7 @@ class WorkerPool:
         worker.unsent = memoryview(header(len(job.content)) + job.content)
         self._send(worker)
 
-    def _start_worker(self) -> _Worker:
+    def _start_worker(self) -> Worker:
         # Started before signals are held: starting it would let them through again.
         resource_tracker.ensure_running()
         context = multiprocessing.get_context("spawn")
@@ -336,13 +221,13 @@ class WorkerPool:
                     daemon=True,
                     name="vmm-worker",
                 )
-                with _worker_environment(self._threads):
+                with environment(self._threads):
                     process.start()
             except BaseException:
                 ours.close()
                 raise
             ours.setblocking(False)
-            worker = _Worker(process, ours)
+            worker = Worker(process, ours)
             self._workers.append(worker)
             self._selector.register(ours, selectors.EVENT_READ, worker)
             self._selector.register(process.sentinel, selectors.EVENT_READ, worker)
@@ -356,7 +241,7 @@ class WorkerPool:
     def _attend(self) -> None:
         """See to what has happened to the workers meanwhile."""
         for key, events in self._selector.select(0):
-            worker: _Worker = key.data
+            worker: Worker = key.data
             if events & selectors.EVENT_WRITE:
                 self._send(worker)
             if events & selectors.EVENT_READ and key.fileobj is worker.channel:
@@ -367,7 +252,7 @@ class WorkerPool:
             elif worker.deadline() <= self._clock.now():
                 self._end_overdue(worker)
 
-    def _send(self, worker: _Worker) -> None:
+    def _send(self, worker: Worker) -> None:
         """Write what the socket takes of the job; the rest follows when it takes more."""
         try:
             while worker.unsent:
@@ -380,7 +265,7 @@ class WorkerPool:
         if self._selector.get_key(worker.channel).events != events:
             self._selector.modify(worker.channel, events, worker)
 
-    def _receive(self, worker: _Worker) -> bool:
+    def _receive(self, worker: Worker) -> bool:
         """Read what there is, without waiting for more; tell whether there was anything."""
         try:
             chunk = worker.channel.recv(READ_BYTES)
@@ -393,11 +278,11 @@ class WorkerPool:
             return False
         worker.received += chunk
         worker.heard = self._clock.now()
-        while (content := _take_message(worker)) is not None:
+        while (content := take_message(worker)) is not None:
             self._hear(worker, bytes(content[:1]), content[1:])
         return True
 
-    def _hear(self, worker: _Worker, kind: bytes, content: memoryview) -> None:
+    def _hear(self, worker: Worker, kind: bytes, content: memoryview) -> None:
         """Take one message: see `vmm_cli.batch.worker`."""
         if kind == messages.BEGUN:
             worker.begun, worker.since = True, worker.heard
@@ -409,9 +294,9 @@ class WorkerPool:
             worker.loads_since = None
             worker.loaded_s += messages.SECONDS.unpack(content)[0]
         else:
-            self._settle(worker, _unpickled(content))
+            self._settle(worker, unpickled(content))
 
-    def _settle(self, worker: _Worker, report: Report) -> None:
+    def _settle(self, worker: Worker, report: Report) -> None:
         """Note the outcome of a worker's job and free the worker."""
         job = worker.job
         if job is None:
@@ -421,14 +306,14 @@ class WorkerPool:
         self._outcomes.append(Outcome(job.key, report.value, error, report.traceback, wall_s))
         worker.job, worker.is_fresh = None, False
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, worker: Worker) -> None:
         """Remove a worker that died, after reading what it had still sent."""
         # Ends at the end of the stream, or where nothing more comes though a process that the
         # worker left behind holds the socket open.
         while worker.job is not None and self._receive(worker):
             pass
         worker.process.join(HANG_UP_WAIT_S)
-        how = _death(worker.process.exitcode)
+        how = death(worker.process.exitcode)
         assert worker.process.pid is not None
         took_too_much = self._memory.forget(worker.process.pid)
         if (job := worker.job) is not None:
@@ -437,13 +322,13 @@ class WorkerPool:
                 worker.job = None
                 self._waiting.appendleft(job)
             elif took_too_much:
-                self._settle(worker, Report(None, "memory", _too_much(job)))
+                self._settle(worker, Report(None, "memory", too_much(job)))
             else:
                 what = f"the process that worked on it {how}"
                 self._settle(worker, Report(None, "crashed", what))
         self._remove(worker)
 
-    def _has_another_turn(self, worker: _Worker, job: _Job, took_too_much: bool) -> bool:
+    def _has_another_turn(self, worker: Worker, job: Job, took_too_much: bool) -> bool:
         """Tell whether a task is tried again that was with a worker as that died."""
         if job.restarts > 0:
             return False
@@ -453,20 +338,12 @@ class WorkerPool:
             return job.needs_fresh_worker
         return not worker.begun  # the task had no turn yet
 
-    def _end_overdue(self, worker: _Worker) -> None:
-        assert worker.job is not None
+    def _end_overdue(self, worker: Worker) -> None:
         worker.process.kill()
-        limit = f"{worker.job.timeout_s:g} s"
-        if not worker.begun:
-            what = f"its worker had not started after {START_LIMIT_S:g} s"
-        elif worker.loads_since is not None:
-            what = f"its worker had not loaded what it needs after {START_LIMIT_S:g} s"
-        else:
-            what = f"not done after {limit}; raise the limit with --timeout"
-        self._settle(worker, Report(None, "timeout", what))
+        self._settle(worker, Report(None, "timeout", worker.overdue()))
         self._remove(worker)
 
-    def _remove(self, worker: _Worker) -> None:
+    def _remove(self, worker: Worker) -> None:
         """Kill a worker, if need be, and let go of all it holds."""
         assert worker.process.pid is not None
         self._memory.forget(worker.process.pid)
@@ -491,61 +368,3 @@ def _workers_by_files(workers: int) -> int:
             "limit: ulimit -n"
         )
     return room
-
-
-def _take_message(worker: _Worker) -> memoryview | None:
-    """Cut the first whole message off what was received; return its content, None if none."""
-    received = worker.received
-    if len(received) < HEADER_BYTES:
-        return None
-    end = HEADER_BYTES + int.from_bytes(received[:HEADER_BYTES], "big")
-    if len(received) < end:
-        return None
-    worker.received = received[end:]  # as a rule nothing: a result of 100 MB is not copied
-    return memoryview(received)[HEADER_BYTES:end]
-
-
-def _unpickled(content: memoryview) -> Report:
-    try:
-        report = pickle.loads(content)
-    except MemoryError:
-        return Report(None, "memory", "there was not enough memory to take its result")
-    except Exception as error:
-        what = f"its result cannot be read back: {type(error).__name__}: {error}"
-        return Report(None, "internal", what)
-    assert isinstance(report, Report)
-    return report
-
-
-def _too_much(job: _Job) -> str:
-    limit = f"{(job.memory_bytes or 0) / 2**20:.0f} MiB"
-    return f"it takes more than {limit} of memory{job.memory_hint}"
-
-
-def _death(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "closed its connection"
-    if exit_code >= 0:
-        return f"ended by itself with code {exit_code}"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:  # a real-time signal
-        name = f"signal {-exit_code}"
-    hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
-    return f"was ended by {name}{hint}"
-
-
-@contextmanager
-def _worker_environment(threads: int) -> Iterator[None]:
-    """Set what a process started meanwhile must find before it imports anything."""
-    wanted = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | _MEMORY_VARIABLES
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -21,7 +21,6 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 SCHEMA_NAME = "vmm.bundle"
 SCHEMA_VERSION = 1
-TASKS = ("classes", "segments", "valence")
 BUNDLE_FILE = "bundle.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -67,7 +66,7 @@ class Bundle:
         digest: SHA-256 of `bundle.yaml`, hex; as that names the digest of the weights, it stands
             for the whole model.
         weights_digest: SHA-256 of `weights.safetensors`, hex.
-        task: one of `TASKS`.
+        task: one of `tasks.PURPOSES`.
         encoders: by stream.
         source: where a fetched model's weights come from, and the digest of what was fetched.
         demonstration: why the model is one, and nothing may hang on it; "" where it is none.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +18,8 @@ from vmm_cli.bundles.bundle import (
 )
 from vmm_cli.bundles.bundle_file import bundle_of, read
 from vmm_cli.bundles.weights import DESCRIBED, described
-from vmm_cli.durable import sync_file
 from vmm_cli.errors import ModelError
+from vmm_cli.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,16 +60,5 @@ def save(folder: Path, fields: Mapping[str, Any], tensors: Mapping[str, np.ndarr
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            sync_file(file.fileno())
-        with suppress(OSError):  # some file systems have no modes
-            temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path, mode=0o644) as file:
+        file.write(data)

@@ -14,22 +14,14 @@ from typer.main import get_command
 
 import vmm_cli
 from vmm_cli import errors
-from vmm_cli.cli import (
-    cache,
-    classify,
-    configuration,
-    console,
-    detect_actions,
-    doctor,
-    evaluate,
-    extract_frames,
-    help,
-    info,
-    models,
-    sentiment,
-    train,
-)
+from vmm_cli.cli import cache, configuration, console, doctor, evaluate, help, models, train
+from vmm_cli.cli.commands import AnyOperation, add_command
 from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
+from vmm_cli.operations.classify import CLASSIFY
+from vmm_cli.operations.detect_actions import DETECT_ACTIONS
+from vmm_cli.operations.extract_frames import EXTRACT_FRAMES
+from vmm_cli.operations.info import INFO
+from vmm_cli.operations.sentiment import SENTIMENT
 from vmm_cli.suggest import did_you_mean
 
 EXIT_INTERNAL = 1
@@ -44,6 +36,8 @@ _ADVICE = {
     errno.ELOOP: "it is a link that leads to itself; name a real file or folder",
     errno.ENOTDIR: "a part of it is no folder; check the path",
 }
+# In the order of the help; what is inside a file stands further down.
+OPERATIONS: tuple[AnyOperation, ...] = (EXTRACT_FRAMES, CLASSIFY, DETECT_ACTIONS, SENTIMENT)
 MAX_NAME_SHOWN = 200  # characters
 
 OWNERS_NAMED = 3  # commands that have an option which another one was given
@@ -69,8 +63,11 @@ def _root(
         raise typer.Exit(EXIT_USAGE)
 
 
-def build() -> Any:
-    """Return the whole command line as Typer's command object."""
+def build(more: Sequence[AnyOperation] = ()) -> Any:
+    """Return the whole command line as Typer's command object.
+
+    `more`: operations of others, as further commands.
+    """
     app = typer.Typer(
         name="vmm",
         suggest_commands=False,  # it guesses from afar: see `_right_group`
@@ -83,22 +80,24 @@ def build() -> Any:
         },
     )
     app.callback(invoke_without_command=True)(_root)
-    app.command("extract-frames", options_metavar="-o DIR [OPTIONS]")(extract_frames.extract_frames)
-    app.command("classify")(classify.classify)
-    app.command("detect-actions", options_metavar="-m MODEL [OPTIONS]")(
-        detect_actions.detect_actions
-    )
-    app.command("sentiment")(sentiment.sentiment)
+    for operation in OPERATIONS:
+        add_command(app, operation)
     app.command("train", options_metavar="-o RUN [OPTIONS]")(train.train)
     app.command("evaluate")(evaluate.evaluate)
-    app.command("info")(info.info)
+    for operation in (INFO, *more):
+        add_command(app, operation)
     app.add_typer(models.app, name="models")
     app.command("doctor")(doctor.doctor)
     app.add_typer(cache.app, name="cache")
     command = get_command(app)
     _name_environment(command, ())
-    help.dress(command)
+    help.dress(command, examples(more))
     return command
+
+
+def examples(more: Sequence[AnyOperation] = ()) -> help.Examples:
+    """Return how each command is called, by the words that lead to it."""
+    return help.EXAMPLES | {(one.name,): one.examples for one in (*OPERATIONS, INFO, *more)}
 
 
 def _name_environment(command: Any, path: tuple[str, ...]) -> None:
@@ -113,10 +112,13 @@ def _name_environment(command: Any, path: tuple[str, ...]) -> None:
         _name_environment(inner, (*path, name))
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command line `argv` (without the program's name) and return its exit code."""
+def run(argv: Sequence[str], more: Sequence[AnyOperation] = ()) -> int:
+    """Run the command line `argv` (without the program's name) and return its exit code.
+
+    `more`: operations of others, as further commands.
+    """
     try:
-        return _run(argv)
+        return _run(argv, more)
     except console.StdoutClosed:
         return 0
     except KeyboardInterrupt:
@@ -153,10 +155,10 @@ def _refused_by_system(error: OSError) -> str | None:
     return f"{shown}: {os.strerror(error.errno or 0)}; {advice}"
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str], more: Sequence[AnyOperation]) -> int:
     try:
         with console.guarded_stdout():
-            code = build().main(args=list(argv), prog_name="vmm", standalone_mode=False)
+            code = build(more).main(args=list(argv), prog_name="vmm", standalone_mode=False)
     except SystemExit as error:  # shell completion ends with its own code
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     return code if isinstance(code, int) else 0

@@ -11,7 +11,9 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-INPUT, OUTPUT, RUN = "Input", "Output", "Run"  # groups that most commands have
+from vmm_cli.operations.operation import Example
+from vmm_cli.operations.options import INPUT, OUTPUT, RUN
+
 _FIRST, _LAST = (INPUT,), (OUTPUT, RUN)
 
 _WIDE = 70  # columns from which on there is room for long options beside their help
@@ -19,44 +21,13 @@ _LONGEST_OPTION = 30
 _WHOLE = 1000  # characters; no summary of a command is cut
 _GOES_ON = " \\"  # what ends a line of a command that goes on in the next
 
-# What to do, in a few words, and the command for it.
-Example = tuple[str, str]
+Examples = Mapping[tuple[str, ...], Sequence[Example]]
 
-EXAMPLES: Mapping[tuple[str, ...], Sequence[Example]] = {
+# Of the commands that are no operations: those have their own.
+EXAMPLES: dict[tuple[str, ...], Sequence[Example]] = {
     (): (
         ("What is in these files?", "vmm info clips"),
         ("What do they show? As a table of labels", "vmm classify clips -o labels.csv"),
-    ),
-    ("extract-frames",): (
-        (
-            "Two frames per second of every video in a folder",
-            "vmm extract-frames clips -o frames --fps 2",
-        ),
-        (
-            "One picture of each shot, 360 pixels high, and an overview",
-            "vmm extract-frames clip.mp4 -o frames --shots --size 360 --contact-sheet",
-        ),
-    ),
-    ("classify",): (
-        ("Label every video in a folder, into a table", "vmm classify clips -o labels.csv"),
-        (
-            "The three best labels of each ten seconds",
-            "vmm classify clip.mp4 --windows 10 --top-k 3",
-        ),
-    ),
-    ("detect-actions",): (
-        (
-            "Find fights, and draw when they happen",
-            "vmm detect-actions clips -m fights --timeline pictures",
-        ),
-        (
-            "Only what is certain, as subtitles",
-            "vmm detect-actions clip.mp4 -m fights --min-score 0.8 -o clip.srt",
-        ),
-    ),
-    ("sentiment",): (
-        ("Draw the curve of each talk", "vmm sentiment talks --plot pictures -o talks.jsonl"),
-        ("By faces alone, two people apart", "vmm sentiment talk.mp4 --evidence face --faces 2"),
     ),
     ("train",): (
         ("Look at the data first", "vmm train data --check"),
@@ -68,10 +39,6 @@ EXAMPLES: Mapping[tuple[str, ...], Sequence[Example]] = {
             "The same of a model of one's own, with all predictions and plots",
             "vmm evaluate runs/mine data -o measured",
         ),
-    ),
-    ("info",): (
-        ("What is in the videos of a folder?", "vmm info clips"),
-        ("Where are the cuts? As a table", "vmm info clip.mp4 --shots --format csv"),
     ),
     ("doctor",): (
         ("Is all well on this machine?", "vmm doctor"),
@@ -115,17 +82,16 @@ EXAMPLES: Mapping[tuple[str, ...], Sequence[Example]] = {
 }
 
 
-def dress(command: Any, path: tuple[str, ...] = ()) -> None:
+def dress(command: Any, examples: Examples, path: tuple[str, ...] = ()) -> None:
     """Have the help of a command, and of those in it, drawn by this module."""
     command.format_options = MethodType(_options, command)
-    command.format_epilog = MethodType(_examples, command)
-    command.vmm_path = path
+    command.format_epilog = MethodType(partial(_examples, examples[path]), command)
     for parameter in command.params:
         if parameter.param_type_name == "argument":  # Typer puts braces around what is required
             name = parameter.metavar if parameter.required else f"[{parameter.metavar}]..."
             parameter.get_usage_pieces = partial(_pieces, name)
     for name, inner in getattr(command, "commands", {}).items():
-        dress(inner, (*path, name))
+        dress(inner, examples, (*path, name))
 
 
 def _pieces(name: str, context: Any) -> list[str]:
@@ -163,10 +129,10 @@ def _in_order(groups: Mapping[str, object]) -> list[str]:
     return [name for name in (*_FIRST, *own, *_LAST) if name in groups]
 
 
-def _examples(command: Any, context: Any, formatter: Any) -> None:
+def _examples(examples: Sequence[Example], command: Any, context: Any, formatter: Any) -> None:
     """Write the examples, ready to be copied."""
     with formatter.section("Examples"):
-        for text, line in EXAMPLES[command.vmm_path]:
+        for text, line in examples:
             formatter.write_text(text if text.endswith("?") else f"{text}:")
             with formatter.indentation():
                 indent = formatter.current_indent

@@ -10,9 +10,9 @@ import typer
 from vmm_cli import errors
 from vmm_cli.batch.tally import Standing
 from vmm_cli.cli import console
-from vmm_cli.cli.help import INPUT, RUN
-from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, complete_model, wants_table
+from vmm_cli.cli.options import DocumentFormat, Quiet, Verbose, wants_table
 from vmm_cli.cli.standing import Stages, duration
+from vmm_cli.operations.options import INPUT, RUN, complete_model
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import BrokenBundle, Bundle
@@ -75,7 +75,7 @@ def list_models(
         found = _fetchable()
         columns: tuple[str, ...] = ("name", "accuracy_percent", "download_mib", "here", "summary")
     elif recipes:
-        from vmm_cli.training.recipe import list_recipes, load_recipe
+        from vmm_cli.training.read_recipe import list_recipes, load_recipe
 
         found = [
             {"name": name, "description": text, "encoders": _encoders(load_recipe(name))}
@@ -270,7 +270,7 @@ def details(model: Bundle) -> dict[str, Any]:
         "summary": model.summary,
         "demonstration": model.demonstration or None,
         "accuracy": accuracy_of(model.folder),
-        "measured": measured_of(model.folder),
+        "measured": measured_of(model.folder, model.task),
         "card": None if card is None else str(card.absolute()),
         "task": model.task,
         "path": str(model.folder),

@@ -1,30 +1,29 @@
 """The options that commands share, each said once.
 
-`SharedOptions` is what every command over many inputs takes; `@takes_shared_options` gives a
-command function one `shared` argument and the shell all the options behind it. The others (device,
-store, time range) are for the commands they mean something to.
+`SharedOptions` is what every command over many inputs takes, beside what its operation declares.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
 import os
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Literal
 
 import typer
 
-from vmm_cli import errors
 from vmm_cli.cli import configuration, console
-from vmm_cli.cli.help import INPUT, OUTPUT, RUN
-
-DEFAULT_MAX_PIXELS = 8192 * 8192
+from vmm_cli.operations.options import DEFAULT_MAX_PIXELS, INPUT, OUTPUT, RUN
+from vmm_cli.operations.parse import (
+    parse_count,
+    parse_device,
+    parse_file_name,
+    parse_max_pixels,
+    parse_memory,
+    parse_path,
+    parse_positive_seconds,
+)
 
 # These say what one call works on, so neither the environment nor a file may set them.
 COMMAND_LINE_ONLY = frozenset(
@@ -50,100 +49,6 @@ SHARED_NAMES = frozenset(
         "log_file",
     }
 )
-
-# Of these a command obeys one: a flag takes the place of another one from the environment or a
-# file, as it would take the place of its own value from there.
-EITHER_OR = frozenset({"fps", "every", "count", "at", "keyframes", "all", "shots"})
-_SOURCES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")  # Typer's names, the strongest first
-
-_SECONDS = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)", re.ASCII)
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?", re.ASCII)
-_PIXELS = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
-_BYTES = re.compile(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?b)?", re.ASCII)
-LEAST_MEMORY = 2**20
-
-
-def parse_time(text: object) -> Fraction:
-    """Return seconds from "12.5", "MM:SS[.mmm]" or "HH:MM:SS[.mmm]". ValueError otherwise.
-
-    >>> float(parse_time("1:02:03.5"))
-    3723.5
-    """
-    word = str(text).strip()
-    if _SECONDS.fullmatch(word):
-        return Fraction(word)
-    if word.startswith("-"):
-        raise ValueError(f"{word!r} lies before the start of the video")
-    clock = _CLOCK.fullmatch(word)
-    if clock is None:
-        raise ValueError(f"{word!r} is not a valid time; give seconds (12.5) or [HH:]MM:SS[.mmm]")
-    hours, minutes, seconds = clock.groups()
-    if int(minutes) >= 60 or Fraction(seconds) >= 60:
-        raise ValueError(f"{word!r} is not a valid time: minutes and seconds go up to 59")
-    return int(hours or 0) * 3600 + int(minutes) * 60 + Fraction(seconds)
-
-
-def parse_positive_seconds(text: object) -> Fraction:
-    """Return seconds above zero, written as `parse_time` reads them. ValueError otherwise."""
-    seconds = parse_time(text)
-    if seconds <= 0:
-        raise ValueError(f"{str(text)!r} is not above 0 seconds")
-    return seconds
-
-
-def parse_count(text: object) -> int:
-    """Return a whole number of at least 1. ValueError otherwise."""
-    word = str(text).strip()
-    if not re.fullmatch(r"\d+", word, re.ASCII) or int(word) < 1:
-        raise ValueError(f"{word!r} is not a whole number of at least 1")
-    return int(word)
-
-
-def parse_device(text: object) -> str:
-    """Return "auto", "cpu", "cuda" or "cuda:N". ValueError otherwise."""
-    word = str(text).strip().lower()
-    if not _DEVICE.fullmatch(word):
-        raise ValueError(f"{str(text)!r} is not a valid device; give auto, cpu, cuda or cuda:N")
-    return word
-
-
-def parse_max_pixels(text: object) -> int:
-    """Return a number of pixels from "67108864" or "8192x8192". ValueError otherwise."""
-    word = str(text).strip()
-    match = _PIXELS.fullmatch(word)
-    pixels = 0 if match is None else int(match.group(1)) * int(match.group(2) or 1)
-    if pixels < 1:
-        raise ValueError(f"{word!r} is not a valid number of pixels; give 67108864 or 8192x8192")
-    return pixels
-
-
-def parse_memory(text: object) -> int:
-    """Return bytes from "900M", "1.5G" or "2GiB", in powers of 1024; 0 from "none".
-
-    ValueError otherwise, and for less than 1M.
-    """
-    word = str(text).strip().lower()
-    if word in ("none", "0"):
-        return 0
-    match = _BYTES.fullmatch(word)
-    size = 0 if match is None else int(Fraction(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
-    if size < LEAST_MEMORY:
-        raise ValueError(f"{str(text)!r} is no amount of memory; give 900M, 1.5G or none")
-    return size
-
-
-def parse_file_name(text: object) -> str:
-    """Return the name of a file. ValueError where it is empty."""
-    name = str(text)
-    if not name:
-        raise ValueError("the name is empty; name a file or a folder, or . for the current one")
-    return name
-
-
-def parse_path(text: object) -> Path:
-    """Return a path. ValueError where it is empty, which Path would take for the current folder."""
-    return Path(parse_file_name(text))
 
 
 def _configure(context: typer.Context, value: Path | None) -> Path | None:
@@ -338,32 +243,6 @@ NoStore = Annotated[
         rich_help_panel=RUN,
     ),
 ]
-Start = Annotated[
-    Fraction | None,
-    typer.Option(
-        "--start",
-        metavar="TIME",
-        parser=parse_time,
-        help="Start here: seconds or [HH:]MM:SS[.mmm].",
-        rich_help_panel=INPUT,
-    ),
-]
-End = Annotated[
-    Fraction | None,
-    typer.Option(
-        "--end",
-        metavar="TIME",
-        parser=parse_time,
-        help="Stop here: seconds or [HH:]MM:SS[.mmm].",
-        rich_help_panel=INPUT,
-    ),
-]
-
-# Of commands with a record for each input
-FORMAT_HELP = (
-    "Format of the results [default: by the suffix of -o, or table on a terminal, else jsonl]."
-)
-
 # Of commands that print one document
 DocumentFormat = Annotated[
     Literal["table", "json"] | None,
@@ -408,70 +287,6 @@ class SharedOptions:
     def output_is_folder(self) -> bool:
         """Whether it was typed as a folder's name."""
         return self.output is not None and self.output.endswith(os.sep)
-
-
-def takes_shared_options(command: Callable[..., int], **instead: Any) -> Callable[..., int]:
-    """Return `command` for Typer: its `shared` argument becomes the options of `SharedOptions`.
-
-    The inputs come first in the command's help, then its own options, then the shared ones.
-    `instead`: how some of them are declared here, by name.
-    """
-    hints = get_type_hints(SharedOptions, include_extras=True) | instead
-    shared = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=hints[field.name],
-        )
-        for field in dataclasses.fields(SharedOptions)
-    ]
-    signature = inspect.signature(command, eval_str=True)
-    own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in signature.parameters.values()
-        if parameter.name != "shared"
-    ]
-
-    @functools.wraps(command)
-    def with_shared(context: typer.Context, **values: Any) -> int:
-        for name in _overruled(context, [p.name for p in own if p.name in EITHER_OR]):
-            values[name] = signature.parameters[name].default
-        taken = {parameter.name: values.pop(parameter.name) for parameter in shared}
-        return command(shared=SharedOptions(**taken), **values)
-
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    ordered = [context, shared[0], *own, *shared[1:]]
-    # Typer reads both: the signature for the order, the annotations for the types.
-    with_shared.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
-    with_shared.__annotations__ = {p.name: p.annotation for p in ordered}
-    return with_shared
-
-
-def _overruled(context: typer.Context, names: list[str]) -> list[str]:
-    """Return the options whose value comes from a weaker source than that of another one."""
-    ranks = {}
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name in _SOURCES:
-            ranks[name] = _SOURCES.index(source.name)
-    return [name for name, rank in ranks.items() if rank > min(ranks.values())]
-
-
-def complete_model(incomplete: str) -> list[str]:
-    """Return the names of models that start so, for the shell to complete."""
-    from vmm_cli import bundles
-
-    names = (model.name for model in bundles.list_bundles())
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def check_range(start: Fraction | None, end: Fraction | None) -> None:
-    """Raise UsageError where the end does not lie after the start."""
-    if end is not None and end <= (start or 0):
-        raise errors.UsageError(
-            f"--end ({float(end):g} s) must lie after --start ({float(start or 0):g} s)"
-        )
 
 
 def wants_table(format: str | None) -> bool:

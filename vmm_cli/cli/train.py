@@ -1,25 +1,20 @@
-"""`vmm train`: a model of the user's own classes."""
+"""`vmm train`: a model of the user's own videos."""
 
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from vmm_cli import errors
-from vmm_cli.batch.absent import MISSING, why_missing
 from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
-from vmm_cli.cli.help import INPUT, OUTPUT, RUN
 from vmm_cli.cli.options import (
-    DEFAULT_MAX_PIXELS,
     Config,
     Device,
     DocumentFormat,
@@ -29,197 +24,60 @@ from vmm_cli.cli.options import (
     NoStore,
     Quiet,
     Verbose,
-    parse_count,
-    parse_file_name,
     wants_table,
 )
 from vmm_cli.cli.standing import Stages, summed_up
+from vmm_cli.cli.training_options import (
+    WORKER_MEMORY_BYTES,
+    Check,
+    Data,
+    Epochs,
+    Folds,
+    Group,
+    KeepFeatures,
+    ModelName,
+    RecipeName,
+    Resume,
+    RunFolder,
+    Seed,
+    Seeds,
+    Set,
+    TaskName,
+    looked_at,
+    model_name,
+    refuse_contradiction,
+)
+from vmm_cli.operations.options import DEFAULT_MAX_PIXELS
+from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
     from vmm_cli.output.table import Cell
-    from vmm_cli.training.inspection import Inspection
+    from vmm_cli.training.data.inspection import Inspection
     from vmm_cli.training.loop import Progress
-    from vmm_cli.training.run import Listener
+    from vmm_cli.training.recipe import Recipe
+    from vmm_cli.training.request import Listener, TrainRequest
+    from vmm_cli.training.tasks.task import Report
 
-# torch, the image network and the pictures of a window of 1080p video.
-WORKER_MEMORY_BYTES = 700 * 2**20
-
-DEFAULT_RECIPES = {"classes": "default", "segments": "segments", "valence": "sentiment"}
 # What is said to be going on.
-LOOKING = "looking"
 READING = "reading videos"
-LONGEST_BAR = 30  # characters
-PAIRS_SHOWN = 3  # of labels that overlap most often
 MAX_PROBLEMS = 20  # said before a training; with many thousand clips there can be thousands
 
-# What the names of bundles are made of: see `bundle.save`.
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
-
-def parse_name(text: object) -> str:
-    """Return the name of a model. ValueError for what cannot be one."""
-    word = str(text)
-    if not _MODEL_NAME.fullmatch(word):
-        raise ValueError(
-            f"{word!r} is not a valid model name; use letters, digits, '.', '_' and '-'"
-        )
-    return word
-
-
-def parse_seed(text: object) -> int:
-    """Return a whole number from 0. ValueError otherwise."""
-    word = str(text).strip()
-    if not re.fullmatch(r"[0-9]{1,9}", word, re.ASCII):
-        raise ValueError(f"{word!r} is not a whole number of at least 0")
-    return int(word)
-
-
-def parse_data(text: object) -> Path:
-    """Return where a data set is. ValueError for an address, and for no name at all."""
-    name = parse_file_name(text)
-    why = why_missing(name)
-    if why != MISSING:
-        raise ValueError(f"{name!r}: {why}")
-    return Path(name)
-
-
-Data = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DATA",
-        parser=parse_data,
-        show_default=False,
-        help="Labelled videos: a folder or a file.",
-        rich_help_panel=INPUT,
-    ),
-]
-KeepFeatures = Annotated[
-    bool,
-    typer.Option(
-        "--keep-features",
-        help="Let the feature store keep features of faces and voices.",
-        rich_help_panel=RUN,
-    ),
-]
-Group = Annotated[
-    str | None,
-    typer.Option(
-        "--group",
-        metavar="COLUMN",
-        help="Keep rows with the same value in COLUMN together [default: the column 'group'].",
-        rich_help_panel=INPUT,
-    ),
-]
-
-
+# Typer reads the options off the signature: each is a parameter, and makes the function long.
 def train(
     data: Data,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="RUN",
-            help="Output folder; usable as a model afterwards [required, except with --check].",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    task: Annotated[
-        Literal["classes", "segments", "valence"],
-        typer.Option(
-            "--task",
-            metavar="classes|segments|valence",
-            help="What to learn: classes (labels of whole videos), segments (actions and when they "
-            "happen) or valence (how pleasant videos are, and which emotion they show).",
-            rich_help_panel="Training",
-        ),
-    ] = "classes",
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            "-r",
-            metavar="R",
-            help="A recipe from `vmm models list --recipes`, or a YAML file "
-            "[default: default, segments or sentiment, by task].",
-            rich_help_panel="Training",
-        ),
-    ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value of the recipe, such as optimisation.learning_rate=0.001.",
-            rich_help_panel="Training",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs",
-            metavar="N",
-            parser=parse_count,
-            help="Train for at most N epochs.",
-            rich_help_panel="Training",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            metavar="NAME",
-            parser=parse_name,
-            help="Name of the model [default: that of its folder].",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            parser=parse_seed,
-            help="Random seed.",
-            rich_help_panel="Training",
-        ),
-    ] = 0,
-    seeds: Annotated[
-        int,
-        typer.Option(
-            "--seeds",
-            metavar="N",
-            parser=parse_count,
-            help="Measure with N seeds, starting from --seed.",
-            rich_help_panel="Training",
-        ),
-    ] = 1,
-    folds: Annotated[
-        str | None,
-        typer.Option(
-            "--folds",
-            metavar="COLUMN",
-            help="Measure by leaving out each value of COLUMN in turn, then train on all rows.",
-            rich_help_panel="Training",
-        ),
-    ] = None,
+    output: RunFolder = None,
+    task: TaskName = "classes",
+    recipe: RecipeName = None,
+    set: Set = None,
+    epochs: Epochs = None,
+    name: ModelName = None,
+    seed: Seed = 0,
+    seeds: Seeds = 1,
+    folds: Folds = None,
     group: Group = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Only inspect the data and report what is in it.",
-            rich_help_panel=RUN,
-        ),
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Resume the training in RUN.",
-            rich_help_panel=RUN,
-        ),
-    ] = False,
+    check: Check = False,
+    resume: Resume = False,
     device: Device = "auto",
     no_store: NoStore = False,
     keep_features: KeepFeatures = False,
@@ -240,9 +98,9 @@ def train(
     For --task valence it is a CSV or JSONL file with the column path and, instead of label, valence
     (from -1 to 1), emotion or both.
     """
-    from vmm_cli.training.inspection import inspect
-    from vmm_cli.training.readers import READERS
-    from vmm_cli.training.recipe import load_recipe
+    from vmm_cli.training.request import TrainRequest
+    from vmm_cli.training.run_folder import refuse_taken
+    from vmm_cli.training.tasks.catalogue import TASKS
 
     start = time.monotonic()
     refuse_contradiction(keep_features, no_store)
@@ -251,88 +109,92 @@ def train(
             "no output folder given; name one with -o RUN, or only inspect the data with --check"
         )
     # What can be refused is refused before all files are looked at.
-    overrides = [*(set or ()), *([f"optimisation.epochs={epochs}"] if epochs else [])]
-    recipe = recipe or DEFAULT_RECIPES[task]
-    chosen = load_recipe(recipe, overrides)
-    if chosen.task != task:
-        raise errors.UsageError(
-            f"recipe {recipe!r} is for {chosen.task}; give --task {chosen.task}, or another recipe"
-        )
+    chosen = _recipe(task, recipe, set or (), epochs)
     if output is not None and not check:
-        from vmm_cli.training.run_folder import refuse_taken
-
         name = name or model_name(output)
         refuse_taken(output, resume)
-    dataset = READERS[task](data, group=group, fold=folds)
+    dataset = TASKS[task].read(data, group=group, fold=folds)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
-    with console.progress() as drawn:
-        inspection = inspect(
-            dataset,
-            jobs=workers,
-            max_pixels=max_pixels,
-            on_progress=partial(Stages(drawn.update).show, LOOKING),
-        )
+    inspection = looked_at(dataset, workers, max_pixels)
+    request = TrainRequest(
+        folder=output or Path(),
+        name=name or "",
+        recipe=chosen,
+        seed=seed,
+        seeds=seeds,
+        folds=folds is not None,
+        resume=resume,
+        jobs=workers,
+        use_store=not no_store,
+        keep_features=keep_features,
+        max_pixels=max_pixels,
+    )
     if check or output is None:
-        stops_early = chosen.optimisation.patience > 0
-        code = _tell(inspection, format, seed, folds is not None, stops_early)
+        _tell(inspection, request, format)
         usable, left_out = len(inspection.dataset.samples), _rows_left_out(inspection)
         counts = {"samples can be used": usable, "left out": left_out}
         console.closing(summed_up(counts, time.monotonic() - start))
-        return code
-    _say_problems(inspection)
-    with _processes(device) as torch_device, console.progress() as drawn:
-        from vmm_cli.training.run import TrainRequest
-        from vmm_cli.training.run import train as run
-
-        request = TrainRequest(
-            folder=output,
-            name=name or "",
-            recipe=chosen,
-            seed=seed,
-            seeds=seeds,
-            folds=folds is not None,
-            resume=resume,
-            device=torch_device,
-            jobs=workers,
-            use_store=not no_store,
-            keep_features=keep_features,
-            max_pixels=max_pixels,
-        )
-        stages = Stages(drawn.update)
-        try:
-            metrics = run(inspection, request, _listener(stages, chosen.optimisation.epochs))
-        except KeyboardInterrupt:
-            console.error("interrupted; run the same command with --resume to continue")
-            raise
-    if metrics:
-        _report(metrics, output, format)
-        came_of_it = "nothing to do: it is trained already"
-        if stages.totals:
-            used = sum(metrics["samples"].values())
-            left_out = _rows_left_out(inspection) + stages.totals[READING] - used
-            counts = {"samples used": used, "left out": left_out}
-            came_of_it = summed_up(counts, time.monotonic() - start)
-        console.closing(f"{came_of_it}; model in {output}")
+    else:
+        _say_problems(inspection)
+        metrics, read = _trained(inspection, request, device)
+        if metrics:
+            _report(metrics, output, task, format)
+            console.closing(f"{_came_of(metrics, inspection, read, start)}; model in {output}")
     return 0
 
 
-def refuse_contradiction(keep_features: bool, no_store: bool) -> None:
-    """Raise UsageError where features are to be kept and the store is not to be used."""
-    if keep_features and no_store:
+def _came_of(
+    metrics: Mapping[str, Any], inspection: Inspection, read: int | None, start: float
+) -> str:
+    """Say what came of a training that began at `start`; `read`: see `_trained`."""
+    if read is None:
+        return "nothing to do: it is trained already"
+    used = sum(metrics["samples"].values())
+    counts = {"samples used": used, "left out": _rows_left_out(inspection) + read - used}
+    return summed_up(counts, time.monotonic() - start)
+
+
+def _recipe(task: str, name: str | None, changes: Sequence[str], epochs: int | None) -> Recipe:
+    """Return the recipe that is asked for. UsageError where it is for another task."""
+    from vmm_cli.training.read_recipe import load_recipe
+    from vmm_cli.training.tasks.catalogue import task_of
+
+    name = name or PURPOSES[task].recipe
+    more = [f"optimisation.epochs={epochs}"] if epochs else []
+    chosen = load_recipe(name, [*changes, *more])
+    if (wanted := task_of(chosen.head).name) != task:
         raise errors.UsageError(
-            "--keep-features writes to the feature store, which --no-store disables; leave one out"
+            f"recipe {name!r} is for {wanted}; give --task {wanted}, or another recipe"
         )
+    return chosen
+
+
+def _trained(
+    inspection: Inspection, request: TrainRequest, device: str
+) -> tuple[dict[str, Any], int | None]:
+    """Train; return the metrics, and how many samples were read, None where none had to be."""
+    with _processes(device) as torch_device, console.progress() as drawn:
+        from vmm_cli.training.run import train as run
+
+        stages = Stages(drawn.update)
+        listener = _listener(stages, request.recipe.optimisation.epochs)
+        try:
+            metrics = run(inspection, replace(request, device=torch_device), listener)
+        except KeyboardInterrupt:
+            console.error("interrupted; run the same command with --resume to continue")
+            raise
+    return metrics, stages.totals.get(READING)
 
 
 def _rows_left_out(inspection: Inspection) -> int:
-    from vmm_cli.training.samples import left_out_of
+    from vmm_cli.training.data.samples import left_out_of
 
     return sum(problem.rows for problem in left_out_of(inspection.dataset))
 
 
 def _listener(stages: Stages, epochs: int) -> Listener:
     from vmm_cli.batch.tally import Standing
-    from vmm_cli.training.run import Listener
+    from vmm_cli.training.request import Listener
 
     def on_epoch(what: str, progress: Progress) -> None:
         row = progress.history[-1]
@@ -371,19 +233,7 @@ def _processes(device: str) -> Iterator[str]:
         torch.distributed.destroy_process_group()
 
 
-def model_name(folder: Path) -> str:
-    """Return a model's name from its folder's: letters, digits, '.', '_' and '-'."""
-    name = folder.resolve().name
-    if not _MODEL_NAME.fullmatch(name):
-        raise errors.UsageError(
-            f"{name!r} cannot be the name of a model (letters, digits, '.', '_', '-'); give --name"
-        )
-    return name
-
-
-def _tell(
-    inspection: Inspection, format: str | None, seed: int, folds: bool, stops_early: bool
-) -> int:
+def _tell(inspection: Inspection, request: TrainRequest, format: str | None) -> None:
     """Print what a data set holds."""
     from vmm_cli.training.summary import summary
 
@@ -392,63 +242,25 @@ def _tell(
         from vmm_cli.output.json_document import write_document
 
         write_document(console.stdout(data=True), said)
-        _say_whether_trainable(inspection, seed, folds, stops_early)
-        return 0
+        _say_whether_trainable(inspection, request)
+        return
     from vmm_cli.output.table import Column, Row, print_table
+    from vmm_cli.training.tasks.catalogue import TASKS
 
-    heads, lines = segment_table(said) if said["segments"] else label_table(said)
-    called = "emotion" if said["valence"] else "label"
-    columns = [Column(called), *(Column(head, number=True) for head in heads)]
-    if lines:
-        print_table(console.stdout(data=False), columns, [Row(line) for line in lines])
-        console.stdout(data=False).write("\n")
-    if said["valence"] and said["valence"]["n"]:
-        valences = [Row(cells) for cells in valence_rows(said["valence"])]
-        spans = (Column("valence"), Column("n", number=True), Column(""))
-        print_table(console.stdout(data=False), spans, valences)
-        console.stdout(data=False).write("\n")
-    facts = [Row(cells) for cells in data_rows(said)]
+    report = TASKS[inspection.dataset.task].report
+    for table in report.data_tables(said):
+        if table.rows:
+            rows = [Row(tuple(line)) for line in table.rows]
+            print_table(console.stdout(data=False), table.columns, rows)
+            console.stdout(data=False).write("\n")
+    facts = [Row(cells) for cells in data_rows(said, report)]
     print_table(console.stdout(data=False), (Column("what"), Column("value")), facts)
     for problem in inspection.dataset.problems:
         console.warning(str(problem))
-    _say_whether_trainable(inspection, seed, folds, stops_early)
-    return 0
+    _say_whether_trainable(inspection, request)
 
 
-def label_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:
-    """Return how many samples have each label: the columns after it, and the rows."""
-    counts = said["labels"]
-    splits = _splits_shown(said, counts.values())
-    return splits, [
-        (label, *(str(numbers.get(split, 0)) for split in splits))
-        for label, numbers in counts.items()
-    ]
-
-
-def segment_table(said: Mapping[str, Any]) -> tuple[list[str], list[tuple[Cell, ...]]]:
-    """Return how many actions have each label, and how long they last: columns, and rows."""
-    from vmm_cli.output.table import Times
-
-    found = said["segments"]["labels"]
-    splits = _splits_shown(said, [numbers["segments"] for numbers in found.values()])
-    rows = []
-    for label, numbers in found.items():
-        counts, lengths = numbers["segments"], numbers["durations_s"]
-        times = (f"{lengths[key]:.1f}" for key in ("min", "median", "max"))
-        share = "?" if numbers["share"] is None else f"{100 * numbers['share']:.1f}"
-        shown = (str(counts.get(split, 0)) for split in splits)
-        total = Times((lengths["total"],))
-        rows.append((label, *shown, str(numbers["videos"]), *times, total, share))
-    return [*splits, "videos", "min s", "median s", "max s", "total", "% of time"], rows
-
-
-def _splits_shown(said: Mapping[str, Any], counts: Iterable[Mapping[str, int]]) -> list[str]:
-    named = {split for numbers in counts for split in numbers} - {"n", "none"}
-    # Where no row has a split, "none" would say again how many there are.
-    return ["n", *sorted(named), *(["none"] if named and said["splits"].get("none") else [])]
-
-
-def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
+def data_rows(said: Mapping[str, Any], report: Report) -> Iterator[tuple[str, Cell]]:
     """Yield what a person wants to know of a data set's `summary` as a whole: name and value."""
     from vmm_cli.output.table import Times
 
@@ -457,10 +269,7 @@ def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     if balance is not None:
         share, times = 100 * balance["majority_share"], balance["largest_to_smallest"]
         yield "most frequent", f"{balance['majority']}: {share:.0f} %, {times:.1f} times the rarest"
-    if said["segments"] is not None:
-        yield from _segment_rows(said["segments"])
-    if said["valence"] is not None:
-        yield from _valence_facts(said["valence"])
+    yield from report.data_facts(said)
     if lengths["min"] is None:
         yield "durations", "unknown"
     else:
@@ -474,52 +283,13 @@ def data_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
         yield "folds", ", ".join(f"{fold}: {n}" for fold, n in folds.items())
 
 
-def valence_rows(valence: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield the histogram of the valences: a span of them, how many there are, and a bar."""
-    most = max(part["n"] for part in valence["histogram"])
-    for part in valence["histogram"]:
-        bar = "█" * round(LONGEST_BAR * part["n"] / most)
-        yield f"{part['from']:+.2f} to {part['to']:+.2f}", str(part["n"]), bar
-
-
-def _valence_facts(valence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if valence["n"]:
-        least, middle, most = (f"{valence[key]:+.2f}" for key in ("min", "mean", "max"))
-        yield "valences", f"{least} to {most}, mean {middle}"
-    yield "without a valence", str(valence["missing"])
-    yield "without an emotion", str(valence["without_emotion"])
-
-
-def _segment_rows(segments: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
-    from vmm_cli.output.table import Times
-
-    yield "actions", str(segments["n"])
-    yield "samples without any", str(segments["videos_without"])
-    overlaps = segments["overlaps"]
-    own = f"{overlaps['with_their_own_label']} with one of their own label"
-    yield "overlaps", f"{overlaps['segments']} actions overlap another, {own}"
-    if overlaps["pairs"]:
-        yield "most often", ", ".join(map(_pair, overlaps["pairs"][:PAIRS_SHOWN]))
-    if segments["share"] is not None:
-        shared = f"{100 * segments['share']:.0f} %; "
-        without = " without any action"
-        yield "time with an action", Times((shared, segments["unlabelled_s"], without))
-
-
-def _pair(pair: Mapping[str, Any]) -> str:
-    return f"{' and '.join(pair['labels'])}: {pair['n']} ({pair['shared_s']:.1f} s)"
-
-
-def _say_whether_trainable(
-    inspection: Inspection, seed: int, folds: bool, stops_early: bool
-) -> None:
+def _say_whether_trainable(inspection: Inspection, request: TrainRequest) -> None:
     """Warn of what `vmm train` would refuse."""
-    from vmm_cli.training.splits import check_divisible, without_test
+    from vmm_cli.training.data.splits import without_test
+    from vmm_cli.training.request import check_divisible
 
-    contents = inspection.contents
     try:
-        data = without_test(inspection.dataset, contents)
-        check_divisible(data, seed=seed, folds=folds, contents=contents, stops_early=stops_early)
+        check_divisible(without_test(inspection.dataset, inspection.contents), inspection, request)
     except errors.DataError as error:
         console.warning(str(error))
 
@@ -532,7 +302,7 @@ def _say_problems(inspection: Inspection) -> None:
         console.warning(f"and {len(problems) - MAX_PROBLEMS} more; --check lists all of them")
 
 
-def _report(metrics: Mapping[str, Any], folder: Path, format: str | None) -> None:
+def _report(metrics: Mapping[str, Any], folder: Path, task: str, format: str | None) -> None:
     """Print how good the model is."""
     if not wants_table(format):
         from vmm_cli.output.json_document import write_document
@@ -540,15 +310,16 @@ def _report(metrics: Mapping[str, Any], folder: Path, format: str | None) -> Non
         write_document(console.stdout(data=True), metrics)
         return
     from vmm_cli.output.table import Column, Row, print_table
+    from vmm_cli.training.tasks.catalogue import TASKS
 
-    rows = [Row(cells) for cells in report_rows(metrics, folder)]
+    rows = [Row(cells) for cells in report_rows(metrics, folder, TASKS[task].report)]
     print_table(console.stdout(data=False), (Column("what"), Column("value")), rows)
 
 
-def report_rows(metrics: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+def report_rows(
+    metrics: Mapping[str, Any], folder: Path, report: Report
+) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know of a training: name and value."""
-    from vmm_cli.training.headline import headline, intervals
-
     scores = metrics["folds"]["test"] if "folds" in metrics else metrics["validation"]
     yield "model", str(folder)
     yield "samples", ", ".join(f"{n} {split}" for split, n in metrics["samples"].items() if n)
@@ -556,17 +327,15 @@ def report_rows(metrics: Mapping[str, Any], folder: Path) -> Iterator[tuple[str,
         yield "measured on", f"{len(metrics['folds']['names'])} folds, each left out in turn"
     else:
         yield "measured on", f"held-out samples ({metrics['split']})"
-    numbers = headline(scores)
+    numbers = report.headline(scores)
     for name, value in numbers.items():
         yield name.replace("_", " "), f"{value:.3f}"
-    for name, ends in intervals(scores).items():
-        what = f" of the {name}" if "emotions" in scores else ""
+    for name, ends in report.intervals(scores).items():
+        what = "" if report.one_figure else f" of the {name}"
         yield f"95 % interval{what} over groups", f"{ends['low']:.3f} to {ends['high']:.3f}"
     seeds = metrics.get("seeds") or metrics.get("folds", {}).get("seeds")
     if seeds:
-        # Ratings are known by several numbers, of which none stands for the others.
-        shown = list(numbers) if "emotions" in scores else list(numbers)[:1]
-        for name in shown:
+        for name in list(numbers)[:1] if report.one_figure else numbers:
             if name in seeds:
                 spread = f"{seeds[name]['mean']:.3f} ± {seeds[name]['sd']:.3f}"
                 yield f"{name} over {len(seeds['seeds'])} seeds", spread

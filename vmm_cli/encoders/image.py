@@ -122,8 +122,9 @@ def first_part(network: EfficientNetLite0, last: int) -> nn.Sequential:
 
 def shape_after(first: nn.Module, side: int) -> tuple[int, ...]:
     """Return (C, H, W) of what the first part makes of pictures of `side` pixels."""
+    device = next(first.parameters()).device
     with torch.inference_mode():
-        return tuple(first(torch.zeros(1, 3, side, side)).shape[1:])
+        return tuple(first(torch.zeros(1, 3, side, side, device=device)).shape[1:])
 
 
 def encode(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:

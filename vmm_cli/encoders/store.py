@@ -5,10 +5,7 @@ One file per entry, named by file identity, encoder digest and sampling, in the 
 the store outgrows its cap ($VMM_CACHE_LIMIT_GB, default 10). A store that cannot be written, or an
 entry that is damaged, costs time and never a result.
 
-An entry is a file of safetensors that says what it holds, in its metadata under `vmm`: JSON with
-`schema`, `kind` (`features` or `sets`), `encoder` (name, digest, settings), `identity` (of the
-file), `sampling` and `reading` (`READING_REVISION`). Those of an earlier vmm have no such text;
-they are used as ever.
+An entry says what it holds: see `entry_file`.
 """
 
 from __future__ import annotations
@@ -22,10 +19,9 @@ import tempfile
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-import numpy as np
-
+from vmm_cli.encoders.entry_file import DamagedEntryError, entry_bytes, read_about, read_entry
 from vmm_cli.encoders.features import Features, Sets
 from vmm_cli.errors import UsageError
 from vmm_cli.identity import READING_REVISION, FileIdentity
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT_GB = 10.0
 ENTRY_SUFFIX = ".safetensors"
-SCHEMA = "vmm.stored/1"
 # Looking through the store costs a stat per entry, so it is done once a process and then after
 # each such part of the cap that was written.
 CHECK_EACH_PART_OF_CAP = 0.01
@@ -77,11 +72,9 @@ class Key:
         whole = [READING_REVISION, self.identity.to_dict(), self.digest, plan]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
-    def about(self, kind: str) -> dict[str, Any]:
-        """Return what an entry says of itself, as JSON types."""
+    def about(self) -> dict[str, Any]:
+        """Return what an entry says of where it is from, as JSON types."""
         return {
-            "schema": SCHEMA,
-            "kind": kind,
             "encoder": {
                 "name": self.encoder,
                 "digest": self.digest,
@@ -183,34 +176,23 @@ def load(entry_key: Key, kind: Any = Features) -> Any:
     """
     path = _path(entry_key)
     try:
-        entry = _read(path)
+        features, end_s = read_entry(path)
         os.utime(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         _log.info("the feature store cannot be read: %s", error)
         return None
-    except _DamagedEntryError as error:
+    except DamagedEntryError as error:
         _log.info("removed a damaged entry of the feature store: %s: %s", path, error)
         _remove(path)
         return None
-    return entry if isinstance(entry.features, kind) else None
+    return Entry(features, end_s) if isinstance(features, kind) else None
 
 
 def save(entry_key: Key, entry: Entry[Features] | Entry[Sets]) -> None:
     """Keep an entry, whole or not at all; where the folder cannot be written, nothing is kept."""
-    from safetensors.numpy import save as safetensors_bytes
-
-    tensors = _arrays(entry.features)
-    about = entry_key.about(KINDS[type(entry.features)])
-    if isinstance(entry.features, Sets):
-        about["columns"] = list(entry.features.columns)
-    metadata = {
-        "content": _content_digest(entry.features),
-        "end_s": json.dumps(entry.end_s),
-        "vmm": json.dumps(about),
-    }
-    data = safetensors_bytes(tensors, metadata=metadata)
+    data = entry_bytes(entry.features, entry.end_s, entry_key.about())
     limit = limit_bytes()
     if len(data) > limit:
         return
@@ -288,7 +270,7 @@ def holds() -> list[Held]:
     """Return how much there is of each encoder, the most first; each entry's header is read."""
     found: dict[tuple[str, str], tuple[int, int]] = {}
     for path, size, _ in _entries(folder()):
-        about = _about(path)
+        about = read_about(path)
         encoder = about.get("encoder")
         name = encoder.get("name") if isinstance(encoder, dict) else None
         kind = about.get("kind")
@@ -312,13 +294,6 @@ def clear() -> StoreInfo:
     return before
 
 
-class _DamagedEntryError(Exception):
-    """An entry's bytes are not what was written."""
-
-
-KINDS: Mapping[type[Features] | type[Sets], str] = {Features: "features", Sets: "sets"}
-
-
 def _plan(sampling: Sampling) -> dict[str, Any]:
     """Return what a sampling wants, as JSON types: exact fractions as text."""
     return {
@@ -334,64 +309,6 @@ def _plan(sampling: Sampling) -> dict[str, Any]:
 def _path(entry_key: Key) -> Path:
     name = entry_key.name
     return folder() / name[:2] / f"{name}{ENTRY_SUFFIX}"
-
-
-def _read(path: Path) -> Entry[Features] | Entry[Sets]:
-    from safetensors import SafetensorError, safe_open
-
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise _DamagedEntryError("is no regular file")
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # no dict
-        end_s = json.loads(metadata["end_s"])
-        about = json.loads(metadata.get("vmm", "{}"))
-        features = _features(tensors, about)
-        if metadata["content"] != _content_digest(features):
-            raise _DamagedEntryError("its digest is another")
-    except (SafetensorError, AttributeError, ValueError, KeyError, TypeError) as error:
-        raise _DamagedEntryError(str(error)) from None
-    return cast(
-        "Entry[Features] | Entry[Sets]", Entry(features, None if end_s is None else float(end_s))
-    )
-
-
-def _about(path: Path) -> dict[str, Any]:
-    """Return what an entry says of itself; nothing where it says nothing that can be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {})["vmm"])
-    except (SafetensorError, OSError, ValueError, KeyError):
-        return {}
-    return about if isinstance(about, dict) else {}
-
-
-def _arrays(features: Features | Sets) -> dict[str, np.ndarray]:
-    if isinstance(features, Sets):
-        arrays = {"times": features.times, "offsets": features.offsets, "rows": features.rows}
-    else:
-        arrays = {"times": features.times, "values": features.values}
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-
-
-def _features(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Features | Sets:
-    if about.get("kind") == KINDS[Sets]:
-        columns = tuple(map(str, about["columns"]))
-        return Sets(tensors["times"], tensors["offsets"], tensors["rows"], columns)
-    return Features(tensors["times"], tensors["values"])
-
-
-def _content_digest(features: Features | Sets) -> str:
-    digest = hashlib.sha256()
-    for array in _arrays(features).values():
-        digest.update(f"{array.dtype.str}{list(array.shape)}".encode())
-        digest.update(array.data)
-    if isinstance(features, Sets):
-        digest.update(json.dumps(features.columns).encode())
-    return digest.hexdigest()
 
 
 def _make_private(store: Path) -> None:

@@ -7,7 +7,6 @@ given so much time without progress and so many bytes, whatever it says. Standar
 
 from __future__ import annotations
 
-import errno
 import http.client
 import json
 import re
@@ -17,8 +16,7 @@ import string
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -26,8 +24,9 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import vmm_cli
 from vmm_cli.durable import sync_file
-from vmm_cli.errors import ModelError, OutputError
+from vmm_cli.errors import ModelError
 from vmm_cli.fetching.timed_http import Clock, Patience, TooSlowError, opener
+from vmm_cli.files import as_output_error
 from vmm_cli.plain_file import size_text
 
 TIMEOUT_S = 30.0  # to connect, until an answer has begun, and between two pieces of it
@@ -367,13 +366,3 @@ def _read_note(part: Path) -> _Said:
 def _write_note(part: Path, said: _Said) -> None:
     note = part.with_name(part.name + ".json")
     note.write_text(json.dumps(asdict(said)), encoding="utf-8")
-
-
-@contextmanager
-def as_output_error(path: Path) -> Iterator[None]:
-    """Have an OSError be an OutputError that says that a file cannot be written, and why."""
-    try:
-        yield
-    except OSError as error:
-        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        raise OutputError(f"{path}: cannot be written: {why}") from error

@@ -26,6 +26,7 @@ from vmm_cli.errors import LockedError, ModelError, OutputError
 from vmm_cli.fetching import download
 from vmm_cli.fetching.published_file import PublishedFile
 from vmm_cli.fetching.sources import Source, fetchable
+from vmm_cli.files import as_output_error
 from vmm_cli.plain_file import size_text
 from vmm_cli.suggest import did_you_mean
 
@@ -94,7 +95,7 @@ def fetch(
     if not force:
         _refuse_made_by_others(target)
     work = bundles.user_models() / WORK_FOLDER / name.replace("/", "-")
-    with download.as_output_error(work):
+    with as_output_error(work):
         work.mkdir(parents=True, exist_ok=True)
     with _held(name, work):
         if not force and (there := _there(name)) is not None:  # another process was quicker
@@ -272,7 +273,7 @@ def _converted(
     """Return `folder` with the bundle in it, or nothing half-made."""
     on_progress("checking and converting", 0, None)
     try:
-        with download.as_output_error(folder):
+        with as_output_error(folder):
             described = {**about, "sha256": _check_digest(file, wanted)}
             wanted.source.make_bundle(wanted.name, file, described, folder)
     except BaseException:
@@ -284,7 +285,7 @@ def _converted(
 def _put_in_place(made: Path, target: Path) -> None:
     """Give a whole bundle its name; what had it before goes only then."""
     before = made.with_name("before")
-    with download.as_output_error(target):
+    with as_output_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         sync_folder(made)
         replaces = os.path.lexists(target)

@@ -64,7 +64,7 @@ def load_trained(folder: Path, digest: str) -> Trained:
     try:
         with torch.device("meta"):  # what a bundle asks for takes memory only where it has weights
             network = network_from(about)
-        if bundle.task == "segments" and network.reach is None:
+        if bundle.task == "segments" and network.receptive_field is None:
             raise ValueError("what it says of a step depends on the whole video")
         described = {k: tuple(v.shape) for k, v in network.state_dict().items()}
         _refuse_other_tensors(described, {k: v.shape for k, v in tensors.items()})

@@ -205,7 +205,7 @@ def _pieces(
     Where a neighbour is another worker's, only so much of it is looked at.
     """
     model = look.model
-    beside = model.network.reach
+    beside = model.network.receptive_field
     assert beside is not None  # see `Trained`
     first, last = (0, len(layout)) if part is None else (part.first, part.last)
     length = beside / model.plan.rate_hz

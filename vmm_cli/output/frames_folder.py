@@ -12,23 +12,16 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from vmm_cli import progress
-from vmm_cli.batch.inputs import Input
 from vmm_cli.durable import sync_file_system
 from vmm_cli.errors import InputError
-from vmm_cli.media.geometry import Size
-from vmm_cli.media.sampling import Sampling, at, split
 
-# The shell imports this module for its request; only the workers load a decoder.
+# Only the workers load a decoder.
 if TYPE_CHECKING:
     from vmm_cli.media.frames import Picture
-    from vmm_cli.media.stills import ImageFormat
-    from vmm_cli.media.video import Video
+    from vmm_cli.media.stills import ImageFormat, StillEncoder
 
 INDEX_NAME = "frames.jsonl"
 SHEET_NAME = "contact_sheet.jpg"
@@ -40,164 +33,58 @@ _OURS = re.compile(
     re.ASCII,
 )
 
-# Splitting costs a worker's start and a restart of the decoder; shorter stretches gain nothing.
-SPLIT_MIN_PART_S = Fraction(10)
 
-
-@dataclass(frozen=True, slots=True)
-class ExtractRequest:
-    """What `vmm extract-frames` was asked for.
-
-    output: the folder that all frames go under. overwrite: whether frames may go among files of
-    others, and take the place of those of the same names.
-    """
-
-    output: Path
-    sampling: Sampling
-    size: Size | None
-    image_format: ImageFormat
-    quality: int | None
-    contact_sheet: bool
-    max_pixels: int
-    overwrite: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One stretch of one video, for one worker; `folder` is where its pictures go for now."""
-
-    folder: Path
-    sampling: Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class PartResult:
-    """What one worker wrote; its pictures stand in the index of its folder, not in memory.
-
-    `failure`: why one of several parts has no pictures.
-    """
-
-    folder: Path
-    pictures: int = 0
-    skipped_packets: int = 0
-    past_end: tuple[float, ...] = ()
-    duration_s: float | None = None
-    failure: InputError | None = None
-
-
-def kept(request: ExtractRequest, input: Input) -> bool:
+def is_whole(folder: Path, *, with_sheet: bool) -> bool:
     """Tell whether all that an earlier run wrote is still there."""
-    folder = request.output / input.output_name
     try:
         names = {entry.name for entry in folder.iterdir()}
         whole = all(line["file"] in names for line in _read_index(folder / INDEX_NAME))
     except (OSError, ValueError, KeyError):
         return False
-    return whole and (SHEET_NAME in names or not request.contact_sheet)
+    return whole and (SHEET_NAME in names or not with_sheet)
 
 
-def tidy(request: ExtractRequest) -> None:
+def remove_unfinished(output: Path) -> None:
     """Remove what unfinished work has left."""
-    shutil.rmtree(request.output / WORK_NAME, ignore_errors=True)
+    shutil.rmtree(output / WORK_NAME, ignore_errors=True)
 
 
-def plan(request: ExtractRequest, input: Input, workers: int) -> list[Part]:
-    """Split a long video into stretches of time, one a worker; one part where it does not pay."""
-    video = _video(request, input)
-    whole = [Part(_part_folder(request, input, 0), request.sampling)]
-    if request.sampling.kind == "shots":
-        return whole  # a cut is seen from both of its sides
-    if request.sampling.kind == "all" and not video.times_every_picture():
-        return whole  # a picture without a time of its own belongs to no stretch
-    end = video.pictures_end_s
-    if request.sampling.end is not None:
-        end = min(end, request.sampling.end)
-    start = request.sampling.start
-    n = min(workers, int((end - start) / SPLIT_MIN_PART_S))
-    if n < 2:
-        return whole
-    cuts = [start + (end - start) * i / n for i in range(1, n)]
-    return [
-        Part(_part_folder(request, input, i), sampling)
-        for i, sampling in enumerate(split(request.sampling, cuts, end))
-    ]
+def part_folder(output: Path, name: str, index: int) -> Path:
+    """Return where the pictures of a part go until the input of that name is done."""
+    # A digest: the input's own name may leave no room for a suffix.
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:24]
+    return output / WORK_NAME / f"{digest}.{index}"
 
 
-def run(request: ExtractRequest, input: Input, part: Part | None) -> PartResult:
-    """Write one part's pictures into its hidden folder.
+def write_part(folder: Path, pictures: Iterable[Picture], encoder: StillEncoder) -> Iterator[int]:
+    """Write a part's pictures and their index into its folder; yield the number of each.
 
     Raises:
-        InputError: the input cannot be read, or the pictures not be written.
+        InputError: as `pictures`, or one cannot be written.
     """
-    from vmm_cli.media.frames import DecodeReport, FrameRequest
-    from vmm_cli.media.stills import StillEncoder
-
-    # Before the work rather than after it.
-    refuse_foreign(request.output / input.output_name, request.overwrite)
-    part = part or Part(_part_folder(request, input, 0), request.sampling)
-    encoder = StillEncoder(request.image_format, request.quality)
-    report = DecodeReport()
-    sampling = part.sampling
-    if sampling.kind == "shots":
-        progress.rounds(2)
-        sampling = _middles(request, input)
-    wanted = FrameRequest("frames", sampling, request.size)
-    number = 0
-    _fresh_folder(part.folder)
-    pictures = _video(request, input).pictures([wanted], report=report)
-    try:
-        with _writing(part.folder), _index_file(part.folder / INDEX_NAME) as index:
-            for number, picture in enumerate(pictures, start=1):
-                name = f"{number:06d}.{request.image_format}"
-                (part.folder / name).write_bytes(encoder.encode(picture))
-                index.write(_index_line(name, picture))
-    except InputError as error:
-        shutil.rmtree(part.folder, ignore_errors=True)
-        if error.code == "unreadable" and not number and part.sampling != request.sampling:
-            # The rest of a file that was cut short: what the other parts found still counts.
-            return PartResult(part.folder, skipped_packets=report.skipped_packets, failure=error)
-        raise
-    return PartResult(
-        part.folder,
-        number,
-        report.skipped_packets,
-        tuple(report.past_end.get("frames", ())),
-        report.end_s if report.duration_s is None else report.duration_s,
-    )
+    with _writing(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+        folder.mkdir(parents=True)
+    with _writing(folder), _index_file(folder / INDEX_NAME) as index:
+        for number, picture in enumerate(pictures, start=1):
+            name = f"{number:06d}.{encoder.image_format}"
+            (folder / name).write_bytes(encoder.encode(picture))
+            index.write(_index_line(name, picture))
+            yield number
 
 
-def _video(request: ExtractRequest, input: Input) -> Video:
-    from vmm_cli.media.video import Video
+def assemble(
+    parts: list[Path], target: Path, image_format: ImageFormat, *, with_sheet: bool, overwrite: bool
+) -> int:
+    """Make a video's folder of those of its parts, at least one; return how many pictures it has.
 
-    return Video(input.path, request.max_pixels)
-
-
-def _middles(request: ExtractRequest, input: Input) -> Sampling:
-    """Return the plan that takes the middle of every shot."""
-    from vmm_cli.analysis.shots import find_shots
-
-    window = request.sampling
-    shots = find_shots(_video(request, input), start=window.start, end=window.end)
-    if not shots:
-        raise _nothing_there(window, None)
-    return at((Fraction(shot.start_s) + Fraction(shot.end_s)) / 2 for shot in shots)
-
-
-def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> dict[str, Any]:
-    """Put the parts together as the video's folder and return the record's fields."""
-    target = request.output / input.output_name
-    past_end = [t for r in results for t in r.past_end]
-    failures = [r.failure for r in results if r.failure is not None]
-    duration_s = max((r.duration_s for r in results if r.duration_s is not None), default=None)
-    filled = [r.folder for r in results if r.pictures]
-    if not filled:
-        for result in results:
-            shutil.rmtree(result.folder, ignore_errors=True)
-        raise failures[0] if failures else _nothing_there(request.sampling, duration_s)
-    made = filled[0]
+    Raises:
+        InputError: it cannot be written, or something else stands there.
+    """
+    made = parts[0]
     with _writing(target):
-        n = _join(filled, request.image_format)
-        if request.contact_sheet:
+        n = _join(parts, image_format)
+        if with_sheet:
             from vmm_cli.output.contact_sheet import MAX_CELLS, draw_contact_sheet, evenly
 
             shown = _index_lines(made / INDEX_NAME, set(evenly(n, MAX_CELLS)))
@@ -205,33 +92,8 @@ def finish(request: ExtractRequest, input: Input, results: list[PartResult]) -> 
         # One flush of the file system, so that a record that says ok outlives a power cut: an fsync
         # for each of thousands of pictures would take as long as decoding them.
         sync_file_system(made)
-        _put_in_place(made, target, overwrite=request.overwrite)
-    for result in results:
-        shutil.rmtree(result.folder, ignore_errors=True)
-    fields: dict[str, Any] = {
-        "duration_s": None if duration_s is None else round(duration_s, 3),
-        "frames": n,
-        "folder": input.output_name,
-        "skipped_packets": sum(r.skipped_packets for r in results),
-    }
-    if request.contact_sheet:
-        fields["contact_sheet"] = f"{input.output_name}/{SHEET_NAME}"
-    if past_end:
-        fields["past_end_s"] = [round(t, 6) for t in past_end]
-    return fields
-
-
-def _nothing_there(sampling: Sampling, duration_s: float | None) -> InputError:
-    length = "" if duration_s is None else f", which ends at {duration_s:.3f} s"
-    if sampling.kind not in ("keyframes", "all", "shots"):
-        return InputError("past_end", f"every wanted time lies past the end of the video{length}")
-    until = "on" if sampling.end is None else f"to {float(sampling.end):g} s"
-    window = f"from {float(sampling.start):g} s {until}"
-    if sampling.kind == "keyframes":
-        advice = "widen --start and --end, or take frames by time with --fps or --every"
-        return InputError("past_end", f"no keyframe is shown {window}; {advice}")
-    whole = f"the video{length}," if length else "the video"
-    return InputError("past_end", f"no picture of {whole} is shown {window}")
+        _put_in_place(made, target, overwrite=overwrite)
+    return n
 
 
 def _join(folders: list[Path], image_format: ImageFormat) -> int:
@@ -284,18 +146,6 @@ def _read_index(path: Path) -> Iterator[dict[str, Any]]:
 
 def _index_lines(path: Path, wanted: set[int]) -> list[dict[str, Any]]:
     return [line for i, line in enumerate(_read_index(path)) if i in wanted]
-
-
-def _part_folder(request: ExtractRequest, input: Input, index: int) -> Path:
-    # A digest: the input's own name may leave no room for a suffix.
-    name = hashlib.sha256(os.fsencode(input.output_name)).hexdigest()[:24]
-    return request.output / WORK_NAME / f"{name}.{index}"
-
-
-def _fresh_folder(folder: Path) -> None:
-    with _writing(folder):
-        shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
-        folder.mkdir(parents=True)
 
 
 def refuse_foreign(target: Path, overwrite: bool = False) -> None:

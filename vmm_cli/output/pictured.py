@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from vmm_cli.batch.inputs import Input
-    from vmm_cli.batch.work import Work
     from vmm_cli.media.video import Video
-
-
-@dataclass(frozen=True)
-class PicturesRequest:
-    """Do what is `wanted`, and draw the records into `folder`.
-
-    overwrite: whether a file of a picture's name may be replaced that vmm did not draw, or drew of
-    another input.
-    """
-
-    wanted: Any
-    folder: Path
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,91 +27,72 @@ class PictureKind:
         option: of the command line, which names the folder.
         field: of the record, which names the picture.
         suffix: what its name has behind the input's.
-        draw: (video, record, request) draws a record, from which it may take what only
-            the picture needs. At module level: it runs in workers.
+        draw: (video, record, job) draws a record. At module level: it runs in workers.
+        only_drawn: fields that only the picture needs; they leave the record with it.
     """
 
     option: str
     field: str
     suffix: str
-    draw: Callable[[Video, dict[str, Any], Any], Image]
+    draw: Callable[[Video, Mapping[str, Any], Any], Image]
+    only_drawn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Draws each record into a folder; the job of the work says which part of a video is wanted.
+
+    A record's picture that is gone is drawn again.
+
+    overwrite: whether a file of a picture's name may be replaced that vmm did not draw, or drew of
+    another input.
+    """
+
+    kind: PictureKind
+    folder: Path
+    overwrite: bool = False
 
     def name(self, input: Input) -> str:
         """Return what the picture of an input is called in its folder."""
-        return f"{input.output_name}{self.suffix}"
+        return f"{input.output_name}{self.kind.suffix}"
 
-    def target(self, request: PicturesRequest, input: Input) -> Path:
+    def target(self, input: Input) -> Path:
         """Return where the picture of an input belongs."""
-        return request.folder / self.name(input)
+        return self.folder / self.name(input)
 
+    def refuse_foreign(self, inputs: Iterable[Input]) -> None:
+        """Raise UsageError where one would take the place of what vmm did not draw of its input.
 
-def with_pictures(work: Work, kind: PictureKind) -> Work:
-    """Return work that also draws each record; its request is a `PicturesRequest`.
+        What was noted when earlier pictures were drawn is looked at here alone: workers would read
+        all of it for each input.
+        """
+        if self.overwrite:
+            return
+        written = Written(self.folder / NOTES_FILE)
+        for input in inputs:
+            name = self.name(input)
+            option = self.kind.option
+            refuse_foreign(self.target(input), written, name, input.path, option=option)
 
-    A record's picture that is gone is drawn again. What cannot be drawn fails the input: with the
-    errors of `work`, InputError where the video cannot be read any more, and OutputError where the
-    picture cannot be written.
-    """
-    return replace(
-        work,
-        run=partial(_run, work.run),
-        finish=partial(_finish, work.finish, kind),
-        plan=None if work.plan is None else partial(_plan, work.plan),
-        kept=partial(_kept, kind),
-    )
+    def is_kept(self, input: Input) -> bool:
+        """Tell whether the picture of an earlier run is still there."""
+        return self.target(input).is_file()
 
+    def draw(self, input: Input, job: Any, record: dict[str, Any]) -> None:
+        """Draw a record, and name the picture in it in place of what only that needs.
 
-def refuse_foreign_pictures(
-    kind: PictureKind, request: PicturesRequest, inputs: Iterable[Input]
-) -> None:
-    """Raise UsageError where a picture would take the place of what vmm did not draw of its input.
-
-    What was noted when earlier pictures were drawn is looked at here alone: workers would read all
-    of it for each input.
-    """
-    if request.overwrite:
-        return
-    written = Written(request.folder / NOTES_FILE)
-    for input in inputs:
-        target, name = kind.target(request, input), kind.name(input)
-        refuse_foreign(target, written, name, input.path, option=kind.option)
-
-
-def _plan(
-    plan: Callable[[Any, Input, int], list[Any]],
-    request: PicturesRequest,
-    input: Input,
-    workers: int,
-) -> list[Any]:
-    return plan(request.wanted, input, workers)
-
-
-def _run(
-    run: Callable[[Any, Input, Any], Any], request: PicturesRequest, input: Input, part: Any
-) -> Any:
-    return run(request.wanted, input, part)
-
-
-def _finish(
-    finish: Callable[[Any, Input, list[Any]], dict[str, Any]],
-    kind: PictureKind,
-    request: PicturesRequest,
-    input: Input,
-    parts: list[Any],
-) -> dict[str, Any]:
-    record = finish(request.wanted, input, parts)
-    target = kind.target(request, input)
-    # Again, for it may have come meanwhile.
-    if not request.overwrite and (problem := foreign(target)) is not None:
-        raise InputError("output", f"{problem}; {ADVICE.format(option=kind.option)}")
-    make_folder(target.parent)
-    image = kind.draw(request.wanted.video(input), record, request.wanted)
-    name = kind.name(input)
-    notes = request.folder / NOTES_FILE
-    save_png(image, target, lambda digest: add_note(notes, name, digest, input.path))
-    record[kind.field] = str(target.relative_to(request.folder))
-    return record
-
-
-def _kept(kind: PictureKind, request: PicturesRequest, input: Input) -> bool:
-    return kind.target(request, input).is_file()
+        Raises:
+            InputError: the video cannot be read any more, or something else stands there.
+            OutputError: the picture cannot be written.
+        """
+        target, name = self.target(input), self.name(input)
+        # Again, for it may have come meanwhile.
+        if not self.overwrite and (problem := foreign(target)) is not None:
+            raise InputError("output", f"{problem}; {ADVICE.format(option=self.kind.option)}")
+        make_folder(target.parent)
+        image = self.kind.draw(job.video(input), record, job)
+        notes = self.folder / NOTES_FILE
+        save_png(image, target, lambda digest: add_note(notes, name, digest, input.path))
+        for field in self.kind.only_drawn:
+            del record[field]
+        record[self.kind.field] = str(target.relative_to(self.folder))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TextIO
 
 from vmm_cli.output.escape import escape_controls
@@ -54,14 +53,6 @@ class Subtitles:
 
     def close(self) -> None:
         """Do nothing: every cue is whole already."""
-
-
-def subtitle_formats(cues_of: CuesOf) -> dict[str, Callable[[TextIO], Subtitles]]:
-    """Return a writer for each format of subtitles, by the suffix of its files."""
-    return {
-        "srt": partial(Subtitles, cues_of=cues_of, write_cues=write_srt),
-        "vtt": partial(Subtitles, cues_of=cues_of, write_cues=write_vtt),
-    }
 
 
 def write_srt(stream: TextIO, cues: Iterable[Cue]) -> None:

@@ -12,8 +12,21 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from vmm_cli.output.clock import clock_text
 from vmm_cli.output.escape import escape_controls
+from vmm_cli.output.rows import Cell, Column, Row, Table, Times, span
+
+# With what tables are made of: who draws one needs this module alone.
+__all__ = [
+    "Cell",
+    "Column",
+    "Row",
+    "TableOfRecords",
+    "Tables",
+    "Times",
+    "print_table",
+    "shortened",
+    "span",
+]
 
 _GAP = "  "  # between columns
 _INDENT = "  "  # of what goes on in a line of its own
@@ -26,69 +39,6 @@ _HOUR_S = 3600.0
 _NOTHING = ("", "-")
 _LINE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-
-
-@dataclass(frozen=True)
-class Times:
-    """Text with times in it: `parts` in a row, numbers among them being seconds, None unknown.
-
-    A column shows all its times alike: with hours where one of them has some.
-    """
-
-    parts: tuple[str | float | None, ...]
-
-    def text(self, *, hours: bool) -> str:
-        """Return the text, with or without hours."""
-        return "".join(_time_text(part, hours=hours) for part in self.parts)
-
-    @property
-    def latest_s(self) -> float:
-        """The latest time in it; 0 where there is none."""
-        return max((part for part in self.parts if isinstance(part, int | float)), default=0.0)
-
-
-def _time_text(part: str | float | None, *, hours: bool) -> str:
-    if isinstance(part, str):
-        return part
-    return "?" if part is None else clock_text(part, hours=hours)
-
-
-Cell = str | Times
-
-
-def span(start_s: float | None, end_s: float | None) -> Times:
-    """Return the text of a span of time."""
-    return Times((start_s, " - ", end_s))
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        title: what stands above it.
-        number: whether it holds numbers: those stand to the right and are never cut.
-        min_width: the least width worth showing.
-        shorten: where a cell that is too long is cut, with an ellipsis: at its "start" (paths,
-            whose ends tell most) or its "end"; None: it is folded over several lines.
-    """
-
-    title: str
-    number: bool = False
-    min_width: int | None = None
-    shorten: Literal["start", "end"] | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table; `failed` ones are shown in red, `rule` parts it from the next.
-
-    Of a row with fewer cells than there are columns the last one takes all the room that is left.
-    """
-
-    cells: Sequence[Cell]
-    failed: bool = False
-    rule: bool = False
 
 
 def print_table(
@@ -406,3 +356,25 @@ class TableOfRecords:
     def close(self) -> None:
         """Draw the table."""
         print_table(self._stream, self._columns, self.rows)
+
+
+class Tables:
+    """Draws tables of records, one below the other; but for the first, only those with rows."""
+
+    def __init__(self, stream: TextIO, tables: Sequence[Table]) -> None:
+        self._stream = stream
+        self._tables = [TableOfRecords(stream, one.columns, one.rows) for one in tables]
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Keep the rows of one record."""
+        for table in self._tables:
+            table.write(record)
+
+    def close(self) -> None:
+        """Draw the tables."""
+        first, *others = self._tables
+        first.close()
+        for table in others:
+            if table.rows:
+                self._stream.write("\n")
+                table.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from vmm_cli.encoders.streams import (
 from vmm_cli.encoders.stretches import joined, stretches
 from vmm_cli.encoders.words import text_of
 from vmm_cli.errors import InputError
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video
-from vmm_cli.training.samples import NO_DURATIONS, Sample, length_s
+from vmm_cli.training.data.samples import NO_DURATIONS, Sample, length_s
 
 # A long sample is learnt from by so many of its windows, evenly spread: the others look alike.
 MAX_WINDOWS = 8
@@ -31,28 +33,41 @@ LIMIT_BASE_S = 300.0
 LIMIT_PER_MEGABYTE_S = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """With what files are read.
+
+    Attributes:
+        jobs: how many workers.
+        use_store: whether features are taken from the store, and kept there.
+        keep_features: whether the store may hold what is of faces and voices, too.
+        max_pixels: of a picture, at most.
+    """
+
+    jobs: int = 1
+    use_store: bool = True
+    keep_features: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+
 def encode_samples(
     samples: Sequence[Sample],
     plan: StreamPlan,
+    means: Means,
     *,
     with_text: bool,
-    jobs: int,
-    use_store: bool,
-    keep_features: bool = False,
-    max_pixels: int,
     durations: Mapping[Path, float | None] = NO_DURATIONS,
     on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> list[Encoded | InputError]:
     """Encode samples in workers; one that cannot be read gives its error instead.
 
-    `keep_features`: whether the store may hold what is of faces and voices, too. `durations`: of
-    files, in seconds, as far as they are known: progress goes by them.
+    `durations`: of files, in seconds, as far as they are known: progress goes by them.
     """
     return gather(
         encode_sample,
-        [(sample, plan, with_text, use_store, max_pixels, keep_features) for sample in samples],
+        [(sample, plan, means, with_text) for sample in samples],
         [limit_s(sample) for sample in samples],
-        jobs=jobs,
+        jobs=means.jobs,
         lengths_s=[_encoded_s(sample, plan, durations) for sample in samples],
         on_progress=on_progress,
     )
@@ -84,14 +99,7 @@ def video_of(sample: Sample, max_pixels: int) -> Video:
     return Video(sample.path, max_pixels, Fraction(str(sample.start_s)), end)
 
 
-def encode_sample(
-    sample: Sample,
-    plan: StreamPlan,
-    with_text: bool,
-    use_store: bool,
-    max_pixels: int,
-    keep_features: bool = False,
-) -> Encoded:
+def encode_sample(sample: Sample, plan: StreamPlan, means: Means, with_text: bool) -> Encoded:
     """Encode one sample: what a worker does. Of a long one some windows, evenly spread.
 
     One with timed actions is encoded whole, as one window.
@@ -99,7 +107,7 @@ def encode_sample(
     Raises:
         InputError: the file cannot be read, or its span lies behind its end.
     """
-    video = video_of(sample, max_pixels)
+    video = video_of(sample, means.max_pixels)
     start, until = video.start, video.until_s
     if sample.segments is not None:
         runs = [[stretch] for stretch in stretches(start, until, plan.rate_hz)]
@@ -118,8 +126,8 @@ def encode_sample(
             run,
             plan,
             text=text,
-            use_store=use_store,
-            keep_features=keep_features,
+            use_store=means.use_store,
+            keep_features=means.keep_features,
         )
     if sample.segments is not None:
         found = [joined(found)]

@@ -1,12 +1,13 @@
 """The files that an evaluation leaves; `metrics.json`, the last one, says that vmm wrote them."""
 
+from __future__ import annotations
+
+from vmm_cli.training.tasks.catalogue import TASKS
+
 METRICS_FILE = "metrics.json"
-EVALUATION_FILES = (
-    METRICS_FILE,
-    "scores.csv",
-    "mistakes.csv",
-    "detections.csv",
-    "confusion.png",
-    "calibration.png",
-    "valence.png",
-)
+
+
+def evaluation_files() -> tuple[str, ...]:
+    """Return the names of all files that an evaluation of any task can leave."""
+    of_tasks = (name for task in TASKS.values() for name in task.files.names)
+    return (METRICS_FILE, *dict.fromkeys(of_tasks))

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from vmm_cli.analysis.segments import Detection
 from vmm_cli.encoders import catalogue
 from vmm_cli.encoders.streams import Encoded
 from vmm_cli.encoders.words import build_vocabulary
 from vmm_cli.errors import DataError
-from vmm_cli.inference.network import Examples, examples, fused_steps, network_from, tokens_from
-from vmm_cli.inference.steps import segments_from_fused
-from vmm_cli.inference.valence import valence_from, with_valence
-from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
+from vmm_cli.inference.network import Examples, examples, network_from, tokens_from
+from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
 from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from vmm_cli.training.classes import classes_objective, predict, targets_of
+from vmm_cli.training.data.samples import DataSet
+from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.loop import Progress, begin, fit
 from vmm_cli.training.processes import rank
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.samples import Sample
-from vmm_cli.training.timed import timed_examples, timed_objective
-from vmm_cli.training.valence import predict as predict_ratings
-from vmm_cli.training.valence import ratings_of, valence_objective
+from vmm_cli.training.tasks.catalogue import TASKS
+from vmm_cli.training.tasks.task import Material
 
 # Statistics of the features are taken from so many windows; more change them by less than noise.
 STATISTICS_WINDOWS = 256
@@ -39,41 +33,11 @@ STATISTICS_STEPS = 8192  # of them in all; whole long videos would not fit
 CHECKPOINT_EACH_S = 2.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Learnt:
-    """A trained network and how it came about.
-
-    Attributes:
-        network: with the weights of the best epoch, in evaluation mode.
-        about: what `FusionNetwork` is built from again, as JSON types: see `network_from`.
-        history: a row of numbers for each epoch.
-        best_epoch: counted from 1.
-    """
-
-    network: FusionNetwork | NetworkWithTail
-    about: Mapping[str, Any]
-    history: Sequence[Mapping[str, float]]
-    best_epoch: int
-
-    @property
-    def fusion(self) -> FusionNetwork:
-        """What judges features, without blocks of the image encoder that learnt too."""
-        whole = self.network
-        return whole.network if isinstance(whole, NetworkWithTail) else whole
-
-    @property
-    def tail(self) -> ImageTail | None:
-        """The blocks of the image encoder that learnt too."""
-        return self.network.tail if isinstance(self.network, NetworkWithTail) else None
-
-
 def learn(
-    samples: Sequence[Sample],
+    data: DataSet,
     encoded: Sequence[Encoded],
-    labels: Sequence[str],
     recipe: Recipe,
     *,
-    multi_label: bool,
     seed: int,
     device: torch.device,
     until: int | None = None,
@@ -84,44 +48,27 @@ def learn(
 
     Without any of `val` the recipe's epochs are all run, or those up to the epoch `until`. With
     `checkpoint` the training goes on from that file where it is there, and leaves it there; of
-    several processes the first writes it.
+    several processes the first writes it. `encoded`: of all samples of the data set.
 
     Raises:
         DataError: there is nothing to train on, or the loss is no number any more.
         OutputError: the checkpoint cannot be written.
     """
-    train = [i for i, sample in enumerate(samples) if sample.split == "train"]
-    held_out = [i for i, sample in enumerate(samples) if sample.split == "val"]
+    train = [i for i, sample in enumerate(data.samples) if sample.split == "train"]
+    held_out = [i for i, sample in enumerate(data.samples) if sample.split == "val"]
     if not train:
         raise DataError("no sample is left to train on")
-    about = _about(recipe, [encoded[i] for i in train], len(labels), multi_label)
-    if recipe.task == "valence":
-        rated = any(samples[i].valence is not None for i in train)
-        about["valence_from"] = valence_from(labels, rated)
+    about = _about(data, [encoded[i] for i in train], recipe)
     torch.manual_seed(seed)
     network = _network(recipe, about)
-    tokens = tokens_from(about)
-    streams = list(recipe.streams)
-    learnt_from = examples([encoded[i] for i in train], train, streams, tokens)
-    judged = None
+    streams, tokens = list(recipe.streams), tokens_from(about)
+    shown = examples([encoded[i] for i in train], train, streams, tokens)
+    watched = None
     if held_out:
-        judged = examples([encoded[i] for i in held_out], held_out, streams, tokens)
-    _fit_statistics(network, learnt_from, seed)
+        watched = examples([encoded[i] for i in held_out], held_out, streams, tokens)
+    _fit_statistics(network, shown, seed)
     network.to(device)
-    weigh = train if recipe.optimisation.class_weights else []
-    if recipe.task == "segments":
-        rate_hz = recipe.rate_hz
-        seen = None
-        if judged is not None:
-            seen = timed_examples(judged, [samples[i] for i in held_out], labels, rate_hz)
-        shown = timed_examples(learnt_from, [samples[i] for i in train], labels, rate_hz)
-        objective = timed_objective(shown, seen, recipe)
-    elif recipe.task == "valence":
-        ratings = ratings_of(samples, labels, weigh)
-        objective = valence_objective(learnt_from, judged, ratings, recipe.optimisation)
-    else:
-        targets = targets_of(samples, labels, multi_label, weigh)
-        objective = classes_objective(learnt_from, judged, targets, recipe.optimisation)
+    material = Material(data, recipe, train, held_out, shown, watched)
     progress = begin(network, recipe.optimisation)
     if checkpoint is not None:
         if checkpoint.exists():
@@ -130,7 +77,7 @@ def learn(
             on_epoch = _with_checkpoints(checkpoint, on_epoch)
     fit(
         progress,
-        objective,
+        TASKS[data.task].objective(material),
         recipe.optimisation,
         seed=seed,
         device=device,
@@ -139,50 +86,7 @@ def learn(
     )
     network.load_state_dict(progress.best)
     network.eval()
-    return Learnt(network, about, progress.history, progress.best_epoch)
-
-
-def probabilities(
-    learnt: Learnt, encoded: Sequence[Encoded], *, multi_label: bool, device: torch.device
-) -> np.ndarray:
-    """Return the probabilities of samples, the mean over their windows: float64 [S, C].
-
-    Of a network for classes.
-    """
-    streams = [stream["name"] for stream in learnt.about["streams"]]
-    shown = examples(encoded, range(len(encoded)), streams, tokens_from(learnt.about))
-    network = learnt.network.to(device)
-    return predict(network, shown, len(encoded), device, multi_label)
-
-
-def ratings(
-    learnt: Learnt, encoded: Sequence[Encoded], labels: Sequence[str], device: torch.device
-) -> np.ndarray:
-    """Return valence and probabilities of samples: float64 [S, 1 + E]. Of a network for valence.
-
-    The mean over their windows; no valence is NaN.
-    """
-    streams = [stream["name"] for stream in learnt.about["streams"]]
-    shown = examples(encoded, range(len(encoded)), streams, tokens_from(learnt.about))
-    said = predict_ratings(learnt.network.to(device), shown, len(encoded), device)
-    return with_valence(said, labels, learnt.about["valence_from"])
-
-
-def found(learnt: Learnt, encoded: Encoded, labels: Sequence[str]) -> list[Detection]:
-    """Return the actions in a video, of any score. Of a network for segments."""
-    (whole,) = encoded.windows
-    tokens = tokens_from(learnt.about)
-    network = learnt.fusion.to("cpu")
-    x, mask = fused_steps(network, whole, None if tokens is None else tokens(encoded.text))
-    return segments_from_fused(
-        network,
-        labels,
-        x,
-        mask,
-        rate_hz=Fraction(str(learnt.about["rate_hz"])),
-        start_s=float(whole.window.start),
-        until_s=float(whole.window.end),
-    ).detections
+    return Learnt(network, about, data.labels, progress.history, progress.best_epoch)
 
 
 def train_last(recipe: Recipe) -> int:
@@ -190,10 +94,8 @@ def train_last(recipe: Recipe) -> int:
     return recipe.streams["image"].options.get("train_last", 0) if "image" in recipe.streams else 0
 
 
-def _about(
-    recipe: Recipe, encoded: Sequence[Encoded], labels: int, multi_label: bool
-) -> dict[str, Any]:
-    """Return what the network is made of, as JSON types."""
+def _about(data: DataSet, encoded: Sequence[Encoded], recipe: Recipe) -> dict[str, Any]:
+    """Return what the network is made of, as JSON types; `encoded`: what it learns from."""
     about: dict[str, Any] = {
         "kind": "fusion",
         "streams": [],
@@ -202,15 +104,12 @@ def _about(
         "width": recipe.width,
         "layers": recipe.layers,
         "dropout": recipe.dropout,
-        "outputs": labels,
-        "multi_label": multi_label,
+        "outputs": len(data.labels),
+        "multi_label": data.multi_label,
         "rate_hz": recipe.rate_hz,
         "window_s": recipe.window_s,
     }
-    if recipe.head != "classes":  # what is not there is as it was before there were other heads
-        about["head"] = recipe.head
-    if recipe.task == "segments":
-        about["levels"] = recipe.levels
+    about |= TASKS[data.task].network(data, recipe)
     for name, stream in recipe.streams.items():
         shape: dict[str, Any] = {"name": name, "front_end": stream.front_end}
         encoder = catalogue.entry(stream.encoder)

@@ -15,7 +15,8 @@ from typing import Any
 
 from vmm_cli.plain_file import UnreadableError, read_regular
 from vmm_cli.training.evaluation_files import METRICS_FILE
-from vmm_cli.training.headline import headline, intervals
+from vmm_cli.training.tasks.catalogue import TASKS
+from vmm_cli.training.tasks.task import Report
 
 CARD_FILE = "CARD.md"
 MAX_BYTES = 4 * 2**20
@@ -55,7 +56,7 @@ def _shortened(text: str) -> str:
     return kept[: end + 1] if end > 0 else f"{kept}..."
 
 
-def measured_of(folder: Path) -> dict[str, Any] | None:
+def measured_of(folder: Path, task: str) -> dict[str, Any] | None:
     """Return what was measured when `vmm train` made a model, as JSON types; None: it did not.
 
     `split` says on what, `folds` how many there were, `samples` how many were judged, `figures`
@@ -64,7 +65,7 @@ def measured_of(folder: Path) -> dict[str, Any] | None:
     """
     try:
         metrics = json.loads(read_regular(folder / METRICS_FILE, MAX_BYTES))
-        found: dict[str, Any] = _finite(_measured(metrics))
+        found: dict[str, Any] = _finite(_measured(metrics, TASKS[task].report))
         return found
     except (UnreadableError, ValueError, RecursionError):
         return None
@@ -72,7 +73,7 @@ def measured_of(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(metrics: Mapping[str, Any], report: Report) -> dict[str, Any]:
     folds = metrics.get("folds")
     measured, samples = ("test", "train") if folds else ("validation", "val")
     split = folds["split"] if folds else metrics.get("split")
@@ -84,10 +85,10 @@ def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "split": str(split),
         "folds": len(folds["names"]) if folds else None,
         "samples": metrics["samples"][samples],
-        "figures": headline(of[measured]),
+        "figures": report.headline(of[measured]),
         "intervals": {
             name: {"low": ends["low"], "high": ends["high"]}
-            for name, ends in intervals(of[measured]).items()
+            for name, ends in report.intervals(of[measured]).items()
         },
         "seeds": {
             "n": len(seeds["seeds"]),

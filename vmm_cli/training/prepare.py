@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import torch
 
-from vmm_cli.batch.tally import Standing
 from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec
 from vmm_cli.encoders.streams import Encoded
 from vmm_cli.errors import DataError, InputError
+from vmm_cli.training.data.inspection import Inspection
+from vmm_cli.training.data.samples import DataSet, with_samples
+from vmm_cli.training.data.splits import without_test
 from vmm_cli.training.encoding import encode_samples
-from vmm_cli.training.inspection import Inspection
 from vmm_cli.training.learn import train_last
 from vmm_cli.training.processes import rank
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.samples import DataSet, with_samples
-from vmm_cli.training.splits import check_divisible, without_test
+from vmm_cli.training.request import Listener, TrainRequest, check_divisible
+from vmm_cli.training.tasks.catalogue import TASKS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,83 +55,67 @@ def plan_for(recipe: Recipe) -> StreamPlan:
     return StreamPlan(encoders, rate_hz, window_s, train_last=train_last(recipe))
 
 
-def prepare(
-    inspection: Inspection,
-    recipe: Recipe,
-    *,
-    seed: int,
-    folds: bool,
-    jobs: int,
-    use_store: bool,
-    keep_features: bool = False,
-    max_pixels: int,
-    on_encoded: Callable[[Standing], None],
-    on_warning: Callable[[str], None],
-) -> Prepared:
+def prepare(inspection: Inspection, request: TrainRequest, listener: Listener) -> Prepared:
     """Encode what is trained with and measured on: all but what is `test`.
-
-    seed, folds: how it will be divided, to say at once where that cannot be.
 
     Raises:
         DataError: it cannot be trained on.
         ModelError: an encoder's weights are not at hand.
     """
-    contents = inspection.contents
-    data = without_test(inspection.dataset, contents)
-    stops_early = recipe.optimisation.patience > 0
-    check_divisible(data, seed=seed, folds=folds, contents=contents, stops_early=stops_early)
+    recipe = request.recipe
+    data = without_test(inspection.dataset, inspection.contents)
+    check_divisible(data, inspection, request)
     plan = plan_for(recipe)
-    several = torch.distributed.is_initialized()
-    if several and rank()[0] > 0:
-        torch.distributed.barrier()  # the first process fills the store for all
-    found = encode_samples(
-        data.samples,
-        plan,
-        with_text="text" in recipe.streams,
-        jobs=jobs,
-        use_store=use_store,
-        keep_features=keep_features,
-        max_pixels=max_pixels,
-        durations=inspection.durations,
-        on_progress=on_encoded,
-    )
-    if several and rank()[0] == 0:
-        torch.distributed.barrier()
+    found = _encoded(data, plan, inspection, request, listener)
+    trimmed = TASKS[data.task].trimmed
     samples, encoded, left_out = [], [], []
     streams: Counter[str] = Counter(dict.fromkeys(recipe.streams, 0))
     for sample, one in zip(data.samples, found, strict=True):
         there = present(one) & recipe.streams.keys() if isinstance(one, Encoded) else set()
         if there and isinstance(one, Encoded):
             samples.append(sample)
-            encoded.append(without_empty(one) if data.rated else one)
+            encoded.append(trimmed(one))
             streams.update(there)
             continue
         reason = f"has no {', '.join(recipe.streams)}"
         if isinstance(one, InputError):
             reason = f"{one.code}: {one.message}"
         left_out.append(f"{sample.name}: left out: {reason}")
-        on_warning(left_out[-1])
+        listener.on_warning(left_out[-1])
     if not samples:
         raise DataError(f"{data.source}: no sample can be used: {left_out[0]}")
     for stream in (stream for stream, count in streams.items() if not count):
-        on_warning(f"no sample has {stream}: the model learns nothing from it")
+        listener.on_warning(f"no sample has {stream}: the model learns nothing from it")
     data = with_samples(data, samples)
-    check_divisible(data, seed=seed, folds=folds, contents=contents, stops_early=stops_early)
-    return Prepared(data, encoded, contents, plan, streams)
+    check_divisible(data, inspection, request)
+    return Prepared(data, encoded, inspection.contents, plan, streams)
+
+
+def _encoded(
+    data: DataSet,
+    plan: StreamPlan,
+    inspection: Inspection,
+    request: TrainRequest,
+    listener: Listener,
+) -> list[Encoded | InputError]:
+    """Encode all samples; of several processes the first fills the store for all."""
+    several = torch.distributed.is_initialized()
+    if several and rank()[0] > 0:
+        torch.distributed.barrier()
+    found = encode_samples(
+        data.samples,
+        plan,
+        request.means,
+        with_text="text" in request.recipe.streams,
+        durations=inspection.durations,
+        on_progress=listener.on_encoded,
+    )
+    if several and rank()[0] == 0:
+        torch.distributed.barrier()
+    return found
 
 
 def present(one: Encoded) -> set[str]:
     """Return the streams that a sample has."""
     streams = {s for window in one.windows for s, mask in window.masks.items() if mask.any()}
     return streams | {"text"} if one.text.strip() else streams
-
-
-def without_empty(one: Encoded) -> Encoded:
-    """Leave out windows in which nothing is there, unless its text holds in all of them.
-
-    A clip is judged by the others: see `inference.valence`.
-    """
-    if one.text.strip():
-        return one
-    kept = (w for w in one.windows if any(mask.any() for mask in w.masks.values()))
-    return Encoded(tuple(kept), one.text)

@@ -12,7 +12,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,18 @@ import torch
 
 from vmm_cli import __version__
 from vmm_cli.batch.lock import lock
-from vmm_cli.batch.tally import Standing
 from vmm_cli.errors import DataError, ModelError, OutputError
 from vmm_cli.files import make_folder
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-from vmm_cli.training.headline import headline
-from vmm_cli.training.inspection import Inspection
-from vmm_cli.training.judging import judge, together
-from vmm_cli.training.learn import Learnt, learn
-from vmm_cli.training.loop import Progress
+from vmm_cli.training.data.inspection import Inspection
+from vmm_cli.training.data.samples import SPLITS, DataSet, group_of, with_samples
+from vmm_cli.training.data.splits import check_for_training, with_validation, without_folds
+from vmm_cli.training.learn import learn
+from vmm_cli.training.learnt import Learnt
+from vmm_cli.training.predictions import Measured, predict, together
 from vmm_cli.training.prepare import Prepared, prepare
 from vmm_cli.training.processes import agreed, rank
 from vmm_cli.training.recipe import Recipe, to_yaml
+from vmm_cli.training.request import Listener, TrainRequest
 from vmm_cli.training.run_files import RunFiles, write_model
 from vmm_cli.training.run_folder import (
     FOLDS_FOLDER,
@@ -43,51 +43,14 @@ from vmm_cli.training.run_folder import (
     refuse_taken,
     tidy,
 )
-from vmm_cli.training.samples import SPLITS, DataSet, group_of, with_samples
-from vmm_cli.training.scoring import Judged
-from vmm_cli.training.splits import check_for_training, with_validation, without_folds
+from vmm_cli.training.tasks.catalogue import TASKS
+from vmm_cli.training.tasks.task import Task
 
 SCHEMA = "vmm.train/1"
 # These networks are small. Measured on two cores that others used too: with a second thread, which
 # waits by spinning, an epoch took more than ten times as long.
 CPU_THREADS = 1
 LONGEST_MODEL_NAME = 64  # see `bundle.save`
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRequest:
-    """What is to be trained, and where it goes.
-
-    Attributes:
-        folder: the run's folder.
-        name: of the model.
-        seeds: how many seeds, from `seed` on, the accuracy is measured with; the model that is
-            kept is of the first.
-        folds: leave out each of the data set's folds in turn, then train on everything.
-        keep_features: let the store hold what is of faces and voices, too.
-    """
-
-    folder: Path
-    name: str
-    recipe: Recipe
-    seed: int = 0
-    seeds: int = 1
-    folds: bool = False
-    resume: bool = False
-    device: str = "cpu"
-    jobs: int = 1
-    use_store: bool = True
-    keep_features: bool = False
-    max_pixels: int = DEFAULT_MAX_PIXELS
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who hears how it goes: what is worked on, how far, and what must be said."""
-
-    on_encoded: Callable[[Standing], None] = lambda standing: None
-    on_epoch: Callable[[str, Progress], None] = lambda what, progress: None
-    on_warning: Callable[[str], None] = lambda text: None
 
 
 def train(inspection: Inspection, request: TrainRequest, listener: Listener) -> dict[str, Any]:
@@ -180,18 +143,7 @@ def _work(
 ) -> dict[str, Any]:
     """Encode, train, measure, and write what came of it."""
     began = time.monotonic()
-    prepared = prepare(
-        inspection,
-        request.recipe,
-        seed=request.seed,
-        folds=request.folds,
-        jobs=request.jobs,
-        use_store=request.use_store,
-        keep_features=request.keep_features,
-        max_pixels=request.max_pixels,
-        on_encoded=listener.on_encoded,
-        on_warning=listener.on_warning,
-    )
+    prepared = prepare(inspection, request, listener)
     encoded_after = time.monotonic() - began
     work = _Work(request, prepared, request.recipe, listener)
     metrics: dict[str, Any] = {
@@ -204,25 +156,25 @@ def _work(
         "streams": dict(prepared.streams),
     }
     if request.folds:
-        work, learnt, judged = _with_folds(work, metrics)
+        work, learnt, measured = _with_folds(work, metrics)
     else:
-        work, learnt, judged = _with_validation(work, metrics)
+        work, learnt, measured = _with_validation(work, metrics)
     metrics["best_epoch"] = learnt.best_epoch
     metrics["seconds"] = {
         "encoding": round(encoded_after, 2),
         "training": round(time.monotonic() - began - encoded_after, 2),
     }
     metrics["asked"] = dict(asked or {})
-    _write(work, request.folder, request.name, learnt, metrics, judged)
+    _write(work, request.folder, request.name, learnt, metrics, measured)
     return metrics
 
 
-def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Judged]:
+def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Measured]:
     """Train once, or with several seeds, and measure on validation; add it to `metrics`.
 
     Each seed draws its own validation, unless the user gave one.
     """
-    request, given = work.request, work.data
+    request, given, task = work.request, work.data, TASKS[work.data.task]
     seeds = range(request.seed, request.seed + request.seeds)
     works = []
     for seed in seeds:
@@ -230,33 +182,34 @@ def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learn
         check_for_training(divided)
         works.append(work.on(divided))
     learnt = _learn(works[0], request.seed, "model")
-    judged = [_judged(works[0], learnt, "val")]
+    measured = [_measured(works[0], learnt, "val")]
     for other, seed in zip(works[1:], seeds[1:], strict=True):
-        judged.append(_judged(other, _learn(other, seed, f"seed {seed}"), "val"))
+        measured.append(_measured(other, _learn(other, seed, f"seed {seed}"), "val"))
     metrics["samples"] = _counts(works[0].data)
     metrics["split"] = _how_split(given, works[0].data)
-    metrics["validation"] = judged[0].metrics
+    metrics["validation"] = measured[0].metrics
     if request.seeds > 1:
-        metrics["seeds"] = spread([one.metrics for one in judged], request.seed)
-    return works[0], learnt, judged[0]
+        metrics["seeds"] = spread(task, [one.metrics for one in measured], request.seed)
+    return works[0], learnt, measured[0]
 
 
-def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Judged]:
+def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Measured]:
     """Leave out each fold in turn, then train on all samples; add what was reached to `metrics`.
 
     The last training holds nothing out. It stops after the median of the folds' best epochs, on the
     learning rates that theirs had.
     """
-    metrics["folds"], epochs, judged = _folds(work)
+    metrics["folds"], epochs, measured = _folds(work)
     everything = (replace(sample, split="train") for sample in work.data.samples)
     whole = work.on(with_samples(work.data, everything))
     metrics["samples"] = _counts(whole.data)
-    return whole, _learn(whole, work.request.seed, "all", until=epochs), judged
+    return whole, _learn(whole, work.request.seed, "all", until=epochs), measured
 
 
-def _folds(work: _Work) -> tuple[dict[str, Any], int, Judged]:
-    """Leave out each fold in turn: what was reached, the median best epoch, and all judgements."""
+def _folds(work: _Work) -> tuple[dict[str, Any], int, Measured]:
+    """Leave out each fold in turn: what was reached, the median best epoch, what all predict."""
     request, data, contents = work.request, work.data, work.prepared.contents
+    task = TASKS[data.task]
     seeds = range(request.seed, request.seed + request.seeds)
     # Divided before anything is trained: where one fold cannot be left out none is.
     stops_early = work.recipe.optimisation.patience > 0
@@ -264,15 +217,15 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Judged]:
         without_folds(data, seed=seed, contents=contents, stops_early=stops_early) for seed in seeds
     ]
     names = list(divided[0])
-    by_seed: list[list[Judged]] = [[] for _ in seeds]
+    by_seed: list[list[Measured]] = [[] for _ in seeds]
     best_epochs = []
     for name in names:
         for i, seed in enumerate(seeds):
             # What is left out is "test" here; when to stop is seen on a part of the others.
             fold = work.on(divided[i][name])
             learnt = _learn(fold, seed, f"fold {name}" + (f" seed {seed}" if i else ""))
-            judged = _judged(fold, learnt, "test")
-            by_seed[i].append(judged)
+            measured = _measured(fold, learnt, "test")
+            by_seed[i].append(measured)
             if i == 0:
                 best_epochs.append(learnt.best_epoch)
                 counts = _counts(fold.data)
@@ -281,16 +234,16 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Judged]:
                         f"fold {name}: {apart} rows of other folds share a file or content with "
                         "it and are left out of its training"
                     )
-                metrics: dict[str, Any] = {"schema": SCHEMA, "fold": name, "test": judged.metrics}
+                metrics: dict[str, Any] = {"schema": SCHEMA, "fold": name, "test": measured.metrics}
                 metrics |= {"best_epoch": learnt.best_epoch, "samples": counts}
                 folder = request.folder / FOLDS_FOLDER / file_name(name)
                 called = f"{request.name}-{folder.name}"[:LONGEST_MODEL_NAME]
-                _write(fold, folder, called, learnt, metrics, judged)
-    whole = [together(judged, data) for judged in by_seed]
+                _write(fold, folder, called, learnt, metrics, measured)
+    whole = [together(measured, data) for measured in by_seed]
     how = "when to stop chosen on a part of the others" if stops_early else "all epochs run"
-    numbers = [headline(judged.metrics) for judged in by_seed[0]]
+    numbers = [task.report.headline(measured.metrics) for measured in by_seed[0]]
     # What a model is known by first of all.
-    first = next(iter(headline(whole[0].metrics)))
+    first = next(iter(task.report.headline(whole[0].metrics)))
     result: dict[str, Any] = {
         "names": names,
         "split": f"each fold left out in turn; {how}",
@@ -300,7 +253,7 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Judged]:
         "test": whole[0].metrics,
     }
     if request.seeds > 1:
-        result["seeds"] = spread([judged.metrics for judged in whole], request.seed)
+        result["seeds"] = spread(task, [measured.metrics for measured in whole], request.seed)
     return result, max(1, round(statistics.median(best_epochs))), whole[0]
 
 
@@ -322,9 +275,9 @@ def _how_split(given: DataSet, divided: DataSet) -> str:
     return f"{len(held_out)} of {len(groups)} {'groups' if given.has_groups else 'files'}"
 
 
-def spread(runs: Sequence[Mapping[str, Any]], first_seed: int) -> dict[str, Any]:
+def spread(task: Task, runs: Sequence[Mapping[str, Any]], first_seed: int) -> dict[str, Any]:
     """Return mean and standard deviation of what several seeds reached."""
-    numbers = [headline(run) for run in runs]
+    numbers = [task.report.headline(run) for run in runs]
     # What one seed's validation has nothing to measure on has no mean over seeds.
     shared = [name for name in numbers[0] if all(name in run for run in numbers)]
     return {
@@ -345,11 +298,9 @@ def spread(runs: Sequence[Mapping[str, Any]], first_seed: int) -> dict[str, Any]
 
 def _learn(work: _Work, seed: int, what: str, until: int | None = None) -> Learnt:
     return learn(
-        work.data.samples,
+        work.data,
         work.prepared.encoded,
-        work.data.labels,
         work.recipe,
-        multi_label=work.data.multi_label,
         seed=seed,
         device=torch.device(work.request.device),
         until=until,
@@ -358,9 +309,9 @@ def _learn(work: _Work, seed: int, what: str, until: int | None = None) -> Learn
     )
 
 
-def _judged(work: _Work, learnt: Learnt, split: str) -> Judged:
+def _measured(work: _Work, learnt: Learnt, split: str) -> Measured:
     device = torch.device(work.request.device)
-    return judge(learnt, work.data, work.prepared.encoded, split, device)
+    return predict(learnt, work.data, work.prepared.encoded, split, device)
 
 
 def _write(
@@ -369,8 +320,8 @@ def _write(
     name: str,
     learnt: Learnt,
     metrics: Mapping[str, Any],
-    judged: Judged,
+    measured: Measured,
 ) -> None:
     if rank()[0] == 0:
         model = RunFiles(name, work.data, work.recipe, work.prepared.plan, learnt)
-        write_model(folder, model, metrics, judged)
+        write_model(folder, model, metrics, measured)

@@ -1,0 +1,372 @@
+"""`vmm classify`: what each video shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmm_cli.batch.device import Stage
+from vmm_cli.batch.work import Work
+from vmm_cli.errors import OptionError
+from vmm_cli.operations.demonstration import remarks_on
+from vmm_cli.operations.device import chosen_device, no_effect
+from vmm_cli.operations.operation import Operation, Prepared, formats
+from vmm_cli.operations.options import (
+    OUTPUT,
+    check,
+    complete_model,
+    device_option,
+    end_option,
+    max_pixels_option,
+    no_store_option,
+    option,
+    overwrite_option,
+    start_option,
+)
+from vmm_cli.operations.parse import (
+    parse_count,
+    parse_device,
+    parse_path,
+    parse_positive_seconds,
+)
+from vmm_cli.operations.sampled import sampling_text
+from vmm_cli.output.formats import Shown
+from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value, span
+
+# What computes loads when a model is there to be run.
+if TYPE_CHECKING:
+    from vmm_cli.analysis.classify import ClassifyRequest
+    from vmm_cli.analysis.classify_windows import WindowsRequest
+    from vmm_cli.bundles import Bundle
+    from vmm_cli.media.sampling import Sampling
+
+# torch, the network and a batch of pictures peak at 390 MB with a 720p file; the 16 reference
+# pictures that H.264 allows in 4K take 200 MB more.
+WORKER_MEMORY_BYTES = 600 * 2**20
+
+LABELS = "Labels"  # group of the help
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """What `vmm classify` can be asked for; times in seconds."""
+
+    model: str = option(
+        "--model",
+        "-m",
+        default="imagenet",
+        metavar="MODEL",
+        complete=complete_model,
+        help="A model from `vmm models list`, or its folder.",
+        group=LABELS,
+        show_default=True,
+        counts="never",
+    )
+    top_k: int = option(
+        "--top-k",
+        "-k",
+        default=5,
+        metavar="K",
+        parse=parse_count,
+        help="How many labels to give.",
+        group=LABELS,
+        show_default=True,
+    )
+    every: Fraction | None = option(
+        "--every",
+        metavar="S",
+        parse=parse_positive_seconds,
+        help="Look at one frame every S seconds.",
+        group=LABELS,
+        either_or="frames",
+        counts="given",
+    )
+    count: int | None = option(
+        "--count",
+        metavar="N",
+        parse=parse_count,
+        help="Look at N frames, evenly spaced.",
+        group=LABELS,
+        either_or="frames",
+        counts="given",
+    )
+    windows: Fraction | None = option(
+        "--windows",
+        metavar="S",
+        parse=parse_positive_seconds,
+        help="Give labels for each S seconds: a timeline.",
+        group=LABELS,
+        key="windows_s",
+        as_json=lambda length: None if length is None else float(length),
+    )
+    start: Fraction = start_option()
+    end: Fraction | None = end_option()
+    explain: bool = option(
+        "--explain",
+        default=False,
+        help="Say what each decision rests on (models made by `vmm train`).",
+        group=LABELS,
+    )
+    strips: Path | None = option(
+        "--strips",
+        parse=parse_path,
+        metavar="DIR",
+        help="Draw what each decision rests on into DIR, a picture per video.",
+        group=OUTPUT,
+    )
+    device: str = device_option()
+    no_store: bool = no_store_option()
+    overwrite: bool = overwrite_option()
+    max_pixels: int = max_pixels_option()
+
+
+# --- what is to be done -------------------------------------------------------------------------
+
+
+def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any]:
+    """Load the model, and check the options against it: it looks at pictures, or at windows."""
+    from vmm_cli import bundles
+    from vmm_cli.analysis import classify_windows
+
+    check_options(options)
+    model = bundles.load(options.model)
+    prepared = (_of_windows if classify_windows.is_for(model) else _of_pictures)(options, model)
+    return replace(prepared, model_digest=model.digest, remarks=remarks_on(model))
+
+
+def check_options(options: ClassifyOptions) -> None:
+    """Raise OptionError where options contradict each other, or themselves."""
+    check(options)
+    if options.top_k < 1:
+        raise OptionError(
+            "{top_k} {number}: at least one label must be shown", number=options.top_k
+        )
+    if options.windows is not None and options.windows <= 0:
+        raise OptionError("{windows}: a window must last some seconds")
+    try:
+        parse_device(options.device)
+    except ValueError as error:
+        raise OptionError("{device}: {said}", said=error) from None
+
+
+def _of_pictures(
+    options: ClassifyOptions, model: Bundle
+) -> Prepared[ClassifyOptions, ClassifyRequest, Any, Any]:
+    from vmm_cli.analysis import classify
+
+    if options.explain or options.strips is not None:
+        raise OptionError(
+            "model {model!r} looks at single pictures: {explain} and {strips} need a model "
+            "made by `vmm train`",
+            model=model.name,
+        )
+    request = replace(pictures_request(options, model), device=chosen_device(options.device))
+    stage = None
+    if request.device != "cpu":
+        stage = Stage(
+            plan=classify.plan_loads,
+            load=classify.load,
+            open=classify.open_device,
+            compute=classify.compute,
+            area_bytes=classify.area_bytes(request),
+            optional=options.device == "auto",
+        )
+    work = Work(request, run=classify.run, finish=classify.finish, plan=classify.plan, stage=stage)
+    # The model's own step, given as an option, is the same pictures.
+    settled = replace(options, every=request.sampling.step_s)
+    earlier = {
+        "sampling": sampling_text(request.sampling),
+        "top_k": options.top_k,
+        "windows_s": request.windows_s,
+        "max_pixels": options.max_pixels,
+    }
+    memory_bytes = max(WORKER_MEMORY_BYTES, classify.memory_bytes(request))
+    return Prepared(settled, work, memory_bytes, earlier=earlier)
+
+
+def pictures_request(options: ClassifyOptions, model: Bundle) -> ClassifyRequest:
+    """Return what is wanted of a model that looks at pictures, on the CPU.
+
+    Raises:
+        OptionError: the options would change a model's own sampling, or leave windows empty.
+        ModelError: the model does not classify.
+    """
+    from vmm_cli.analysis.classify import classify_request
+
+    request = classify_request(
+        model,
+        start=options.start,
+        end=options.end,
+        top_k=options.top_k,
+        device="cpu",
+        use_store=not options.no_store,
+        max_pixels=options.max_pixels,
+    )
+    if not model.sampling.free and not (options.every is None and options.count is None):
+        raise OptionError(
+            "model {name!r} was trained with its own sampling (one picture each {step_s:g} s); "
+            "leave out {every} and {count}",
+            name=model.name,
+            step_s=model.sampling.every_s,
+        )
+    windows_s = None if options.windows is None else float(options.windows)
+    return replace(request, sampling=_sampling(options, model), windows_s=windows_s)
+
+
+def _sampling(options: ClassifyOptions, model: Bundle) -> Sampling:
+    """Return which pictures are looked at.
+
+    Where a timeline's windows are shorter than the model's own step, and it leaves the sampling
+    free, one picture each window.
+    """
+    from vmm_cli.media import sampling
+
+    start, end = options.start, options.end
+    # Via str: 0.1 means one tenth, not the nearest binary fraction.
+    step = Fraction(str(model.sampling.every_s)) if options.every is None else options.every
+    if options.windows is not None and options.count is None and options.windows < step:
+        if options.every is not None or not model.sampling.free:
+            raise OptionError(
+                "{windows} {length_s:g} is shorter than the step of {step_s:g} s between pictures: "
+                "some windows would hold none",
+                length_s=float(options.windows),
+                step_s=float(step),
+            )
+        step = options.windows
+    try:
+        if options.count is not None:
+            return sampling.count(options.count, start=start, end=end)
+        return sampling.every(step, start=start, end=end)
+    except ValueError as error:
+        raise OptionError("{said}", said=error) from None
+
+
+def _of_windows(
+    options: ClassifyOptions, model: Bundle
+) -> Prepared[ClassifyOptions, WindowsRequest, Any, Any]:
+    from vmm_cli.analysis import classify_windows
+    from vmm_cli.encoders.plan import plan_of
+
+    settled = replace(options, explain=options.explain or options.strips is not None)
+    request = classify_windows.windows_request(
+        model,
+        start=options.start,
+        end=options.end,
+        top_k=options.top_k,
+        windows_s=None if options.windows is None else float(options.windows),
+        explain=settled.explain,
+        use_store=not options.no_store,
+        max_pixels=options.max_pixels,
+    )
+    given = [f"{{{one}}}" for one in ("every", "count") if getattr(options, one) is not None]
+    if given:
+        raise OptionError(
+            "model {name!r} was trained with its own sampling ({rate_hz:g} pictures a second in "
+            f"windows of {{window_s:g}} s); leave out {' and '.join(given)}",
+            name=model.name,
+            rate_hz=1 / model.sampling.every_s,
+            window_s=float(plan_of(model).window_s),
+        )
+    work = Work(
+        request,
+        run=classify_windows.run,
+        finish=classify_windows.finish,
+        plan=classify_windows.plan,
+    )
+    if options.strips is not None:
+        from vmm_cli.output.pictured import Pictures
+        from vmm_cli.pictures.explain_strip import STRIP
+
+        work = replace(work, drawing=Pictures(STRIP, options.strips, options.overwrite))
+    warnings = no_effect(options.device, model)
+    return Prepared(settled, work, WORKER_MEMORY_BYTES, warnings=warnings)
+
+
+# --- how records are shown ----------------------------------------------------------------------
+
+
+def values(record: Record) -> Iterator[Sequence[Value]]:
+    """Yield the CSV row for each label, of each window where there are some."""
+    for start_s, end_s, labels in _spans(record):
+        for rank, label in enumerate(labels, start=1):
+            times = " ".join(str(time_s) for time_s in label["times"])
+            yield rank, label["label"], label["score"], times, start_s, end_s
+
+
+def cells(record: Record, *, timeline: bool) -> Iterator[Sequence[Cell]]:
+    """Yield the table's row for each label; the window stands in the first one only."""
+    for start_s, end_s, labels in _spans(record):
+        time: Cell = span(start_s, end_s)
+        shown: list[tuple[Cell, ...]] = [
+            (label["label"], f"{label['score']:.3f}", Times(_listed(label["times"])))
+            for label in labels
+        ]
+        for row in shown or [("(no frame)", "", "")]:
+            yield (time, *row) if timeline else row
+            time = ""
+    if "explain" in record:
+        for row in _explained(record["explain"]):
+            yield ("", *row) if timeline else row
+
+
+def _listed(times_s: Sequence[float]) -> tuple[str | float, ...]:
+    """Return times with commas between them."""
+    return tuple(part for time_s in times_s for part in (", ", time_s))[1:]
+
+
+def _explained(explain: Mapping[str, Any]) -> Iterator[tuple[Cell, ...]]:
+    """Yield what becomes of the best label's score without a stream, and without some seconds."""
+    window = span(explain["start_s"], explain["end_s"])
+    yield f"{explain['label']}, in its best window", f"{explain['score']:.3f}", window
+    for stream, score in explain["without"].items():
+        yield f"  without {stream}", f"{score:.3f}", window
+    if explain["seconds"]:
+        most = max(explain["seconds"], key=lambda part: part["drop"])
+        without = f"{explain['score'] - most['drop']:.3f}"
+        yield "  without its strongest part", without, span(most["start_s"], most["end_s"])
+
+
+def _spans(
+    record: Record,
+) -> Iterator[tuple[float | None, float | None, list[dict[str, Any]]]]:
+    if "windows" not in record:
+        yield None, None, record["labels"]
+    for window in record.get("windows", ()):
+        yield window["start_s"], window["end_s"], window["labels"]
+
+
+SHEET = Sheet(("rank", "label", "score", "times", "start_s", "end_s"), values)
+COLUMNS = (
+    Column("label", shorten="end"),
+    Column("score", number=True),
+    Column("seen at", shorten="end"),
+)
+
+
+def shown(job: ClassifyRequest | WindowsRequest) -> Shown:
+    """Show the labels, by time where a timeline is wanted."""
+    timeline = job.windows_s is not None
+    own = (Column("time", number=True), *COLUMNS) if timeline else COLUMNS
+    return Shown((Table(own, partial(cells, timeline=timeline)),), SHEET)
+
+
+CLASSIFY = Operation(
+    name="classify",
+    schema="vmm.classify/1",
+    help="Label what each video shows.",
+    examples=(
+        ("Label every video in a folder, into a table", "vmm classify clips -o labels.csv"),
+        (
+            "The three best labels of each ten seconds",
+            "vmm classify clip.mp4 --windows 10 --top-k 3",
+        ),
+    ),
+    options=ClassifyOptions,
+    prepare=prepare,
+    shown=shown,
+    formats=formats("table", "jsonl", "json", "csv"),
+)

@@ -1,0 +1,315 @@
+"""`vmm detect-actions`: what happens from when to when."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.work import Work
+from vmm_cli.errors import OptionError
+from vmm_cli.operations.demonstration import remarks_on
+from vmm_cli.operations.device import no_effect
+from vmm_cli.operations.operation import Operation, Prepared, formats
+from vmm_cli.operations.options import (
+    OUTPUT,
+    check,
+    complete_model,
+    device_option,
+    end_option,
+    max_pixels_option,
+    no_store_option,
+    option,
+    overwrite_option,
+    start_option,
+)
+from vmm_cli.operations.parse import parse_path, parse_time
+from vmm_cli.output.formats import Shown
+from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Value, span
+from vmm_cli.output.subtitles import Cue
+from vmm_cli.suggest import did_you_mean
+
+# What computes loads when a model is there to be run.
+if TYPE_CHECKING:
+    from vmm_cli.analysis.detect_actions import Actions, Runner, Wanted
+    from vmm_cli.bundles import Bundle
+    from vmm_cli.media.video import Video
+
+# As of `vmm classify`: the same networks look at the same pictures.
+WORKER_MEMORY_BYTES = 600 * 2**20
+MOST_LABELS_LISTED = 12
+
+ACTIONS = "Actions"  # group of the help
+
+_SHARE = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
+
+
+def parse_score(text: object) -> float:
+    """Return a score from 0 to 1. ValueError otherwise."""
+    word = str(text).strip()
+    if not _SHARE.fullmatch(word) or float(word) > 1:
+        raise ValueError(f"{word!r} is not a valid score; give a number from 0 to 1")
+    return float(word)
+
+
+def parse_length(text: object) -> float:
+    """Return a length in seconds, written as `parse_time` reads times. ValueError otherwise."""
+    return float(parse_time(text))
+
+
+def parse_labels(text: object) -> tuple[str, ...]:
+    """Return the labels of a comma-separated list; one that holds a comma stands in quotes.
+
+    ValueError where there is none.
+
+    >>> parse_labels('run, "stop, then go"')
+    ('run', 'stop, then go')
+    """
+    (row,) = csv.reader([" ".join(str(text).split())], skipinitialspace=True)
+    labels = tuple(dict.fromkeys(label.strip() for label in row if label.strip()))
+    if not labels:
+        raise ValueError("no label is given; give them as a,b")
+    return labels
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """What `vmm detect-actions` can be asked for; times and lengths in seconds."""
+
+    model: str | None = option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        complete=complete_model,
+        help="A model from `vmm models list`, or its folder [required].",
+        group=ACTIONS,
+        missing="no model given; choose one with -m MODEL: see `vmm models list`",
+        counts="never",
+    )
+    labels: tuple[str, ...] | None = option(
+        "--labels",
+        metavar="A,B",
+        parse=parse_labels,
+        help="Look for these labels only.",
+        group=ACTIONS,
+    )
+    min_score: float | None = option(
+        "--min-score",
+        metavar="0-1",
+        parse=parse_score,
+        help="Drop detections that score less [default: the model's own threshold].",
+        group=ACTIONS,
+    )
+    min_duration: float = option(
+        "--min-duration",
+        default=0.0,
+        metavar="S",
+        parse=parse_length,
+        help="Drop detections shorter than S seconds.",
+        group=ACTIONS,
+        key="min_duration_s",
+    )
+    merge_gap: float = option(
+        "--merge-gap",
+        default=0.0,
+        metavar="S",
+        parse=parse_length,
+        help="Merge detections of one label at most S seconds apart [default: do not merge].",
+        group=ACTIONS,
+        key="merge_gap_s",
+    )
+    start: Fraction = start_option()
+    end: Fraction | None = end_option()
+    timeline: Path | None = option(
+        "--timeline",
+        metavar="DIR",
+        parse=parse_path,
+        help="Draw the detections into DIR, a picture per video.",
+        group=OUTPUT,
+    )
+    device: str = device_option()
+    no_store: bool = no_store_option()
+    overwrite: bool = overwrite_option()
+    max_pixels: int = max_pixels_option()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is wanted of every input, and what runs the model."""
+
+    bundle: Bundle
+    runner: Runner
+    wanted: Wanted
+    start: Fraction
+    end: Fraction | None
+    max_pixels: int
+
+    def video(self, input: Input) -> Video:
+        """Return an input's wanted part."""
+        from vmm_cli.media.video import Video
+
+        return Video(input.path, self.max_pixels, self.start, self.end)
+
+
+# --- the work: prepare, plan, run, finish -------------------------------------------------------
+
+
+def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
+    """Load the model, and check the options against it."""
+    from vmm_cli import bundles
+
+    check(options)
+    model = bundles.load(options.model or "")
+    settled = replace(options, **_settled(options, model))
+    work = Work(job_of(settled, model), run=run, finish=finish, plan=plan)
+    if options.timeline is not None:
+        from vmm_cli.output.pictured import Pictures
+        from vmm_cli.pictures.timeline import TIMELINE
+
+        work = replace(work, drawing=Pictures(TIMELINE, options.timeline, options.overwrite))
+    return Prepared(
+        settled,
+        work,
+        WORKER_MEMORY_BYTES,
+        model.digest,
+        remarks=remarks_on(model),
+        warnings=no_effect(options.device, model),
+    )
+
+
+def job_of(options: DetectOptions, model: Bundle) -> Job:
+    """Return what is wanted of every input, of a model that is loaded.
+
+    Raises:
+        OptionError: the model does not know a label.
+        ModelError: the model finds no actions, needs encoders that are not at hand, or its parts do
+            not fit.
+    """
+    from vmm_cli.analysis.detect_actions import Wanted, runner_of
+
+    runner = runner_of(
+        model,
+        options.start,
+        options.end,
+        use_store=not options.no_store,
+        max_pixels=options.max_pixels,
+    )
+    settled = replace(options, **_settled(options, model))
+    assert settled.min_score is not None
+    wanted = Wanted(
+        settled.labels or model.labels,
+        settled.min_score,
+        settled.min_duration,
+        settled.merge_gap,
+        scores=settled.timeline is not None,
+    )
+    return Job(model, runner, wanted, options.start, options.end, options.max_pixels)
+
+
+def _settled(options: DetectOptions, model: Bundle) -> dict[str, Any]:
+    """Return what the model settles: how its labels are spelt, and from which score on they count.
+
+    OptionError where it does not know one.
+    """
+    from vmm_cli.analysis.detect_actions import CLASSES_THRESHOLD
+    from vmm_cli.spelling import spelling_of
+
+    labels, min_score = options.labels, options.min_score
+    if labels is not None:
+        labels = tuple(dict.fromkeys(map(spelling_of(model.labels), labels)))
+        for label in labels:
+            if label not in model.labels:
+                raise OptionError("{said}", said=_unknown(model, label))
+    if min_score is None:
+        min_score = model.thresholds.get("score", CLASSES_THRESHOLD)
+    return {"labels": labels, "min_score": min_score}
+
+
+def _unknown(bundle: Bundle, label: str) -> str:
+    there = ", ".join(bundle.labels[:MOST_LABELS_LISTED])
+    more = len(bundle.labels) - MOST_LABELS_LISTED
+    listed = f"{there} and {more} more" if more > 0 else there
+    hint = did_you_mean(label, bundle.labels) or ";"
+    return f"model {bundle.name!r} has no label {label!r}{hint} it knows {listed}"
+
+
+def plan(job: Job, input: Input, workers: int) -> Sequence[Any]:
+    """Return the parts to run for one input: see `Runner`."""
+    return job.runner.plan(input, workers)
+
+
+def run(job: Job, input: Input, part: Any) -> Any:
+    """Look at an input, or at a part of it: see `Runner`."""
+    return job.runner.run(input, part)
+
+
+def finish(job: Job, input: Input, parts: Sequence[Any]) -> Actions:
+    """Return what happens in one input, from all its parts.
+
+    Raises:
+        InputError: `no_stream`: it has nothing that the model looks at.
+    """
+    from vmm_cli.analysis.detect_actions import actions
+
+    predicted = job.runner.predictions(input, parts, job.wanted)
+    return actions(job.bundle, predicted, job.wanted, max(part.end_s for part in parts))
+
+
+# --- how records are shown ----------------------------------------------------------------------
+
+
+def cues(record: Record) -> Iterator[Cue]:
+    """Yield a cue for each segment of a record."""
+    for segment in record["segments"]:
+        text = f"{segment['label']} {segment['score']:.2f}"
+        yield Cue(segment["start_s"], segment["end_s"], text)
+
+
+def values(record: Record) -> Iterator[Sequence[Value]]:
+    """Yield the CSV row for each segment."""
+    for segment in record["segments"]:
+        yield segment["start_s"], segment["end_s"], segment["label"], segment["score"]
+
+
+def cells(record: Record) -> Iterator[Sequence[Cell]]:
+    """Yield the table's row for each segment."""
+    for segment in record["segments"]:
+        time = span(segment["start_s"], segment["end_s"])
+        yield time, segment["label"], f"{segment['score']:.3f}"
+    if not record["segments"]:
+        yield ("(nothing found)",)
+
+
+TABLE = Table(
+    (Column("time", number=True), Column("label", shorten="end"), Column("score", number=True)),
+    cells,
+)
+SHEET = Sheet(("start_s", "end_s", "label", "score"), values)
+
+DETECT_ACTIONS = Operation(
+    name="detect-actions",
+    schema="vmm.detect-actions/1",
+    help="""Find what happens when in each video, of any length.
+
+    Subtitles (srt, vtt) of several videos go to a folder: -o DIR.
+    """,
+    examples=(
+        (
+            "Find fights, and draw when they happen",
+            "vmm detect-actions clips -m fights --timeline pictures",
+        ),
+        (
+            "Only what is certain, as subtitles",
+            "vmm detect-actions clip.mp4 -m fights --min-score 0.8 -o clip.srt",
+        ),
+    ),
+    options=DetectOptions,
+    prepare=prepare,
+    shown=lambda job: Shown((TABLE,), SHEET, cues),
+    formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),
+)

@@ -1,0 +1,103 @@
+"""The formats that records can be written in, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from vmm_cli.output.rows import Sheet, Table
+
+if TYPE_CHECKING:
+    from vmm_cli.output.subtitles import Cue
+
+Record = Mapping[str, Any]
+
+
+class RecordWriter(Protocol):
+    """Writes records in one format, to the stream that it was made for."""
+
+    def write(self, record: Record, /) -> None:
+        """Write one record, or keep it until `close`."""
+
+    def close(self) -> None:
+        """Write what must come last."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How an operation's records are shown.
+
+    Attributes:
+        tables: for people; one after the other.
+        sheet: as rows for programs.
+        cues: a record's subtitles.
+    """
+
+    tables: Sequence[Table]
+    sheet: Sheet | None = None
+    cues: Callable[[Record], Iterable[Cue]] | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        begin: makes a writer.
+        suffixes: of the files that hold it.
+        one_input: whether a text holds the record of one input alone.
+    """
+
+    begin: Callable[[TextIO, Shown], RecordWriter]
+    suffixes: tuple[str, ...] = ()
+    one_input: bool = False
+
+
+def _table(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.table import Tables  # loads rich
+
+    return Tables(stream, shown.tables)
+
+
+def _json_lines(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.jsonl import JsonLines
+
+    return JsonLines(stream)
+
+
+def _json(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.json_array import JsonArray
+
+    return JsonArray(stream)
+
+
+def _csv(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.csv_table import CsvTable
+
+    assert shown.sheet is not None, "an operation with CSV says what its rows are"
+    return CsvTable(stream, shown.sheet.header, shown.sheet.rows)
+
+
+def _srt(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.subtitles import Subtitles, write_srt
+
+    assert shown.cues is not None, "an operation with subtitles says what its cues are"
+    return Subtitles(stream, cues_of=shown.cues, write_cues=write_srt)
+
+
+def _vtt(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.subtitles import Subtitles, write_vtt
+
+    assert shown.cues is not None, "an operation with subtitles says what its cues are"
+    return Subtitles(stream, cues_of=shown.cues, write_cues=write_vtt)
+
+
+FORMATS: Mapping[str, Format] = {
+    "table": Format(_table),
+    "jsonl": Format(_json_lines, (".jsonl", ".ndjson")),
+    "json": Format(_json, (".json",)),
+    "csv": Format(_csv, (".csv",)),
+    "srt": Format(_srt, (".srt",), one_input=True),
+    "vtt": Format(_vtt, (".vtt",), one_input=True),
+}

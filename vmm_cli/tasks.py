@@ -1,0 +1,42 @@
+"""What models are for: one entry a task. How each is learnt and measured: `training.tasks`.
+
+Nothing is imported here, so that bundles and commands can ask before anything is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What the models of a task are for.
+
+    Attributes:
+        learns: what `vmm train` learns, as its help says it.
+        recipe: the one it learns by unless another is given.
+        run_by: a sentence on the command that runs such a model.
+    """
+
+    learns: str
+    recipe: str
+    run_by: str
+
+
+PURPOSES: dict[str, Purpose] = {
+    "classes": Purpose(
+        learns="labels of whole videos",
+        recipe="default",
+        run_by="`vmm classify` runs it",
+    ),
+    "segments": Purpose(
+        learns="actions and when they happen",
+        recipe="segments",
+        run_by="`vmm detect-actions` runs it",
+    ),
+    "valence": Purpose(
+        learns="how pleasant videos are, and which emotion they show",
+        recipe="sentiment",
+        run_by="`vmm sentiment --model` runs one that `vmm train` made",
+    ),
+}

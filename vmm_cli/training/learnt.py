@@ -1,0 +1,47 @@
+"""A trained network, and what it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vmm_cli.encoders.streams import Encoded
+from vmm_cli.inference.network import Examples, examples, tokens_from
+from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
+from vmm_cli.networks.model import FusionNetwork
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learnt:
+    """A trained network and how it came about.
+
+    Attributes:
+        network: with the weights of the best epoch, in evaluation mode.
+        about: what `FusionNetwork` is built from again, as JSON types: see `network_from`.
+        labels: those that it knows.
+        history: a row of numbers for each epoch.
+        best_epoch: counted from 1.
+    """
+
+    network: FusionNetwork | NetworkWithTail
+    about: Mapping[str, Any]
+    labels: Sequence[str]
+    history: Sequence[Mapping[str, float]]
+    best_epoch: int
+
+    @property
+    def fusion(self) -> FusionNetwork:
+        """What judges features, without blocks of the image encoder that learnt too."""
+        whole = self.network
+        return whole.network if isinstance(whole, NetworkWithTail) else whole
+
+    @property
+    def tail(self) -> ImageTail | None:
+        """The blocks of the image encoder that learnt too."""
+        return self.network.tail if isinstance(self.network, NetworkWithTail) else None
+
+    def examples(self, encoded: Sequence[Encoded]) -> Examples:
+        """Return samples as the network is shown them, numbered from 0."""
+        streams = [stream["name"] for stream in self.about["streams"]]
+        return examples(encoded, range(len(encoded)), streams, tokens_from(self.about))

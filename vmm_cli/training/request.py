@@ -1,0 +1,71 @@
+"""What is asked of a training, and who hears how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmm_cli.batch.tally import Standing
+from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.training.data import splits
+from vmm_cli.training.data.inspection import Inspection
+from vmm_cli.training.data.samples import DataSet
+from vmm_cli.training.encoding import Means
+from vmm_cli.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from vmm_cli.training.loop import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What is to be trained, and where it goes.
+
+    Attributes:
+        folder: the run's folder.
+        name: of the model.
+        seeds: how many seeds, from `seed` on, the accuracy is measured with; the model that is
+            kept is of the first.
+        folds: leave out each of the data set's folds in turn, then train on everything.
+        keep_features: let the store hold what is of faces and voices, too.
+    """
+
+    folder: Path
+    name: str
+    recipe: Recipe
+    seed: int = 0
+    seeds: int = 1
+    folds: bool = False
+    resume: bool = False
+    device: str = "cpu"
+    jobs: int = 1
+    use_store: bool = True
+    keep_features: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    @property
+    def means(self) -> Means:
+        """With what its files are read."""
+        return Means(self.jobs, self.use_store, self.keep_features, self.max_pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears how it goes: what is worked on, how far, and what must be said."""
+
+    on_encoded: Callable[[Standing], None] = lambda standing: None
+    on_epoch: Callable[[str, Progress], None] = lambda what, progress: None
+    on_warning: Callable[[str], None] = lambda text: None
+
+
+def check_divisible(data: DataSet, inspection: Inspection, request: TrainRequest) -> None:
+    """Raise DataError where a data set cannot be divided as is asked and trained on."""
+    splits.check_divisible(
+        data,
+        seed=request.seed,
+        folds=request.folds,
+        contents=inspection.contents,
+        stops_early=request.recipe.optimisation.patience > 0,
+    )

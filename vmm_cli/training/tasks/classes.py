@@ -1,0 +1,255 @@
+"""The task `classes`: labels of whole samples, one or several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vmm_cli.errors import DataError
+from vmm_cli.training.data.read_classes import CLASSES, read_classes
+from vmm_cli.training.data.samples import DataSet, Sample, label_counts
+from vmm_cli.training.data.truth import truth_of
+from vmm_cli.training.model_labels import refuse_unknown
+from vmm_cli.training.recipe import Recipe
+from vmm_cli.training.tasks.of_labels import (
+    draw_certainty,
+    group_rows,
+    interval_row,
+    label_rows,
+    label_table,
+    place_of,
+)
+from vmm_cli.training.tasks.task import (
+    Cells,
+    Files,
+    Material,
+    Metrics,
+    Predictions,
+    Report,
+    Table,
+    Task,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from vmm_cli.bundles import Bundle
+    from vmm_cli.encoders.streams import Encoded
+    from vmm_cli.training.encoding import Means
+    from vmm_cli.training.learnt import Learnt
+    from vmm_cli.training.loop import Objective
+
+# What a figure is called where it is shown; docs/training.md explains each.
+FIGURES = {
+    "accuracy": "accuracy",
+    "top5": "accuracy of the five best",
+    "balanced_accuracy": "balanced accuracy (mean recall of the labels)",
+    "macro_f1": "macro F1 (mean F1 of the labels)",
+    "ece": "calibration error (ECE: confidence off by, mean)",
+}
+
+
+# --- learning and predicting --------------------------------------------------------------------
+
+
+def _network(data: DataSet, recipe: Recipe) -> dict[str, Any]:
+    return {}  # the head is that of networks of which nothing else is said
+
+
+def _objective(material: Material) -> Objective:
+    from vmm_cli.training.objectives.classes import classes_objective, targets_of
+
+    data = material.data
+    targets = targets_of(data.samples, data.labels, data.multi_label, material.weigh)
+    return classes_objective(
+        material.shown, material.watched, targets, material.recipe.optimisation
+    )
+
+
+def probabilities(
+    learnt: Learnt, encoded: Sequence[Encoded], device: torch.device
+) -> Sequence[np.ndarray]:
+    """Return the probabilities of the labels of samples, the mean over windows: float64 [C]."""
+    from vmm_cli.training.objectives.classes import predict
+
+    network, several = learnt.network.to(device), learnt.about["multi_label"]
+    return list(predict(network, learnt.examples(encoded), len(encoded), device, several))
+
+
+def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
+    from vmm_cli.analysis import classify_windows
+    from vmm_cli.encoders.plan import plan_of
+    from vmm_cli.inference.load import check
+
+    refuse_unknown(bundle, data, samples)
+    one = not bundle.network.get("multi_label")
+    if one and any(len(sample.labels) > 1 for sample in samples):
+        raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
+    if classify_windows.is_for(bundle):
+        plan_of(bundle)
+        check(bundle)
+
+
+def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
+    """Return the probabilities of a model's labels for one sample: float64 [C]."""
+    from vmm_cli.analysis import classify, classify_windows
+    from vmm_cli.batch.inputs import Input
+    from vmm_cli.training.encoding import video_of
+
+    video = video_of(sample, means.max_pixels)
+    input = Input(sample.path, sample.name, Path(sample.name).name)
+    if classify_windows.is_for(bundle):
+        wanted = classify_windows.windows_request(
+            bundle,
+            start=video.start,
+            end=video.end,
+            use_store=means.use_store,
+            max_pixels=means.max_pixels,
+        )
+        scores = classify_windows.run(wanted, input, None, text=sample.text)
+        classify_windows.require_streams(bundle, scores.streams)
+        mean: np.ndarray = scores.chances.mean(axis=0)
+        return mean
+    request = classify.classify_request(
+        bundle,
+        start=video.start,
+        end=video.end,
+        device="cpu",
+        use_store=means.use_store,
+        max_pixels=means.max_pixels,
+        top_k=len(bundle.labels),
+    )
+    features, end_s = classify.joined(request, input, [classify.run(request, input, None)])
+    shown = classify.classification(request, features, end_s)
+    by_label = {label.label: label.score for label in shown.labels}
+    return np.array([by_label[label] for label in bundle.labels])
+
+
+def _score(predictions: Predictions, thresholds: Mapping[str, float] | None) -> dict[str, Any]:
+    """Compare probabilities with the labels of the samples, which the model knows all."""
+    from vmm_cli.training.metrics.classes import score
+
+    return score(
+        predictions.labels,
+        np.stack(predictions.values),
+        truth_of(predictions.samples, predictions.labels, predictions.multi_label),
+        groups=predictions.groups,
+        multi_label=predictions.multi_label,
+    )
+
+
+# --- telling ------------------------------------------------------------------------------------
+
+
+def _headline(metrics: Metrics) -> dict[str, float]:
+    return {name: metrics[name] for name in ("accuracy", "balanced_accuracy", "macro_f1")}
+
+
+def _intervals(metrics: Metrics) -> dict[str, Metrics]:
+    return {"accuracy": metrics["interval"]} if metrics.get("interval") else {}
+
+
+def _rows(metrics: Metrics) -> Iterator[tuple[str, str]]:
+    for key, name in FIGURES.items():
+        if metrics.get(key) is not None:
+            yield name, f"{metrics[key]:.3f}"
+    yield from interval_row(metrics, "the accuracy")
+    yield from label_rows(metrics["per_class"])
+    yield from group_rows(metrics.get("per_group") or {})
+
+
+def _says(data: DataSet, learnt: Sequence[Sample]) -> str:
+    gets = "can have several" if data.multi_label else "gets one"
+    return f"Each video {gets} of {len(data.labels)} labels: {', '.join(data.labels)}."
+
+
+def _counts(labels: Sequence[str], samples: Sequence[Sample]) -> dict[str, int]:
+    counts = label_counts(samples)
+    return {label: counts[label] for label in labels}
+
+
+def _data_tables(said: Metrics) -> Iterator[Table]:
+    yield label_table(said, "label")
+
+
+def _tables(predictions: Predictions) -> dict[str, list[Cells]]:
+    return {"scores.csv": _scores(predictions), "mistakes.csv": mistakes(predictions)}
+
+
+def _scores(predictions: Predictions) -> list[Cells]:
+    rows: list[Cells] = [["path", "start", "end", "label", "predicted", *predictions.labels]]
+    for sample, chances in zip(predictions.samples, predictions.values, strict=True):
+        predicted = _predicted(predictions, chances)
+        told = "|".join(sample.labels), "|".join(predicted)
+        rows.append([*place_of(sample), *told, *(f"{p:.6f}" for p in chances)])
+    return rows
+
+
+def _predicted(predictions: Predictions, chances: np.ndarray) -> tuple[str, ...]:
+    from vmm_cli.training.metrics.classes import THRESHOLD
+
+    labels = predictions.labels
+    if not predictions.multi_label:
+        return (labels[int(np.argmax(chances))],)
+    pairs = zip(labels, chances, strict=True)
+    return tuple(sorted(label for label, chance in pairs if chance >= THRESHOLD))
+
+
+def mistakes(predictions: Predictions) -> list[Cells]:
+    """Return the rows that were predicted wrongly, the surest mistakes first.
+
+    The score says how sure: the probability of a label that was predicted and is not true, or, of
+    several labels, one less the probability of a label that is true and was not predicted.
+    """
+    found = []
+    for sample, chances in zip(predictions.samples, predictions.values, strict=True):
+        of_label = dict(zip(predictions.labels, map(float, chances), strict=True))
+        true, predicted = set(sample.labels), set(_predicted(predictions, chances))
+        if true == predicted:
+            continue
+        wrong = [of_label[one] for one in predicted - true]
+        if predictions.multi_label:
+            wrong += [1 - of_label[one] for one in true - predicted]
+        row = [*place_of(sample), "|".join(sample.labels), "|".join(sorted(predicted))]
+        found.append((max(wrong), row))
+    found.sort(key=lambda mistake: -mistake[0])
+    head: Cells = ["path", "start", "end", "label", "predicted", "score"]
+    return [head, *([*row, f"{score:.6f}"] for score, row in found)]
+
+
+def _draw(folder: Path, predictions: Predictions) -> None:
+    """Draw how well one label a sample is told; of several there is no such picture."""
+    if not predictions.multi_label:
+        truth = truth_of(predictions.samples, predictions.labels, multi_label=False)
+        draw_certainty(folder, predictions.labels, np.array(predictions.values), truth)
+
+
+TASK = Task(
+    kind=CLASSES,
+    heads=("classes",),
+    read=read_classes,
+    network=_network,
+    objective=_objective,
+    predict=probabilities,
+    check=_check,
+    predict_file=_predict_file,
+    score=_score,
+    report=Report(
+        headline=_headline,
+        intervals=_intervals,
+        rows=_rows,
+        says=_says,
+        limits="It knows nothing but these labels and gives one of them to any video.",
+        counts=_counts,
+        figures={"macro_f1": "macro F1"},
+        data_tables=_data_tables,
+    ),
+    files=Files(
+        names=("scores.csv", "mistakes.csv", "confusion.png", "calibration.png"),
+        tables=_tables,
+        draw=_draw,
+    ),
+)
