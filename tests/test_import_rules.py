@@ -21,7 +21,7 @@ ONLY_IN = {
 }
 TORCH = {"torch", "torchvision"}
 # Rooms whose modules may not load torch, however indirectly, when they are imported.
-LIGHT_ROOMS = {"media", "batch", "cli"}
+LIGHT_ROOMS = {"media", "batch", "cli", "operations"}
 # Rooms that import others against the one direction, and why.
 BACK_UP = (
     # Work on classes and actions lies in analysis still, and uses trained networks.

@@ -1,4 +1,4 @@
-"""`vmm train`: a model of the user's own classes."""
+"""`vmm train`: a model of the user's own videos."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ class Evaluation:
     """What a model predicts for labelled samples, and how good that is.
 
     Attributes:
+        task: as which it was measured.
         predictions: for the samples that could be judged.
         failed: by name, why others could not be judged.
         left_out: what was no sample to begin with, such as a row whose file is missing.

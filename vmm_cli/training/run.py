@@ -156,16 +156,16 @@ def _work(
         "streams": dict(prepared.streams),
     }
     if request.folds:
-        work, learnt, judged = _with_folds(work, metrics)
+        work, learnt, measured = _with_folds(work, metrics)
     else:
-        work, learnt, judged = _with_validation(work, metrics)
+        work, learnt, measured = _with_validation(work, metrics)
     metrics["best_epoch"] = learnt.best_epoch
     metrics["seconds"] = {
         "encoding": round(encoded_after, 2),
         "training": round(time.monotonic() - began - encoded_after, 2),
     }
     metrics["asked"] = dict(asked or {})
-    _write(work, request.folder, request.name, learnt, metrics, judged)
+    _write(work, request.folder, request.name, learnt, metrics, measured)
     return metrics
 
 
@@ -182,15 +182,15 @@ def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learn
         check_for_training(divided)
         works.append(work.on(divided))
     learnt = _learn(works[0], request.seed, "model")
-    judged = [_measured(works[0], learnt, "val")]
+    measured = [_measured(works[0], learnt, "val")]
     for other, seed in zip(works[1:], seeds[1:], strict=True):
-        judged.append(_measured(other, _learn(other, seed, f"seed {seed}"), "val"))
+        measured.append(_measured(other, _learn(other, seed, f"seed {seed}"), "val"))
     metrics["samples"] = _counts(works[0].data)
     metrics["split"] = _how_split(given, works[0].data)
-    metrics["validation"] = judged[0].metrics
+    metrics["validation"] = measured[0].metrics
     if request.seeds > 1:
-        metrics["seeds"] = spread(task, [one.metrics for one in judged], request.seed)
-    return works[0], learnt, judged[0]
+        metrics["seeds"] = spread(task, [one.metrics for one in measured], request.seed)
+    return works[0], learnt, measured[0]
 
 
 def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Measured]:
@@ -199,15 +199,15 @@ def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Me
     The last training holds nothing out. It stops after the median of the folds' best epochs, on the
     learning rates that theirs had.
     """
-    metrics["folds"], epochs, judged = _folds(work)
+    metrics["folds"], epochs, measured = _folds(work)
     everything = (replace(sample, split="train") for sample in work.data.samples)
     whole = work.on(with_samples(work.data, everything))
     metrics["samples"] = _counts(whole.data)
-    return whole, _learn(whole, work.request.seed, "all", until=epochs), judged
+    return whole, _learn(whole, work.request.seed, "all", until=epochs), measured
 
 
 def _folds(work: _Work) -> tuple[dict[str, Any], int, Measured]:
-    """Leave out each fold in turn: what was reached, the median best epoch, and all judgements."""
+    """Leave out each fold in turn: what was reached, the median best epoch, what all predict."""
     request, data, contents = work.request, work.data, work.prepared.contents
     task = TASKS[data.task]
     seeds = range(request.seed, request.seed + request.seeds)
@@ -224,8 +224,8 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Measured]:
             # What is left out is "test" here; when to stop is seen on a part of the others.
             fold = work.on(divided[i][name])
             learnt = _learn(fold, seed, f"fold {name}" + (f" seed {seed}" if i else ""))
-            judged = _measured(fold, learnt, "test")
-            by_seed[i].append(judged)
+            measured = _measured(fold, learnt, "test")
+            by_seed[i].append(measured)
             if i == 0:
                 best_epochs.append(learnt.best_epoch)
                 counts = _counts(fold.data)
@@ -234,14 +234,14 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Measured]:
                         f"fold {name}: {apart} rows of other folds share a file or content with "
                         "it and are left out of its training"
                     )
-                metrics: dict[str, Any] = {"schema": SCHEMA, "fold": name, "test": judged.metrics}
+                metrics: dict[str, Any] = {"schema": SCHEMA, "fold": name, "test": measured.metrics}
                 metrics |= {"best_epoch": learnt.best_epoch, "samples": counts}
                 folder = request.folder / FOLDS_FOLDER / file_name(name)
                 called = f"{request.name}-{folder.name}"[:LONGEST_MODEL_NAME]
-                _write(fold, folder, called, learnt, metrics, judged)
-    whole = [together(judged, data) for judged in by_seed]
+                _write(fold, folder, called, learnt, metrics, measured)
+    whole = [together(measured, data) for measured in by_seed]
     how = "when to stop chosen on a part of the others" if stops_early else "all epochs run"
-    numbers = [task.report.headline(judged.metrics) for judged in by_seed[0]]
+    numbers = [task.report.headline(measured.metrics) for measured in by_seed[0]]
     # What a model is known by first of all.
     first = next(iter(task.report.headline(whole[0].metrics)))
     result: dict[str, Any] = {
@@ -253,7 +253,7 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Measured]:
         "test": whole[0].metrics,
     }
     if request.seeds > 1:
-        result["seeds"] = spread(task, [judged.metrics for judged in whole], request.seed)
+        result["seeds"] = spread(task, [measured.metrics for measured in whole], request.seed)
     return result, max(1, round(statistics.median(best_epochs))), whole[0]
 
 
@@ -320,8 +320,8 @@ def _write(
     name: str,
     learnt: Learnt,
     metrics: Mapping[str, Any],
-    judged: Measured,
+    measured: Measured,
 ) -> None:
     if rank()[0] == 0:
         model = RunFiles(name, work.data, work.recipe, work.prepared.plan, learnt)
-        write_model(folder, model, metrics, judged)
+        write_model(folder, model, metrics, measured)

@@ -18,10 +18,10 @@ ALLOWED = {
     "analysis/classify.py": "refuses a bundle that it cannot run",
     "analysis/classify_windows.py": "refuses a bundle that it cannot run",
     "analysis/detect_actions.py": "runs bundles of two tasks",
+    "analysis/sentiment/fusion.py": "refuses a bundle that it cannot run",
     "inference/load.py": "refuses a network that needs the whole video",
     "inference/steps.py": "refuses a bundle that it cannot run",
     "inference/valence.py": "refuses a bundle that it cannot run",
-    "operations/sentiment.py": "refuses a bundle that it cannot run",
 }
 
 

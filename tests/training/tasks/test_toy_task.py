@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import toy_task
+from tests.training.tasks import toy_task
 from vmm_cli import bundles, tasks
 from vmm_cli.errors import RecipeError
 from vmm_cli.networks.heads import HEADS
