@@ -13,7 +13,8 @@ def main() -> None:
     changes = ("optimisation.epochs=3",)  # leave this out for a model that is to be used
     trained = vmm.train(clips, run, changes=changes)
     measured = vmm.evaluate(trained.model, held_out)
-    print(f"accuracy {measured.document['accuracy']:.2f} on {measured.document['n']} clips")
+    found = measured.document
+    print(f"accuracy {found['metrics']['accuracy']:.2f} on {found['n']} clips")
 
 
 if __name__ == "__main__":  # files are read in processes of their own

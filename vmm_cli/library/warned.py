@@ -15,4 +15,4 @@ def warn(line: str) -> None:
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").startswith("vmm_cli."):
         frame, level = frame.f_back, level + 1
-    warnings.warn(line, VmmWarning, stacklevel=level - 1)
+    warnings.warn(line, VmmWarning, stacklevel=level)
