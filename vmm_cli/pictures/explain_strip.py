@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -13,9 +13,6 @@ from vmm_cli.output.clock import clock_text
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.pictures.frames_at import frames_at
 from vmm_cli.pictures.text import draw_text, drawable, shortened, text_width
-
-if TYPE_CHECKING:
-    from vmm_cli.inference.classify_windows import WindowsRequest
 
 MAX_FRAMES = 12
 FRAME_HEIGHT = 120
@@ -31,7 +28,7 @@ MIN_LABEL_WIDTH = 120  # pixels that a label has where the pictures are few
 MIN_FULL_DROP = 0.1  # a bar is full at the largest drop, but not at one that means nothing
 
 
-def _draw(video: Video, record: Mapping[str, Any], request: WindowsRequest) -> Image.Image:
+def _draw(video: Video, record: Mapping[str, Any], job: object) -> Image.Image:
     return draw_strip(video, record["explain"])
 
 
