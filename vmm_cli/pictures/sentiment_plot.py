@@ -88,11 +88,11 @@ Span = Callable[[Point], tuple[float, float]]
 
 
 class HasStep(Protocol):
-    """What is asked for, as far as it is seen in the picture."""
+    """What was wanted: a curve with a point `every` so many seconds."""
 
     @property
     def every(self) -> Fraction:
-        """Seconds from one point of the curve to the next."""
+        """The step."""
 
 
 def _draw(video: Video, record: Mapping[str, Any], job: HasStep) -> Image.Image:
