@@ -172,7 +172,7 @@ def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm | None]:
     """What runs are forked from, see tests/warm.py; None where each is to start afresh."""
-    if os.environ.get("VMM_TEST_FRESH"):
+    if os.environ.get("TEST_FRESH_RUNS"):
         yield None
     else:
         with Warm() as warm:

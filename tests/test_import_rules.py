@@ -149,6 +149,8 @@ def test_there_are_no_import_cycles():
 def test_rooms_import_one_way_lazy_imports_included():
     rooms: dict[str, set[str]] = {room(name): set() for name in SOURCES}
     for name, names in EVER.items():
+        if name == vmm_cli.__name__:
+            continue  # it gives out what the library has
         rooms[room(name)] |= {room(n) for n in names if n in SOURCES}
     refuse_cycles(rooms)
 

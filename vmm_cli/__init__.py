@@ -9,6 +9,7 @@ See docs/python.md. What a name stands for loads when it is used: the import cos
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,23 +21,23 @@ if TYPE_CHECKING:
         UsageError,
         VmmError,
     )
-    from vmm_cli.library import (
-        Model,
-        Training,
-        TrainingRun,
-        VmmWarning,
-        evaluate,
-        frames,
-        load_model,
-        probe,
-        sentiment,
-        shots,
-        train,
-    )
+    from vmm_cli.library.files import frames, probe, shots
+    from vmm_cli.library.models import Model, load_model, sentiment
+    from vmm_cli.library.training import Training, TrainingRun, evaluate, train
+    from vmm_cli.library.warned import VmmWarning
 
 __version__ = "0.1.0"
 
-_ERRORS = ("DataError", "InputError", "ModelError", "OutputError", "UsageError", "VmmError")
+# By name, the module that has it.
+_LIBRARY = {
+    **dict.fromkeys(("frames", "probe", "shots"), "library.files"),
+    **dict.fromkeys(("Model", "load_model", "sentiment"), "library.models"),
+    **dict.fromkeys(("Training", "TrainingRun", "evaluate", "train"), "library.training"),
+    "VmmWarning": "library.warned",
+    **dict.fromkeys(
+        ("DataError", "InputError", "ModelError", "OutputError", "UsageError", "VmmError"), "errors"
+    ),
+}
 
 __all__ = [
     "DataError",
@@ -49,7 +50,6 @@ __all__ = [
     "UsageError",
     "VmmError",
     "VmmWarning",
-    "__version__",
     "evaluate",
     "frames",
     "load_model",
@@ -61,16 +61,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _LIBRARY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _ERRORS:
-        from vmm_cli import errors
-
-        return getattr(errors, name)
-    from vmm_cli import library
-
-    return getattr(library, name)
+    return getattr(import_module(f"vmm_cli.{_LIBRARY[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

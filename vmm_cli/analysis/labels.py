@@ -85,6 +85,10 @@ class Classification:
     streams: tuple[str, ...] | None = None
     explanation: Explanation | None = None
 
+    def __repr__(self) -> str:
+        best = ", ".join(f"{one.label} {one.score:.2f}" for one in self.labels)
+        return f"Classification({best}; {self.duration_s:.1f} s, model {self.model!r})"
+
     def to_record(self) -> dict[str, Any]:
         """Return the fields of a record, rounded, as JSON types."""
         record: dict[str, Any] = {

@@ -87,7 +87,7 @@ class _Track:
     """A stream while it is read.
 
     Attributes:
-        triplets: of a track of closed captions, in the position of `cues`.
+        triplets: of a track of closed captions, in place of `cues`.
         positions: of cues that may go on in the next packet, in `cues`, by what tells them; see
             `_cue_boxes`.
         damaged: how many packets could not be read.

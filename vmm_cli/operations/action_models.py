@@ -83,6 +83,10 @@ class Actions:
     segments: tuple[Detection, ...]
     curves: Curves | None = None
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{s.label} {s.start_s:.1f}-{s.end_s:.1f} s" for s in self.segments)
+        return f"Actions({found or 'nothing'}; {self.duration_s:.1f} s, model {self.model!r})"
+
     def to_record(self) -> dict[str, Any]:
         """Return the fields of a record, rounded, as JSON types."""
         record: dict[str, Any] = {

@@ -152,6 +152,11 @@ class Sentiment:
     warnings: Sequence[str] = ()
     advice: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        known = int(self.curve.known.sum())
+        rests = ", ".join(self.evidence) or "nothing"
+        return f"Sentiment({known} of {len(self.curve.known)} steps known, from {rests})"
+
     def to_record(self) -> dict[str, Any]:
         """Return the fields of a record, rounded, as JSON types."""
         record: dict[str, Any] = {

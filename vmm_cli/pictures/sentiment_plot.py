@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import cycle, groupby, islice
 from math import ceil, floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -50,9 +51,6 @@ from vmm_cli.pictures.time_picture import (
     row_height,
 )
 
-if TYPE_CHECKING:
-    from vmm_cli.operations.sentiment_result import Job
-
 # Pixels
 CURVE_HEIGHT = 220
 CURVE_PADDING = 6  # above +1 and below -1, for half the line's width
@@ -89,7 +87,15 @@ NOTHING = "nothing to go on"
 Span = Callable[[Point], tuple[float, float]]
 
 
-def _draw(video: Video, record: Mapping[str, Any], job: Job) -> Image.Image:
+class HasStep(Protocol):
+    """What was wanted: a curve with a point `every` so many seconds."""
+
+    @property
+    def every(self) -> Fraction:
+        """The step."""
+
+
+def _draw(video: Video, record: Mapping[str, Any], job: HasStep) -> Image.Image:
     return draw_sentiment(video, record, every_s=float(job.every))
 
 

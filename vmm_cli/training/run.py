@@ -207,7 +207,7 @@ def _with_folds(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Me
 
 
 def _folds(work: _Work) -> tuple[dict[str, Any], int, Measured]:
-    """Leave out each fold in turn: what was reached, the median best epoch, what all predict."""
+    """Leave out each fold in turn; return metrics, the median best epoch, and all predictions."""
     request, data, contents = work.request, work.data, work.prepared.contents
     task = TASKS[data.task]
     seeds = range(request.seed, request.seed + request.seeds)
