@@ -132,6 +132,6 @@ def label_of(model: bundles.Bundle, path: Path) -> str:
     request = classify_windows.windows_request(model)
     input = Input(path, path.name, path.stem)
     parts = [classify_windows.run(request, input, None)]
-    record = classify_windows.finish(request, input, parts)
+    record = classify_windows.finish(request, input, parts).to_record()
     scores = {one["label"]: one["score"] for one in record["labels"]}
     return max(scores, key=scores.__getitem__)

@@ -53,7 +53,8 @@ def command_of(operation: AnyOperation) -> Callable[..., int]:
         try:
             return run_operation(operation, options, shared, values["format"])
         except errors.OptionError as error:
-            raise errors.UsageError(error.worded(lambda name: said[name].flags[0])) from None
+            flags = {name: option.flags[0] for name, option in said.items() if option.flags}
+            raise errors.UsageError(error.worded(lambda name: flags.get(name, name))) from None
 
     # Typer reads all three: the name and the text, the signature for the order, and the types.
     parameters = _parameters(operation, said)

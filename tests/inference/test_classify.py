@@ -16,6 +16,7 @@ import pytest
 
 from tests.wanted import classify_request
 from vmm_cli import bundles
+from vmm_cli.analysis import labels
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
@@ -245,7 +246,7 @@ def test_scores_are_mean_probabilities_however_long_the_video(
     features = flat(imagenet, rows)
     request = classify_request(imagenet, top_k=1000, windows_s=500)
     kept = classify.classification(request, features, 1030.0)
-    monkeypatch.setattr(classify, "KEPT_PROBABILITIES", 10)
+    monkeypatch.setattr(labels, "KEPT_PROBABILITIES", 10)
     again = classify.classification(request, features, 1030.0)
     assert sum(label.score for label in kept.labels) == pytest.approx(1, abs=1e-4)
     assert kept.windows is not None and again.windows is not None
