@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -67,7 +67,7 @@ class ClassifyRequest:
         bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
         sampling: which pictures.
         windows_s: length of a timeline's windows in seconds; None: the whole video at once.
-        device: what `compute` runs on; `run` uses the CPU.
+        device: what the encoder runs on.
         use_store: whether the feature store is read and written.
     """
 
@@ -76,7 +76,7 @@ class ClassifyRequest:
     sampling: Sampling
     top_k: int = 5
     windows_s: float | None = None
-    device: str = "auto"
+    device: str = "cpu"
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
 
@@ -122,7 +122,7 @@ def classify_request(
     start: float | Fraction = 0,
     end: float | Fraction | None = None,
     top_k: int = 5,
-    device: str = "auto",
+    device: str = "cpu",
     use_store: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> ClassifyRequest:
@@ -188,6 +188,11 @@ def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult
     return PartResult(
         features, max(float(video.pictures_end_s), report.end_s or 0.0), identity, stored=False
     )
+
+
+def run_on_cpu(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult:
+    """Do as `run` where the device of the request turned out not to work."""
+    return run(replace(request, device="cpu"), input, part)
 
 
 def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> Classification:
@@ -290,7 +295,7 @@ def open_device(request: ClassifyRequest) -> None:
         encode(encoder, np.zeros((1, *encoder.preprocess.shape), np.uint8))
     except RuntimeError as error:  # of torch: no memory left there, a driver that is too old
         said = " ".join(str(error).split())[:300]
-        raise DeviceError(f"--device {request.device}: it does not work: {said}") from error
+        raise DeviceError(f"device {request.device}: it does not work: {said}") from error
 
 
 def compute(
@@ -369,7 +374,7 @@ def _compute(
 ) -> tuple[Features, DecodeReport]:
     from vmm_cli.encoders.image import encode_prepared
 
-    encoder = _encoder(request.bundle, request.bundle_digest, "cpu")
+    encoder = _encoder(request.bundle, request.bundle_digest, request.device)
     report = DecodeReport()
     prepared = _prepared(request, encoder.preprocess, video, sampling, report)
     return encode_prepared(encoder, prepared), report

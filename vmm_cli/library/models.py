@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from vmm_cli.errors import UsageError
+from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.work import Work, run_part
+from vmm_cli.errors import UsageError, VmmError
 from vmm_cli.library.warned import warn
 from vmm_cli.operations.options import declared
 from vmm_cli.suggest import did_you_mean
@@ -112,9 +115,8 @@ def _result(
 ) -> Any:
     """Return what an operation finds out about one file, in this process."""
     from vmm_cli.batch.entry import Entry
-    from vmm_cli.batch.inputs import Input
     from vmm_cli.batch.ledger import Known
-    from vmm_cli.batch.work import Limits, Look, informed, prepare, run_part
+    from vmm_cli.batch.work import Limits, Look, informed, prepare
 
     prepared = _prepared(operation.prepare, _options(operation, given))
     work = prepared.work
@@ -122,11 +124,33 @@ def _result(
     entry: Entry[Any] = Entry(input, None)
     look = Look(work, 1, Limits(prepared.options.max_pixels))
     entry.take(prepare(look, input, Known()))
-    done = informed(input.path, entry.known, run_part, work, input, None)
+    done = informed(input.path, entry.known, _results, work, input)
     entry.gaps = done.gaps
     for line in entry.record({}).get("warnings", ()):
         warn(f"{input.name}: {line}")
-    return work.finish(work.job, input, [done.value])
+    return work.finish(work.job, input, done.value)
+
+
+def _results(work: Work[Any, Any, Any], input: Input) -> list[Any]:
+    """Return what comes of one input, on the device where the work has one."""
+    stage = work.stage
+    parts: deque[Any] = deque() if stage is None else deque(stage.plan(work.job, input, 1))
+    if stage is None or not parts:
+        return [run_part(work, input, None)]
+    try:
+        stage.open(work.job)
+    except VmmError:
+        if not stage.optional:
+            raise
+        return [run_part(work, input, None)]
+    results: list[Any] = []
+    while parts:
+        area = memoryview(bytearray(stage.area_bytes))
+        loaded = stage.load(work.job, input, parts.popleft(), area)
+        results += stage.compute(work.job, [(loaded.about, area)])
+        if loaded.rest is not None:
+            parts.appendleft(loaded.rest)
+    return results
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ from vmm_cli.batch.device import Stage
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
 from vmm_cli.operations.demonstration import remarks_on
-from vmm_cli.operations.device import chosen_device, no_effect
+from vmm_cli.operations.device import chosen_device, device_of_workers
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -169,7 +169,8 @@ def _of_pictures(
             area_bytes=classify.area_bytes(request),
             optional=options.device == "auto",
         )
-    work = Work(request, run=classify.run, finish=classify.finish, plan=classify.plan, stage=stage)
+    run = classify.run if stage is None else classify.run_on_cpu
+    work = Work(request, run=run, finish=classify.finish, plan=classify.plan, stage=stage)
     # The model's own step, given as an option, is the same pictures.
     settled = replace(options, every=request.sampling.step_s)
     earlier = {
@@ -274,7 +275,7 @@ def _of_windows(
             window_s=float(plan_of(model).window_s),
         )
     work = Work(
-        request,
+        replace(request, device=device_of_workers(options.device)),
         run=classify_windows.run,
         finish=classify_windows.finish,
         plan=classify_windows.plan,
@@ -284,8 +285,7 @@ def _of_windows(
         from vmm_cli.pictures.explain_strip import STRIP
 
         work = replace(work, drawing=Pictures(STRIP, options.strips, options.overwrite))
-    warnings = no_effect(options.device, model)
-    return Prepared(settled, work, WORKER_MEMORY_BYTES, warnings=warnings)
+    return Prepared(settled, work, WORKER_MEMORY_BYTES)
 
 
 # --- how records are shown ----------------------------------------------------------------------

@@ -14,7 +14,7 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
 from vmm_cli.operations.demonstration import remarks_on
-from vmm_cli.operations.device import no_effect
+from vmm_cli.operations.device import device_of_workers
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -168,7 +168,6 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
         WORKER_MEMORY_BYTES,
         model.digest,
         remarks=remarks_on(model),
-        warnings=no_effect(options.device, model),
     )
 
 
@@ -188,6 +187,7 @@ def job_of(options: DetectOptions, model: Bundle) -> Job:
         options.end,
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
+        device=device_of_workers(options.device),
     )
     settled = replace(options, **_settled(options, model))
     assert settled.min_score is not None

@@ -18,12 +18,14 @@ from vmm_cli import progress
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import InputError, OptionError
+from vmm_cli.operations.device import device_of_workers
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
     RUN,
     check,
     complete_model,
+    device_option,
     end_option,
     max_pixels_option,
     no_store_option,
@@ -143,6 +145,7 @@ class SentimentOptions:
     )
     start: Fraction = start_option()
     end: Fraction | None = end_option()
+    device: str = device_option()
     plot: Path | None = option(
         "--plot",
         metavar="DIR",
@@ -200,6 +203,12 @@ def _check(options: SentimentOptions, experts: Sequence[str]) -> None:
             raise OptionError(
                 f"{{{name}}} needs {what}; add {kind} to {{evidence}}, or leave {{{name}}} out"
             )
+    if options.model is None and options.device.startswith("cuda"):
+        raise OptionError(
+            "{device} {name}: the experts run on the CPU; leave it out, or give a model of "
+            "`vmm train` with {model}",
+            name=options.device,
+        )
     if options.keep_features and options.no_store:
         raise OptionError(
             "{keep_features} writes to the feature store, which {no_store} disables; leave one out"
@@ -247,6 +256,7 @@ def job_of(options: SentimentOptions, model: Bundle | None = None) -> Job:
         keep_transcript=options.keep_transcript,
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
+        device=device_of_workers(options.device),
     )
 
 
@@ -274,6 +284,7 @@ def run(job: Job, input: Input, part: str | None) -> PartResult:
             video,
             use_store=job.use_store,
             keep_features=job.keep_features,
+            device=job.device,
         )
         return PartResult(rated.video_end_s, rated=rated)
     asked = tuple(job.experts) if part is None else (part,)

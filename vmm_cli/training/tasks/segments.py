@@ -114,7 +114,14 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> Actions:
     from vmm_cli.training.encoding import video_of
 
     video = video_of(sample, means.max_pixels)
-    seen = run_steps(bundle, video, None, use_store=means.use_store, text=sample.text)
+    seen = run_steps(
+        bundle,
+        video,
+        None,
+        use_store=means.use_store,
+        text=sample.text,
+        device=means.device,
+    )
     classify_windows.require_streams(bundle, seen.streams)
     found = find_segments(bundle, video, [seen])
     return Actions(found.detections, float(video.until_s - video.start))
