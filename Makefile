@@ -40,7 +40,7 @@ test-extras: $(EXTRAS_STAMP)
 
 # Slow tests too, and those of what the extras add; every run of the command is a fresh process.
 test-all: $(EXTRAS_STAMP)
-	VMM_TEST_FRESH=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	TEST_FRESH_RUNS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

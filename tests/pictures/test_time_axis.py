@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmm_cli.output.clock import clock_text
-from vmm_cli.pictures.time_axis import LEAST_TICK_DISTANCE, TimeAxis, spread, tick_text
+from vmm_cli.pictures.time_axis import MIN_TICK_DISTANCE, TimeAxis, spread, tick_text
 
 LEFT, WIDTH = 100, 1000
 
@@ -45,11 +45,11 @@ def test_ticks_are_round(start_s: float, end_s: float, expected: list[str]) -> N
 def test_ticks_lie_in_the_range_and_apart(start_s: float, length_s: float) -> None:
     shown = axis(start_s, start_s + length_s)
     ticks = shown.ticks()
-    assert len(ticks) <= WIDTH / LEAST_TICK_DISTANCE + 1
+    assert len(ticks) <= WIDTH / MIN_TICK_DISTANCE + 1
     assert all(start_s - 0.01 <= t <= start_s + length_s + 0.01 for t in ticks)
     places = [shown.x(t) for t in ticks]
     # The ends may be rounded to what can be written.
-    assert all(b - a >= LEAST_TICK_DISTANCE - 0.02 / length_s * WIDTH for a, b in pairwise(places))
+    assert all(b - a >= MIN_TICK_DISTANCE - 0.02 / length_s * WIDTH for a, b in pairwise(places))
 
 
 @given(st.integers(0, 10**6))

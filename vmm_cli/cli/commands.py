@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from vmm_cli import errors
-from vmm_cli.cli.options import SharedOptions
+from vmm_cli.cli.options import SharedOptions, parameter
 from vmm_cli.cli.running import run_operation
 from vmm_cli.operations.operation import Operation
 from vmm_cli.operations.options import OUTPUT, Option, declared
@@ -40,16 +40,11 @@ def add_command(app: typer.Typer, operation: AnyOperation) -> None:
 def command_of(operation: AnyOperation) -> Callable[..., int]:
     """Return the function that Typer makes a command of."""
     said = {one.name: option for one, option in declared(operation.options)}
-    either_or: dict[str, list[str]] = {}
-    for name, option in said.items():
-        if option.either_or is not None:
-            either_or.setdefault(option.either_or, []).append(name)
     defaults = {one.name: one.default for one, _ in declared(operation.options)}
 
     def command(context: typer.Context, **values: Any) -> int:
-        for names in either_or.values():
-            for name in _overruled(context, names):
-                values[name] = defaults[name]
+        for name in _overruled(context, operation.either_or):
+            values[name] = defaults[name]
         for name, option in said.items():
             if option.missing is not None and values[name] is None:
                 raise errors.UsageError(option.missing)
@@ -58,7 +53,8 @@ def command_of(operation: AnyOperation) -> Callable[..., int]:
         try:
             return run_operation(operation, options, shared, values["format"])
         except errors.OptionError as error:
-            raise errors.UsageError(error.worded(lambda name: said[name].flags[0])) from None
+            flags = {name: option.flags[0] for name, option in said.items() if option.flags}
+            raise errors.UsageError(error.worded(lambda name: flags.get(name, name))) from None
 
     # Typer reads all three: the name and the text, the signature for the order, and the types.
     parameters = _parameters(operation, said)
@@ -72,7 +68,7 @@ def _parameters(operation: AnyOperation, said: Mapping[str, Option]) -> list[ins
     hints = get_type_hints(operation.options)
     shared_hints = get_type_hints(SharedOptions, include_extras=True)
     own = [
-        _parameter(one.name, one.default, _annotation(option, hints[one.name]))
+        _parameter(one.name, one.default, _annotation(option, hints[one.name], operation.group))
         for one, option in declared(operation.options)
         if one.name not in _SHARED
     ]
@@ -80,7 +76,7 @@ def _parameters(operation: AnyOperation, said: Mapping[str, Option]) -> list[ins
     for name, one in _SHARED.items():
         annotation = shared_hints[name]
         if name in said and said[name].flags:  # it means something else here
-            annotation = _annotation(said[name], hints[name])
+            annotation = _annotation(said[name], hints[name], operation.group)
         shared.append(_parameter(name, one.default, annotation))
     context = _parameter("context", inspect.Parameter.empty, typer.Context)
     return [context, shared[0], *own, _parameter("format", None, _format(operation)), *shared[1:]]
@@ -91,20 +87,9 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
-def _annotation(option: Option, hint: Any) -> Any:
-    """Return Typer's declaration of an option; of what has a parser, that says the type."""
-    return Annotated[
-        Any if option.parse is not None else hint,
-        typer.Option(
-            *option.flags,
-            metavar=option.metavar,
-            parser=option.parse,
-            autocompletion=option.complete,
-            help=option.help,
-            show_default=option.show_default,
-            rich_help_panel=option.group,
-        ),
-    ]
+def _annotation(option: Option, hint: Any, group: str) -> Any:
+    """Return Typer's type of an option; of what has a parser, that says it."""
+    return Annotated[Any if option.parse is not None else hint, parameter(option, group)]
 
 
 def _format(operation: AnyOperation) -> Any:

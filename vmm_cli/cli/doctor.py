@@ -35,12 +35,8 @@ SCHEMA = "vmm.doctor/1"
 # Variables that are no option's
 OTHER_VARIABLES = frozenset(
     {
-        "VMM_CACHE_DIR",
-        "VMM_CACHE_LIMIT_GB",
-        "VMM_MODELS",
-        "VMM_MODELS_URL",
-        "VMM_CONFIG",
-        "VMM_DATA",
+        *("VMM_CACHE_DIR", "VMM_CACHE_LIMIT_GB", "VMM_MODELS", "VMM_MODELS_URL"),
+        *("VMM_CONFIG", "VMM_DATA"),
     }
 )
 PACKAGES = ("numpy", "pillow", "platformdirs", "pyyaml", "rich", "safetensors", "typer")

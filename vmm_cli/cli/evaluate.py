@@ -15,6 +15,7 @@ from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
 from vmm_cli.cli.options import (
     Config,
+    Device,
     DocumentFormat,
     Jobs,
     LogFile,
@@ -34,6 +35,7 @@ from vmm_cli.cli.training_options import (
     looked_at,
     refuse_contradiction,
 )
+from vmm_cli.operations.device import device_of_workers
 from vmm_cli.operations.options import DEFAULT_MAX_PIXELS, INPUT, OUTPUT, complete_model
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def evaluate(
     format: DocumentFormat = None,
     output: Folder = None,
     overwrite: Overwrite = False,
+    device: Device = "auto",
     no_store: NoStore = False,
     keep_features: KeepFeatures = False,
     jobs: Jobs = None,
@@ -108,7 +111,8 @@ def evaluate(
         refuse_output(output, overwrite)
     bundle = bundles.load(model)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
-    means = Means(workers, not no_store, keep_features, max_pixels)
+    encode_on = device_of_workers(device)
+    means = Means(workers, not no_store, keep_features, max_pixels, encode_on)
     found = _evaluated(bundle, data, group, split, means)
     for name, reason in found.failed.items():
         console.failure(f"{name}: {reason}")

@@ -16,6 +16,7 @@ from vmm_cli.operations.options import INPUT, RUN, complete_model
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import BrokenBundle, Bundle
+    from vmm_cli.fetching.fetch import Fetched
     from vmm_cli.output.table import Row
     from vmm_cli.training.recipe import Recipe
 
@@ -88,29 +89,32 @@ def list_models(
         found = [summary(model) for model in bundles.list_bundles()]
         columns = ("name", "task", "labels", "summary")
     if wants_table(format):
-        from rich.cells import cell_len
-
-        from vmm_cli.output.table import Column, print_table
-
-        longest = max((cell_len(entry["name"]) for entry in found), default=0)
-        least = {"name": longest, "summary": LEAST_TEXT_WIDTH, "description": LEAST_TEXT_WIDTH}
-        shown = [
-            # A name is copied from here: it is whole, where need be above its row.
-            Column(
-                TITLES.get(c, c),
-                number=c in NUMBERS,
-                min_width=least.get(c),
-                shorten="end" if c == "name" else None,
-            )
-            for c in columns
-        ]
-        rows = (_row(entry, columns) for entry in found)
-        print_table(console.stdout(data=False), shown, rows)
+        _print_table(found, columns)
     else:
         from vmm_cli.output.json_document import write_document
 
         write_document(console.stdout(data=True), found)
     return 0
+
+
+def _print_table(found: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    from rich.cells import cell_len
+
+    from vmm_cli.output.table import Column, print_table
+
+    longest = max((cell_len(entry["name"]) for entry in found), default=0)
+    least = {"name": longest, "summary": LEAST_TEXT_WIDTH, "description": LEAST_TEXT_WIDTH}
+    shown = [
+        # A name is copied from here: it is whole, where need be above its row.
+        Column(
+            TITLES.get(c, c),
+            number=c in NUMBERS,
+            min_width=least.get(c),
+            shorten="end" if c == "name" else None,
+        )
+        for c in columns
+    ]
+    print_table(console.stdout(data=False), shown, (_row(entry, columns) for entry in found))
 
 
 @app.command()
@@ -203,6 +207,11 @@ def fetch(
         except KeyboardInterrupt:
             console.warning("interrupted; run the same command again to continue")
             raise
+    _say_fetched(name, fetched, time.monotonic() - start)
+    return 0
+
+
+def _say_fetched(name: str, fetched: Fetched, seconds: float) -> None:
     if not fetched.already and not fetched.is_original:
         console.warning(
             f"{name}: these are not the weights that torchvision publishes under this name"
@@ -212,8 +221,7 @@ def fetch(
     stream.write(f"{name} {said}: {fetched.bundle.folder}\n")
     stream.flush()
     if not fetched.already:
-        console.closing(f"fetched in {duration(time.monotonic() - start)}")
-    return 0
+        console.closing(f"fetched in {duration(seconds)}")
 
 
 def _encoders(recipe: Recipe) -> dict[str, str]:

@@ -9,15 +9,22 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from vmm_cli.cli import configuration, console
-from vmm_cli.operations.options import DEFAULT_MAX_PIXELS, INPUT, OUTPUT, RUN
+from vmm_cli.operations.options import (
+    DEFAULT_MAX_PIXELS,
+    DEVICE,
+    INPUT,
+    NO_STORE,
+    OUTPUT,
+    RUN,
+    Option,
+)
 from vmm_cli.operations.parse import (
     parse_count,
-    parse_device,
     parse_file_name,
     parse_max_pixels,
     parse_memory,
@@ -51,6 +58,19 @@ SHARED_NAMES = frozenset(
 )
 
 
+def parameter(option: Option, group: str) -> Any:
+    """Return Typer's declaration of an operation's option; `group`: of the operation."""
+    return typer.Option(
+        *option.flags,
+        metavar=option.metavar,
+        parser=option.parse,
+        autocompletion=option.complete,
+        help=option.help,
+        show_default=option.show_default,
+        rich_help_panel=option.group or group,
+    )
+
+
 def _configure(context: typer.Context, value: Path | None) -> Path | None:
     if not context.resilient_parsing:
         configuration.apply(context, value, shared=SHARED_NAMES, excluded=COMMAND_LINE_ONLY)
@@ -73,6 +93,10 @@ def _log(value: Path | None) -> Path | None:
     return value
 
 
+def _option(*flags: str, help: str, panel: str = RUN, **more: Any) -> Any:
+    return typer.Option(*flags, help=help, rich_help_panel=panel, **more)
+
+
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
@@ -81,176 +105,86 @@ Inputs = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+_LIST = "Read more inputs from FILE, one per line; - is standard input."
 FilesFrom = Annotated[
     str | None,
-    typer.Option(
-        "--files-from",
-        metavar="FILE",
-        parser=parse_file_name,
-        help="Read more inputs from FILE, one per line; - is standard input.",
-        rich_help_panel=INPUT,
-    ),
+    _option("--files-from", metavar="FILE", parser=parse_file_name, help=_LIST, panel=INPUT),
 ]
-Null = Annotated[
-    bool,
-    typer.Option(
-        "--null",
-        "-0",
-        help="Entries in --files-from end with NUL instead of a newline.",
-        rich_help_panel=INPUT,
-    ),
-]
+_NUL = "Entries in --files-from end with NUL instead of a newline."
+Null = Annotated[bool, _option("--null", "-0", help=_NUL, panel=INPUT)]
+_RESULTS = "Write the results to this file. A rerun skips what is done already."
 Output = Annotated[
     str | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="PATH",
-        parser=parse_file_name,
-        help="Write the results to this file. A rerun skips what is done already.",
-        rich_help_panel=OUTPUT,
-    ),
+    _option("--output", "-o", metavar="PATH", parser=parse_file_name, help=_RESULTS, panel=OUTPUT),
 ]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        "-j",
-        metavar="N",
-        parser=parse_count,
-        help="Process N inputs in parallel [default: as many as cores and memory allow].",
-        rich_help_panel=RUN,
-    ),
-]
+_JOBS = "Process N inputs in parallel [default: as many as cores and memory allow]."
+Jobs = Annotated[int | None, _option("--jobs", "-j", metavar="N", parser=parse_count, help=_JOBS)]
+_TIMEOUT = "Give up on an input after S seconds [default: depends on its duration]."
 Timeout = Annotated[
     Fraction | None,
-    typer.Option(
-        "--timeout",
-        metavar="S",
-        parser=parse_positive_seconds,
-        help="Give up on an input after S seconds [default: depends on its duration].",
-        rich_help_panel=RUN,
-    ),
+    _option("--timeout", metavar="S", parser=parse_positive_seconds, help=_TIMEOUT),
 ]
 Overwrite = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite",
-        help="Replace files that vmm did not write.",
-        rich_help_panel=OUTPUT,
-    ),
+    bool, _option("--overwrite", help="Replace files that vmm did not write.", panel=OUTPUT)
 ]
+_MEMORY = "Give up on an input that takes more memory, as 900M or 2G [default: what fits]."
 MaxMemory = Annotated[
-    int | None,
-    typer.Option(
-        "--max-memory",
-        metavar="SIZE",
-        parser=parse_memory,
-        help="Give up on an input that takes more memory, as 900M or 2G [default: what fits].",
-    ),
+    int | None, _option("--max-memory", metavar="SIZE", parser=parse_memory, help=_MEMORY)
 ]
 NoResume = Annotated[
-    bool,
-    typer.Option(
-        "--no-resume",
-        help="Redo everything, even what is done already.",
-        rich_help_panel=RUN,
-    ),
+    bool, _option("--no-resume", help="Redo everything, even what is done already.")
 ]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Only list the inputs that would be processed.",
-        rich_help_panel=RUN,
-    ),
-]
+DryRun = Annotated[bool, _option("--dry-run", help="Only list the inputs that would be processed.")]
+_PIXELS = "Refuse larger pictures, given as N or WxH [default: 8192x8192]."
 MaxPixels = Annotated[
     int,
-    typer.Option(
-        "--max-pixels",
-        show_default=False,
-        metavar="N",
-        parser=parse_max_pixels,
-        help="Refuse larger pictures, given as N or WxH [default: 8192x8192].",
-        rich_help_panel=RUN,
-    ),
+    _option("--max-pixels", show_default=False, metavar="N", parser=parse_max_pixels, help=_PIXELS),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        callback=_hush,
-        help="Show no progress bar and no warnings.",
-        rich_help_panel=RUN,
-    ),
+    _option("--quiet", "-q", callback=_hush, help="Show no progress bar and no warnings."),
 ]
 Verbose = Annotated[
     int,
-    typer.Option(
-        "--verbose",
-        "-v",
+    _option(
+        *("--verbose", "-v"),
         show_default=False,
         count=True,
         callback=_hear,
         metavar="",
         help="Say more; -vv adds tracebacks.",
-        rich_help_panel=RUN,
     ),
 ]
+_LOG = "Append messages, with times and tracebacks, to FILE."
 LogFile = Annotated[
     Path | None,
-    typer.Option(
-        "--log-file",
-        metavar="FILE",
-        parser=parse_path,
-        callback=_log,
-        help="Append messages, with times and tracebacks, to FILE.",
-        rich_help_panel=RUN,
-    ),
+    _option("--log-file", metavar="FILE", parser=parse_path, callback=_log, help=_LOG),
 ]
+_CONFIG = "Read defaults from FILE instead of your own configuration file."
 Config = Annotated[
     Path | None,
-    typer.Option(
+    _option(
         "--config",
         metavar="FILE",
         parser=parse_path,
         is_eager=True,
         callback=_configure,
-        help="Read defaults from FILE instead of your own configuration file.",
-        rich_help_panel=RUN,
+        help=_CONFIG,
     ),
 ]
 
 # Of the commands they mean something to
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        show_default=False,
-        metavar="NAME",
-        parser=parse_device,
-        help="Compute on auto, cpu or cuda[:N] [default: auto].",
-        rich_help_panel=RUN,
-    ),
-]
-NoStore = Annotated[
-    bool,
-    typer.Option(
-        "--no-store",
-        help="Do not use the feature store, which keeps computed features.",
-        rich_help_panel=RUN,
-    ),
-]
+Device = Annotated[str, parameter(DEVICE, RUN)]
+NoStore = Annotated[bool, parameter(NO_STORE, RUN)]
+
 # Of commands that print one document
 DocumentFormat = Annotated[
     Literal["table", "json"] | None,
-    typer.Option(
+    _option(
         "--format",
         metavar="table|json",
         help="Format of the results [default: table on a terminal, else json].",
-        rich_help_panel=OUTPUT,
+        panel=OUTPUT,
     ),
 ]
 

@@ -62,28 +62,20 @@ def run_operation(
     """
     begun = time.monotonic()
     prepared = operation.prepare(options)
-    for remark in prepared.remarks:
-        console.remark(remark)
-    for warning in prepared.warnings:
-        console.warning(warning)
-    console.refuse_log_at(shared.output, "-o")
-    console.refuse_log_at(shared.files_from, "--files-from")
-    console.refuse_log_at(shared.config, "--config")
+    _say_first(prepared, shared)
     drawing, fills = prepared.work.drawing, operation.fills_folder
     discovery = _find_inputs(shared, operation)
-    if fills or drawing is not None:
-        refuse_collisions(discovery.inputs)
-    if drawing is not None:
-        drawing.refuse_foreign(discovery.inputs)
+    _refuse(discovery, prepared, fills=fills)
     writers = Writers(operation.formats, operation.shown(prepared.work.job))
     if fills:
         place = Destination(writers.choose(wanted_format, None), folder=shared.output_path)
     else:
         place = destination(shared, discovery, wanted_format, writers)
     if shared.dry_run:
-        return _plan(discovery, operation.schema, writers, shared, place)
-    for folder in (place.folder, None if drawing is None else drawing.folder):
-        if folder is not None:  # what cannot be written to is found before the work
+        return _plan(discovery, operation.schema, writers, place)
+    pictures = None if drawing is None else drawing.folder
+    for folder in (place.folder, pictures):  # what cannot be written to is found before the work
+        if folder is not None:
             make_folder(folder)
 
     _listen_to_logging()
@@ -95,30 +87,50 @@ def run_operation(
     try:
         summary = _executed(operation.schema, prepared, shared, discovery, results, place, writers)
     except KeyboardInterrupt:
-        if place.file is None:
-            results.end(writers, place.format)
+        _end(results, place, writers)
         hint = "; run the same again to go on" if shared.output_path is not None else ""
         console.error(f"interrupted{hint}")
         return EXIT_INTERRUPTED
     except console.StdoutClosed:
         raise
     except BaseException:  # what is done is not lost with what ends the run
-        if place.file is None:
-            results.end(writers, place.format)
+        _end(results, place, writers)
         raise
+    _end(results, place, writers)
+    seconds = time.monotonic() - begun
+    filled = shared.output_path if fills else pictures
+    file = None if fills else shared.output_path
+    said = closing_words(
+        summary, failed=results.failed, seconds=seconds, results=file, pictures=filled
+    )
+    console.closing(said)
+    return EXIT_SOME_FAILED if results.failed else EXIT_DONE
+
+
+def _say_first(prepared: AnyPrepared, shared: SharedOptions) -> None:
+    """Say what there is to say before the work, and refuse a log that would overwrite something."""
+    for remark in prepared.remarks:
+        console.remark(remark)
+    for warning in prepared.warnings:
+        console.warning(warning)
+    console.refuse_log_at(shared.output, "-o")
+    console.refuse_log_at(shared.files_from, "--files-from")
+    console.refuse_log_at(shared.config, "--config")
+
+
+def _refuse(discovery: Discovery, prepared: AnyPrepared, *, fills: bool) -> None:
+    """Raise UsageError where results would meet, or take the place of what vmm did not draw."""
+    drawing = prepared.work.drawing
+    if fills or drawing is not None:
+        refuse_collisions(discovery.inputs)
+    if drawing is not None:
+        drawing.refuse_foreign(discovery.inputs)
+
+
+def _end(results: Results, place: Destination, writers: Writers) -> None:
+    """Write what must come last on standard output, unless the records are in a file."""
     if place.file is None:
         results.end(writers, place.format)
-    pictures = None if drawing is None else drawing.folder
-    console.closing(
-        closing_words(
-            summary,
-            failed=results.failed,
-            seconds=time.monotonic() - begun,
-            results=None if fills else shared.output_path,
-            pictures=shared.output_path if fills else pictures,
-        )
-    )
-    return EXIT_SOME_FAILED if results.failed else EXIT_DONE
 
 
 def _executed(
@@ -207,13 +219,7 @@ def _unlisted(discovery: Discovery, schema: str) -> list[Record]:
     return closed + [_failed(schema, name, "timeout", SILENT) for name in discovery.silent]
 
 
-def _plan(
-    discovery: Discovery,
-    schema: str,
-    writers: Writers,
-    shared: SharedOptions,
-    place: Destination,
-) -> int:
+def _plan(discovery: Discovery, schema: str, writers: Writers, place: Destination) -> int:
     """Write which inputs would be worked on."""
     name = place.format
     if place.file is not None or place.files is not None or name in writers.single:

@@ -47,6 +47,7 @@ from vmm_cli.cli.training_options import (
     model_name,
     refuse_contradiction,
 )
+from vmm_cli.operations.device import device_of_workers
 from vmm_cli.operations.options import DEFAULT_MAX_PIXELS
 from vmm_cli.tasks import PURPOSES
 
@@ -128,6 +129,7 @@ def train(
         use_store=not no_store,
         keep_features=keep_features,
         max_pixels=max_pixels,
+        encode_on=device_of_workers(device),
     )
     if check or output is None:
         _tell(inspection, request, format)

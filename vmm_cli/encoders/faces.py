@@ -186,17 +186,17 @@ def detect(encoder: FaceEncoder, image: np.ndarray) -> tuple[Tensor, Tensor]:
     x = torch.from_numpy(planes).float()  # [3, H, W]
     boxes = _proposed(encoder.proposal, x)
     boxes, judged = _judge(encoder.refine, x, boxes, REFINE_SIDE, LEAST_CHANCES[1])
-    kept = suppress(boxes, judged.chances, LIMIT)
+    kept = suppress(boxes, judged.probabilities, LIMIT)
     boxes = _square(_shifted(boxes[kept], judged.shifts[kept], PIXEL))
     boxes, judged = _judge(encoder.output, x, boxes, OUTPUT_SIDE, LEAST_CHANCES[2])
     boxes = _shifted(boxes, judged.shifts, PIXEL)
-    kept = suppress(boxes, judged.chances, LIMIT, by_smaller=True)
+    kept = suppress(boxes, judged.probabilities, LIMIT, by_smaller=True)
     edges = torch.tensor([width, height, width, height])
     boxes = boxes[kept].clamp(min=0).minimum(edges)
     sides = boxes[:, 2:] - boxes[:, :2]
     seen = (sides.amin(dim=1) >= 1) & (sides.amax(dim=1) >= SMALLEST_FACE)
     largest = sides.prod(dim=1)[seen].argsort(descending=True, stable=True)[:MAX_FACES]
-    return boxes[seen][largest], judged.chances[kept][seen][largest]
+    return boxes[seen][largest], judged.probabilities[kept][seen][largest]
 
 
 def _proposed(network: ProposalNetwork, x: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ def _proposed(network: ProposalNetwork, x: Tensor) -> Tensor:
 
 def _places(judged: Judged, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the likely boxes of one scale, in the picture's pixels, their shifts and chances."""
-    chances = judged.chances[0]  # [h, w]
+    chances = judged.probabilities[0]  # [h, w]
     likely = chances >= LEAST_CHANCES[0]
     scores, best = chances[likely].sort(descending=True, stable=True)
     scores, best = scores[:MAX_PROPOSALS], best[:MAX_PROPOSALS]
@@ -244,8 +244,8 @@ def _judge(
     crops = [F.adaptive_avg_pool2d(x[:, y0:y1, x0:x1], side) for x0, y0, x1, y1 in edges.tolist()]
     batch = torch.stack(crops) if crops else torch.empty(0, 3, side, side)
     judged = network(_normalised(batch))
-    sure = judged.chances > least
-    return boxes[inside][sure], Judged(judged.chances[sure], judged.shifts[sure])
+    sure = judged.probabilities > least
+    return boxes[inside][sure], Judged(judged.probabilities[sure], judged.shifts[sure])
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from vmm_cli.encoders.features import Features
 from vmm_cli.encoders.preprocess import Channels, Preprocess
-from vmm_cli.errors import UsageError
+from vmm_cli.errors import DeviceError, UsageError
 from vmm_cli.networks.pretrained.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
 # The largest activation is 96 x 112 x 112 floats a picture. Up to 6 pictures it stays below the 32
@@ -58,10 +58,11 @@ class ImageEncoder:
 
 
 def device_from(text: str) -> torch.device:
-    """Return the device that `--device auto|cpu|cuda[:N]` means.
+    """Return the device that auto, cpu or cuda[:N] means.
 
     Raises:
-        UsageError: not a device, or not one of this machine.
+        UsageError: it means none.
+        DeviceError: this machine has no such device.
     """
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -70,13 +71,13 @@ def device_from(text: str) -> torch.device:
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {text}: not a device; it is auto, cpu, cuda or cuda:N")
+        raise UsageError(f"{text!r} is not a device; it is auto, cpu, cuda or cuda:N")
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise UsageError(f"--device {text}: PyTorch sees no CUDA device; see `vmm doctor`")
+            raise DeviceError(f"device {text}: PyTorch sees no CUDA device; see `vmm doctor`")
         if device.index is not None and device.index >= torch.cuda.device_count():
-            raise UsageError(
-                f"--device {text}: this machine has {torch.cuda.device_count()} CUDA device(s)"
+            raise DeviceError(
+                f"device {text}: this machine has {torch.cuda.device_count()} CUDA device(s)"
             )
     return device
 

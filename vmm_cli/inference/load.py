@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
@@ -44,8 +44,10 @@ class Trained:
 
 @lru_cache(maxsize=2)
 @progress.loading()
-def load_trained(folder: Path, digest: str) -> Trained:
+def load_trained(folder: Path, digest: str, device: str = "cpu") -> Trained:
     """Return the model of a bundle whose `Bundle.digest` is known; a worker keeps it.
+
+    device: that its frozen encoders run on; the network itself, which is small, runs on the CPU.
 
     Raises:
         ModelError: it is damaged, was exchanged meanwhile, or its parts do not fit each other.
@@ -58,13 +60,13 @@ def load_trained(folder: Path, digest: str) -> Trained:
     if bundle.digest != digest:
         raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
     about = bundle.network
-    plan = plan_of(bundle)
+    plan = replace(plan_of(bundle), device=device)
     check(bundle)
     tensors = bundles.load_tensors(bundle, "network.")
     try:
         with torch.device("meta"):  # what a bundle asks for takes memory only where it has weights
             network = network_from(about)
-        if bundle.task == "segments" and network.reach is None:
+        if bundle.task == "segments" and network.receptive_field is None:
             raise ValueError("what it says of a step depends on the whole video")
         described = {k: tuple(v.shape) for k, v in network.state_dict().items()}
         _refuse_other_tensors(described, {k: v.shape for k, v in tensors.items()})

@@ -14,7 +14,7 @@ from vmm_cli.encoders.grid import pad
 from vmm_cli.encoders.streams import Encoded, WindowFeatures
 from vmm_cli.encoders.words import encode
 from vmm_cli.networks.model import FusionNetwork, StreamShape
-from vmm_cli.networks.pyramid import Places, Pyramid
+from vmm_cli.networks.pyramid import AnchorPoints, Pyramid
 
 # Steps of windows in one batch; with the features of two streams 26 MB of values.
 BATCH_STEPS = 1280
@@ -201,7 +201,7 @@ def predict_steps(network: FusionNetwork, x: np.ndarray, mask: np.ndarray) -> St
             logits = head(torch.from_numpy(x)[None], torch.from_numpy(mask)[None])[0]
         probabilities = _where_there(logits.sigmoid().numpy(), mask)
         return StepPredictions(probabilities, probabilities[:0], np.zeros((0, 2)))
-    beside = -(-head.reach // head.coarsest) * head.coarsest
+    beside = -(-head.receptive_field // head.coarsest) * head.coarsest
     parts = [_piece(head, x, mask, first, beside) for first in range(0, len(x), HEAD_STEPS)]
     steps, probabilities, spans = (np.concatenate(part) for part in zip(*parts, strict=True))
     return StepPredictions(_where_there(steps, mask), probabilities, spans)
@@ -220,10 +220,10 @@ def _piece(
     begin, end = max(0, first - beside), min(len(x), first + HEAD_STEPS + beside)
     with torch.inference_mode():
         shown, there = torch.from_numpy(x[begin:end])[None], torch.from_numpy(mask[begin:end])[None]
-        output: Places = head(shown, there)
+        output: AnchorPoints = head(shown, there)
     at = output.steps.double() + begin  # of hours, float32 would round to thousandths of a step
     mine = (at >= first) & (at < first + HEAD_STEPS) & output.mask[0]
-    reaches = output.reaches[0][mine]
-    spans = torch.stack([at[mine] - reaches[:, 0], at[mine] + reaches[:, 1]], dim=1)
+    offsets = output.offsets[0][mine]
+    spans = torch.stack([at[mine] - offsets[:, 0], at[mine] + offsets[:, 1]], dim=1)
     steps = output.step_logits[0][first - begin : first - begin + HEAD_STEPS]
     return steps.sigmoid().numpy(), output.logits[0][mine].sigmoid().numpy(), spans.numpy()

@@ -102,11 +102,18 @@ def plan_steps(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -
 
 
 def run_steps(
-    bundle: Bundle, video: Video, part: Part | None, *, use_store: bool, text: str | None = None
+    bundle: Bundle,
+    video: Video,
+    part: Part | None,
+    *,
+    use_store: bool,
+    text: str | None = None,
+    device: str = "cpu",
 ) -> FusedSteps:
     """Look at the wanted part of a video, or at a part of that.
 
     `text`: what is known to belong to it; None: its title, its description and its captions.
+    `device`: that frozen encoders run on.
 
     Raises:
         InputError: the video cannot be read, or ends before the wanted time.
@@ -114,7 +121,7 @@ def run_steps(
     """
     from vmm_cli.inference.network import fused_steps
 
-    model = load_trained(bundle.folder.resolve(), bundle.digest)
+    model = load_trained(bundle.folder.resolve(), bundle.digest, device)
     layout = _layout(video, model.plan)
     look = reader(model, video, text=text, use_store=use_store)
     tokens = None if model.tokens is None else model.tokens(look.text)
@@ -205,7 +212,7 @@ def _pieces(
     Where a neighbour is another worker's, only so much of it is looked at.
     """
     model = look.model
-    beside = model.network.reach
+    beside = model.network.receptive_field
     assert beside is not None  # see `Trained`
     first, last = (0, len(layout)) if part is None else (part.first, part.last)
     length = beside / model.plan.rate_hz

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vmm_cli import progress
+from vmm_cli.analysis.labels import Explanation
 from vmm_cli.encoders.grid import Window
 from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.encoders.streams import Encoded, WindowFeatures, window_features
@@ -94,23 +95,6 @@ def probabilities_of(model: Trained, shown: Sequence[WindowFeatures], text: str)
 # --- what a score rests on -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What the score of a label in one window rests on.
-
-    Attributes:
-        score: the label's probability.
-        without: by stream, its probability when that stream is hidden.
-        seconds: begin, end and by how much the probability falls when just that is hidden.
-    """
-
-    label: str
-    window: Window
-    score: float
-    without: Mapping[str, float]
-    seconds: tuple[tuple[float, float, float], ...]
-
-
 def explain(model: Trained, shown: WindowFeatures, label: int, text: str) -> Explanation:
     """Find out what a label's score rests on, by hiding streams and seconds in turn.
 
@@ -136,7 +120,9 @@ def explain(model: Trained, shown: WindowFeatures, label: int, text: str) -> Exp
             blocks, ends, probabilities[1 + len(present) :], strict=True
         )
     ]
-    return Explanation(model.bundle.labels[label], shown.window, score, without, tuple(seconds))
+    begin_s, end_s = float(shown.window.start), float(shown.window.end)
+    name = model.bundle.labels[label]
+    return Explanation(name, begin_s, end_s, score, without, tuple(seconds))
 
 
 def _blocks(shown: WindowFeatures) -> list[slice]:

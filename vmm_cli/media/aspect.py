@@ -31,8 +31,8 @@ class Aspects:
         coded = stream.codec_context.sample_aspect_ratio
         if coded == self._coded:
             return
-        was_said, self._coded = self._coded is not None, coded
-        if was_said and coded:
+        was_known, self._coded = self._coded is not None, coded
+        if was_known and coded:
             since = self._since[-1][0] + 1 if pts is None else pts
             self._since = [one for one in self._since if one[0] < since]
             self._since.append((since, coded))

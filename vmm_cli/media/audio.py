@@ -35,7 +35,7 @@ Samples = npt.NDArray[np.float32]
 BLOCK_S = 1  # seconds in a block: few calls, little memory
 SMALLEST_GAP_S = Fraction(1, 100)  # containers round times to 1 ms; the shortest packets hold 20 ms
 WRONG_TIME_S = Fraction(10)  # sound this far behind itself or past the end has a wrong timestamp
-LONGEST_BLIND_GAP_S = Fraction(3600)  # the same ahead, where nobody knows the end
+MAX_BLIND_GAP_S = Fraction(3600)  # the same ahead, where nobody knows the end
 SEEK_FROM_S = 5  # an earlier start is reached by decoding: that takes some 10 ms
 PREROLL_S = 1  # decoders of AAC, Opus and MP3 need some packets until their output is right
 
@@ -204,7 +204,7 @@ def _mono_pieces(
 def _is_wrong(time: Fraction, expected: Fraction, known_end: Fraction | None) -> bool:
     if time < expected - WRONG_TIME_S:
         return True
-    latest = expected + LONGEST_BLIND_GAP_S if known_end is None else known_end + WRONG_TIME_S
+    latest = expected + MAX_BLIND_GAP_S if known_end is None else known_end + WRONG_TIME_S
     return time > latest
 
 

@@ -55,12 +55,12 @@ def triplets_of(packet: Packet, origin: Fraction) -> Iterator[Triplets]:
     while place >= 0:
         place += len(_MARK)
         # flags and a count, a byte of no use, then the triplets, with what may be put between
-        said = data[place : place + 2 + 2 * 3 * MAX_TRIPLETS]
+        payload = data[place : place + 2 + 2 * 3 * MAX_TRIPLETS]
         if packet.stream.codec_context.codec.canonical_name in _ESCAPING:
-            said = said.replace(b"\0\0\3", b"\0\0")
-        if said and said[0] & 0x40:
-            count = said[0] & 0x1F
-            yield Triplets(ticks * packet.time_base - origin, said[2 : 2 + 3 * count])
+            payload = payload.replace(b"\0\0\3", b"\0\0")
+        if payload and payload[0] & 0x40:
+            count = payload[0] & 0x1F
+            yield Triplets(ticks * packet.time_base - origin, payload[2 : 2 + 3 * count])
         place = data.find(_MARK, place)
 
 

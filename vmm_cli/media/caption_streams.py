@@ -37,7 +37,7 @@ _ASIDE = av.stream.Disposition.forced | av.stream.Disposition.comment
 
 
 @dataclass(frozen=True)
-class Said:
+class CaptionText:
     """A text as it stands in a packet, and plain.
 
     key: what tells a cue that may go on in the next packet; empty: it does not.
@@ -49,7 +49,7 @@ class Said:
 
 
 # Yields the texts of a packet; ValueError: it is damaged.
-Reader = Callable[[Packet], Iterator[Said]]
+Reader = Callable[[Packet], Iterator[CaptionText]]
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class _Track:
     """A stream while it is read.
 
     Attributes:
-        triplets: of a track of closed captions, in the place of `cues`.
-        places: of cues that may go on in the next packet, in `cues`, by what tells them; see
+        triplets: of a track of closed captions, in place of `cues`.
+        positions: of cues that may go on in the next packet, in `cues`, by what tells them; see
             `_cue_boxes`.
         damaged: how many packets could not be read.
         is_foreign: it has captions of no kind that can be read.
@@ -99,7 +99,7 @@ class _Track:
     reader: Reader
     cues: list[Cue] = field(default_factory=list)
     triplets: list[Triplets] = field(default_factory=list)
-    places: dict[bytes, int] = field(default_factory=dict)
+    positions: dict[bytes, int] = field(default_factory=dict)
     damaged: int = 0
     is_foreign: bool = False
     is_over: bool = False
@@ -162,24 +162,24 @@ def _take(track: _Track, packet: Packet, start: Fraction) -> None:
     except (av.error.FFmpegError, ValueError):
         track.damaged += 1
         return
-    shown = track.places
+    shown = track.positions
     if end > start:  # else it is what a muxer puts between others
-        track.places = {}
-    for said in texts:
+        track.positions = {}
+    for one in texts:
         if track.is_over:
             return
-        cue = make_cue(float(start), float(end) if end > start else None, said.text, said.marked)
+        cue = make_cue(float(start), float(end) if end > start else None, one.text, one.marked)
         if cue is None:
             continue
-        place = shown.pop(said.key, None) if said.key else None
-        if place is not None and _touch(track.cues[place], cue):
-            track.cues[place] = replace(track.cues[place], end_s=cue.end_s)
+        position = shown.pop(one.key, None) if one.key else None
+        if position is not None and _touch(track.cues[position], cue):
+            track.cues[position] = replace(track.cues[position], end_s=cue.end_s)
         else:
-            place = len(track.cues)
+            position = len(track.cues)
             track.cues.append(cue)
             track.is_over = len(track.cues) == MAX_CUES
-        if said.key:
-            track.places[said.key] = place
+        if one.key:
+            track.positions[one.key] = position
 
 
 def _touch(before: Cue, after: Cue) -> bool:
@@ -225,44 +225,44 @@ def _reader_of(stream: av.stream.Stream) -> Reader | None:
     return _by_libav if caption_kind(stream) == "text" else None
 
 
-def _subrip(packet: Packet) -> Iterator[Said]:
+def _subrip(packet: Packet) -> Iterator[CaptionText]:
     marked = _text(bytes(packet))
-    yield Said(marked, subrip_plain(marked))
+    yield CaptionText(marked, subrip_plain(marked))
 
 
-def _webvtt(packet: Packet) -> Iterator[Said]:
+def _webvtt(packet: Packet) -> Iterator[CaptionText]:
     marked = _text(bytes(packet))
-    yield Said(marked, webvtt_plain(marked))
+    yield CaptionText(marked, webvtt_plain(marked))
 
 
-def _timed_text(packet: Packet) -> Iterator[Said]:
+def _timed_text(packet: Packet) -> Iterator[CaptionText]:
     """3GPP TS 26.245, 5.17: a length of two bytes, the text, then boxes of how it looks."""
     data = bytes(packet)
     length = int.from_bytes(data[:2], "big")
     if length > len(data) - 2:
         raise ValueError(f"{length} bytes of text in a packet of {len(data)}")
     marked = _text(data[2 : 2 + length])
-    yield Said(marked, subrip_plain(marked))
+    yield CaptionText(marked, subrip_plain(marked))
 
 
-def _substation(names: tuple[str, ...], packet: Packet) -> Iterator[Said]:
+def _substation(names: tuple[str, ...], packet: Packet) -> Iterator[CaptionText]:
     marked = block_text(_text(bytes(packet)), names)
     if marked is None:
         raise ValueError("a line of dialogue has too few fields")
-    yield Said(marked, substation_plain(marked))
+    yield CaptionText(marked, substation_plain(marked))
 
 
-def _by_libav(packet: Packet) -> Iterator[Said]:
+def _by_libav(packet: Packet) -> Iterator[CaptionText]:
     """Libav gives every format of text as the blocks that Matroska has of ASS."""
     assert isinstance(packet.stream, SubtitleStream)
     for subtitle in packet.stream.decode(packet):
         if isinstance(subtitle, AssSubtitle) and subtitle.ass:
             marked = block_text(subtitle.ass.decode("utf-8", errors="replace"), BLOCK_FIELDS)
             if marked is not None:
-                yield Said(marked, substation_plain(marked))
+                yield CaptionText(marked, substation_plain(marked))
 
 
-def _unknown(packet: Packet) -> Iterator[Said]:
+def _unknown(packet: Packet) -> Iterator[CaptionText]:
     """WebVTT as Matroska has it (S_TEXT/WEBVTT), for which libav has no decoder.
 
     A block has a cue's text alone; its settings and its name are beside it.
@@ -275,16 +275,16 @@ def _unknown(packet: Packet) -> Iterator[Said]:
         raise _ForeignError from None
     if _is_ttml(marked) or any(c < " " and c not in "\n\t" for c in marked):
         raise _ForeignError
-    yield Said(marked, webvtt_plain(marked))
+    yield CaptionText(marked, webvtt_plain(marked))
 
 
-def _data(packet: Packet) -> Iterator[Said]:
+def _data(packet: Packet) -> Iterator[CaptionText]:
     """WebVTT as MP4 has it (wvtt), of which libav knows nothing; and whatever else that is so."""
     data = bytes(packet)
     texts = _cue_boxes(data) if len(data) >= BOX_HEADER_BYTES else []
     if texts is not None:
         for key, marked in texts:
-            yield Said(marked, webvtt_plain(marked), key)
+            yield CaptionText(marked, webvtt_plain(marked), key)
     elif _is_ttml(data[:4096].decode("utf-8", errors="replace")):
         raise _ForeignError
     else:
@@ -307,10 +307,10 @@ def _cue_boxes(data: bytes) -> list[tuple[bytes, str]] | None:
     for kind, body in _boxes(data):
         if kind == b"vttc":
             inner = dict(_boxes(body))
-            if (said := inner.get(b"payl")) is not None:
+            if (payload := inner.get(b"payl")) is not None:
                 source = inner.get(b"vsid", b"")
-                key = (source or inner.get(b"iden", b"")) + b"\0" + said
-                texts.append((key, _text(said)))
+                key = (source or inner.get(b"iden", b"")) + b"\0" + payload
+                texts.append((key, _text(payload)))
         elif kind not in (b"vtte", b"vtta"):
             return None
     return texts
@@ -318,14 +318,14 @@ def _cue_boxes(data: bytes) -> list[tuple[bytes, str]] | None:
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield kind and content of the boxes that bytes are made of; no kind for what is none."""
-    place = 0
-    while place < len(data):
-        size = int.from_bytes(data[place : place + 4], "big")
-        if not BOX_HEADER_BYTES <= size <= len(data) - place:
-            yield b"", data[place:]
+    position = 0
+    while position < len(data):
+        size = int.from_bytes(data[position : position + 4], "big")
+        if not BOX_HEADER_BYTES <= size <= len(data) - position:
+            yield b"", data[position:]
             return
-        yield data[place + 4 : place + 8], data[place + 8 : place + size]
-        place += size
+        yield data[position + 4 : position + 8], data[position + 8 : position + size]
+        position += size
 
 
 def _text(data: bytes) -> str:

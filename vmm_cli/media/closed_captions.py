@@ -161,7 +161,7 @@ def decode(found: Iterable[Triplets], end_s: Fraction) -> tuple[Cue, ...]:
     pairs = [
         Triplets(one.time_s, kept)
         for one in sorted(found, key=lambda one: one.time_s)
-        if (kept := b"".join(pair for pair in pairs_of(one.data) if _is_said(pair)))
+        if (kept := b"".join(pair for pair in pairs_of(one.data) if _is_caption(pair)))
     ]
     if not pairs:
         return ()
@@ -189,7 +189,7 @@ def has_newer(found: Iterable[Triplets]) -> bool:
     return any(pair[0] & 7 == 7 and pair[2] & 0x1F for one in found for pair in pairs_of(one.data))
 
 
-def _is_said(pair: bytes) -> bool:
+def _is_caption(pair: bytes) -> bool:
     """Tell whether a triplet is valid, of CEA-608, and no padding."""
     return pair[0] & 6 == 4 and (pair[1] & 0x7F or pair[2] & 0x7F) != 0
 

@@ -17,7 +17,7 @@ _RETURNS = re.compile(r"\r+\n?")
 
 DAMAGED = "\ufffd"
 # In other encodings what happens to be right UTF-8 beyond ASCII is rarer than what is not.
-LEAST_WHOLE = 3  # for each that is not
+MIN_WHOLE = 3  # for each that is not
 
 # A film has some two thousand cues of a hundred characters at most; karaoke a cue for each picture,
 # with thousands of characters of markup. What is larger than this is no caption, whoever made it.
@@ -111,7 +111,7 @@ def decode_text(data: bytes) -> str:
         text = data.decode("utf-8", errors="replace")
         damaged = damaged_characters(data, text)
         whole = len(text) - len(text.encode("ascii", errors="ignore")) - damaged
-        if whole >= LEAST_WHOLE * damaged or (damaged == 1 and whole):
+        if whole >= MIN_WHOLE * damaged or (damaged == 1 and whole):
             return text
         try:
             return data.decode("cp1252")

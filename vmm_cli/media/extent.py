@@ -227,8 +227,8 @@ def _unread(container: av.container.InputContainer, read_to: int | None) -> floa
         return 0.0
     left = container.size - read_to
     share = left / container.size
-    most = UNREAD_MAX_BYTES_OF.get(container.format.name, UNREAD_MAX_BYTES)
-    return share if left > most and share > UNREAD_MAX_SHARE else 0.0
+    max_bytes = UNREAD_MAX_BYTES_OF.get(container.format.name, UNREAD_MAX_BYTES)
+    return share if left > max_bytes and share > UNREAD_MAX_SHARE else 0.0
 
 
 def _is_whole(container: av.container.InputContainer, stream: Stream) -> bool:

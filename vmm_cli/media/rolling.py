@@ -15,7 +15,7 @@ from vmm_cli.media.cues import Cue
 
 CONTIGUOUS_S = 0.25  # between cues that roll there is nothing, or what rounding leaves
 FLASH_S = 0.1  # nobody reads what is shown for so short a time
-MOST_LINES = 15  # a screen of CEA-608 has no more
+MAX_LINES = 15  # a screen of CEA-608 has no more
 TYPING_S = 0.5  # a line is shown so long, at most, between two of its letters
 
 # Ordinary captions repeat a line here and there, because it is said again. Captions roll where the
@@ -94,7 +94,7 @@ def _step(before: Cue, after: Cue) -> _Step:
     if not _is_contiguous(before, after):
         return _Step()
     old, new = before.text.split("\n"), after.text.split("\n")
-    for kept in range(min(len(old), len(new), MOST_LINES), 0, -1):
+    for kept in range(min(len(old), len(new), MAX_LINES), 0, -1):
         last, now = old[-1], new[kept - 1]
         grows = last != now
         if old[len(old) - kept : -1] != new[: kept - 1] or (

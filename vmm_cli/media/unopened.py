@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _HEAD_BYTES = 4096
-_MOST_BOXES = 10_000  # at the top of a file; a fragment a second for hours
+_MAX_BOXES = 10_000  # at the top of a file; a fragment a second for hours
 
 # (what a file begins with, kind of picture)
 _PICTURES = (
@@ -116,7 +116,7 @@ def boxes(file: BinaryIO, size: int, start: int = 0) -> Iterator[tuple[bytes, in
 
     By default those at the top.
     """
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if start >= size:
             return
         file.seek(start)

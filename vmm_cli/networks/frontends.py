@@ -19,12 +19,12 @@ from vmm_cli.networks.temporal import masked_mean, run_over_present
 
 # A dimension that hardly varies in training would be blown up where it does: none counts as varying
 # less than this part of the mean over all dimensions.
-LEAST_SPREAD = 0.01
+MIN_SPREAD = 0.01
 CNN_CHANNELS = (16, 32, 64)  # each layer halves height and width
 CNN_CELLS = (4, 2)  # rows and columns that are told apart in the end; rows of log-mel: pitch
 PADDING_TOKEN = 0
 UNKNOWN_TOKEN = 1
-CHANGE_REACH = 1  # steps to either side that `change` looks at where no step is missing
+CHANGE_RECEPTIVE_FIELD = 1  # steps to either side that `change` looks at where no step is missing
 
 
 class Standardise(nn.Module):
@@ -44,9 +44,9 @@ class Standardise(nn.Module):
         if not len(values):
             return
         std, mean = torch.std_mean(values, dim=0, correction=0)  # [N, D] -> 2 x [D]
-        least = LEAST_SPREAD * std.mean()
+        minimum = MIN_SPREAD * std.mean()
         self.mean.copy_(mean)
-        self.std.copy_(std.clamp(min=least) if least > 0 else torch.ones_like(std))
+        self.std.copy_(std.clamp(min=minimum) if minimum > 0 else torch.ones_like(std))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
@@ -73,12 +73,12 @@ def change(values: Tensor, mask: Tensor) -> Tensor:
 class ManyDropout(nn.Module):
     """Dropout for wide inputs: one random byte a number, which takes a quarter of PyTorch's time.
 
-    The chance is rounded to 256ths. Srivastava et al. 2014.
+    The probability is rounded to 256ths. Srivastava et al. 2014.
     """
 
-    def __init__(self, chance: float) -> None:
+    def __init__(self, probability: float) -> None:
         super().__init__()
-        self.kept = round((1 - chance) * 256)  # of 256; the recipes' chances leave some
+        self.kept = round((1 - probability) * 256)  # of 256; the recipes' probabilities leave some
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape -> the same."""
@@ -177,7 +177,7 @@ class TokenLSTM(nn.Module):
     """Learned embeddings of words, read by an LSTM in both directions: one vector for a text.
 
     The mean over the LSTM's outputs is taken, not its last one: from a few hundred texts it learns
-    far sooner. In training, words become the unknown word with the chance `dropout` (Iyyer et al.
+    far sooner. In training, words become the unknown word with probability `dropout` (Iyyer et al.
     2015): so the unknown word, which no training text holds, gets a meaning, too.
     """
 

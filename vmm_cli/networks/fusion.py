@@ -1,8 +1,8 @@
 """Fusion: what the streams show at a step becomes one vector.
 
-Each is built as `FUSION[name](streams, width, dropout=)`, says with `reach` how many steps to
-either side a step depends on, and maps x [B, S, T, H] with mask [B, S, T] (True: there) to
-[B, T, H], zero where no stream is there. An absent stream contributes exactly nothing: a row
+Each is built as `FUSION[name](streams, width, dropout=)`, says with `receptive_field` how many
+steps to either side a step depends on, and maps x [B, S, T, H] with mask [B, S, T] (True: there)
+to [B, T, H], zero where no stream is there. An absent stream contributes exactly nothing: a row
 without it comes out as from a network that was built without it.
 """
 
@@ -31,7 +31,7 @@ def _side_by_side(x: Tensor) -> Tensor:
 class Concat(nn.Module):
     """The streams side by side, zeros for absent ones, and a linear map of them."""
 
-    reach = 0
+    receptive_field = 0
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Concat(nn.Module):
 class Weighted(nn.Module):
     """A mean with one learned weight a stream, the same at all steps; they start equal."""
 
-    reach = 0
+    receptive_field = 0
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Gated(nn.Module):
     The gated multimodal unit of Arevalo et al. 2017 (arXiv 1702.01992) for any number of streams.
     """
 
-    reach = 0
+    receptive_field = 0
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Attention(nn.Module):
     decoder's state: there is none here.
     """
 
-    reach = 0
+    receptive_field = 0
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class MessageRound(nn.Module):
 class Graph(nn.Module):
     """Streams and steps as nodes of a graph that pass messages; then their mean at each step."""
 
-    reach = GRAPH_ROUNDS
+    receptive_field = GRAPH_ROUNDS
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 Each is built as `HEADS[name](width, outputs, dropout=, levels=)`; what one has no use for it leaves
 aside. It maps x [B, T, H] with mask [B, T] (True: there) to logits: `classes` to [B, C], `valence`
-to [B, 1 + C], `steps` to [B, T, C], `segments` to `Places`.
+to [B, 1 + C], `steps` to [B, T, C], `segments` to `AnchorPoints`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vmm_cli.networks.frontends import (
-    CHANGE_REACH,
+    CHANGE_RECEPTIVE_FIELD,
     FRONT_ENDS,
     FeatureFrontEnd,
     PatchCNN,
@@ -19,7 +19,7 @@ from vmm_cli.networks.frontends import (
 )
 from vmm_cli.networks.fusion import FUSION
 from vmm_cli.networks.heads import HEADS
-from vmm_cli.networks.pyramid import Places
+from vmm_cli.networks.pyramid import AnchorPoints
 from vmm_cli.networks.temporal import TEMPORAL
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ class FusionNetwork(nn.Module):
 
     def forward(
         self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor
-    ) -> Tensor | Places:
+    ) -> Tensor | AnchorPoints:
         """Return what the head says.
 
         Args:
@@ -131,7 +131,7 @@ class FusionNetwork(nn.Module):
             masks: by stream, bool [B, T] or for tokens [B, L]; True: there.
             grid: bool [B, T], which steps a row has.
         """
-        return cast(Tensor | Places, self.head(*self.fused(values, masks, grid)))
+        return cast(Tensor | AnchorPoints, self.head(*self.fused(values, masks, grid)))
 
     def fused(
         self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor
@@ -141,17 +141,16 @@ class FusionNetwork(nn.Module):
         return self.fusion(x, there), there.any(dim=1)
 
     @property
-    def reach(self) -> int | None:
+    def receptive_field(self) -> int | None:
         """How many steps to either side `fused` depends on; None: on all of them.
 
         Where a stream is absent for longer than that, the change at its return is another one.
         """
-        over_time = [_reach(module) for module in self.temporal.values()]
+        over_time = [_receptive_field(module) for module in self.temporal.values()]
         if None in over_time:
             return None
-        return (
-            CHANGE_REACH + max((r for r in over_time if r), default=0) + (_reach(self.fusion) or 0)
-        )
+        widest = max((field for field in over_time if field), default=0)
+        return CHANGE_RECEPTIVE_FIELD + widest + (_receptive_field(self.fusion) or 0)
 
     def _streams(
         self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor
@@ -173,8 +172,8 @@ class FusionNetwork(nn.Module):
         return torch.stack(shown, dim=1), torch.stack(there, dim=1)
 
 
-def _reach(module: nn.Module) -> int | None:
-    return cast(int | None, module.reach)
+def _receptive_field(module: nn.Module) -> int | None:
+    return cast(int | None, module.receptive_field)
 
 
 def _chosen(choices: Mapping[str, T], name: str, what: str) -> T:

@@ -1,11 +1,11 @@
-"""When does what happen: a network over many scales of time that needs no anchors.
+"""When does what happen: a network over many scales of time that needs no anchor segments.
 
-At each place of each scale it says what happens there, and how far the begin and the end of it are
+At each anchor point of each scale it says what happens there, and how far its begin and its end are
 away. Long actions are seen at coarse scales, short ones at fine ones, so nothing has to be known of
 how long actions last. Of this kind are ActionFormer (Zhang, Wu, Li 2022) and TriDet (Shi et al.
-2023), after FCOS (Tian et al. 2019); here convolutions take the place of attention, so that what is
-said of a place depends on a limited stretch around it, and a long video can be judged piece by
-piece.
+2023), after FCOS (Tian et al. 2019); here convolutions take the place of attention, so that the
+prediction at a point depends on a limited part around it, and a long video can be gone through in
+chunks.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ RARE = 0.01  # a fresh network says of everything that it happens with this prob
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Places:
-    """What is said at P places, those of all scales, the finest first.
+class AnchorPoints:
+    """Predictions at P anchor points, those of all scales, the finest first.
 
     Attributes:
         logits: float [B, P, C], of each label.
-        reaches: float [B, P, 2], how far begin and end are away, in steps, both at least 0.
-        mask: bool [B, P]: which places there are.
+        offsets: float [B, P, 2], how far begin and end are away, in steps, both at least 0.
+        mask: bool [B, P]: which points there are.
         steps: float [P], where each lies on the grid, in steps.
-        strides: float [P], how far the places of its scale lie apart, in steps.
+        strides: float [P], how far the points of its scale lie apart, in steps.
         step_logits: float [B, T, C], of each label at each step: whether it goes on just then. To
             be asked for that too makes what the scales are given much better.
     """
 
     logits: Tensor
-    reaches: Tensor
+    offsets: Tensor
     mask: Tensor
     steps: Tensor
     strides: Tensor
@@ -66,7 +66,7 @@ class Block(nn.Module):
 
 
 class Tower(nn.Module):
-    """The layers that all scales share: from what is seen at a place to what is said of it."""
+    """The layers that all scales share: from what is seen at a point to the prediction there."""
 
     def __init__(self, width: int, outputs: int, dropout: float) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Tower(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Scales of time, each half as fine as the one before, and what is said at each."""
+    """Scales of time, each half as fine as the one before, and predictions at each."""
 
     def __init__(self, width: int, outputs: int, *, dropout: float, levels: int) -> None:
         super().__init__()
@@ -106,12 +106,12 @@ class Pyramid(nn.Module):
 
     @property
     def coarsest(self) -> int:
-        """How many steps the places of the coarsest scale lie apart."""
+        """How many steps the points of the coarsest scale lie apart."""
         return 1 << (self.levels - 1)
 
     @property
-    def reach(self) -> int:
-        """How many steps to either side a place depends on.
+    def receptive_field(self) -> int:
+        """How many steps to either side a prediction depends on.
 
         Of each scale a convolution in its block and one on the way to it, which steps half as
         wide; of the coarsest one those of a tower too.
@@ -121,8 +121,8 @@ class Pyramid(nn.Module):
         ways = sum(half << (level - 1) for level in range(1, self.levels))
         return blocks + ways + half * (HEAD_LAYERS + 1) * self.coarsest
 
-    def forward(self, x: Tensor, mask: Tensor) -> Places:
-        """[B, T, H], [B, T] -> what is said at the places of all scales."""
+    def forward(self, x: Tensor, mask: Tensor) -> AnchorPoints:
+        """[B, T, H], [B, T] -> predictions at the anchor points of all scales."""
         parts = []
         grid = x.shape[1]
         absent = ~mask[..., None]
@@ -131,7 +131,7 @@ class Pyramid(nn.Module):
         x = self.stem(x, absent)
         for level, norm in enumerate(self.norms):
             if level:
-                mask = mask[:, ::2]  # a place of a scale lies on each second one of the scale below
+                mask = mask[:, ::2]  # each second point of the scale below is one of this
                 absent = ~mask[..., None]
                 x = _over_time(self.halve[level - 1], x).masked_fill(absent, 0.0)
                 x = self.blocks[level - 1](x, absent)
@@ -139,15 +139,15 @@ class Pyramid(nn.Module):
             stride = 2.0**level
             away = F.softplus(self.how_far(seen, absent) + self.scale[level]) * stride
             parts.append((self.what(seen, absent), away, mask))
-        logits, reaches, masks = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
-        steps, strides = (each.to(x.device) for each in places(grid, self.levels))
-        return Places(logits, reaches, masks, steps, strides, step_logits)
+        logits, offsets, masks = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
+        steps, strides = (each.to(x.device) for each in anchor_points(grid, self.levels))
+        return AnchorPoints(logits, offsets, masks, steps, strides, step_logits)
 
 
-def places(steps: int, levels: int) -> tuple[Tensor, Tensor]:
-    """Return where the places of all scales lie on a grid of T steps, and their strides: 2 x [P].
+def anchor_points(steps: int, levels: int) -> tuple[Tensor, Tensor]:
+    """Return where the anchor points of all scales lie on T steps, and their strides: 2 x [P].
 
-    >>> places(4, 2)
+    >>> anchor_points(4, 2)
     (tensor([0., 1., 2., 3., 0., 2.]), tensor([1., 1., 1., 1., 2., 2.]))
     """
     scales = [torch.arange(0, steps, 2**level, dtype=torch.float32) for level in range(levels)]

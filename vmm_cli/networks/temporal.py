@@ -1,9 +1,10 @@
 """Temporal networks: how what a stream shows at one time is read with what it shows at others.
 
-Each is built as `TEMPORAL[name](width, layers=, dropout=)`, says with `reach` how many steps to
-either side a step depends on (None: on all of them), and maps x [B, T, H] with mask [B, T]
-(True: there) to [B, T, H], zero where nothing is there. What lies behind the mask changes nothing,
-whatever it is and wherever it lies: at the end, at the start, or between two steps that are there.
+Each is built as `TEMPORAL[name](width, layers=, dropout=)`, says with `receptive_field` how
+many steps to either side a step depends on (None: on all of them), and maps x [B, T, H] with mask
+[B, T] (True: there) to [B, T, H], zero where nothing is there. What lies behind the mask
+changes nothing, whatever it is and wherever it lies: at the end, at the start, or between two steps
+that are there.
 
 All but `none` and `mean` add what they find to their input (He et al. 2016), so that they start
 near the mean over time and depart from it as far as the data tell them to; few clips are enough for
@@ -55,7 +56,7 @@ def _in_order(x: Tensor, order: Tensor) -> Tensor:
 class Alone(nn.Module):
     """Each step as it is; `layers` and `dropout` are not used."""
 
-    reach = 0
+    receptive_field = 0
 
     def __init__(self, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class Alone(nn.Module):
 class Mean(nn.Module):
     """The mean over time, at each step; nothing is learned. `layers` and `dropout` are not used."""
 
-    reach = None
+    receptive_field = None
 
     def __init__(self, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
@@ -85,7 +86,7 @@ class Recurrent(nn.Module):
     Hochreiter and Schmidhuber 1997; Cho et al. 2014; in both directions Schuster and Paliwal 1997.
     """
 
-    reach = None
+    receptive_field = None
 
     def __init__(
         self, cell: type[nn.LSTM] | type[nn.GRU], width: int, *, layers: int, dropout: float
@@ -152,7 +153,7 @@ class AttentionLayer(nn.Module):
 class Transformer(nn.Module):
     """Layers of self-attention; positions are sine waves by the number of the step."""
 
-    reach = None
+    receptive_field = None
 
     def __init__(self, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
@@ -187,8 +188,8 @@ class DilatedBlock(nn.Module):
     def __init__(self, width: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        reach = dilation * (TCN_KERNEL - 1) // 2
-        self.over_time = nn.Conv1d(width, width, TCN_KERNEL, padding=reach, dilation=dilation)
+        padding = dilation * (TCN_KERNEL - 1) // 2
+        self.over_time = nn.Conv1d(width, width, TCN_KERNEL, padding=padding, dilation=dilation)
         self.over_channels = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
@@ -206,7 +207,7 @@ class TemporalConvolution(nn.Module):
 
     def __init__(self, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
-        self.reach = layers * sum(TCN_DILATIONS) * (TCN_KERNEL - 1) // 2
+        self.receptive_field = layers * sum(TCN_DILATIONS) * (TCN_KERNEL - 1) // 2
         self.blocks = nn.ModuleList(
             DilatedBlock(width, dilation, dropout)
             for _ in range(layers)

@@ -13,7 +13,7 @@ from vmm_cli.batch.device import Stage
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
 from vmm_cli.operations.demonstration import remarks_on
-from vmm_cli.operations.device import chosen_device, no_effect
+from vmm_cli.operations.device import chosen_device, device_of_workers
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -39,16 +39,18 @@ from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.classify import ClassifyRequest
-    from vmm_cli.analysis.classify_windows import WindowsRequest
     from vmm_cli.bundles import Bundle
+    from vmm_cli.inference.classify import ClassifyRequest
+    from vmm_cli.inference.classify_windows import WindowsRequest
     from vmm_cli.media.sampling import Sampling
 
 # torch, the network and a batch of pictures peak at 390 MB with a 720p file; the 16 reference
 # pictures that H.264 allows in 4K take 200 MB more.
 WORKER_MEMORY_BYTES = 600 * 2**20
+# 4K instead of full HD: the 16 reference pictures that H.264 allows, and one picture as floats.
+LARGE_VIDEO_MIB = 250
 
-LABELS = "Labels"  # group of the help
+CHOICES = ("every", "count")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,6 @@ class ClassifyOptions:
         metavar="MODEL",
         complete=complete_model,
         help="A model from `vmm models list`, or its folder.",
-        group=LABELS,
         show_default=True,
         counts="never",
     )
@@ -73,7 +74,6 @@ class ClassifyOptions:
         metavar="K",
         parse=parse_count,
         help="How many labels to give.",
-        group=LABELS,
         show_default=True,
     )
     every: Fraction | None = option(
@@ -81,8 +81,6 @@ class ClassifyOptions:
         metavar="S",
         parse=parse_positive_seconds,
         help="Look at one frame every S seconds.",
-        group=LABELS,
-        either_or="frames",
         counts="given",
     )
     count: int | None = option(
@@ -90,8 +88,6 @@ class ClassifyOptions:
         metavar="N",
         parse=parse_count,
         help="Look at N frames, evenly spaced.",
-        group=LABELS,
-        either_or="frames",
         counts="given",
     )
     windows: Fraction | None = option(
@@ -99,7 +95,6 @@ class ClassifyOptions:
         metavar="S",
         parse=parse_positive_seconds,
         help="Give labels for each S seconds: a timeline.",
-        group=LABELS,
         key="windows_s",
         as_json=lambda length: None if length is None else float(length),
     )
@@ -109,7 +104,6 @@ class ClassifyOptions:
         "--explain",
         default=False,
         help="Say what each decision rests on (models made by `vmm train`).",
-        group=LABELS,
     )
     strips: Path | None = option(
         "--strips",
@@ -130,7 +124,7 @@ class ClassifyOptions:
 def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any]:
     """Load the model, and check the options against it: it looks at pictures, or at windows."""
     from vmm_cli import bundles
-    from vmm_cli.analysis import classify_windows
+    from vmm_cli.inference import classify_windows
 
     check_options(options)
     model = bundles.load(options.model)
@@ -140,7 +134,7 @@ def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any
 
 def check_options(options: ClassifyOptions) -> None:
     """Raise OptionError where options contradict each other, or themselves."""
-    check(options)
+    check(options, CHOICES)
     if options.top_k < 1:
         raise OptionError(
             "{top_k} {number}: at least one label must be shown", number=options.top_k
@@ -156,7 +150,7 @@ def check_options(options: ClassifyOptions) -> None:
 def _of_pictures(
     options: ClassifyOptions, model: Bundle
 ) -> Prepared[ClassifyOptions, ClassifyRequest, Any, Any]:
-    from vmm_cli.analysis import classify
+    from vmm_cli.inference import classify
 
     if options.explain or options.strips is not None:
         raise OptionError(
@@ -175,7 +169,8 @@ def _of_pictures(
             area_bytes=classify.area_bytes(request),
             optional=options.device == "auto",
         )
-    work = Work(request, run=classify.run, finish=classify.finish, plan=classify.plan, stage=stage)
+    run = classify.run if stage is None else classify.run_on_cpu
+    work = Work(request, run=run, finish=classify.finish, plan=classify.plan, stage=stage)
     # The model's own step, given as an option, is the same pictures.
     settled = replace(options, every=request.sampling.step_s)
     earlier = {
@@ -184,8 +179,16 @@ def _of_pictures(
         "windows_s": request.windows_s,
         "max_pixels": options.max_pixels,
     }
-    memory_bytes = max(WORKER_MEMORY_BYTES, classify.memory_bytes(request))
-    return Prepared(settled, work, memory_bytes, earlier=earlier)
+    return Prepared(settled, work, _memory_bytes(model), earlier=earlier)
+
+
+def _memory_bytes(model: Bundle) -> int:
+    """Return what a worker takes: what was measured of the model, where that is more."""
+    from vmm_cli.bundles.published import TORCHVISION
+
+    row = TORCHVISION.get(model.encoders["image"].name)
+    measured = 0 if row is None else (row.memory_mib + LARGE_VIDEO_MIB) * 2**20
+    return max(WORKER_MEMORY_BYTES, measured)
 
 
 def pictures_request(options: ClassifyOptions, model: Bundle) -> ClassifyRequest:
@@ -195,7 +198,7 @@ def pictures_request(options: ClassifyOptions, model: Bundle) -> ClassifyRequest
         OptionError: the options would change a model's own sampling, or leave windows empty.
         ModelError: the model does not classify.
     """
-    from vmm_cli.analysis.classify import classify_request
+    from vmm_cli.inference.classify import classify_request
 
     request = classify_request(
         model,
@@ -248,8 +251,8 @@ def _sampling(options: ClassifyOptions, model: Bundle) -> Sampling:
 def _of_windows(
     options: ClassifyOptions, model: Bundle
 ) -> Prepared[ClassifyOptions, WindowsRequest, Any, Any]:
-    from vmm_cli.analysis import classify_windows
     from vmm_cli.encoders.plan import plan_of
+    from vmm_cli.inference import classify_windows
 
     settled = replace(options, explain=options.explain or options.strips is not None)
     request = classify_windows.windows_request(
@@ -262,7 +265,7 @@ def _of_windows(
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
     )
-    given = [f"{{{one}}}" for one in ("every", "count") if getattr(options, one) is not None]
+    given = [f"{{{one}}}" for one in CHOICES if getattr(options, one) is not None]
     if given:
         raise OptionError(
             "model {name!r} was trained with its own sampling ({rate_hz:g} pictures a second in "
@@ -272,7 +275,7 @@ def _of_windows(
             window_s=float(plan_of(model).window_s),
         )
     work = Work(
-        request,
+        replace(request, device=device_of_workers(options.device)),
         run=classify_windows.run,
         finish=classify_windows.finish,
         plan=classify_windows.plan,
@@ -282,8 +285,7 @@ def _of_windows(
         from vmm_cli.pictures.explain_strip import STRIP
 
         work = replace(work, drawing=Pictures(STRIP, options.strips, options.overwrite))
-    warnings = no_effect(options.device, model)
-    return Prepared(settled, work, WORKER_MEMORY_BYTES, warnings=warnings)
+    return Prepared(settled, work, WORKER_MEMORY_BYTES)
 
 
 # --- how records are shown ----------------------------------------------------------------------
@@ -366,6 +368,8 @@ CLASSIFY = Operation(
         ),
     ),
     options=ClassifyOptions,
+    group="Labels",
+    either_or=CHOICES,
     prepare=prepare,
     shown=shown,
     formats=formats("table", "jsonl", "json", "csv"),

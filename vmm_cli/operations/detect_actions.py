@@ -14,7 +14,7 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
 from vmm_cli.operations.demonstration import remarks_on
-from vmm_cli.operations.device import no_effect
+from vmm_cli.operations.device import device_of_workers
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -36,15 +36,13 @@ from vmm_cli.suggest import did_you_mean
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.detect_actions import Actions, Runner, Wanted
     from vmm_cli.bundles import Bundle
     from vmm_cli.media.video import Video
+    from vmm_cli.operations.action_models import Actions, Runner, Wanted
 
 # As of `vmm classify`: the same networks look at the same pictures.
 WORKER_MEMORY_BYTES = 600 * 2**20
 MOST_LABELS_LISTED = 12
-
-ACTIONS = "Actions"  # group of the help
 
 _SHARE = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 
@@ -87,23 +85,17 @@ class DetectOptions:
         metavar="MODEL",
         complete=complete_model,
         help="A model from `vmm models list`, or its folder [required].",
-        group=ACTIONS,
         missing="no model given; choose one with -m MODEL: see `vmm models list`",
         counts="never",
     )
     labels: tuple[str, ...] | None = option(
-        "--labels",
-        metavar="A,B",
-        parse=parse_labels,
-        help="Look for these labels only.",
-        group=ACTIONS,
+        "--labels", metavar="A,B", parse=parse_labels, help="Look for these labels only."
     )
     min_score: float | None = option(
         "--min-score",
         metavar="0-1",
         parse=parse_score,
         help="Drop detections that score less [default: the model's own threshold].",
-        group=ACTIONS,
     )
     min_duration: float = option(
         "--min-duration",
@@ -111,7 +103,6 @@ class DetectOptions:
         metavar="S",
         parse=parse_length,
         help="Drop detections shorter than S seconds.",
-        group=ACTIONS,
         key="min_duration_s",
     )
     merge_gap: float = option(
@@ -120,7 +111,6 @@ class DetectOptions:
         metavar="S",
         parse=parse_length,
         help="Merge detections of one label at most S seconds apart [default: do not merge].",
-        group=ACTIONS,
         key="merge_gap_s",
     )
     start: Fraction = start_option()
@@ -178,7 +168,6 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
         WORKER_MEMORY_BYTES,
         model.digest,
         remarks=remarks_on(model),
-        warnings=no_effect(options.device, model),
     )
 
 
@@ -190,7 +179,7 @@ def job_of(options: DetectOptions, model: Bundle) -> Job:
         ModelError: the model finds no actions, needs encoders that are not at hand, or its parts do
             not fit.
     """
-    from vmm_cli.analysis.detect_actions import Wanted, runner_of
+    from vmm_cli.operations.action_models import Wanted, runner_of
 
     runner = runner_of(
         model,
@@ -198,6 +187,7 @@ def job_of(options: DetectOptions, model: Bundle) -> Job:
         options.end,
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
+        device=device_of_workers(options.device),
     )
     settled = replace(options, **_settled(options, model))
     assert settled.min_score is not None
@@ -216,7 +206,7 @@ def _settled(options: DetectOptions, model: Bundle) -> dict[str, Any]:
 
     OptionError where it does not know one.
     """
-    from vmm_cli.analysis.detect_actions import CLASSES_THRESHOLD
+    from vmm_cli.operations.action_models import CLASSES_THRESHOLD
     from vmm_cli.spelling import spelling_of
 
     labels, min_score = options.labels, options.min_score
@@ -254,7 +244,7 @@ def finish(job: Job, input: Input, parts: Sequence[Any]) -> Actions:
     Raises:
         InputError: `no_stream`: it has nothing that the model looks at.
     """
-    from vmm_cli.analysis.detect_actions import actions
+    from vmm_cli.operations.action_models import actions
 
     predicted = job.runner.predictions(input, parts, job.wanted)
     return actions(job.bundle, predicted, job.wanted, max(part.end_s for part in parts))
@@ -309,6 +299,7 @@ DETECT_ACTIONS = Operation(
         ),
     ),
     options=DetectOptions,
+    group="Actions",
     prepare=prepare,
     shown=lambda job: Shown((TABLE,), SHEET, cues),
     formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),

@@ -1,21 +1,20 @@
-"""Whether to compute on a GPU, decided without loading what computes."""
+"""What to compute on, decided without loading what computes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vmm_cli import errors
-
-if TYPE_CHECKING:
-    from vmm_cli.bundles import Bundle
+from vmm_cli.batch.gather import gather
+from vmm_cli.errors import DeviceError, InputError
 
 # What the drivers make: NVIDIA's (on Jetson boards the second), that of WSL, AMD's.
 _DRIVERS = ("dev/nvidiactl", "dev/nvmap", "dev/dxg", "dev/kfd")
+# Importing torch, perhaps from a cold network disk, and looking for the device.
+LOOK_LIMIT_S = 180.0
 
 
 def chosen_device(text: str, *, root: Path = Path("/")) -> str:
-    """Return cpu or cuda[:N] for what `--device` says; `auto` is cuda where there is a GPU driver.
+    """Return cpu or cuda[:N] for auto, cpu or cuda[:N]; `auto` is cuda where there is a GPU driver.
 
     Whether PyTorch can use the GPU only the process that is to use it finds out.
 
@@ -26,13 +25,31 @@ def chosen_device(text: str, *, root: Path = Path("/")) -> str:
         return "cuda" if text == "auto" else text
     if text == "auto":
         return "cpu"
-    raise errors.DeviceError(
-        f"--device {text}: this machine has no GPU driver; see `vmm doctor`, or leave --device out"
+    raise DeviceError(
+        f"device {text}: this machine has no GPU driver; see `vmm doctor`, or compute on the CPU"
     )
 
 
-def no_effect(device: str, model: Bundle) -> tuple[str, ...]:
-    """Return what is said where a GPU is asked for that a model cannot use."""
-    if not device.startswith("cuda"):
-        return ()
-    return (f"model {model.name!r} runs on the CPU only: --device has no effect",)
+def device_of_workers(text: str) -> str:
+    """Return what each worker runs frozen encoders on: `auto` is the CPU.
+
+    A worker that uses a GPU takes memory there for a context of its own, so that it is used only
+    where somebody asks for it.
+
+    Raises:
+        DeviceError: a GPU is wanted that cannot be had.
+    """
+    if text == "auto":
+        return "cpu"
+    device = chosen_device(text)
+    if device != "cpu":
+        (said,) = gather(_look_for, [(device,)], [LOOK_LIMIT_S], jobs=1)
+        if isinstance(said, InputError):
+            raise DeviceError(said.message)
+    return device
+
+
+def _look_for(device: str) -> None:
+    from vmm_cli.encoders.image import device_from
+
+    device_from(device)

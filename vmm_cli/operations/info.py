@@ -38,7 +38,6 @@ class InfoOptions:
         "--shots",
         default=False,
         help="Also find the shots, from cut to cut (decodes every frame).",
-        group="Facts",
         counts="given",
     )
     max_pixels: int = max_pixels_option()
@@ -213,6 +212,7 @@ INFO = Operation(
         ("Where are the cuts? As a table", "vmm info clip.mp4 --shots --format csv"),
     ),
     options=InfoOptions,
+    group="Facts",
     prepare=prepare,
     shown=shown,
     formats=formats("table", "jsonl", "json", "csv"),

@@ -47,6 +47,8 @@ class Operation(Generic[Options, Job, Part, Result]):
         help: what it does: a line, then perhaps more.
         examples: two calls of it, for the end of the help.
         options: a frozen dataclass whose fields are declared by `option`.
+        group: under which the command's own options stand in the help.
+        either_or: the names of options of which one is obeyed.
         prepare: checks the options against each other and the model, and says what is to be done.
             Raises UsageError and what loading a model raises.
         shown: how the records of a job are shown.
@@ -61,11 +63,13 @@ class Operation(Generic[Options, Job, Part, Result]):
     help: str
     examples: tuple[Example, Example]
     options: type[Options]
+    group: str
     prepare: Callable[[Options], Prepared[Options, Job, Part, Result]]
     shown: Callable[[Job], Shown]
     formats: Mapping[str, Format]
     fills_folder: bool = False
     takes_sound: bool = False
+    either_or: Sequence[str] = ()
 
 
 def formats(*names: str) -> Mapping[str, Format]:

@@ -6,7 +6,7 @@ the help and docs/cli.md, and what a record depends on. Nothing here knows the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
@@ -35,9 +35,8 @@ class Option:
     Attributes:
         flags: how it is given in a shell; none: as the option of this name that all commands have.
         metavar: what stands for its value in the help; parse: makes the value of a word.
-        group: under which it stands in the help.
+        group: under which it stands in the help; None: that of its operation.
         missing: what is said where it is not given; None: it may be left out.
-        either_or: at most one option of such a name is obeyed.
         counts: whether records depend on it, so that they are made again where it changes. What is
             added to a command later counts when "given": what was done before stays done.
         key, as_json: what it is called, and how it is written, in what a record depends on.
@@ -45,13 +44,12 @@ class Option:
 
     flags: tuple[str, ...]
     help: str = ""
-    group: str = RUN
+    group: str | None = None
     metavar: str | None = None
     parse: Callable[[object], object] | None = None
     complete: Callable[[str], list[str]] | None = None
     show_default: bool = False
     missing: str | None = None
-    either_or: str | None = None
     counts: Literal["always", "given", "never"] = "always"
     key: str | None = None
     as_json: Callable[[Any], object] = as_json
@@ -78,19 +76,19 @@ def counted(options: object) -> dict[str, object]:
     }
 
 
-def check(options: object) -> None:
-    """Raise OptionError where options contradict each other: of one kind, or start and end.
+def check(options: object, either_or: Sequence[str] = ()) -> None:
+    """Raise OptionError where options contradict each other: start and end, or several of some.
 
-    What one option says alone its parser has checked, in a shell.
+    `either_or`: the names of those of which one may be given. What one option says alone its parser
+    has checked, in a shell.
     """
-    groups: dict[str, list[str]] = {}
-    for one, said in declared(options):
-        if said.either_or is not None and getattr(options, one.name) != one.default:
-            groups.setdefault(said.either_or, []).append(f"{{{one.name}}}")
-    for names in groups.values():
-        if len(names) > 1:
-            together = " and ".join(names)
-            raise OptionError(f"{together} contradict each other; give only one of them")
+    given = [
+        f"{{{one.name}}}"
+        for one, _ in declared(options)
+        if one.name in either_or and getattr(options, one.name) != one.default
+    ]
+    if len(given) > 1:
+        raise OptionError(f"{' and '.join(given)} contradict each other; give only one of them")
     start, end = getattr(options, "start", Fraction(0)), getattr(options, "end", None)
     if start < 0:
         raise OptionError("{start} {at_s:g} lies before the start of the video", at_s=float(start))
@@ -139,26 +137,30 @@ def overwrite_option() -> Any:
     return option(default=False, counts="never")
 
 
+DEVICE = Option(
+    ("--device",),
+    "Compute on auto, cpu or cuda[:N] [default: auto].",
+    RUN,
+    "NAME",
+    parse_device,
+    counts="never",
+)
+NO_STORE = Option(
+    ("--no-store",),
+    "Do not use the feature store, which keeps computed features.",
+    RUN,
+    counts="never",
+)
+
+
 def device_option() -> Any:
     """Declare what is computed on."""
-    return option(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        parse=parse_device,
-        help="Compute on auto, cpu or cuda[:N] [default: auto].",
-        counts="never",
-    )
+    return field(default="auto", metadata={_KEY: DEVICE})
 
 
 def no_store_option() -> Any:
     """Declare that the feature store is left alone."""
-    return option(
-        "--no-store",
-        default=False,
-        help="Do not use the feature store, which keeps computed features.",
-        counts="never",
-    )
+    return field(default=False, metadata={_KEY: NO_STORE})
 
 
 def complete_model(incomplete: str) -> list[str]:

@@ -18,12 +18,14 @@ from vmm_cli import progress
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import InputError, OptionError
+from vmm_cli.operations.device import device_of_workers
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
     RUN,
     check,
     complete_model,
+    device_option,
     end_option,
     max_pixels_option,
     no_store_option,
@@ -41,17 +43,15 @@ from vmm_cli.suggest import did_you_mean
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
     from vmm_cli.analysis.sentiment.face import FacesSeen
-    from vmm_cli.analysis.sentiment.result import Job, PartResult, Sentiment
     from vmm_cli.analysis.sentiment.text import TextRead
     from vmm_cli.analysis.sentiment.voice import VoiceHeard
     from vmm_cli.bundles import Bundle
     from vmm_cli.media.video import Video
+    from vmm_cli.operations.sentiment_result import Job, PartResult, Sentiment
 
 WORKER_MEMORY_BYTES = 900 * 2**20
 LEAST_STEP_S, LONGEST_STEP_S = Fraction(1, 10), Fraction(3600)
 MOST_FACES = 20
-
-EVIDENCE = "Evidence"  # group of the help
 
 
 def parse_evidence(text: object) -> tuple[str, ...]:
@@ -100,7 +100,6 @@ class SentimentOptions:
         metavar="face,voice,text",
         parse=parse_evidence,
         help="Use only these kinds of evidence [default: all].",
-        group=EVIDENCE,
     )
     model: str | None = option(
         "--model",
@@ -108,7 +107,6 @@ class SentimentOptions:
         metavar="MODEL",
         complete=complete_model,
         help="Use a model of `vmm train --task valence` instead of the experts.",
-        group=EVIDENCE,
         counts="never",
     )
     every: Fraction = option(
@@ -117,7 +115,6 @@ class SentimentOptions:
         metavar="S",
         parse=parse_step,
         help="Step of the curve, 0.1 to 3600 seconds [default: 1].",
-        group=EVIDENCE,
         key="every_s",
     )
     faces: int = option(
@@ -126,14 +123,12 @@ class SentimentOptions:
         metavar="N",
         parse=parse_faces,
         help="Also follow the N people seen longest, one by one (at most 20).",
-        group=EVIDENCE,
     )
     asr_model: Path | None = option(
         "--asr-model",
         metavar="PATH",
         parse=parse_path,
         help="Recognise speech with the faster-whisper model in PATH [default: tiny.en].",
-        group=EVIDENCE,
     )
     keep_features: bool = option(
         "--keep-features",
@@ -150,6 +145,7 @@ class SentimentOptions:
     )
     start: Fraction = start_option()
     end: Fraction | None = end_option()
+    device: str = device_option()
     plot: Path | None = option(
         "--plot",
         metavar="DIR",
@@ -207,6 +203,12 @@ def _check(options: SentimentOptions, experts: Sequence[str]) -> None:
             raise OptionError(
                 f"{{{name}}} needs {what}; add {kind} to {{evidence}}, or leave {{{name}}} out"
             )
+    if options.model is None and options.device.startswith("cuda"):
+        raise OptionError(
+            "{device} {name}: the experts run on the CPU; leave it out, or give a model of "
+            "`vmm train` with {model}",
+            name=options.device,
+        )
     if options.keep_features and options.no_store:
         raise OptionError(
             "{keep_features} writes to the feature store, which {no_store} disables; leave one out"
@@ -226,9 +228,9 @@ def job_of(options: SentimentOptions, model: Bundle | None = None) -> Job:
     """
     from vmm_cli.analysis.sentiment import fusion as fusions
     from vmm_cli.analysis.sentiment.evidence import EXPERTS
-    from vmm_cli.analysis.sentiment.result import Job
     from vmm_cli.encoders.transcript import recogniser_folder
     from vmm_cli.inference.valence import check_valence_model
+    from vmm_cli.operations.sentiment_result import Job
 
     experts: dict[str, Bundle] = {}
     fusion = None
@@ -254,6 +256,7 @@ def job_of(options: SentimentOptions, model: Bundle | None = None) -> Job:
         keep_transcript=options.keep_transcript,
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
+        device=device_of_workers(options.device),
     )
 
 
@@ -271,8 +274,8 @@ def run(job: Job, input: Input, part: str | None) -> PartResult:
         InputError: the input cannot be read.
         ModelError: a model is damaged or was exchanged meanwhile.
     """
-    from vmm_cli.analysis.sentiment.result import PartResult
     from vmm_cli.inference.valence import rate_windows
+    from vmm_cli.operations.sentiment_result import PartResult
 
     video = job.video(input)
     if job.model is not None:
@@ -281,6 +284,7 @@ def run(job: Job, input: Input, part: str | None) -> PartResult:
             video,
             use_store=job.use_store,
             keep_features=job.keep_features,
+            device=job.device,
         )
         return PartResult(rated.video_end_s, rated=rated)
     asked = tuple(job.experts) if part is None else (part,)
@@ -303,7 +307,7 @@ def _ask(job: Job, video: Video, expert: str) -> FacesSeen | VoiceHeard | TextRe
     bundle = job.experts[expert]
     if expert == "face":
         from vmm_cli.analysis.sentiment.face import face_evidence
-        from vmm_cli.analysis.sentiment.result import FACES_HZ
+        from vmm_cli.operations.sentiment_result import FACES_HZ
 
         return face_evidence(video, bundle, rate_hz=FACES_HZ, keep_features=job.keep_features)
     if expert == "voice":
@@ -321,9 +325,9 @@ def finish(job: Job, input: Input, parts: Sequence[PartResult]) -> Sentiment:
     Raises:
         InputError: `past_end`: nothing lies at the wanted time.
     """
-    from vmm_cli.analysis.sentiment import result
+    from vmm_cli.operations import sentiment_result
 
-    return result.finish(job, input, parts)
+    return sentiment_result.finish(job, input, parts)
 
 
 # --- how records are shown ----------------------------------------------------------------------
@@ -412,6 +416,7 @@ SENTIMENT = Operation(
         ("By faces alone, two people apart", "vmm sentiment talk.mp4 --evidence face --faces 2"),
     ),
     options=SentimentOptions,
+    group="Evidence",
     prepare=prepare,
     shown=shown,
     formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),

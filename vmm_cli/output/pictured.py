@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +27,15 @@ class PictureKind:
         option: of the command line, which names the folder.
         field: of the record, which names the picture.
         suffix: what its name has behind the input's.
-        draw: (video, record, job) draws a record, from which it may take what only the picture
-            needs. At module level: it runs in workers.
+        draw: (video, record, job) draws a record. At module level: it runs in workers.
+        only_drawn: fields that only the picture needs; they leave the record with it.
     """
 
     option: str
     field: str
     suffix: str
-    draw: Callable[[Video, dict[str, Any], Any], Image]
+    draw: Callable[[Video, Mapping[str, Any], Any], Image]
+    only_drawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Pictures:
         return self.target(input).is_file()
 
     def draw(self, input: Input, job: Any, record: dict[str, Any]) -> None:
-        """Draw a record, and name the picture in it.
+        """Draw a record, and name the picture in it in place of what only that needs.
 
         Raises:
             InputError: the video cannot be read any more, or something else stands there.
@@ -92,4 +93,6 @@ class Pictures:
         image = self.kind.draw(job.video(input), record, job)
         notes = self.folder / NOTES_FILE
         save_png(image, target, lambda digest: add_note(notes, name, digest, input.path))
+        for field in self.kind.only_drawn:
+            del record[field]
         record[self.kind.field] = str(target.relative_to(self.folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -13,9 +13,6 @@ from vmm_cli.output.clock import clock_text
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.pictures.frames_at import frames_at
 from vmm_cli.pictures.text import draw_text, drawable, shortened, text_width
-
-if TYPE_CHECKING:
-    from vmm_cli.analysis.classify_windows import WindowsRequest
 
 MAX_FRAMES = 12
 FRAME_HEIGHT = 120
@@ -27,11 +24,11 @@ TRACK = (60, 60, 60)
 FOR = (90, 190, 110)  # hiding it lowers the score
 AGAINST = (210, 110, 80)
 NO_DROP = "0.00"
-LEAST_LABEL_WIDTH = 120  # pixels that a label has where the pictures are few
-LEAST_FULL_DROP = 0.1  # a bar is full at the largest drop, but not at one that means nothing
+MIN_LABEL_WIDTH = 120  # pixels that a label has where the pictures are few
+MIN_FULL_DROP = 0.1  # a bar is full at the largest drop, but not at one that means nothing
 
 
-def _draw(video: Video, record: dict[str, Any], request: WindowsRequest) -> Image.Image:
+def _draw(video: Video, record: Mapping[str, Any], job: object) -> Image.Image:
     return draw_strip(video, record["explain"])
 
 
@@ -52,11 +49,11 @@ def draw_strip(video: Video, explained: Mapping[str, Any]) -> Image.Image:
     times = [(one["start_s"] + one["end_s"]) / 2 for one in chosen]
     frames = frames_at(video, times, FRAME_HEIGHT)
     shown = [frames[time_s] for time_s in times] if frames else [_box(nothing)] * len(times)
-    said = [f"{clock_text(one['start_s'])}  {drop_text(one['drop'])}" for one in chosen]
-    width = max(*(image.width for image in shown), *(ceil(text_width(text)) for text in said))
+    captions = [f"{clock_text(one['start_s'])}  {drop_text(one['drop'])}" for one in chosen]
+    width = max(*(image.width for image in shown), *(ceil(text_width(text)) for text in captions))
     height = max(image.height for image in shown)
     rest = _rest_of_title(explained)
-    inner = max(len(shown) * (width + MARGIN) - MARGIN, ceil(text_width(rest)) + LEAST_LABEL_WIDTH)
+    inner = max(len(shown) * (width + MARGIN) - MARGIN, ceil(text_width(rest)) + MIN_LABEL_WIDTH)
     sheet = Image.new(
         "RGB",
         (inner + 2 * MARGIN, height + BAR_HEIGHT + 2 * TEXT_HEIGHT + 2 * MARGIN),
@@ -65,13 +62,13 @@ def draw_strip(video: Video, explained: Mapping[str, Any]) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     label = shortened(drawable(explained["label"]), inner - text_width(rest))
     draw_text(draw, (MARGIN, TEXT_HEIGHT // 2), label + rest)
-    most = max(LEAST_FULL_DROP, *(abs(one["drop"]) for one in seconds))
-    for i, (image, one, text) in enumerate(zip(shown, chosen, said, strict=True)):
+    full = max(MIN_FULL_DROP, *(abs(one["drop"]) for one in seconds))
+    for i, (image, one, text) in enumerate(zip(shown, chosen, captions, strict=True)):
         left, top = MARGIN + i * (width + MARGIN), TEXT_HEIGHT
         sheet.paste(image, (left + (width - image.width) // 2, top))
         bar = top + height + MARGIN // 2
         draw.rectangle((left, bar, left + width, bar + BAR_HEIGHT), fill=TRACK)
-        length = round(width * abs(one["drop"]) / most)
+        length = round(width * abs(one["drop"]) / full)
         colour = FOR if one["drop"] > 0 else AGAINST
         if length and drop_text(one["drop"]) != NO_DROP:
             draw.rectangle((left, bar, left + length, bar + BAR_HEIGHT), fill=colour)
@@ -80,9 +77,9 @@ def draw_strip(video: Video, explained: Mapping[str, Any]) -> Image.Image:
     return sheet
 
 
-def strongest(seconds: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
-    """Return at most `most` parts, those with the largest drop up or down, in the order of time."""
-    kept = sorted(seconds, key=lambda one: -abs(one["drop"]))[:most]
+def strongest(seconds: Sequence[Mapping[str, Any]], limit: int) -> list[Mapping[str, Any]]:
+    """Return the `limit` parts with the largest drop up or down, or all, in the order of time."""
+    kept = sorted(seconds, key=lambda one: -abs(one["drop"]))[:limit]
     return sorted(kept, key=lambda one: float(one["start_s"]))
 
 

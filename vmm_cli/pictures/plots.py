@@ -25,7 +25,7 @@ DPI = 120
 TRAIN_COLOUR, HELD_OUT_COLOUR, QUIET_COLOUR = "#8a8a8a", "#1f6fb4", "#444444"
 # A confusion matrix: its cells, the most of it, and how wide a letter of a label is.
 LARGEST_CELL_INCH, SMALLEST_CELL_INCH, LARGEST_MATRIX_INCH, LETTER_INCH = 0.8, 0.22, 40.0, 0.075
-MOST_COUNTED_LABELS = 60  # one of more has colours only: there would be too many digits to read
+MAX_COUNTED_LABELS = 60  # one of more has colours only: there would be too many digits to read
 
 
 def curves(history: Sequence[Mapping[str, float]], kept: int, path: Path) -> None:
@@ -95,7 +95,7 @@ def confusion_matrix(labels: Sequence[str], matrix: Sequence[Sequence[int]], pat
     _literally(axes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    if size <= MOST_COUNTED_LABELS:
+    if size <= MAX_COUNTED_LABELS:
         _write_counts(axes, matrix, shares, cell_inch)
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, aspect=30)
     bar.set_label("share of the true label")
@@ -141,15 +141,15 @@ def calibration(bins: Sequence[tuple[float, float, int]], ece: float, path: Path
     _save(figure, path)
 
 
-def valences(true: Sequence[float], said: Sequence[float], path: Path) -> None:
-    """Draw the valence that was said of each sample against the true one; both from -1 to 1."""
+def valences(true: Sequence[float], predicted: Sequence[float], path: Path) -> None:
+    """Draw the predicted valence of each sample against the true one; both from -1 to 1."""
     figure = _figure(4.6, 4.6)
     axes = figure.subplots()
     axes.plot([-1, 1], [-1, 1], color=TRAIN_COLOUR, ls="--", lw=1)
     axes.axhline(0, color=TRAIN_COLOUR, lw=0.6)
     axes.axvline(0, color=TRAIN_COLOUR, lw=0.6)
     # Ratings are often alike: what lies on top of each other is darker.
-    axes.plot(true, said, ls="", marker="o", ms=5, alpha=0.4, mew=0, color=HELD_OUT_COLOUR)
+    axes.plot(true, predicted, ls="", marker="o", ms=5, alpha=0.4, mew=0, color=HELD_OUT_COLOUR)
     axes.set_xlim(-1.05, 1.05)
     axes.set_ylim(-1.05, 1.05)
     axes.set_aspect("equal")

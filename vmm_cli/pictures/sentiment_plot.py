@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import cycle, groupby, islice
 from math import ceil, floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -50,15 +51,12 @@ from vmm_cli.pictures.time_picture import (
     row_height,
 )
 
-if TYPE_CHECKING:
-    from vmm_cli.analysis.sentiment.result import Job
-
 # Pixels
 CURVE_HEIGHT = 220
 CURVE_PADDING = 6  # above +1 and below -1, for half the line's width
 LANE_HEIGHT = 22
 LANE_GAP = 8
-LEAST_BAR_WIDTH = 3
+MIN_BAR_WIDTH = 3
 SWATCH_WIDTH = 14
 MARK_RADIUS = 4
 THINNEST, THICKEST = 1.5, 3.5  # the line, at confidence 0 and 1
@@ -80,7 +78,7 @@ EMOTION_COLOURS: Mapping[str, Colour] = {
 # How strong colours are at confidence 0, and what confidence 1 adds.
 FILL, FILL_GAIN = 0.10, 0.40
 LINE, LINE_GAIN = 0.35, 0.65
-LEAST_LANE = 0.15  # how strong a lane is where its evidence hardly counts
+MIN_LANE = 0.15  # how strong a lane is where its evidence hardly counts
 
 FOOTNOTE = "expression is not feeling: see docs/sentiment.md"
 KEY = "the surer, the stronger the curve; lanes: how much each counts"
@@ -89,7 +87,15 @@ NOTHING = "nothing to go on"
 Span = Callable[[Point], tuple[float, float]]
 
 
-def _draw(video: Video, record: dict[str, Any], job: Job) -> Image.Image:
+class HasStep(Protocol):
+    """What was wanted: a curve with a point `every` so many seconds."""
+
+    @property
+    def every(self) -> Fraction:
+        """The step."""
+
+
+def _draw(video: Video, record: Mapping[str, Any], job: HasStep) -> Image.Image:
     return draw_sentiment(video, record, every_s=float(job.every))
 
 
@@ -135,10 +141,10 @@ def draw_sentiment(video: Video, record: Mapping[str, Any], *, every_s: float) -
     for i, lane in enumerate(lanes):
         _draw_lane(draw, lane, axis, lanes_top + i * (LANE_HEIGHT + LANE_GAP))
     if marks:
-        said = [
+        captions = [
             (time, f"{clock_text(round(time, 1))[:-2]}  {valence_text(v)}") for time, v in marks
         ]
-        draw_row(image, said, axis, lanes_bottom, pictures)
+        draw_row(image, captions, axis, lanes_bottom, pictures)
     _draw_key(draw, points, bottom + TEXT_HEIGHT * 3 // 2)
     return image
 
@@ -174,7 +180,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Lane:
-    """A row under the curve: bars, or what is said in their place."""
+    """A row under the curve: bars, or a text in their place."""
 
     name: str
     bars: Sequence[Bar]
@@ -244,18 +250,18 @@ def _lanes(record: Mapping[str, Any], axis: TimeAxis, span: Span) -> Iterator[La
         elif kind in used:
             weights = [point["evidence"].get(kind, 0.0) for point in points]
             bars = [
-                Bar(left, right, mixed(EVIDENCE, LEAST_LANE + (1 - LEAST_LANE) * weight))
+                Bar(left, right, mixed(EVIDENCE, MIN_LANE + (1 - MIN_LANE) * weight))
                 for left, right, weight in _steps_of(_highest(weights, parts, axis.width))
             ]
             yield Lane(_evidence_name(record, kind), bars)
     counts = [float(point.get("faces", 0)) for point in points]
-    most = max(counts, default=0.0)
-    if most > 0:
+    highest = max(counts, default=0.0)
+    if highest > 0:
         bars = [
-            Bar(left, right, FACES, height=count / most)
+            Bar(left, right, FACES, height=count / highest)
             for left, right, count in _steps_of(_highest(counts, parts, axis.width))
         ]
-        yield Lane(f"faces at once: at most {most:.0f}", bars)
+        yield Lane(f"faces at once: at most {highest:.0f}", bars)
 
 
 def _evidence_name(record: Mapping[str, Any], kind: str) -> str:
@@ -307,8 +313,8 @@ def _highest(values: Sequence[float], parts: Sequence[slice], width: int) -> np.
 def _part(point: Point, axis: TimeAxis, span: Span) -> slice:
     """Return the columns of a point's step, as many at least as can be seen."""
     begin_s, end_s = span(point)
-    first = min(round(axis.x(begin_s)) - axis.left, axis.width - LEAST_BAR_WIDTH)
-    return slice(first, max(first + LEAST_BAR_WIDTH, round(axis.x(end_s)) - axis.left))
+    first = min(round(axis.x(begin_s)) - axis.left, axis.width - MIN_BAR_WIDTH)
+    return slice(first, max(first + MIN_BAR_WIDTH, round(axis.x(end_s)) - axis.left))
 
 
 def _steps_of(columns: np.ndarray) -> Iterator[tuple[int, int, float]]:
@@ -323,14 +329,14 @@ def _steps_of(columns: np.ndarray) -> Iterator[tuple[int, int, float]]:
 
 def _title(path: Path, record: Mapping[str, Any]) -> str:
     summary = record["summary"]
-    said = NOTHING
+    found = NOTHING
     if summary["valence"] is not None:
         bounds = f"{valence_text(summary['min'])} to {valence_text(summary['max'])}"
-        said = f"valence {valence_text(summary['valence'])} ({bounds})"
+        found = f"valence {valence_text(summary['valence'])} ({bounds})"
         if summary["dominant"]:
-            said += f", mostly {shortened(drawable(summary['dominant']), GUTTER_WIDTH)}"
-        said += f"; {summary['covered']:.0%} covered"
-    rest = f"   {clock_text(record['duration_s'])}   {said}"
+            found += f", mostly {shortened(drawable(summary['dominant']), GUTTER_WIDTH)}"
+        found += f"; {summary['covered']:.0%} covered"
+    rest = f"   {clock_text(record['duration_s'])}   {found}"
     room = WIDTH - 2 * MARGIN - text_width(rest)
     return shortened(drawable(path.name), room) + rest
 

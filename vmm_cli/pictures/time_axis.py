@@ -10,7 +10,7 @@ import numpy as np
 
 from vmm_cli.output.clock import clock_text
 
-LEAST_TICK_DISTANCE = 100  # pixels
+MIN_TICK_DISTANCE = 100  # pixels
 # Seconds between ticks, up to a day; beyond that, whole days.
 TICK_STEPS_S = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
@@ -35,9 +35,9 @@ class TimeAxis:
 
     def ticks(self) -> list[float]:
         """Return the times to write at the axis: round ones, far enough apart to be read."""
-        least_s = self._length_s * LEAST_TICK_DISTANCE / self.width
+        min_s = self._length_s * MIN_TICK_DISTANCE / self.width
         day_s = TICK_STEPS_S[-1]
-        step_s = next((s for s in TICK_STEPS_S if s >= least_s), day_s * ceil(least_s / day_s))
+        step_s = next((s for s in TICK_STEPS_S if s >= min_s), day_s * ceil(min_s / day_s))
         first, last = ceil(self.start_s / step_s - 1e-9), floor(self.end_s / step_s + 1e-9)
         return [round(i * step_s, 2) for i in range(first, last + 1)]
 

@@ -70,7 +70,7 @@ def draw_row(
     top: int,
     pictures: Mapping[float, Image.Image],
 ) -> None:
-    """Draw what is said of some times, in order, under their pictures, where there are some.
+    """Draw captions of some times, in order, under their pictures, where there are some.
 
     A line leads from `top`, at each time, to what belongs to it.
     """

@@ -40,11 +40,11 @@ from vmm_cli.pictures.time_picture import (
 CURVE_HEIGHT = 34
 BAR_HEIGHT = 20
 LANE_GAP = 16
-LEAST_BAR_WIDTH = 3  # of them one is the edge
+MIN_BAR_WIDTH = 3  # of them one is the edge
 
 MAX_LANES = 12  # more are looked at one by one, and nobody does
 MAX_LANES_WITH_PICTURES = 8
-MOST_NAMED = 40  # of those without a lane; there is room for fewer
+MAX_NAMED = 40  # of those without a lane; there is room for fewer
 LANES_WITHOUT_SEGMENTS = 3  # where nothing is found: the labels that came nearest
 
 # Dark enough for light letters on them, and apart from each other also for those who see fewer
@@ -62,14 +62,11 @@ COLOURS = (
 FAINT = 0.45  # of a curve, and of a bar at score 0
 
 
-def _draw(video: Video, record: dict[str, Any], job: object) -> Image.Image:
-    """Draw what was found, the scores over time included, which leave the record."""
-    image = draw_timeline(video, record)
-    del record["curves"]
-    return image
+def _draw(video: Video, record: Mapping[str, Any], job: object) -> Image.Image:
+    return draw_timeline(video, record)
 
 
-TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw)
+TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw, only_drawn=("curves",))
 
 
 def draw_timeline(video: Video, record: Mapping[str, Any]) -> Image.Image:
@@ -191,7 +188,7 @@ def _title(path: Path, record: Mapping[str, Any]) -> str:
 def _more(labels: Sequence[str]) -> str:
     """Return a line that names the labels without a lane, as far as there is room."""
     number = "1 more label" if len(labels) == 1 else f"{len(labels)} more labels"
-    named = ", ".join(drawable_labels(labels[:MOST_NAMED]))
+    named = ", ".join(drawable_labels(labels[:MAX_NAMED]))
     return shortened(f"and {number}, of lower scores: {named}", WIDTH - 2 * MARGIN)
 
 
@@ -250,7 +247,7 @@ def _draw_bar(
 ) -> None:
     score = float(segment["score"])
     left, right = axis.x(float(segment["start_s"])), axis.x(float(segment["end_s"]))
-    right = max(right, left + LEAST_BAR_WIDTH)
+    right = max(right, left + MIN_BAR_WIDTH)
     fill = mixed(colour, FAINT + (1 - FAINT) * score)
     # An edge in the colour of the background parts bars that touch.
     draw.rectangle((left, top, right - 2, top + BAR_HEIGHT - 1), fill=fill)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,12 +42,14 @@ class Means:
         use_store: whether features are taken from the store, and kept there.
         keep_features: whether the store may hold what is of faces and voices, too.
         max_pixels: of a picture, at most.
+        device: that frozen encoders run on.
     """
 
     jobs: int = 1
     use_store: bool = True
     keep_features: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
+    device: str = "cpu"
 
 
 def encode_samples(
@@ -124,7 +126,7 @@ def encode_sample(sample: Sample, plan: StreamPlan, means: Means, with_text: boo
         found += window_features(
             video,
             run,
-            plan,
+            replace(plan, device=means.device),
             text=text,
             use_store=means.use_store,
             keep_features=means.keep_features,

@@ -41,6 +41,15 @@ class Evaluation:
     left_out: Sequence[Problem]
     document: dict[str, Any]
 
+    def to_record(self) -> dict[str, Any]:
+        """Return the metrics, as `vmm evaluate --format json` prints them."""
+        return self.document
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation({self.task.name}: {self.document['n']} samples, {len(self.failed)} failed)"
+        )
+
 
 def evaluate(
     bundle: Bundle,

@@ -30,6 +30,7 @@ class TrainRequest:
             kept is of the first.
         folds: leave out each of the data set's folds in turn, then train on everything.
         keep_features: let the store hold what is of faces and voices, too.
+        device: that learns; encode_on: that frozen encoders run on, in the workers.
     """
 
     folder: Path
@@ -44,11 +45,12 @@ class TrainRequest:
     use_store: bool = True
     keep_features: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
+    encode_on: str = "cpu"
 
     @property
     def means(self) -> Means:
         """With what its files are read."""
-        return Means(self.jobs, self.use_store, self.keep_features, self.max_pixels)
+        return Means(self.jobs, self.use_store, self.keep_features, self.max_pixels, self.encode_on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,14 +76,14 @@ def test_a_chain_of_boxes_loses_every_second_one() -> None:
 def test_the_proposal_network_sees_a_place_each_two_pixels(height: int, width: int) -> None:
     judged = ProposalNetwork()(torch.rand(2, 3, height, width))
     rows, columns = (-(-(side - 2) // 2) - 4 for side in (height, width))
-    assert judged.chances.shape == (2, rows, columns)
+    assert judged.probabilities.shape == (2, rows, columns)
     assert judged.shifts.shape == (2, 4, rows, columns)
-    assert ((judged.chances >= 0) & (judged.chances <= 1)).all()
+    assert ((judged.probabilities >= 0) & (judged.probabilities <= 1)).all()
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_the_other_networks_judge_boxes(number: int) -> None:
     for network, side in ((RefineNetwork(), REFINE_SIDE), (OutputNetwork(), OUTPUT_SIDE)):
         judged = network(torch.rand(number, 3, side, side))
-        assert judged.chances.shape == (number,)
+        assert judged.probabilities.shape == (number,)
         assert judged.shifts.shape == (number, 4)

@@ -17,7 +17,7 @@ from tests.training import fabricated
 from vmm_cli.encoders.grid import Window, grid_times
 from vmm_cli.encoders.streams import Encoded, WindowFeatures
 from vmm_cli.inference.network import Examples, examples, fused_steps, tokens_from
-from vmm_cli.networks.pyramid import places
+from vmm_cli.networks.pyramid import anchor_points
 from vmm_cli.training import learn as learning
 from vmm_cli.training.data.read_segments import SEGMENTS
 from vmm_cli.training.data.samples import Sample, Segment, labels_of
@@ -62,7 +62,7 @@ def wanted(
     data: TimedExamples, levels: int, first: int = 0, steps: int = 32
 ) -> list[tuple[float, float, tuple[int, ...], tuple[float, float]]]:
     """Return (place, stride, labels, ways) of the places that something is right at."""
-    at, strides = (x.numpy() for x in places(steps, levels))
+    at, strides = (x.numpy() for x in anchor_points(steps, levels))
     labels, ways = places_wanted(data, 0, first, at, strides, levels)
     assert labels.dtype == ways.dtype == np.float32
     return [

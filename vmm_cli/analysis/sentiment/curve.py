@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vmm_cli.analysis.classify import SCORE_DIGITS, TIME_DIGITS
+from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
 
 LEAST_PROMINENCE = 0.1  # of a peak, in units of valence
 MOST_PEAKS = 6

@@ -13,21 +13,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-PROPOSAL_SIDE, PROPOSAL_STRIDE = 12, 2  # what one place of ProposalNetwork sees, in pixels
+PROPOSAL_SIDE, PROPOSAL_STRIDE = 12, 2  # what one position of ProposalNetwork sees, in pixels
 REFINE_SIDE = 24
 OUTPUT_SIDE = 48
 
 
 class Judged(NamedTuple):
-    """What a network says of N boxes, or of the places of N pictures.
+    """What a network says of N boxes, or of the positions in N pictures.
 
     Attributes:
-        chances: [N] or [N, h, w], that there is a face.
+        probabilities: [N] or [N, h, w], that there is a face.
         shifts: [N, 4] or [N, 4, h, w], by how much each edge of the box (left, top, right, bottom)
             is off, in shares of its width or height.
     """
 
-    chances: Tensor
+    probabilities: Tensor
     shifts: Tensor
 
 
@@ -46,7 +46,7 @@ class ProposalNetwork(nn.Module):
         self.shift = nn.Conv2d(32, 4, 1)
 
     def forward(self, x: Tensor) -> Judged:
-        """Return each place's box of 12 x 12 pixels, 2 apart: [N, 3, H, W], H and W from 12."""
+        """Return each position's box of 12 x 12 pixels, 2 apart: [N, 3, H, W], H and W from 12."""
         x = self.layers(x)  # [N, 3, H, W] -> [N, 32, h, w], about H / 2 - 5 by W / 2 - 5
         return Judged(self.face(x).softmax(dim=1)[:, 1], self.shift(x))
 

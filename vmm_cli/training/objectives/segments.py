@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vmm_cli.inference.network import Examples
-from vmm_cli.networks.pyramid import Places, places
+from vmm_cli.networks.pyramid import AnchorPoints, anchor_points
 from vmm_cli.training.augment import drop_streams
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.loop import Objective
@@ -136,7 +136,7 @@ class _Counts:
 
 
 def _loss(
-    said: Places | Tensor,
+    said: AnchorPoints | Tensor,
     data: TimedExamples,
     pieces: Sequence[tuple[int, int, int]],
     grid: Tensor,
@@ -154,7 +154,7 @@ def _loss(
     wanted, away = (torch.from_numpy(np.stack(x)).to(said.logits.device) for x in (labels, reaches))
     right = wanted.any(dim=2) & said.mask
     of_places = _focal(said.logits[said.mask], wanted[said.mask])
-    of_spans = _distance_iou(said.reaches[right], away[right])
+    of_spans = _distance_iou(said.offsets[right], away[right])
     of_steps = _of_steps(said.step_logits, data, pieces, grid)
     return (of_places + of_spans) / counts.places + STEPS_SHARE * of_steps / counts.steps
 
@@ -176,7 +176,7 @@ def _usual_places(data: TimedExamples, recipe: Recipe, length: int) -> float:
     """
     count = 0.0
     for video, steps in enumerate(data.videos.steps.tolist()):
-        at, strides = (x.numpy() for x in places(steps, recipe.levels))
+        at, strides = (x.numpy() for x in anchor_points(steps, recipe.levels))
         labels, _ = places_wanted(data, video, 0, at, strides, recipe.levels)
         count += float(labels.any(axis=1).sum()) * min(1.0, length / steps)
     return max(1.0, count / len(data.videos))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,8 @@ def probabilities(
 
 
 def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
-    from vmm_cli.analysis import classify_windows
     from vmm_cli.encoders.plan import plan_of
+    from vmm_cli.inference import classify_windows
     from vmm_cli.inference.load import check
 
     refuse_unknown(bundle, data, samples)
@@ -95,8 +96,8 @@ def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
 
 def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
     """Return the probabilities of a model's labels for one sample: float64 [C]."""
-    from vmm_cli.analysis import classify, classify_windows
     from vmm_cli.batch.inputs import Input
+    from vmm_cli.inference import classify, classify_windows
     from vmm_cli.training.encoding import video_of
 
     video = video_of(sample, means.max_pixels)
@@ -109,6 +110,7 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
             use_store=means.use_store,
             max_pixels=means.max_pixels,
         )
+        wanted = replace(wanted, device=means.device)
         scores = classify_windows.run(wanted, input, None, text=sample.text)
         classify_windows.require_streams(bundle, scores.streams)
         mean: np.ndarray = scores.chances.mean(axis=0)
@@ -117,7 +119,7 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
         bundle,
         start=video.start,
         end=video.end,
-        device="cpu",
+        device=means.device,
         use_store=means.use_store,
         max_pixels=means.max_pixels,
         top_k=len(bundle.labels),

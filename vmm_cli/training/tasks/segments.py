@@ -109,12 +109,19 @@ def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
 
 
 def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> Actions:
-    from vmm_cli.analysis import classify_windows
+    from vmm_cli.inference import classify_windows
     from vmm_cli.inference.steps import find_segments, run_steps
     from vmm_cli.training.encoding import video_of
 
     video = video_of(sample, means.max_pixels)
-    seen = run_steps(bundle, video, None, use_store=means.use_store, text=sample.text)
+    seen = run_steps(
+        bundle,
+        video,
+        None,
+        use_store=means.use_store,
+        text=sample.text,
+        device=means.device,
+    )
     classify_windows.require_streams(bundle, seen.streams)
     found = find_segments(bundle, video, [seen])
     return Actions(found.detections, float(video.until_s - video.start))

@@ -111,7 +111,7 @@ def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
 
 def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
     """Return one sample's valence and the probabilities of a model's emotions: float64 [1 + E]."""
-    from vmm_cli.analysis import classify_windows
+    from vmm_cli.inference import classify_windows
     from vmm_cli.inference.valence import rate_windows
     from vmm_cli.training.encoding import video_of
 
@@ -121,6 +121,7 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
         text=sample.text,
         use_store=means.use_store,
         keep_features=means.keep_features,
+        device=means.device,
     )
     there = frozenset(stream for stream, share in rated.streams.items() if share.any())
     classify_windows.require_streams(bundle, there)

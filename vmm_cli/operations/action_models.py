@@ -8,19 +8,18 @@ and where that is high enough for a while something happens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from vmm_cli.analysis import classify, classify_windows
-from vmm_cli.analysis.classify import SCORE_DIGITS, TIME_DIGITS
 from vmm_cli.analysis.segments import Detection, from_cells, tidied
 from vmm_cli.bundles import Bundle
+from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
 from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError
-from vmm_cli.inference import steps
+from vmm_cli.inference import classify, classify_windows, steps
 from vmm_cli.media.video import Video
 
 if TYPE_CHECKING:
@@ -84,6 +83,10 @@ class Actions:
     segments: tuple[Detection, ...]
     curves: Curves | None = None
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{s.label} {s.start_s:.1f}-{s.end_s:.1f} s" for s in self.segments)
+        return f"Actions({found or 'nothing'}; {self.duration_s:.1f} s, model {self.model!r})"
+
     def to_record(self) -> dict[str, Any]:
         """Return the fields of a record, rounded, as JSON types."""
         record: dict[str, Any] = {
@@ -139,9 +142,17 @@ class Runner(Protocol):
 
 
 def runner_of(
-    bundle: Bundle, start: Fraction, end: Fraction | None, *, use_store: bool, max_pixels: int
+    bundle: Bundle,
+    start: Fraction,
+    end: Fraction | None,
+    *,
+    use_store: bool,
+    max_pixels: int,
+    device: str = "cpu",
 ) -> Runner:
     """Return what runs a model over the part of a video from `start` to `end`.
+
+    `device`: that frozen encoders run on.
 
     Raises:
         ModelError: it finds no actions, needs encoders that are not at hand, or its parts do not
@@ -152,18 +163,16 @@ def runner_of(
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions{hint}")
     if bundle.task == "segments":
         steps.check_segment_model(bundle)
-        return _OfSteps(bundle, start, end, use_store, max_pixels)
+        return _OfSteps(bundle, start, end, use_store, max_pixels, device)
     if classify_windows.is_for(bundle):
-        return _OfWindows(
-            bundle,
-            classify_windows.windows_request(
-                bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
-            ),
+        request = classify_windows.windows_request(
+            bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
         )
+        return _OfWindows(bundle, replace(request, device=device))
     return _OfPictures(
         bundle,
         classify.classify_request(
-            bundle, start=start, end=end, device="cpu", use_store=use_store, max_pixels=max_pixels
+            bundle, start=start, end=end, device=device, use_store=use_store, max_pixels=max_pixels
         ),
     )
 
@@ -177,6 +186,7 @@ class _OfSteps:
     end: Fraction | None
     use_store: bool
     max_pixels: int
+    device: str
 
     def _video(self, input: Input) -> Video:
         return Video(input.path, self.max_pixels, self.start, self.end)
@@ -186,7 +196,9 @@ class _OfSteps:
         return steps.plan_steps(self.bundle, video, workers, use_store=self.use_store)
 
     def run(self, input: Input, part: steps.Part | None) -> steps.FusedSteps:
-        return steps.run_steps(self.bundle, self._video(input), part, use_store=self.use_store)
+        return steps.run_steps(
+            self.bundle, self._video(input), part, use_store=self.use_store, device=self.device
+        )
 
     def predictions(
         self, input: Input, parts: Sequence[steps.FusedSteps], wanted: Wanted

@@ -19,14 +19,14 @@ import torch
 from tests.random_weights import random_network, random_weights
 from tests.wanted import classify_request
 from vmm_cli import bundles
-from vmm_cli.analysis import classify
-from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult
 from vmm_cli.batch.inputs import Input
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import join
 from vmm_cli.fetching import fetch
+from vmm_cli.inference import classify
+from vmm_cli.inference.classify import ClassifyRequest, Part, PartResult
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import at
 

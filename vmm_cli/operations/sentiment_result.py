@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm_cli.analysis.classify import TIME_DIGITS
 from vmm_cli.analysis.sentiment.curve import (
     Curve,
     Steps,
@@ -23,6 +22,7 @@ from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS, Evidence, Mis
 from vmm_cli.analysis.sentiment.fusion import FAMILY, Fusion
 from vmm_cli.analysis.sentiment.pool import opinion_at, pooled
 from vmm_cli.bundles import Bundle
+from vmm_cli.digits import TIME_DIGITS
 from vmm_cli.encoders.listening import Span
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end
@@ -70,6 +70,7 @@ class Job:
     keep_transcript: bool = False
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
+    device: str = "cpu"
 
     def video(self, input: Input) -> Video:
         """Return an input's wanted part."""
@@ -151,6 +152,11 @@ class Sentiment:
     not_understood: Sequence[Span] = ()
     warnings: Sequence[str] = ()
     advice: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        known = int(self.curve.known.sum())
+        rests = ", ".join(self.evidence) or "nothing"
+        return f"Sentiment({known} of {len(self.curve.known)} steps known, from {rests})"
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields of a record, rounded, as JSON types."""

@@ -1,4 +1,4 @@
-"""`vmm classify --device`: the GPU gives what the CPU gives, and its absence is told."""
+"""`--device`: the GPU gives what the CPU gives, and its absence is told alike by every command."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.squares import squares_clip
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -40,11 +42,37 @@ def test_cuda_agrees_with_cpu(run_vmm: Vmm, bikes: Path, bunny: Path) -> None:
             assert on_gpu[name] == pytest.approx(scores, abs=1e-2)
 
 
-def test_cuda_where_there_is_none_is_refused_in_one_line(run_vmm: Vmm, bikes: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classify", "{clip}", "--count", "1"),
+        ("classify", "{clip}", "-m", "fights"),
+        ("detect-actions", "{clip}", "-m", "fights"),
+        ("detect-actions", "{clip}", "-m", "falls"),
+        ("detect-actions", "{clip}", "-m", "imagenet"),
+        ("evaluate", "fights", "{data}"),
+        ("train", "{data}", "-o", "run"),
+    ],
+    ids=" ".join,
+)
+def test_cuda_where_there_is_none_is_refused_alike(
+    run_vmm: Vmm, bikes: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
     if has_cuda():
         pytest.skip("this machine has a CUDA device")
-    result = run_vmm("classify", bikes, "--device", "cuda", "--count", "1")
-    assert result.returncode == 1
-    assert result.stdout == ""
+    for label in ("fight", "no_fight"):
+        for i in range(3):
+            squares_clip(tmp_path / "data" / label / f"{i}.mp4", seed=i)
+    places = {"clip": bikes, "data": tmp_path / "data"}
+    words = [word.format(**places) for word in command]
+    result = run_vmm(*words, "--device", "cuda")
+    assert (result.returncode, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
-    assert "--device cuda" in line
+    assert "device cuda: this machine has no GPU driver; see `vmm doctor`" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_experts_of_sentiment_run_on_the_cpu(run_vmm: Vmm, bikes: Path) -> None:
+    result = run_vmm("sentiment", bikes, "--device", "cuda")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--device cuda: the experts run on the CPU; leave it out" in result.stderr

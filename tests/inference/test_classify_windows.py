@@ -18,13 +18,13 @@ from safetensors.numpy import save_file
 
 from tests.squares import squares_clip
 from vmm_cli import bundles
-from vmm_cli.analysis import classify_windows
-from vmm_cli.analysis.classify_windows import Part, WindowsRequest, finish, plan, run
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders import store
 from vmm_cli.encoders.grid import Window
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.inference import classify_windows
 from vmm_cli.inference import windows as inference_windows
+from vmm_cli.inference.classify_windows import Part, WindowsRequest, finish, plan, run
 from vmm_cli.inference.load import load_trained
 from vmm_cli.inference.windows import probabilities_of, reader
 from vmm_cli.media.video import Video

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vmm_cli import bundles, progress
+from vmm_cli.analysis.labels import (
+    Classification,
+    LabelledWindow,
+    LinearHead,
+    Scores,
+    windows_of,
+)
 from vmm_cli.batch.device import Loaded
 from vmm_cli.bundles import Bundle
-from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.encoders import store
 from vmm_cli.encoders.catalogue import entry
 from vmm_cli.encoders.clips import ROUNDING_S, iter_prepared
@@ -36,16 +42,12 @@ from vmm_cli.media.video import Video, past_end
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
     from vmm_cli.encoders.image import ImageEncoder
-    from vmm_cli.inference.windows import Explanation
 
 # What to do with a model that is not for classes.
 RUN_BY = {
     "segments": "; `vmm detect-actions` runs it",
     "valence": "; `vmm sentiment --model` runs one that `vmm train` made",
 }
-SUPPORT_TIMES = 3  # how many times of supporting pictures a label is given
-SCORE_DIGITS = 5
-TIME_DIGITS = 3
 # A worker takes one to two seconds to import torch: below so many pictures a part, about as long
 # as encoding them takes, splitting a video gains nothing. A clip takes as long as they do.
 MIN_FRAMES_PER_PART = 64
@@ -55,12 +57,6 @@ MIN_FRAMES_PER_LOAD = 8
 # Decoded pictures are handed to the device's process by at most so many: 39 MB of 224 x 224. Each
 # part opens the file anew and decodes from the keyframe before it.
 FRAMES_PER_LOAD = 256
-# 4K instead of full HD: the 16 reference pictures that H.264 allows, and one picture as floats.
-LARGE_VIDEO_MIB = 250
-HEAD_CHUNK = 512  # pictures whose probabilities are computed at once
-# Probabilities of so many pictures are kept (64 MB for 1000 labels); longer videos compute them
-# again for each question.
-KEPT_PROBABILITIES = 16_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class ClassifyRequest:
         bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
         sampling: which pictures.
         windows_s: length of a timeline's windows in seconds; None: the whole video at once.
-        device: what `compute` runs on; `run` uses the CPU.
+        device: what the encoder runs on.
         use_store: whether the feature store is read and written.
     """
 
@@ -80,7 +76,7 @@ class ClassifyRequest:
     sampling: Sampling
     top_k: int = 5
     windows_s: float | None = None
-    device: str = "auto"
+    device: str = "cpu"
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
 
@@ -117,100 +113,6 @@ class Pictures:
     identity: FileIdentity | None
 
 
-@dataclass(frozen=True)
-class LabelScore:
-    """A label, its mean probability, and the times (s, ascending) that support it most."""
-
-    label: str
-    score: float
-    times: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Window:
-    """The labels of [start_s, end_s); none where no time in it was sampled.
-
-    Its pictures are those shown at the wanted times in it: the first can have appeared before.
-    """
-
-    start_s: float
-    end_s: float
-    labels: tuple[LabelScore, ...]
-
-
-@dataclass(frozen=True)
-class Classification:
-    """What a video shows.
-
-    Attributes:
-        windows: of a timeline; None where none was asked for.
-        frames: how many pictures were looked at, those of all clips added up; None where the model
-            looks at streams.
-        streams: those that the video has, of a model that looks at streams.
-        explanation: what the best label rests on, where that was asked for.
-    """
-
-    duration_s: float
-    model: str
-    version: int
-    labels: tuple[LabelScore, ...]
-    windows: tuple[Window, ...] | None = None
-    frames: int | None = None
-    streams: tuple[str, ...] | None = None
-    explanation: Explanation | None = None
-
-    def to_record(self) -> dict[str, Any]:
-        """Return the fields of a record, rounded, as JSON types."""
-        record: dict[str, Any] = {
-            "duration_s": round(self.duration_s, TIME_DIGITS),
-            "model": {"name": self.model, "version": self.version},
-        }
-        if self.frames is not None:
-            record["frames"] = self.frames
-        if self.streams is not None:
-            record["streams"] = [*self.streams]
-        record["labels"] = [label_record(label) for label in self.labels]
-        if self.windows is not None:
-            record["windows"] = [
-                {
-                    "start_s": round(window.start_s, TIME_DIGITS),
-                    "end_s": round(window.end_s, TIME_DIGITS),
-                    "labels": [label_record(label) for label in window.labels],
-                }
-                for window in self.windows
-            ]
-        if self.explanation is not None:
-            record["explain"] = _explanation_record(self.explanation)
-        return record
-
-
-def label_record(label: LabelScore) -> dict[str, Any]:
-    """Return what a record says of a label, rounded, as JSON types."""
-    return {
-        "label": label.label,
-        "score": round(label.score, SCORE_DIGITS),
-        "times": [round(time_s, TIME_DIGITS) for time_s in label.times],
-    }
-
-
-def _explanation_record(found: Explanation) -> dict[str, Any]:
-    return {
-        "label": found.label,
-        "start_s": round(float(found.window.start), TIME_DIGITS),
-        "end_s": round(float(found.window.end), TIME_DIGITS),
-        "score": round(found.score, SCORE_DIGITS),
-        "without": {s: round(p, SCORE_DIGITS) for s, p in found.without.items()},
-        "seconds": [
-            {
-                "start_s": round(begin, TIME_DIGITS),
-                "end_s": round(end, TIME_DIGITS),
-                "drop": round(drop, SCORE_DIGITS),
-            }
-            for begin, end, drop in found.seconds
-        ],
-    }
-
-
 # --- the request -------------------------------------------------------------------------------
 
 
@@ -220,7 +122,7 @@ def classify_request(
     start: float | Fraction = 0,
     end: float | Fraction | None = None,
     top_k: int = 5,
-    device: str = "auto",
+    device: str = "cpu",
     use_store: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> ClassifyRequest:
@@ -288,11 +190,9 @@ def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult
     )
 
 
-def memory_bytes(request: ClassifyRequest) -> int:
-    """Return what a worker is known to take at most; 0 where nobody measured the model."""
-    bundle, _ = _model(request.bundle, request.bundle_digest)
-    name = bundle.encoders["image"].name
-    return (TORCHVISION[name].memory_mib + LARGE_VIDEO_MIB) * 2**20 if name in TORCHVISION else 0
+def run_on_cpu(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult:
+    """Do as `run` where the device of the request turned out not to work."""
+    return run(replace(request, device="cpu"), input, part)
 
 
 def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> Classification:
@@ -395,7 +295,7 @@ def open_device(request: ClassifyRequest) -> None:
         encode(encoder, np.zeros((1, *encoder.preprocess.shape), np.uint8))
     except RuntimeError as error:  # of torch: no memory left there, a driver that is too old
         said = " ".join(str(error).split())[:300]
-        raise DeviceError(f"--device {request.device}: it does not work: {said}") from error
+        raise DeviceError(f"device {request.device}: it does not work: {said}") from error
 
 
 def compute(
@@ -435,12 +335,14 @@ def classification(request: ClassifyRequest, features: Features, end_s: float) -
     `end_s`: where the video ends, in seconds on its clock.
     """
     bundle, head = _model(request.bundle, request.bundle_digest)
-    judge = _Judge(features, head, bundle.labels)
+    judge = Scores(features, head, bundle.labels)
     windows = None
     if request.windows_s is not None:
         windows = tuple(
-            Window(begin, stop, judge.labels(first, last, request.top_k))
-            for begin, stop, first, last in _windows(request, features.times, end_s)
+            LabelledWindow(begin, stop, judge.labels(first, last, request.top_k))
+            for begin, stop, first, last in windows_of(
+                request.sampling, request.windows_s, features.times, end_s
+            )
         )
     return Classification(
         duration_s=end_s,
@@ -460,95 +362,8 @@ def curves(
     `columns`: places in the model's labels. The second is float32 [N, K], for the K that do.
     """
     bundle, head = _model(request.bundle, request.bundle_digest)
-    judge = _Judge(features, head, bundle.labels)
+    judge = Scores(features, head, bundle.labels)
     return judge.curves(columns, least)
-
-
-@dataclass(frozen=True, eq=False)
-class _Head:
-    """Linear classes on features: weight float32 [L, D], bias float32 [L]."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-
-class _Judge:
-    """The probabilities of a video's labels."""
-
-    def __init__(self, features: Features, head: _Head, names: tuple[str, ...]) -> None:
-        self._features = features
-        self._head = head
-        self._names = names
-        self._kept: np.ndarray | None = None
-        if len(features) <= KEPT_PROBABILITIES:
-            chunks = [self._probabilities(rows) for rows in _chunks(0, len(features))]
-            self._kept = np.concatenate(chunks)
-
-    def labels(self, first: int, last: int, top_k: int) -> tuple[LabelScore, ...]:
-        """Return the best labels of the pictures [first, last), best first."""
-        times = self._features.times
-        if first == last:
-            return ()
-        total = np.zeros(len(self._names))
-        for rows in _chunks(first, last):
-            total += self._probabilities(rows).sum(axis=0, dtype=np.float64)
-        mean = total / (last - first)  # [L]
-        best = np.argsort(-mean, kind="stable")[:top_k]
-        columns = np.concatenate(
-            [self._probabilities(rows)[:, best] for rows in _chunks(first, last)]
-        )  # [frames, top_k]
-        scores = []
-        for column, label in enumerate(best):
-            strongest = np.argsort(-columns[:, column], kind="stable")[:SUPPORT_TIMES]
-            support = tuple(float(times[first + i]) for i in sorted(strongest))
-            scores.append(LabelScore(self._names[label], float(mean[label]), support))
-        return tuple(scores)
-
-    def curves(self, columns: Sequence[int], least: float) -> tuple[list[int], np.ndarray]:
-        """See the function `curves`."""
-        chunks = list(_chunks(0, len(self._features)))
-        highest = np.max([self._probabilities(rows).max(axis=0) for rows in chunks], axis=0)
-        chosen = [column for column in columns if highest[column] >= least]
-        return chosen, np.concatenate([self._probabilities(rows)[:, chosen] for rows in chunks])
-
-    def _probabilities(self, rows: slice) -> np.ndarray:
-        """Return softmax probabilities of some pictures: float32 [N, L]."""
-        if self._kept is not None:
-            return self._kept[rows]
-        logits = self._features.values[rows] @ self._head.weight.T + self._head.bias  # [N, L]
-        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = exponent / exponent.sum(axis=1, keepdims=True)
-        return probabilities
-
-
-def _chunks(first: int, last: int) -> Iterator[slice]:
-    for begin in range(first, last, HEAD_CHUNK):
-        yield slice(begin, min(begin + HEAD_CHUNK, last))
-
-
-def _windows(
-    request: ClassifyRequest, times: np.ndarray, end_s: float
-) -> Iterator[tuple[float, float, int, int]]:
-    """Yield each window: start_s, end_s, and its pictures as a range [first, last) of `times`.
-
-    A still picture can be shown through several windows and then belongs to each of them.
-    """
-    assert request.windows_s is not None
-    sampling, length_s = request.sampling, request.windows_s
-    start_s = float(sampling.start)
-    until_s = end_s if sampling.end is None else min(end_s, float(sampling.end))
-    wanted = np.array([float(t) for t in wanted_times(sampling, Fraction(end_s))])
-    step_s = (until_s - start_s) / max(1, len(wanted))
-    shown_by = wanted + min(ROUNDING_S, step_s / 2)
-    answers = np.maximum(np.searchsorted(times, shown_by, side="right") - 1, 0)
-    # The last window ends with the video. One picture's rounding makes no window of its own.
-    number = max(1, math.ceil((until_s - start_s) / length_s - 1e-6))
-    for i in range(number):
-        begin = start_s + i * length_s
-        stop = min(begin + length_s, until_s)
-        low, high = np.searchsorted(wanted, [begin - 1e-9, begin + length_s - 1e-9])
-        first, last = (int(answers[low]), int(answers[high - 1]) + 1) if high > low else (0, 0)
-        yield begin, stop, first, last
 
 
 # --- features ----------------------------------------------------------------------------------
@@ -559,7 +374,7 @@ def _compute(
 ) -> tuple[Features, DecodeReport]:
     from vmm_cli.encoders.image import encode_prepared
 
-    encoder = _encoder(request.bundle, request.bundle_digest, "cpu")
+    encoder = _encoder(request.bundle, request.bundle_digest, request.device)
     report = DecodeReport()
     prepared = _prepared(request, encoder.preprocess, video, sampling, report)
     return encode_prepared(encoder, prepared), report
@@ -628,7 +443,7 @@ def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> st
 
 
 @lru_cache(maxsize=2)
-def _model(folder: Path, digest: str) -> tuple[Bundle, _Head]:
+def _model(folder: Path, digest: str) -> tuple[Bundle, LinearHead]:
     bundle = bundles.read(folder)
     if bundle.digest != digest:
         raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
@@ -637,7 +452,7 @@ def _model(folder: Path, digest: str) -> tuple[Bundle, _Head]:
     width = _feature_width(bundle)
     if weight is None or bias is None or weight.shape != (len(bundle.labels), width):
         raise ModelError(f"model {bundle.name!r} has no head for its {len(bundle.labels)} labels")
-    return bundle, _Head(weight.astype(np.float32), bias.astype(np.float32))
+    return bundle, LinearHead(weight.astype(np.float32), bias.astype(np.float32))
 
 
 def _preprocess(request: ClassifyRequest) -> Preprocess:

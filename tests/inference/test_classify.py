@@ -16,19 +16,20 @@ import pytest
 
 from tests.wanted import classify_request
 from vmm_cli import bundles
-from vmm_cli.analysis import classify
-from vmm_cli.analysis.classify import ClassifyRequest
+from vmm_cli.analysis import labels
 from vmm_cli.batch.inputs import Input
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.inference import classify
+from vmm_cli.inference.classify import ClassifyRequest
 from vmm_cli.media.sampling import wanted_times
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
 from vmm_cli import bundles
-from vmm_cli.analysis import classify
+from vmm_cli.inference import classify
 from vmm_cli.batch.inputs import Input
 request = classify.classify_request(bundles.load("imagenet"), device="cpu")
 video = Input(Path(sys.argv[1]), "a", "a")
@@ -245,7 +246,7 @@ def test_scores_are_mean_probabilities_however_long_the_video(
     features = flat(imagenet, rows)
     request = classify_request(imagenet, top_k=1000, windows_s=500)
     kept = classify.classification(request, features, 1030.0)
-    monkeypatch.setattr(classify, "KEPT_PROBABILITIES", 10)
+    monkeypatch.setattr(labels, "KEPT_PROBABILITIES", 10)
     again = classify.classification(request, features, 1030.0)
     assert sum(label.score for label in kept.labels) == pytest.approx(1, abs=1e-4)
     assert kept.windows is not None and again.windows is not None

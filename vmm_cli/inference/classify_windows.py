@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmm_cli.analysis.classify import SUPPORT_TIMES, Classification, LabelScore
-from vmm_cli.analysis.classify import Window as TimelineWindow
+from vmm_cli.analysis.labels import (
+    SUPPORT_TIMES,
+    Classification,
+    Explanation,
+    LabelledWindow,
+    LabelScore,
+)
 from vmm_cli.bundles import Bundle
 from vmm_cli.encoders.grid import Window, windows
 from vmm_cli.encoders.plan import plan_of
@@ -25,7 +30,6 @@ from vmm_cli.encoders.streams import WindowFeatures
 from vmm_cli.errors import InputError
 from vmm_cli.inference.load import Trained, check, load_trained
 from vmm_cli.inference.windows import (
-    Explanation,
     Reader,
     explain,
     probabilities_of,
@@ -48,6 +52,7 @@ class WindowsRequest:
         start, end: the part of the video to judge, seconds; end None: to its end.
         windows_s: length of a timeline's cells in seconds; None: no timeline.
         explain: whether to find out what the decision rests on.
+        device: that frozen encoders run on.
     """
 
     bundle: Path
@@ -59,6 +64,7 @@ class WindowsRequest:
     explain: bool = False
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
+    device: str = "cpu"
 
     def video(self, input: Input) -> Video:
         """Return an input's wanted part."""
@@ -139,7 +145,7 @@ def plan(request: WindowsRequest, input: Input, workers: int) -> list[Part | Non
     Raises:
         InputError: the input cannot be read.
     """
-    model = load_trained(request.bundle, request.bundle_digest)
+    model = load_trained(request.bundle, request.bundle_digest, request.device)
     chosen = _windows(request.video(input), model)
     at_once = windows_per_chunk(model.plan)
     chunks = ceil(len(chosen) / at_once)
@@ -161,7 +167,7 @@ def run(
         InputError: the input cannot be read, or ends before the wanted time.
         ModelError: the model is damaged or was exchanged meanwhile.
     """
-    model = load_trained(request.bundle, request.bundle_digest)
+    model = load_trained(request.bundle, request.bundle_digest, request.device)
     video = request.video(input)
     chosen = _windows(video, model)
     if part is not None:
@@ -192,7 +198,7 @@ def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores])
     Raises:
         InputError: `no_stream`: it has nothing that the model looks at.
     """
-    model = load_trained(request.bundle, request.bundle_digest)
+    model = load_trained(request.bundle, request.bundle_digest, request.device)
     bundle = model.bundle
     streams = frozenset().union(*(part.streams for part in parts))
     require_streams(bundle, streams)
@@ -265,14 +271,14 @@ def _labels(
 
 def _cells(
     request: WindowsRequest, bundle: Bundle, shown: Sequence[Window], chances: np.ndarray
-) -> Iterator[TimelineWindow]:
+) -> Iterator[LabelledWindow]:
     """Yield the timeline."""
     assert request.windows_s is not None
     for cell in cells(shown, request.windows_s):
         near = chances[cell.first : cell.last]
         over = shown[cell.first : cell.last]
         labels = _labels(request, bundle, over, near, cell.shares @ near)
-        yield TimelineWindow(cell.start_s, cell.end_s, labels)
+        yield LabelledWindow(cell.start_s, cell.end_s, labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,8 +17,6 @@ import pytest
 
 from tests.wanted import classify_request
 from vmm_cli import bundles
-from vmm_cli.analysis import classify
-from vmm_cli.analysis.classify import ClassifyRequest, Part, PartResult
 from vmm_cli.batch.device import Stage
 from vmm_cli.batch.execute import Listener, execute
 from vmm_cli.batch.inputs import Input
@@ -28,6 +26,8 @@ from vmm_cli.batch.work import Limits, Work
 from vmm_cli.encoders import store
 from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
+from vmm_cli.inference import classify
+from vmm_cli.inference.classify import ClassifyRequest, Part, PartResult
 from vmm_cli.media import video
 from vmm_cli.operations.classify import CLASSIFY
 
@@ -37,7 +37,7 @@ LOADS_WITHOUT_TORCH = """
 import sys
 from pathlib import Path
 from vmm_cli import bundles
-from vmm_cli.analysis import classify
+from vmm_cli.inference import classify
 from vmm_cli.media import video
 from vmm_cli.batch.inputs import Input
 request = classify.classify_request(bundles.load("imagenet"))

@@ -16,9 +16,9 @@ from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
 from tests.wanted import detect_job
 from vmm_cli import bundles
-from vmm_cli.analysis import classify_windows
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.inference import classify_windows
 from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.load import load_trained
 from vmm_cli.operations.detect_actions import Job, finish, plan, run

@@ -1,0 +1,234 @@
+"""The library, as docs/python.md and the examples use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vmm_cli as vmm
+from tests.squares import KINDS, squares_clip
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+pytestmark = pytest.mark.usefixtures("own_cache", "one_thread")
+
+
+def python(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(os.fspath, map(str, args))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_the_import_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, vmm_cli as vmm; vmm.VmmError, dir(vmm); "
+        "print(sorted({'torch', 'av', 'numpy', 'rich', 'typer'} & set(sys.modules)))"
+    )
+    assert python("-c", code).stdout == "[]\n"
+
+
+def test_every_name_is_there() -> None:
+    assert set(vmm.__all__) <= set(dir(vmm))
+    for name in vmm.__all__:
+        assert getattr(vmm, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'clasify'"):
+        vmm.clasify  # noqa: B018
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_files(bikes: Path) -> None:
+    assert vmm.probe(bikes).duration_s == 10
+    shown = list(vmm.frames(os.fspath(bikes), every=4, short_side=96))
+    assert [frame.time_s for frame in shown] == [0, 4, 8]
+    assert {frame.image.shape[0] for frame in shown} == {96}
+    assert [round(f.time_s, 2) for f in vmm.frames(bikes, at=["0:01", 2.5])] == [1, 2.48]
+    assert len(list(vmm.frames(bikes, count=3, start=2, end=4))) == 3
+    assert len(list(vmm.frames(bikes, fps=2, end=1))) == 2
+    assert len(list(vmm.frames(bikes, end="0:00.2"))) == 5
+    first, second, *_ = vmm.shots(bikes)
+    assert first.end_s == second.start_s == 1.2
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"every": 1, "count": 2}, "every and count contradict each other"),
+        ({"every": "soon"}, "every: 'soon' is not a valid time"),
+        ({"start": -1}, "start: -1 lies before the start"),
+        ({"count": 0}, "count"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told(bikes: Path, asked: dict[str, object], said: str) -> None:
+    with pytest.raises(vmm.UsageError, match=said) as caught:
+        list(vmm.frames(bikes, **asked))  # type: ignore[arg-type]
+    assert "--" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video at all")
+    for call in (vmm.probe, vmm.shots, vmm.sentiment, vmm.load_model("imagenet").classify):
+        with pytest.raises(vmm.InputError) as caught:
+            call(tmp_path / "a.mp4")
+        assert caught.value.code == "unreadable"
+    with pytest.raises(vmm.VmmError, match="no such file"):
+        vmm.probe(tmp_path / "b.mp4")
+
+
+def test_what_is_cut_short_is_a_warning(tmp_path: Path, bunny: Path) -> None:
+    cut = tmp_path / "cut.mkv"
+    whole = tmp_path / "whole.mkv"
+    import av
+
+    with av.open(os.fspath(bunny)) as source, av.open(os.fspath(whole), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.warns(vmm.VmmWarning, match="declared .* s can be read") as caught:
+        vmm.shots(cut)
+    assert caught[0].filename == __file__
+    with pytest.warns(vmm.VmmWarning, match="declared .* s can be read"):
+        vmm.load_model("imagenet").classify(cut, count=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert vmm.shots(whole)
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def test_labels(bikes: Path) -> None:
+    model = vmm.load_model("imagenet")
+    assert (model.name, model.task, len(model.labels)) == ("imagenet", "classes", 1000)
+    found = model.classify(bikes, every=5, top_k=2, windows=5)
+    assert len(found.labels) == 2 and found.windows is not None and len(found.windows) == 2
+    record = found.to_record()
+    assert json.loads(json.dumps(record)) == record
+    assert record["labels"][0]["label"] == found.labels[0].label
+    assert found.labels[0].label in repr(found)
+    fights = vmm.load_model("fights")
+    explained = fights.classify(bikes, explain=True).explanation
+    assert explained is not None and set(explained.without) == {"image", "motion"}
+    actions = fights.detect_actions(bikes, labels=["fight"], min_score=0.1)
+    assert {one.label for one in actions.segments} == {"fight"}
+    assert actions.to_record()["segments"][0]["label"] == "fight"
+    assert "fight" in repr(actions)
+
+
+def test_the_record_is_that_of_the_command(bikes: Path) -> None:
+    done = python("-m", "vmm_cli", "classify", bikes, "--count", 3, "--format", "json")
+    (record,) = json.loads(done.stdout)
+    found = vmm.load_model("imagenet").classify(bikes, count=3).to_record()
+    assert {name: record[name] for name in found} == found
+
+
+def test_a_device_gives_what_the_workers_would(bikes: Path) -> None:
+    """In two steps, as on a GPU: more pictures than fit into one area."""
+    from vmm_cli.batch.device import Stage
+    from vmm_cli.batch.inputs import Input
+    from vmm_cli.batch.work import Work
+    from vmm_cli.bundles import load
+    from vmm_cli.inference import classify
+    from vmm_cli.library.models import _results
+
+    job = classify.classify_request(load("imagenet"), device="cpu", use_store=False)
+    stage = Stage(
+        plan=classify.plan_loads,
+        load=classify.load,
+        open=classify.open_device,
+        compute=classify.compute,
+        area_bytes=3 * 224 * 224 * 4,
+    )
+    input = Input(bikes, "a", "a")
+    plain = Work(job, run=classify.run, finish=classify.finish)
+    one, other = (
+        classify.finish(job, input, _results(work, input))
+        for work in (plain, Work(job, classify.run, classify.finish, stage=stage))
+    )
+    assert [x.label for x in one.labels] == [x.label for x in other.labels]
+    assert one.labels[0].score == pytest.approx(other.labels[0].score, abs=1e-5)
+
+
+def test_a_mood(bunny: Path) -> None:
+    found = vmm.sentiment(bunny, every=2, evidence=["text"])
+    assert found.curve.valence.dtype == np.float64
+    assert len(found.curve.steps.times_s) == len(found.curve.known) == 3
+    assert "known" in repr(found)
+    assert set(found.to_record()) >= {"curve", "summary", "missing"}
+
+
+def test_options_by_wrong_names_and_values() -> None:
+    model = vmm.load_model("imagenet")
+    with pytest.raises(vmm.UsageError, match="no option 'topk'; did you mean 'top_k'"):
+        model.classify("a.mp4", topk=2)
+    with pytest.raises(vmm.UsageError, match="every and count contradict") as caught:
+        model.classify("a.mp4", every=1, count=2)
+    assert "--" not in str(caught.value)
+    with pytest.raises(vmm.UsageError, match="top_k: 'many' is not a whole number"):
+        model.classify("a.mp4", top_k="many")
+    with pytest.raises(vmm.UsageError, match="'nose' is not a kind of evidence"):
+        vmm.sentiment("a.mp4", evidence=["nose"])
+    with pytest.raises(vmm.ModelError, match="did you mean"):
+        vmm.load_model("imagnet")
+    with pytest.raises(vmm.UsageError, match="train has no option 'sed'; did you mean 'seed'"):
+        vmm.train("clips", "run", sed=1)
+    with pytest.raises(vmm.UsageError, match="there is no task 'class'"):
+        vmm.train("clips", "run", task="class")
+
+
+# --- examples ------------------------------------------------------------------------------------
+
+
+def test_example_contact_sheet(bikes: Path, tmp_path: Path) -> None:
+    done = python(EXAMPLES / "contact_sheet.py", bikes, tmp_path / "a.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_example_label_folder(render_clip: object, bikes: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"broken")
+    (tmp_path / "b.mp4").write_bytes(bikes.read_bytes())
+    done = python(EXAMPLES / "label_folder.py", tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("b.mp4,")
+    assert "a.mp4" in done.stderr
+
+
+def test_example_cut_actions(bikes: Path) -> None:
+    done = python(EXAMPLES / "cut_actions.py", bikes, "fights")
+    assert done.returncode == 0 and done.stdout.startswith("ffmpeg -ss 0.000 -to")
+
+
+def test_example_mood_curve(bunny: Path) -> None:
+    done = python(EXAMPLES / "mood_curve.py", bunny)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 3
+
+
+def test_example_train_and_measure(tmp_path: Path) -> None:
+    for split, seeds in (("clips", range(4)), ("held_out", range(4, 5))):
+        for kind in KINDS:
+            for seed in seeds:
+                squares_clip(tmp_path / split / kind / f"{seed}.mp4", kind, seed=seed)
+    done = python(
+        EXAMPLES / "train_and_measure.py",
+        tmp_path / "clips",
+        tmp_path / "held_out",
+        tmp_path / "run",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("accuracy ") and done.stdout.endswith("2 clips\n")
+    assert vmm.load_model(tmp_path / "run").task == "classes"

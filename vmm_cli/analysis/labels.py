@@ -1,0 +1,226 @@
+"""The labels of a video: what pictures or windows say, pooled over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
+from vmm_cli.encoders.clips import ROUNDING_S
+from vmm_cli.media.sampling import Sampling, wanted_times
+
+if TYPE_CHECKING:
+    from vmm_cli.encoders.features import Features
+
+SUPPORT_TIMES = 3  # how many times of supporting pictures a label is given
+HEAD_CHUNK = 512  # pictures whose probabilities are computed at once
+# Probabilities of so many pictures are kept (64 MB for 1000 labels); longer videos compute them
+# again for each question.
+KEPT_PROBABILITIES = 16_000
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """A label, its mean probability, and the times (s, ascending) that support it most."""
+
+    label: str
+    score: float
+    times: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LabelledWindow:
+    """The labels of [start_s, end_s); none where no time in it was sampled.
+
+    Its pictures are those shown at the wanted times in it: the first can have appeared before.
+    """
+
+    start_s: float
+    end_s: float
+    labels: tuple[LabelScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the score of a label in one window rests on.
+
+    Attributes:
+        start_s, end_s: the window, in seconds.
+        score: the label's probability.
+        without: by stream, its probability when that stream is hidden.
+        seconds: begin, end and by how much the probability falls when just that is hidden.
+    """
+
+    label: str
+    start_s: float
+    end_s: float
+    score: float
+    without: Mapping[str, float]
+    seconds: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a video shows.
+
+    Attributes:
+        windows: of a timeline; None where none was asked for.
+        frames: how many pictures were looked at, those of all clips added up; None where the model
+            looks at streams.
+        streams: those that the video has, of a model that looks at streams.
+        explanation: what the best label rests on, where that was asked for.
+    """
+
+    duration_s: float
+    model: str
+    version: int
+    labels: tuple[LabelScore, ...]
+    windows: tuple[LabelledWindow, ...] | None = None
+    frames: int | None = None
+    streams: tuple[str, ...] | None = None
+    explanation: Explanation | None = None
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{one.label} {one.score:.2f}" for one in self.labels)
+        return f"Classification({best}; {self.duration_s:.1f} s, model {self.model!r})"
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the fields of a record, rounded, as JSON types."""
+        record: dict[str, Any] = {
+            "duration_s": round(self.duration_s, TIME_DIGITS),
+            "model": {"name": self.model, "version": self.version},
+        }
+        if self.frames is not None:
+            record["frames"] = self.frames
+        if self.streams is not None:
+            record["streams"] = [*self.streams]
+        record["labels"] = [label_record(label) for label in self.labels]
+        if self.windows is not None:
+            record["windows"] = [
+                {
+                    "start_s": round(window.start_s, TIME_DIGITS),
+                    "end_s": round(window.end_s, TIME_DIGITS),
+                    "labels": [label_record(label) for label in window.labels],
+                }
+                for window in self.windows
+            ]
+        if self.explanation is not None:
+            record["explain"] = _explanation_record(self.explanation)
+        return record
+
+
+def label_record(label: LabelScore) -> dict[str, Any]:
+    """Return what a record says of a label, rounded, as JSON types."""
+    return {
+        "label": label.label,
+        "score": round(label.score, SCORE_DIGITS),
+        "times": [round(time_s, TIME_DIGITS) for time_s in label.times],
+    }
+
+
+def _explanation_record(found: Explanation) -> dict[str, Any]:
+    return {
+        "label": found.label,
+        "start_s": round(found.start_s, TIME_DIGITS),
+        "end_s": round(found.end_s, TIME_DIGITS),
+        "score": round(found.score, SCORE_DIGITS),
+        "without": {s: round(p, SCORE_DIGITS) for s, p in found.without.items()},
+        "seconds": [
+            {
+                "start_s": round(begin, TIME_DIGITS),
+                "end_s": round(end, TIME_DIGITS),
+                "drop": round(drop, SCORE_DIGITS),
+            }
+            for begin, end, drop in found.seconds
+        ],
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """Linear classes on features: weight float32 [L, D], bias float32 [L]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+class Scores:
+    """The probabilities of a video's labels, picture by picture."""
+
+    def __init__(self, features: Features, head: LinearHead, names: tuple[str, ...]) -> None:
+        self._features = features
+        self._head = head
+        self._names = names
+        self._kept: np.ndarray | None = None
+        if len(features) <= KEPT_PROBABILITIES:
+            chunks = [self._probabilities(rows) for rows in _chunks(0, len(features))]
+            self._kept = np.concatenate(chunks)
+
+    def labels(self, first: int, last: int, top_k: int) -> tuple[LabelScore, ...]:
+        """Return the best labels of the pictures [first, last), best first."""
+        times = self._features.times
+        if first == last:
+            return ()
+        total = np.zeros(len(self._names))
+        for rows in _chunks(first, last):
+            total += self._probabilities(rows).sum(axis=0, dtype=np.float64)
+        mean = total / (last - first)  # [L]
+        best = np.argsort(-mean, kind="stable")[:top_k]
+        columns = np.concatenate(
+            [self._probabilities(rows)[:, best] for rows in _chunks(first, last)]
+        )  # [frames, top_k]
+        scores = []
+        for column, label in enumerate(best):
+            strongest = np.argsort(-columns[:, column], kind="stable")[:SUPPORT_TIMES]
+            support = tuple(float(times[first + i]) for i in sorted(strongest))
+            scores.append(LabelScore(self._names[label], float(mean[label]), support))
+        return tuple(scores)
+
+    def curves(self, columns: Sequence[int], least: float) -> tuple[list[int], np.ndarray]:
+        """See the function `curves`."""
+        chunks = list(_chunks(0, len(self._features)))
+        highest = np.max([self._probabilities(rows).max(axis=0) for rows in chunks], axis=0)
+        chosen = [column for column in columns if highest[column] >= least]
+        return chosen, np.concatenate([self._probabilities(rows)[:, chosen] for rows in chunks])
+
+    def _probabilities(self, rows: slice) -> np.ndarray:
+        """Return softmax probabilities of some pictures: float32 [N, L]."""
+        if self._kept is not None:
+            return self._kept[rows]
+        logits = self._features.values[rows] @ self._head.weight.T + self._head.bias  # [N, L]
+        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = exponent / exponent.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+def _chunks(first: int, last: int) -> Iterator[slice]:
+    for begin in range(first, last, HEAD_CHUNK):
+        yield slice(begin, min(begin + HEAD_CHUNK, last))
+
+
+def windows_of(
+    sampling: Sampling, length_s: float, times: np.ndarray, end_s: float
+) -> Iterator[tuple[float, float, int, int]]:
+    """Yield each window: start_s, end_s, and its pictures as a range [first, last) of `times`.
+
+    A still picture can be shown through several windows and then belongs to each of them.
+    """
+    start_s = float(sampling.start)
+    until_s = end_s if sampling.end is None else min(end_s, float(sampling.end))
+    wanted = np.array([float(t) for t in wanted_times(sampling, Fraction(end_s))])
+    step_s = (until_s - start_s) / max(1, len(wanted))
+    shown_by = wanted + min(ROUNDING_S, step_s / 2)
+    answers = np.maximum(np.searchsorted(times, shown_by, side="right") - 1, 0)
+    # The last window ends with the video. One picture's rounding makes no window of its own.
+    number = max(1, ceil((until_s - start_s) / length_s - 1e-6))
+    for i in range(number):
+        begin = start_s + i * length_s
+        stop = min(begin + length_s, until_s)
+        low, high = np.searchsorted(wanted, [begin - 1e-9, begin + length_s - 1e-9])
+        first, last = (int(answers[low]), int(answers[high - 1]) + 1) if high > low else (0, 0)
+        yield begin, stop, first, last
