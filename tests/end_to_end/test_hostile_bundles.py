@@ -144,6 +144,20 @@ def test_each_bad_bundle_is_one_line_and_hides_no_other(run_vmm: Any, models: Pa
             assert len(listed[name]) < 500 and "\n" not in listed[name]
 
 
+@pytest.mark.parametrize("value", ["wide", "[1, 2]"])
+def test_settings_that_are_no_numbers_are_one_line(
+    run_vmm: Any, models: Path, bikes: Path, value: str
+) -> None:
+    shutil.copytree(models / "good", models / "bad")
+    file = models / "bad" / "bundle.yaml"
+    file.write_text(file.read_text().replace("mean: 127.0", f"mean: {value}"))
+    for command in ("classify", "detect-actions"):
+        done = run_vmm(command, bikes, "-m", models / "bad")
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert "its image encoder is unusable" in line
+
+
 @pytest.mark.parametrize("name", ["aliases", "fifo"])
 def test_a_bad_bundle_that_is_named_is_one_line(
     run_vmm: Any, models: Path, bikes: Path, name: str

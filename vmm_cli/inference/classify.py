@@ -38,16 +38,12 @@ from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import Sampling, every, split, wanted_times
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end
+from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
     from vmm_cli.encoders.image import ImageEncoder
 
-# What to do with a model that is not for classes.
-RUN_BY = {
-    "segments": "; `vmm detect-actions` runs it",
-    "valence": "; `vmm sentiment --model` runs one that `vmm train` made",
-}
 # A worker takes one to two seconds to import torch: below so many pictures a part, about as long
 # as encoding them takes, splitting a video gains nothing. A clip takes as long as they do.
 MIN_FRAMES_PER_PART = 64
@@ -132,10 +128,11 @@ def classify_request(
         ModelError: the model does not classify.
     """
     if bundle.task != "classes":
-        hint = RUN_BY.get(bundle.task, "")
-        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes{hint}")
+        run_by = PURPOSES[bundle.task].run_by
+        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes; {run_by}")
     if bundle.network.get("pool") != "mean-probability" or not bundle.labels:
         raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
+    _numbers(bundle)  # says now, not for each video, what is wrong with them
     # Via str: 0.1 means one tenth, not the nearest binary fraction.
     step_s = Fraction(str(bundle.sampling.every_s))
     return ClassifyRequest(
@@ -457,7 +454,17 @@ def _model(folder: Path, digest: str) -> tuple[Bundle, LinearHead]:
 
 def _preprocess(request: ClassifyRequest) -> Preprocess:
     bundle, _ = _model(request.bundle, request.bundle_digest)
-    return Preprocess.from_dict(bundle.encoders["image"].preprocess)
+    return _numbers(bundle)
+
+
+def _numbers(bundle: Bundle) -> Preprocess:
+    """Return with which numbers pictures are prepared. ModelError where they are none."""
+    try:
+        return Preprocess.from_dict(bundle.encoders["image"].preprocess)
+    except KeyError:
+        raise ModelError(f"model {bundle.name!r} has no encoder for pictures") from None
+    except ValueError as error:
+        raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
 
 
 def _feature_width(bundle: Bundle) -> int:

@@ -21,6 +21,7 @@ from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError
 from vmm_cli.inference import classify, classify_windows, steps
 from vmm_cli.media.video import Video
+from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
@@ -159,7 +160,7 @@ def runner_of(
             fit.
     """
     if bundle.task not in ("segments", "classes") or not bundle.labels:
-        hint = classify.RUN_BY["valence"] if bundle.task == "valence" else ""
+        hint = "" if bundle.task in ("segments", "classes") else f"; {PURPOSES[bundle.task].run_by}"
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions{hint}")
     if bundle.task == "segments":
         steps.check_segment_model(bundle)
