@@ -31,8 +31,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
 from vmm_cli.batch.capacity import default_workers
-from vmm_cli.encoders.plan import StreamPlan, encoder_spec
-from vmm_cli.encoders.streams import Encoded
+from vmm_cli.features.plan import StreamPlan, encoder_spec
+from vmm_cli.features.windows import Encoded
 from vmm_cli.media.probe import probe
 from vmm_cli.networks.fusion import FUSION
 from vmm_cli.networks.temporal import TEMPORAL

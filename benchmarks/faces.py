@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.face import FULL_SHARPNESS, FULL_SIZE, face_evidence
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders.faces import (
+from vmm_cli.features.faces import (
     PICTURE_SIZE,
     FaceEncoder,
     faces_of,

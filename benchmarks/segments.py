@@ -25,7 +25,7 @@ import torch
 
 from tools.train_falls import merged
 from vmm_cli.batch.capacity import default_workers
-from vmm_cli.encoders.streams import Encoded
+from vmm_cli.features.windows import Encoded
 from vmm_cli.training.data.read_segments import read_segments
 from vmm_cli.training.data.samples import DataSet, group_of, with_samples
 from vmm_cli.training.encoding import Means, encode_samples

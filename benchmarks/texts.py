@@ -23,7 +23,7 @@ from tools.train_text import (
     read_snippets,
 )
 from vmm_cli import bundles
-from vmm_cli.encoders.text_valence import read_valence, vader_features
+from vmm_cli.features.text_valence import read_valence, vader_features
 
 FLOORS = {"films": 0.80, "amazon": 0.82, "nyt": 0.78, "tweets": 0.92}
 VADER_LESS = 0.005

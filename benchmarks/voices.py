@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from tools.train_voice import LeftOut, Voices, fit, logits_of, measure, read_voices
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.voice import voice_evidence
-from vmm_cli.encoders.speech import CARRIER, SAMPLE_RATE, load_networks, voiced_pieces
+from vmm_cli.features.speech import CARRIER, SAMPLE_RATE, load_networks, voiced_pieces
 from vmm_cli.media.audio import iter_audio
 from vmm_cli.media.video import Video
 from vmm_cli.training.metrics.classes import calibration_error, score

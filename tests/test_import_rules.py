@@ -26,7 +26,7 @@ USERS_OF_MEDIA = {
     "analysis",
     "batch",
     "cli",
-    "encoders",
+    "features",
     "networks",
     "output",
     "pictures",

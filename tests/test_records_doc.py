@@ -170,7 +170,7 @@ def test_every_schema_has_a_sample() -> None:
     made -= {"vmm.checkpoint/1"}
     # How experts are joined: beside the models, not written by a command.
     made -= {"vmm.fusion/1"}
-    # In the header of an entry of the feature store: see encoders/entry_file.py.
+    # In the header of an entry of the feature store: see features/entry_file.py.
     made -= {"vmm.stored/1"}
     documented = {sample["schema"] for _, sample in SAMPLES}
     assert documented == made

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli import bundles
-from vmm_cli.encoders.image import keep_freed_memory
-from vmm_cli.encoders.image_stream import tensor_prefix
-from vmm_cli.encoders.preprocess import central_square
+from vmm_cli.features.image import keep_freed_memory
+from vmm_cli.features.image_stream import tensor_prefix
+from vmm_cli.features.preprocess import central_square
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import every

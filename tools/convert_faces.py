@@ -35,7 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.compat import ensure_torchvision
-from vmm_cli.encoders.faces import (
+from vmm_cli.errors import InputError
+from vmm_cli.features.faces import (
     KIND,
     LEAST_CHANCES,
     PICTURE_SIZE,
@@ -46,7 +47,6 @@ from vmm_cli.encoders.faces import (
     faces_of,
     grey_faces,
 )
-from vmm_cli.errors import InputError
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import every
 

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli.encoders.speech import BLOCKS, POSITIONS, build_networks, log_mel
+from vmm_cli.features.speech import BLOCKS, POSITIONS, build_networks, log_mel
 from vmm_cli.media.audio import iter_audio
 from vmm_cli.networks.pretrained.speech_activity import CHUNK, CONTEXT, SpeechActivity
 from vmm_cli.networks.pretrained.speech_encoder import WIDTH, SpeechEncoder

@@ -28,8 +28,8 @@ from vmm_cli import bundles
 from vmm_cli.batch.inputs import Input
 from vmm_cli.bundles.published import PREFIX, TORCHVISION
 from vmm_cli.compat import ensure_torchvision
-from vmm_cli.encoders.catalogue import load_image_encoder
-from vmm_cli.encoders.image import encode
+from vmm_cli.features.catalogue import load_image_encoder
+from vmm_cli.features.image import encode
 from vmm_cli.fetching import fetch
 from vmm_cli.inference import classify
 from vmm_cli.operations.classify import ClassifyOptions, pictures_request

@@ -32,8 +32,8 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli import bundles
-from vmm_cli.encoders import sentences
-from vmm_cli.encoders.text_valence import VADER_WIDTH, token_states, vader_features
+from vmm_cli.features import sentences
+from vmm_cli.features.text_valence import VADER_WIDTH, token_states, vader_features
 from vmm_cli.networks.pretrained.text_valence import WIDTH, TextValence
 from vmm_cli.training.metrics.classes import calibration_error
 

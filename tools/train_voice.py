@@ -35,7 +35,7 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli import bundles
-from vmm_cli.encoders.speech import (
+from vmm_cli.features.speech import (
     BLOCKS,
     SpeechNetworks,
     build_networks,

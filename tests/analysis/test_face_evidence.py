@@ -25,8 +25,8 @@ from vmm_cli.analysis.sentiment.face import (
     face_evidence,
 )
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.features import store
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import every
 from vmm_cli.media.video import Video

@@ -16,8 +16,8 @@ from vmm_cli.analysis.sentiment import voice as voice_evidence_module
 from vmm_cli.analysis.sentiment.evidence import valence_of
 from vmm_cli.analysis.sentiment.voice import VoiceHeard, voice_evidence
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders import store
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.features import store
 from vmm_cli.media.audio import iter_audio
 from vmm_cli.media.video import Video
 

@@ -20,7 +20,7 @@ from tests.random_weights import random_weights
 from tests.terminal import run_at_terminal
 from vmm_cli.bundles import packaged_models
 from vmm_cli.bundles.published import TORCHVISION
-from vmm_cli.encoders.catalogue import entry_of
+from vmm_cli.features.catalogue import entry_of
 from vmm_cli.training.measured import accuracy_of, card_of, measured_of
 
 NAME = "torchvision/mobilenet_v3_large"

@@ -23,10 +23,10 @@ from tests.random_weights import random_network, random_weights
 from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundles.published import TORCHVISION
-from vmm_cli.encoders import catalogue, torchvision_networks
-from vmm_cli.encoders.image import encode
-from vmm_cli.encoders.torchvision_bundle import card, read_state
 from vmm_cli.errors import LockedError, ModelError, OutputError
+from vmm_cli.features import catalogue, torchvision_networks
+from vmm_cli.features.image import encode
+from vmm_cli.features.torchvision_bundle import card, read_state
 from vmm_cli.fetching import fetch, torchvision
 
 NAME = "torchvision/mobilenet_v3_large"  # the smallest file
@@ -198,7 +198,7 @@ def test_a_published_file_is_known_as_such(
     there = torchvision_networks.Published(
         f"https://nowhere.invalid/{weights.name}", said.labels, said.accuracy, said.recipe
     )
-    monkeypatch.setattr("vmm_cli.encoders.torchvision_bundle.published", lambda name: there)
+    monkeypatch.setattr("vmm_cli.features.torchvision_bundle.published", lambda name: there)
     true = torchvision.file_of(NAME)
     published = replace(true, url=there.url, digest=torchvision.digest_in(weights.name))
     monkeypatch.setattr(torchvision, "file_of", lambda name: published)

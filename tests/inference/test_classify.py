@@ -18,9 +18,9 @@ from tests.wanted import classify_request
 from vmm_cli import bundles
 from vmm_cli.analysis import labels
 from vmm_cli.batch.inputs import Input
-from vmm_cli.encoders import store
-from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.features import store
+from vmm_cli.features.values import Features
 from vmm_cli.inference import classify
 from vmm_cli.inference.classify import ClassifyRequest
 from vmm_cli.media.sampling import wanted_times

@@ -23,9 +23,9 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.ledger import Records
 from vmm_cli.batch.local import LocalExecutor
 from vmm_cli.batch.work import Limits, Work
-from vmm_cli.encoders import store
-from vmm_cli.encoders.features import Features, join
 from vmm_cli.errors import DeviceError, UsageError
+from vmm_cli.features import store
+from vmm_cli.features.values import Features, join
 from vmm_cli.inference import classify
 from vmm_cli.inference.classify import ClassifyRequest, Part, PartResult
 from vmm_cli.media import video
@@ -179,5 +179,5 @@ def test_a_worker_that_loads_needs_no_torch(bikes: Path) -> None:
 
 def test_a_device_that_is_not_there_is_told_at_its_opening(imagenet: bundles.Bundle) -> None:
     classify.open_device(classify_request(imagenet, device="cpu"))
-    with pytest.raises((UsageError, DeviceError), match="--device cuda:99"):
+    with pytest.raises((UsageError, DeviceError), match="device cuda:99"):
         classify.open_device(classify_request(imagenet, device="cuda:99"))

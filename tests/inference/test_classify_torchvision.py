@@ -22,8 +22,8 @@ from vmm_cli import bundles
 from vmm_cli.batch.inputs import Input
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.compat import ensure_torchvision
-from vmm_cli.encoders import store
-from vmm_cli.encoders.features import join
+from vmm_cli.features import store
+from vmm_cli.features.values import join
 from vmm_cli.fetching import fetch
 from vmm_cli.inference import classify
 from vmm_cli.inference.classify import ClassifyRequest, Part, PartResult

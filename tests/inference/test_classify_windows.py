@@ -19,9 +19,9 @@ from safetensors.numpy import save_file
 from tests.squares import squares_clip
 from vmm_cli import bundles
 from vmm_cli.batch.inputs import Input
-from vmm_cli.encoders import store
-from vmm_cli.encoders.grid import Window
 from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.features import store
+from vmm_cli.features.grid import Window
 from vmm_cli.inference import classify_windows
 from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.classify_windows import Part, WindowsRequest, finish, plan, run

@@ -15,8 +15,8 @@ from tests.events import event_clip, tiny, untrained_model
 from tests.squares import squares_clip
 from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders import store, streams, stretches
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.features import chunks, store, windows
 from vmm_cli.inference import network
 from vmm_cli.inference.load import load_trained
 from vmm_cli.inference.steps import (
@@ -119,7 +119,7 @@ def same(one: Found, other: Found) -> None:
 
 
 def cut_into(monkeypatch: pytest.MonkeyPatch, stretch: int, head: int) -> None:
-    monkeypatch.setattr(stretches, "STRETCH_STEPS", stretch)
+    monkeypatch.setattr(chunks, "CHUNK_STEPS", stretch)
     monkeypatch.setattr(network, "HEAD_STEPS", head)
 
 
@@ -277,7 +277,7 @@ def test_the_second_time_nothing_is_decoded(
     def decoded(*arguments: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(streams, "from_pictures", decoded)
+    monkeypatch.setattr(windows, "from_pictures", decoded)
     same(seen(wanted, long, [None]), first)
     with pytest.raises(AssertionError, match="decoded"):
         run(replace(wanted, use_store=False), long, None)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vmm_cli.encoders.grid import Window, grid_times
-from vmm_cli.encoders.streams import Encoded, WindowFeatures
+from vmm_cli.features.grid import Window, grid_times
+from vmm_cli.features.windows import Encoded, WindowFeatures
 from vmm_cli.training.data.read_classes import CLASSES
 from vmm_cli.training.data.samples import DataSet, Kind, Sample, make_dataset
 from vmm_cli.training.read_recipe import load_recipe

@@ -11,7 +11,7 @@ import pytest
 
 from tests.squares import squares_clip
 from vmm_cli import progress
-from vmm_cli.encoders.plan import StreamPlan, encoder_spec
+from vmm_cli.features.plan import StreamPlan, encoder_spec
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.encoding import MAX_WINDOWS, Means, encode_sample
 

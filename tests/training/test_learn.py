@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.training import fabricated
-from vmm_cli.encoders.grid import Window
-from vmm_cli.encoders.streams import Encoded, WindowFeatures
 from vmm_cli.errors import DataError
+from vmm_cli.features.grid import Window
+from vmm_cli.features.windows import Encoded, WindowFeatures
 from vmm_cli.inference.network import examples, network_from, tokens_from
 from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.training.data.samples import Sample
@@ -136,7 +136,7 @@ def test_the_last_blocks_of_the_image_encoder_learn_with_the_rest() -> None:
     made = learnt(samples, encoded, recipe)
     assert isinstance(made.network, NetworkWithTail) and made.tail is not None
     assert made.about["streams"][0]["width"] == 1280
-    from vmm_cli.encoders.trained_image import load_tail
+    from vmm_cli.features.trained_image import load_tail
 
     before = load_tail("efficientnet-lite0", 1).state_dict()
     after = made.tail.state_dict()

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmm_cli.encoders import catalogue
 from vmm_cli.errors import RecipeError
+from vmm_cli.features import catalogue
 from vmm_cli.training import read_recipe as recipes
 from vmm_cli.training.read_recipe import (
     FRONT_ENDS,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
-from vmm_cli.encoders.clips import ROUNDING_S
+from vmm_cli.features.clips import ROUNDING_S
 from vmm_cli.media.sampling import Sampling, wanted_times
 
 if TYPE_CHECKING:
-    from vmm_cli.encoders.features import Features
+    from vmm_cli.features.values import Features
 
 SUPPORT_TIMES = 3  # how many times of supporting pictures a label is given
 HEAD_CHUNK = 512  # pictures whose probabilities are computed at once

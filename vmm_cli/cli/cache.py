@@ -16,7 +16,7 @@ app = typer.Typer(help="Inspect or clear the store of computed features.")
 @app.command()
 def info(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
     """Show where the store is and what it holds."""
-    from vmm_cli.encoders import store
+    from vmm_cli.features import store
 
     held = [
         {
@@ -34,7 +34,7 @@ def info(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
 @app.command()
 def clear(format: DocumentFormat = None, verbose: Verbose = 0) -> int:
     """Delete every entry of the store, and say how much that was."""
-    from vmm_cli.encoders import store
+    from vmm_cli.features import store
 
     try:
         removed = store.clear()

@@ -43,8 +43,8 @@ PACKAGES = ("numpy", "pillow", "platformdirs", "pyyaml", "rich", "safetensors", 
 
 # By extra: what it is for, and the module whose `check_packages` loads what it brings.
 EXTRAS = {
-    "sentences": ("what sentences mean, by MiniLM", "vmm_cli.encoders.sentences"),
-    "speech": ("speech recognition in English, by Whisper", "vmm_cli.encoders.transcript"),
+    "sentences": ("what sentences mean, by MiniLM", "vmm_cli.features.sentences"),
+    "speech": ("speech recognition in English, by Whisper", "vmm_cli.features.transcript"),
 }
 
 _PACKAGE = re.compile(r"[A-Za-z0-9._-]+")
@@ -145,7 +145,7 @@ def _libav_versions() -> dict[str, str]:
 
 def extras(complain: Complain) -> list[dict[str, Any]]:
     """Return each extra: installed, absent or damaged, with its packages and how to install it."""
-    from vmm_cli.encoders.extras import NotInstalledError
+    from vmm_cli.features.extras import NotInstalledError
 
     found = []
     for name, (purpose, module) in EXTRAS.items():
@@ -260,7 +260,7 @@ def paths(root: Any, complain: Complain) -> list[dict[str, Any]]:
     """Return the folders and files of the user that vmm reads and writes."""
     import platformdirs
 
-    from vmm_cli.encoders import store
+    from vmm_cli.features import store
 
     config = Path(os.environ.get("VMM_CONFIG") or configuration.user_file())
     cache = store.folder()

@@ -218,7 +218,7 @@ def _processes(device: str) -> Iterator[str]:
     """Join the other processes where `torchrun` started several; give this one's device."""
     import torch
 
-    from vmm_cli.encoders.image import device_from
+    from vmm_cli.features.image import device_from
 
     if not torch.distributed.is_torchelastic_launched():
         yield str(device_from(device))

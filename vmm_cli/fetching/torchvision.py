@@ -33,6 +33,6 @@ def digest_in(file_name: str) -> str | None:
 
 def make_bundle(name: str, file: Path, about: Mapping[str, str], folder: Path) -> None:
     """Convert the file of a model to a bundle in `folder`; see `torchvision_bundle.make_bundle`."""
-    from vmm_cli.encoders import torchvision_bundle  # torch: seconds
+    from vmm_cli.features import torchvision_bundle  # torch: seconds
 
     torchvision_bundle.make_bundle(name, file, about, folder)

@@ -1,7 +1,7 @@
 """What a video shows: scores of a model's labels, whole or as a timeline.
 
 A label's score is the mean of its probability over the sampled pictures, or over clips where the
-model looks at clips: see vmm_cli.encoders.clips. The head runs in numpy on features that the store
+model looks at clips: see vmm_cli.features.clips. The head runs in numpy on features that the store
 may hold, so a second run needs neither decoding nor torch.
 """
 
@@ -27,12 +27,12 @@ from vmm_cli.analysis.labels import (
 )
 from vmm_cli.batch.device import Loaded
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders import store
-from vmm_cli.encoders.catalogue import entry
-from vmm_cli.encoders.clips import ROUNDING_S, iter_prepared
-from vmm_cli.encoders.features import Features, join
-from vmm_cli.encoders.preprocess import Preprocess
 from vmm_cli.errors import DeviceError, InputError, ModelError
+from vmm_cli.features import store
+from vmm_cli.features.catalogue import entry
+from vmm_cli.features.clips import ROUNDING_S, iter_prepared
+from vmm_cli.features.preprocess import Preprocess
+from vmm_cli.features.values import Features, join
 from vmm_cli.identity import FileIdentity, file_identity
 from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import Sampling, every, split, wanted_times
@@ -42,7 +42,7 @@ from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
-    from vmm_cli.encoders.image import ImageEncoder
+    from vmm_cli.features.image import ImageEncoder
 
 # A worker takes one to two seconds to import torch: below so many pictures a part, about as long
 # as encoding them takes, splitting a video gains nothing. A clip takes as long as they do.
@@ -285,7 +285,7 @@ def open_device(request: ClassifyRequest) -> None:
         DeviceError: it does not work.
         ModelError: as `run`.
     """
-    from vmm_cli.encoders.image import encode
+    from vmm_cli.features.image import encode
 
     try:
         encoder = _encoder(request.bundle, request.bundle_digest, request.device)
@@ -299,7 +299,7 @@ def compute(
     request: ClassifyRequest, items: Sequence[tuple[Pictures, memoryview]]
 ) -> list[PartResult]:
     """Encode the pictures of several parts, of any inputs, together."""
-    from vmm_cli.encoders.image import encode_all
+    from vmm_cli.features.image import encode_all
 
     encoder = _encoder(request.bundle, request.bundle_digest, request.device)
     arrays = [
@@ -369,7 +369,7 @@ def curves(
 def _compute(
     request: ClassifyRequest, video: Video, sampling: Sampling
 ) -> tuple[Features, DecodeReport]:
-    from vmm_cli.encoders.image import encode_prepared
+    from vmm_cli.features.image import encode_prepared
 
     encoder = _encoder(request.bundle, request.bundle_digest, request.device)
     report = DecodeReport()
@@ -476,8 +476,8 @@ def _feature_width(bundle: Bundle) -> int:
 @lru_cache(maxsize=1)
 @progress.loading()
 def _encoder(folder: Path, digest: str, device: str) -> ImageEncoder:
-    from vmm_cli.encoders.catalogue import load_image_encoder
-    from vmm_cli.encoders.image import device_from
+    from vmm_cli.features.catalogue import load_image_encoder
+    from vmm_cli.features.image import device_from
 
     bundle, _ = _model(folder, digest)
     return load_image_encoder(bundle, device_from(device))

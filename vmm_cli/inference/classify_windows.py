@@ -24,10 +24,10 @@ from vmm_cli.analysis.labels import (
     LabelScore,
 )
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders.grid import Window, windows
-from vmm_cli.encoders.plan import plan_of
-from vmm_cli.encoders.streams import WindowFeatures
 from vmm_cli.errors import InputError
+from vmm_cli.features.grid import Window, windows
+from vmm_cli.features.plan import plan_of
+from vmm_cli.features.windows import WindowFeatures
 from vmm_cli.inference.load import Trained, check, load_trained
 from vmm_cli.inference.windows import (
     Reader,

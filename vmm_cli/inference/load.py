@@ -13,8 +13,8 @@ import numpy as np
 
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders.plan import StreamPlan, plan_of
 from vmm_cli.errors import ModelError
+from vmm_cli.features.plan import StreamPlan, plan_of
 
 if TYPE_CHECKING:
     from vmm_cli.networks.model import FusionNetwork

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from vmm_cli.encoders.grid import pad
-from vmm_cli.encoders.streams import Encoded, WindowFeatures
-from vmm_cli.encoders.words import encode
+from vmm_cli.features.grid import pad
+from vmm_cli.features.windows import Encoded, WindowFeatures
+from vmm_cli.features.words import encode
 from vmm_cli.networks.model import FusionNetwork, StreamShape
 from vmm_cli.networks.pyramid import AnchorPoints, Pyramid
 

@@ -24,11 +24,11 @@ from vmm_cli.analysis.segments import (
     steps_to_smooth,
 )
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders.grid import Window
-from vmm_cli.encoders.plan import StreamPlan, plan_of
-from vmm_cli.encoders.streams import WindowFeatures
-from vmm_cli.encoders.stretches import cut, joined, stretches, stretches_are_stored
 from vmm_cli.errors import ModelError
+from vmm_cli.features.chunks import chunks_are_stored, chunks_of, cut, joined
+from vmm_cli.features.grid import Window
+from vmm_cli.features.plan import StreamPlan, plan_of
+from vmm_cli.features.windows import WindowFeatures
 from vmm_cli.inference.load import check, load_trained
 from vmm_cli.inference.windows import Reader, reader
 from vmm_cli.media.video import Video
@@ -42,7 +42,7 @@ MIN_SCORE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The stretches [first, last) of an input, for splitting one video over workers."""
+    """The chunks [first, last) of an input, for splitting one video over workers."""
 
     first: int
     last: int
@@ -50,7 +50,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusedSteps:
-    """Some stretches of a video as the head is given them.
+    """Some chunks of a video as the head is given them.
 
     Attributes:
         fused: float32 [T, H]; mask: bool [T].
@@ -95,7 +95,7 @@ def plan_steps(bundle: Bundle, video: Video, workers: int, *, use_store: bool) -
     wanted = plan_of(bundle)
     layout = _layout(video, wanted)
     parts = min(workers, len(layout))
-    if parts < 2 or (use_store and stretches_are_stored(video, layout, wanted)):
+    if parts < 2 or (use_store and chunks_are_stored(video, layout, wanted)):
         return [None]
     bounds = [i * len(layout) // parts for i in range(parts + 1)]
     return [Part(first, last) for first, last in pairwise(bounds)]
@@ -200,14 +200,14 @@ def _ended(detections: Sequence[Detection], until_s: float) -> Iterator[Detectio
 
 
 def _layout(video: Video, wanted: StreamPlan) -> list[Window]:
-    """Return the stretches to look at."""
-    return stretches(video.start, video.until_s, wanted.rate_hz)
+    """Return the chunks to look at."""
+    return chunks_of(video.start, video.until_s, wanted.rate_hz)
 
 
 def _pieces(
     look: Reader, layout: Sequence[Window], part: Part | None
 ) -> Iterator[tuple[WindowFeatures, int, int]]:
-    """Yield each stretch with what it depends on beside it: how many steps come before it, its own.
+    """Yield each chunk with what it depends on beside it: how many steps come before it, its own.
 
     Where a neighbour is another worker's, only so much of it is looked at.
     """
@@ -228,7 +228,7 @@ def _pieces(
         border = layout[last].start
         after = Window(border, min(border + length, layout[-1].end))
     coming = chain(
-        (look.see([stretch])[0] for stretch in layout[first:last]),
+        (look.see([chunk])[0] for chunk in layout[first:last]),
         (look_beside.see([window])[0] for window in (after,) if window is not None),
     )
     here = next(coming)

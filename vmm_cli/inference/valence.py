@@ -13,10 +13,10 @@ import numpy as np
 
 from vmm_cli.analysis.sentiment.evidence import VALENCE, valence_of
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders.grid import windows
-from vmm_cli.encoders.plan import plan_of
-from vmm_cli.encoders.streams import Encoded
 from vmm_cli.errors import ModelError
+from vmm_cli.features.grid import windows
+from vmm_cli.features.plan import plan_of
+from vmm_cli.features.windows import Encoded
 from vmm_cli.inference.load import check, load_trained
 from vmm_cli.inference.windows import reader
 from vmm_cli.media.video import Video

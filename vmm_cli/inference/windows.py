@@ -9,10 +9,10 @@ import numpy as np
 
 from vmm_cli import progress
 from vmm_cli.analysis.labels import Explanation
-from vmm_cli.encoders.grid import Window
-from vmm_cli.encoders.plan import StreamPlan
-from vmm_cli.encoders.streams import Encoded, WindowFeatures, window_features
-from vmm_cli.encoders.words import text_of
+from vmm_cli.features.grid import Window
+from vmm_cli.features.plan import StreamPlan
+from vmm_cli.features.windows import Encoded, WindowFeatures, window_features
+from vmm_cli.features.words import text_of
 from vmm_cli.inference.load import Trained
 from vmm_cli.media.video import Video
 

@@ -17,8 +17,8 @@ import numpy as np
 from vmm_cli.analysis.segments import Detection, from_cells, tidied
 from vmm_cli.bundles import Bundle
 from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
-from vmm_cli.encoders.plan import plan_of
 from vmm_cli.errors import ModelError
+from vmm_cli.features.plan import plan_of
 from vmm_cli.inference import classify, classify_windows, steps
 from vmm_cli.media.video import Video
 from vmm_cli.tasks import PURPOSES

@@ -251,7 +251,7 @@ def _sampling(options: ClassifyOptions, model: Bundle) -> Sampling:
 def _of_windows(
     options: ClassifyOptions, model: Bundle
 ) -> Prepared[ClassifyOptions, WindowsRequest, Any, Any]:
-    from vmm_cli.encoders.plan import plan_of
+    from vmm_cli.features.plan import plan_of
     from vmm_cli.inference import classify_windows
 
     settled = replace(options, explain=options.explain or options.strips is not None)

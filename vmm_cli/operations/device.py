@@ -50,6 +50,6 @@ def device_of_workers(text: str) -> str:
 
 
 def _look_for(device: str) -> None:
-    from vmm_cli.encoders.image import device_from
+    from vmm_cli.features.image import device_from
 
     device_from(device)

@@ -228,7 +228,7 @@ def job_of(options: SentimentOptions, model: Bundle | None = None) -> Job:
     """
     from vmm_cli.analysis.sentiment import fusion as fusions
     from vmm_cli.analysis.sentiment.evidence import EXPERTS
-    from vmm_cli.encoders.transcript import recogniser_folder
+    from vmm_cli.features.transcript import recogniser_folder
     from vmm_cli.inference.valence import check_valence_model
     from vmm_cli.operations.sentiment_result import Job
 

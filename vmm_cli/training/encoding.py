@@ -12,16 +12,16 @@ import numpy as np
 from vmm_cli import progress
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.tally import Standing
-from vmm_cli.encoders.grid import windows
-from vmm_cli.encoders.plan import StreamPlan
-from vmm_cli.encoders.streams import (
+from vmm_cli.errors import InputError
+from vmm_cli.features.chunks import chunks_of, joined
+from vmm_cli.features.grid import windows
+from vmm_cli.features.plan import StreamPlan
+from vmm_cli.features.windows import (
     Encoded,
     WindowFeatures,
     window_features,
 )
-from vmm_cli.encoders.stretches import joined, stretches
-from vmm_cli.encoders.words import text_of
-from vmm_cli.errors import InputError
+from vmm_cli.features.words import text_of
 from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video
 from vmm_cli.training.data.samples import NO_DURATIONS, Sample, length_s
@@ -112,7 +112,7 @@ def encode_sample(sample: Sample, plan: StreamPlan, means: Means, with_text: boo
     video = video_of(sample, means.max_pixels)
     start, until = video.start, video.until_s
     if sample.segments is not None:
-        runs = [[stretch] for stretch in stretches(start, until, plan.rate_hz)]
+        runs = [[chunk] for chunk in chunks_of(start, until, plan.rate_hz)]
     else:
         chosen = windows(start, until, plan.window_s)
         runs = [chosen]

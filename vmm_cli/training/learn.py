@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vmm_cli.encoders import catalogue
-from vmm_cli.encoders.streams import Encoded
-from vmm_cli.encoders.words import build_vocabulary
 from vmm_cli.errors import DataError
+from vmm_cli.features import catalogue
+from vmm_cli.features.windows import Encoded
+from vmm_cli.features.words import build_vocabulary
 from vmm_cli.inference.network import Examples, examples, network_from, tokens_from
 from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
@@ -131,7 +131,7 @@ def _network(recipe: Recipe, about: Mapping[str, Any]) -> FusionNetwork | Networ
     network = network_from(about)
     if not (last := train_last(recipe)):
         return network
-    from vmm_cli.encoders.trained_image import load_tail
+    from vmm_cli.features.trained_image import load_tail
 
     return NetworkWithTail(load_tail(recipe.streams["image"].encoder, last), network)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmm_cli.encoders.streams import Encoded
+from vmm_cli.features.windows import Encoded
 from vmm_cli.inference.network import Examples, examples, tokens_from
 from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vmm_cli.encoders.streams import Encoded
+from vmm_cli.features.windows import Encoded
 from vmm_cli.training.data.samples import DataSet
 from vmm_cli.training.tasks.catalogue import TASKS
 from vmm_cli.training.tasks.task import Predictions

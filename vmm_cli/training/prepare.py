@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from vmm_cli.encoders.catalogue import entry
-from vmm_cli.encoders.plan import StreamPlan, encoder_spec
-from vmm_cli.encoders.streams import Encoded
 from vmm_cli.errors import DataError, InputError
+from vmm_cli.features.catalogue import entry
+from vmm_cli.features.plan import StreamPlan, encoder_spec
+from vmm_cli.features.windows import Encoded
 from vmm_cli.training.data.inspection import Inspection
 from vmm_cli.training.data.samples import DataSet, with_samples
 from vmm_cli.training.data.splits import without_test

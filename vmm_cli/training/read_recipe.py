@@ -14,9 +14,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vmm_cli.encoders import catalogue
-from vmm_cli.encoders.grid import MAX_STEPS
 from vmm_cli.errors import RecipeError
+from vmm_cli.features import catalogue
+from vmm_cli.features.grid import MAX_STEPS
 from vmm_cli.plain_file import UnreadableError, read_regular
 from vmm_cli.plain_yaml import YamlError
 from vmm_cli.plain_yaml import load as load_yaml

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from vmm_cli import bundles
 from vmm_cli.bundles import EncoderSpec
-from vmm_cli.encoders.image_stream import tensor_prefix
-from vmm_cli.encoders.plan import StreamPlan
 from vmm_cli.errors import OutputError
+from vmm_cli.features.image_stream import tensor_prefix
+from vmm_cli.features.plan import StreamPlan
 from vmm_cli.files import make_folder
 from vmm_cli.output.owned import NOTES_FILE, Written, foreign, noted_file
 from vmm_cli.pictures import plots
@@ -63,7 +63,7 @@ def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: 
     encoders = dict(run.plan.encoders)
     tensors = {f"network.{k}": v.cpu().numpy() for k, v in run.learnt.fusion.state_dict().items()}
     if run.learnt.tail is not None:
-        from vmm_cli.encoders.trained_image import learnt_encoder
+        from vmm_cli.features.trained_image import learnt_encoder
 
         encoders["image"], learnt = learnt_encoder(encoders["image"], run.learnt.tail)
         tensors |= {f"{tensor_prefix('image')}{k}": v for k, v in learnt.items()}

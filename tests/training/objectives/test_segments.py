@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training import fabricated
-from vmm_cli.encoders.grid import Window, grid_times
-from vmm_cli.encoders.streams import Encoded, WindowFeatures
+from vmm_cli.features.grid import Window, grid_times
+from vmm_cli.features.windows import Encoded, WindowFeatures
 from vmm_cli.inference.network import Examples, examples, fused_steps, tokens_from
 from vmm_cli.networks.pyramid import anchor_points
 from vmm_cli.training import learn as learning

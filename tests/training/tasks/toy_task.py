@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from vmm_cli import tasks
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders.streams import Encoded
+from vmm_cli.features.windows import Encoded
 from vmm_cli.inference.load import check, load_trained
 from vmm_cli.inference.network import Examples, examples
 from vmm_cli.networks.heads import HEADS

@@ -22,16 +22,16 @@ import numpy as np
 from vmm_cli import bundles, progress
 from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing, valence_of
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders import store
-from vmm_cli.encoders.features import Features
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.features import store
+from vmm_cli.features.values import Features
 from vmm_cli.identity import FileIdentity
 from vmm_cli.media.frames import DecodeReport, FrameRequest
 from vmm_cli.media.sampling import Sampling, fps
 from vmm_cli.media.video import Video, past_end
 
 if TYPE_CHECKING:
-    from vmm_cli.encoders.faces import FaceEncoder, Faces
+    from vmm_cli.features.faces import FaceEncoder, Faces
 
 # A face is followed to the next picture if the boxes share so much of their union, ...
 LEAST_SHARED = 0.2
@@ -91,7 +91,7 @@ def face_evidence(
 
     The confidence of a face is the detector's score, times a gate for its size, (side - 20) / 44
     pixels of its longer side, times a gate for its sharpness, sharpness / 150 (see
-    `vmm_cli.encoders.faces.sharpness_of`); each gate from 0 to 1, in pictures of at most 360 lines.
+    `vmm_cli.features.faces.sharpness_of`); each gate from 0 to 1, in pictures of at most 360 lines.
     A picture that is shown for longer counts at each step.
 
     keep_features: what was seen goes to the feature store, or comes from it. Otherwise nothing is
@@ -121,7 +121,7 @@ def face_evidence(
 
 
 def _look(video: Video, bundle: Bundle, sampling: Sampling) -> _Looked | Missing:
-    from vmm_cli.encoders.faces import PICTURE_SIZE, faces_of
+    from vmm_cli.features.faces import PICTURE_SIZE, faces_of
 
     encoder = _encoder(bundle.folder, bundle.digest)
     request = FrameRequest("face", sampling, PICTURE_SIZE)
@@ -302,7 +302,7 @@ def _none(bundle: Bundle, missing: Missing) -> FacesSeen:
 
 
 def _key(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> store.Key:
-    from vmm_cli.encoders.faces import FACES_VERSION
+    from vmm_cli.features.faces import FACES_VERSION
 
     digest = f"faces/{FACES_VERSION}/{bundle.weights_digest}"
     return store.key(identity, digest, sampling, encoder=bundle.name)
@@ -333,7 +333,7 @@ def _keep(bundle: Bundle, identity: FileIdentity, sampling: Sampling, looked: _L
 @lru_cache(maxsize=1)
 @progress.loading()
 def _encoder(folder: Path, digest: str) -> FaceEncoder:
-    from vmm_cli.encoders.faces import load_face_encoder
+    from vmm_cli.features.faces import load_face_encoder
 
     bundle = bundles.read(folder)
     if bundle.digest != digest:

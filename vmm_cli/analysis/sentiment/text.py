@@ -16,11 +16,11 @@ import numpy as np
 
 from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders.extras import NotInstalledError
-from vmm_cli.encoders.listening import Span
-from vmm_cli.encoders.text_valence import read_valence
-from vmm_cli.encoders.transcript import Transcript, transcribe
 from vmm_cli.errors import ModelError
+from vmm_cli.features.extras import NotInstalledError
+from vmm_cli.features.listening import Span
+from vmm_cli.features.text_valence import read_valence
+from vmm_cli.features.transcript import Transcript, transcribe
 from vmm_cli.media.captions import Caption, CaptionResult
 from vmm_cli.media.video import Video, wanted_until
 

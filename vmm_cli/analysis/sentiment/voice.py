@@ -12,10 +12,10 @@ import numpy as np
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS, Evidence, Missing, nothing, valence_of
 from vmm_cli.bundles import Bundle
-from vmm_cli.encoders import store
-from vmm_cli.encoders.features import Features
-from vmm_cli.encoders.log_mel import SAMPLE_RATE
 from vmm_cli.errors import InputError, ModelError
+from vmm_cli.features import store
+from vmm_cli.features.log_mel import SAMPLE_RATE
+from vmm_cli.features.values import Features
 from vmm_cli.media import sampling
 from vmm_cli.media.audio import AudioBlock, SoundReport
 from vmm_cli.media.video import Video, past_end, wanted_until
@@ -128,7 +128,7 @@ def _rows(
 
     From the feature store, if that is asked for and holds them.
     """
-    from vmm_cli.encoders.speech import SPEECH_WIDTH, speech_digest
+    from vmm_cli.features.speech import SPEECH_WIDTH, speech_digest
 
     if not keep:
         yield from _heard(video, bundle, report)
@@ -148,7 +148,7 @@ def _rows(
 
 
 def _heard(video: Video, bundle: Bundle, report: SoundReport) -> Iterator[tuple[float, np.ndarray]]:
-    from vmm_cli.encoders.speech import load_networks, speech_features, voiced_pieces
+    from vmm_cli.features.speech import load_networks, speech_features, voiced_pieces
 
     networks = load_networks(bundle)
     until_s = None if video.end is None else float(video.end)

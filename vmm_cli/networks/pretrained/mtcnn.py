@@ -3,7 +3,7 @@
 Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded
 Convolutional Networks", IEEE Signal Processing Letters 23(10), 2016 (arXiv 1604.02878); widths as
 in facenet-pytorch's networks, and without their outputs for landmarks. What lies between the
-networks is in vmm_cli/encoders/faces.py.
+networks is in vmm_cli/features/faces.py.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import torch
 
     from vmm_cli.bundles import Bundle
-    from vmm_cli.encoders.streams import Encoded
+    from vmm_cli.features.windows import Encoded
     from vmm_cli.training.encoding import Means
     from vmm_cli.training.learnt import Learnt
     from vmm_cli.training.loop import Objective
@@ -81,7 +81,7 @@ def probabilities(
 
 
 def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
-    from vmm_cli.encoders.plan import plan_of
+    from vmm_cli.features.plan import plan_of
     from vmm_cli.inference import classify_windows
     from vmm_cli.inference.load import check
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vmm_cli.analysis.segments import Detection
     from vmm_cli.bundles import Bundle
-    from vmm_cli.encoders.streams import Encoded
+    from vmm_cli.features.windows import Encoded
     from vmm_cli.inference.network import Examples
     from vmm_cli.output.table import Cell
     from vmm_cli.training.data.inspection import Inspection

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import torch
 
     from vmm_cli.bundles import Bundle
-    from vmm_cli.encoders.streams import Encoded
+    from vmm_cli.features.windows import Encoded
     from vmm_cli.training.data.inspection import Inspection
     from vmm_cli.training.encoding import Means
     from vmm_cli.training.learnt import Learnt

@@ -1,0 +1,183 @@
+"""Every encoder by name, a row each. Nothing is loaded until it is asked for.
+
+This is the one place that names encoders: recipes, plans, the feature store and the documents read
+the rows. CONTRIBUTING.md says how one is added.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.errors import ModelError
+from vmm_cli.features import log_mel
+from vmm_cli.features.encoder import Encoder, OfFrames, OfSound, OfText, versioned
+from vmm_cli.features.face_stream import FacePictures, face_compute, face_spec
+from vmm_cli.features.image_stream import Pictures, image_compute, image_spec, load_encoder
+from vmm_cli.features.motion import MOTION_VERSION
+from vmm_cli.features.motion_energy import CELLS, ENERGY_VERSION, EnergyPictures
+from vmm_cli.features.motion_stream import Crops, crops_compute, crops_spec
+from vmm_cli.features.text_stream import meaning, meaning_spec
+from vmm_cli.features.voice_stream import voice_features, voice_spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from vmm_cli.bundles import Bundle
+    from vmm_cli.features.image import ImageEncoder
+
+_image = partial(
+    Encoder,
+    stream="image",
+    runs=OfFrames(Pictures, image_compute),
+    spec=image_spec,
+    holds="next",
+)
+_crops = partial(
+    Encoder,
+    stream="motion",
+    runs=OfFrames(Crops, crops_compute),
+    spec=crops_spec,
+    version=MOTION_VERSION,
+    weights="imagenet",
+    front_ends=("change", "identity", "identity-change"),  # change is what it was made for
+    per_window=True,
+)
+
+# By stream; the first one of a stream is its default.
+ENCODERS: dict[str, Encoder] = {
+    "efficientnet-lite0": _image(
+        about="features of the whole picture, from a frozen ImageNet network",
+        width=1280,
+        weights="imagenet",
+        learns=16,
+    ),
+    **{
+        name: _image(
+            about="the same from a network that was fetched, [of pictures or of clips](models.md)",
+            width=TORCHVISION[name].width,
+            weights=name,
+        )
+        for name in sorted(TORCHVISION)
+    },
+    # Sides of the squares, of the picture's shorter side. One of .35 is as good as three and costs
+    # a third: docs/results.md.
+    "motion-crop": _crops(
+        about="`efficientnet-lite0` on a square crop (0.35 of the shorter side), placed where the "
+        "window moves most",
+        width=1280,
+        settings={"sides": [0.35]},
+    ),
+    "motion-crops": _crops(
+        about="the same on three crops (0.25, 0.35 and 0.5)",
+        width=3 * 1280,
+        settings={"sides": [0.25, 0.35, 0.5]},
+    ),
+    "motion-energy": Encoder(
+        stream="motion",
+        about="how much changes from picture to picture in each of 16 x 12 fields",
+        runs=OfFrames(EnergyPictures),
+        spec=versioned,
+        version=ENERGY_VERSION,
+        width=CELLS,
+    ),
+    "log-mel-statistics": Encoder(
+        stream="audio",
+        about="mean and spread of 80 mel bands in each step",
+        runs=OfSound(log_mel.audio_statistics),
+        spec=versioned,
+        version=log_mel.AUDIO_VERSION,
+        width=2 * log_mel.MELS,
+    ),
+    "log-mel": Encoder(
+        stream="audio",
+        about="the mel spectrogram of each step",
+        runs=OfSound(log_mel.audio_patches),
+        spec=versioned,
+        version=log_mel.AUDIO_VERSION,
+        front_ends=("cnn",),
+        kept="never",
+    ),
+    "words": Encoder(
+        stream="text",
+        about="its words, in lower case",
+        runs=OfText(),
+        spec=None,
+        front_ends=("lstm",),
+        kept="never",
+    ),
+    "sentences": Encoder(
+        stream="text",
+        about="what it means, as 384 numbers by MiniLM; `pip install '.[sentences]'`",
+        runs=OfText(meaning),
+        spec=meaning_spec,
+        width=384,
+        front_ends=("identity",),  # one sentence holds at every time: it never changes
+        kept="never",
+    ),
+    "faces": Encoder(
+        stream="face",
+        about="what the faces in the picture express, the larger ones more: 7 probabilities and "
+        "128 features of the network of `sentiment/face`; absent where there is no face",
+        runs=OfFrames(FacePictures, face_compute),
+        spec=face_spec,
+        width=135,
+        weights="sentiment/face",
+        kept="asked",
+    ),
+    "speech": Encoder(
+        stream="voice",
+        about="how somebody speaks, within a second to either side: mean and spread of the states "
+        "of the network of `sentiment/voice`; absent where nobody speaks",
+        runs=OfSound(voice_features),
+        spec=voice_spec,
+        width=768,
+        weights="sentiment/voice",
+        kept="asked",
+    ),
+}
+
+
+def entry(name: str) -> Encoder:
+    """Return the row of an encoder. ModelError, with the choices, where there is none."""
+    try:
+        return ENCODERS[name]
+    except KeyError:
+        raise ModelError(
+            f"no encoder named {name!r}; this vmm has {', '.join(sorted(ENCODERS))}"
+        ) from None
+
+
+def entry_of(stream: str, name: str) -> Encoder:
+    """Return the row of a stream's encoder. ModelError, with the choices, where there is none."""
+    row = ENCODERS.get(name)
+    if row is None or row.stream != stream:
+        there = choices(stream)
+        raise ModelError(
+            f"there is no encoder named {name!r} for the stream {stream!r}"
+            + (f"; there are {', '.join(there)}" if there else "")
+        )
+    return row
+
+
+def streams() -> tuple[str, ...]:
+    """Return the streams that have encoders."""
+    return tuple(dict.fromkeys(row.stream for row in ENCODERS.values()))
+
+
+def choices(stream: str) -> tuple[str, ...]:
+    """Return the encoders of a stream, the default first."""
+    return tuple(name for name, row in ENCODERS.items() if row.stream == stream)
+
+
+def load_image_encoder(bundle: Bundle, device: torch.device) -> ImageEncoder:
+    """Build the encoder of a bundle's image stream; a bundle need not carry its weights itself.
+
+    Raises:
+        ModelError: the bundle has no such stream, or the weights at hand are not the ones that it
+            was made with, or they have to be fetched first.
+    """
+    spec = bundle.encoders.get("image")
+    weights = "" if spec is None else entry_of("image", spec.name).weights
+    return load_encoder(bundle, weights, device)

@@ -1,0 +1,171 @@
+"""The stream `image`: what a frozen network makes of pictures, or of clips. No torch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import Bundle, EncoderSpec
+from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.errors import ModelError
+from vmm_cli.features.clips import Prepared, Viewer, frame_request
+from vmm_cli.features.encoder import Compute, Encoder, Job
+from vmm_cli.features.preprocess import Preprocess
+from vmm_cli.features.values import Features
+
+if TYPE_CHECKING:
+    import torch
+
+    from vmm_cli.features.image import ImageEncoder
+
+STREAM = "image"
+
+
+def tensor_prefix(stream: str) -> str:
+    """Return how the names of a stream's encoder tensors start in a bundle's weights."""
+    return f"encoders.{stream}."
+
+
+def carried(weights: str) -> EncoderSpec:
+    """Return what the bundle that carries the weights of an image encoder says of it.
+
+    Raises:
+        ModelError: it is not at hand, or has none.
+    """
+    bundle = bundles.read(bundles.find(weights))
+    if STREAM not in bundle.encoders:
+        raise ModelError(f"model {weights!r} has no encoder for pictures")
+    return bundle.encoders[STREAM]
+
+
+def image_spec(name: str, row: Encoder, window_s: Fraction) -> EncoderSpec:
+    """Return what a bundle says of an image encoder. ModelError as `carried`."""
+    return carried(row.weights)
+
+
+class Pictures:
+    """Prepares pictures, or clips of them, as they come: a batch at a time."""
+
+    def __init__(self, job: Job, batch: int) -> None:
+        numbers = Preprocess.from_dict(job.spec.preprocess)
+        request = frame_request(STREAM, numbers, job.sampling, job.windows[-1].end)
+        self.requests = [request]
+        self._batch = batch
+        self._viewer = Viewer(numbers, request.sampling)
+        self._waiting: list[np.ndarray] = []
+        self._times: list[float] = []
+
+    def take(self, request: str, time_s: float, image: np.ndarray) -> Iterator[np.ndarray]:
+        """See `FrameLoader`."""
+        yield from self._batches(self._viewer.take(time_s, image))
+
+    def finish(self, end_s: float | None) -> Iterator[np.ndarray]:
+        """See `FrameLoader`."""
+        yield from self._batches(self._viewer.finish(end_s))
+        if self._waiting:
+            yield np.stack(self._waiting)
+
+    def _batches(self, prepared: Iterator[Prepared]) -> Iterator[np.ndarray]:
+        for time_s, image in prepared:
+            self._times.append(time_s)
+            self._waiting.append(image)
+            if len(self._waiting) == self._batch:
+                yield np.stack(self._waiting)
+                self._waiting = []
+
+    def tracks(self, values: Sequence[np.ndarray], width: int) -> list[Features]:
+        """See `FrameLoader`."""
+        whole = np.concatenate([np.empty((0, width), np.float32), *values])
+        return [Features(np.array(self._times, np.float64), whole)]
+
+
+# --- the network --------------------------------------------------------------------------------
+
+
+def image_compute(job: Job) -> Compute:
+    """Return the network of an image encoder. ModelError as `image_encoder`."""
+    return compute_of(
+        image_encoder(job.row.weights, job.spec, job.device, job.model, job.train_last)
+    )
+
+
+def compute_of(encoder: ImageEncoder) -> Compute:
+    """Return an image encoder as what computes."""
+    from vmm_cli.features.image import encode
+
+    return Compute(partial(encode, encoder), encoder.width, encoder.batch)
+
+
+def image_encoder(
+    weights: str, spec: EncoderSpec, device: str, own: Path | None = None, train_last: int = 0
+) -> ImageEncoder:
+    """Return the encoder that a digest is of: the one that everybody has, or that of a model.
+
+    weights: the bundle that carries it; own: folder of the model; train_last: without so many of
+    the encoder's last blocks. A worker keeps it.
+
+    Raises:
+        ModelError: neither is it.
+        UsageError: there is no such device.
+    """
+    return _image_encoder(weights, spec.name, spec.digest, device, own, train_last)
+
+
+@lru_cache(maxsize=2)
+@progress.loading()
+def _image_encoder(
+    weights: str, name: str, digest: str, device: str, own: Path | None, train_last: int
+) -> ImageEncoder:
+    from vmm_cli.features.image import device_from, without_last
+
+    bundle = bundles.read(bundles.find(weights))
+    if carried(weights).digest != digest and own is not None:
+        bundle = bundles.read(own)
+    encoder = load_encoder(bundle, weights, device_from(device))
+    if bundle.encoders[STREAM].digest != digest:
+        raise ModelError(
+            f"this needs another {name!r} than the one at hand: that of another version of vmm-cli"
+        )
+    return without_last(encoder, train_last) if train_last else encoder
+
+
+def load_encoder(bundle: Bundle, weights: str, device: torch.device) -> ImageEncoder:
+    """Build the encoder of a bundle's image stream; a bundle need not carry its weights itself.
+
+    weights: the bundle that carries them where this one does not.
+
+    Raises:
+        ModelError: the bundle has no such stream, or the weights at hand are not the ones that it
+            was made with, or they have to be fetched first.
+    """
+    spec = bundle.encoders.get(STREAM)
+    if spec is None:
+        raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
+    prefix = tensor_prefix(STREAM)
+    tensors = bundles.load_tensors(bundle, prefix)
+    if not tensors:
+        is_fetched = weights in TORCHVISION
+        folder = bundles.find(weights) if is_fetched else bundles.packaged_models() / weights
+        tensors = bundles.load_tensors(bundles.read(folder), prefix)
+    if bundles.encoder_digest(spec.name, spec.preprocess, tensors) != spec.digest:
+        raise ModelError(
+            f"model {bundle.name!r} was made with another {spec.name!r} than the one at hand; "
+            "it needs the version of vmm-cli it came with"
+        )
+    try:
+        numbers = Preprocess.from_dict(spec.preprocess)
+        if spec.name in TORCHVISION:
+            from vmm_cli.features.torchvision_networks import torchvision_encoder
+
+            return torchvision_encoder(spec.name, tensors, numbers, device)
+        from vmm_cli.features import image
+
+        return image.image_encoder(tensors, numbers, device)
+    except ValueError as error:
+        raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
