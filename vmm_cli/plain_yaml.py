@@ -69,6 +69,8 @@ def _reason(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = "" if mark is None else f"line {mark.line + 1}: "
     problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    if "maximum nesting depth" in problem:  # the parser has a limit of its own since PyYAML 6.0.4
+        problem = f"nested more than {MAX_DEPTH} deep"
     return f"{where}{problem}"
 
 

@@ -258,7 +258,8 @@ def test_a_folder_replaced_during_a_run_is_left_to_whoever_made_it(
     assert process.returncode == 1
     (line,) = said.splitlines()
     assert line == "out was removed or replaced during the run; run the same again"
-    assert list(out.iterdir()) == []
+    # A worker that was in the middle of an input may have begun the next one there.
+    assert {path.name for path in out.iterdir()} <= {".vmm.work"}
     assert len(list((tmp_path / "before" / "0.mp4").iterdir())) == 251
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vmm_cli import bundles
-from vmm_cli.errors import ModelError, UsageError
+from vmm_cli.errors import DeviceError, ModelError, UsageError
 from vmm_cli.features import catalogue
 from vmm_cli.features.image import (
     ImageEncoder,
@@ -117,7 +117,7 @@ def test_devices_are_checked() -> None:
     assert device_from("cpu") == CPU
     assert device_from("auto").type in ("cpu", "cuda")
     for wrong in ("gpu", "meta", "cuda:999", "mps"):
-        with pytest.raises(UsageError, match=wrong):
+        with pytest.raises((UsageError, DeviceError), match=wrong):
             device_from(wrong)
 
 
@@ -126,7 +126,7 @@ def test_other_weights_and_unknown_encoders_are_refused(imagenet: bundles.Bundle
     other = replace(imagenet, encoders={"image": replace(spec, digest="0" * 64)})
     with pytest.raises(ModelError, match="was made with another"):
         catalogue.load_image_encoder(other, CPU)
-    with pytest.raises(ModelError, match="this vmm has efficientnet-lite0"):
+    with pytest.raises(ModelError, match=r"this vmm has .*efficientnet-lite0"):
         catalogue.entry("efficientnet-b7")
     with pytest.raises(ModelError, match="no encoder for pictures"):
         catalogue.load_image_encoder(replace(imagenet, encoders={}), CPU)

@@ -108,7 +108,13 @@ def test_another_version_or_setting_is_another_encoder(monkeypatch: pytest.Monke
 def test_a_model_is_trained_with_it_and_used(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = ["streams={colour: {}}", "rate_hz=2", "window_s=1", "width=8", "dropout=0"]
+    changes = [
+        f"streams={{colour: {{encoder: {NAME}}}}}",
+        "rate_hz=2",
+        "window_s=1",
+        "width=8",
+        "dropout=0",
+    ]
     changes += ["optimisation.epochs=30", "optimisation.learning_rate=0.02"]
     recipe = load_recipe("default", changes)
     assert recipe.streams["colour"].encoder == NAME

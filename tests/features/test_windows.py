@@ -14,7 +14,7 @@ import torch
 
 from tests.squares import squares_clip
 from vmm_cli.bundles import EncoderSpec
-from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.errors import DeviceError, InputError, ModelError
 from vmm_cli.features import store
 from vmm_cli.features.grid import Window, windows
 from vmm_cli.features.plan import StreamPlan, encoder_spec
@@ -240,7 +240,7 @@ def test_the_device_of_the_plan_is_the_networks(stream: str, tmp_path: Path) -> 
         pytest.skip("this machine has the device that is to be lacking")
     clip = squares_clip(tmp_path / "a.mp4")
     plan = replace(plan_for(stream), device="cuda")
-    with pytest.raises(UsageError, match="no CUDA device"):
+    with pytest.raises(DeviceError, match="no CUDA device"):
         window_features(Video(clip), windows_of(clip, plan), plan)
 
 

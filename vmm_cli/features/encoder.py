@@ -132,7 +132,8 @@ class FrameLoader(Protocol):
     def tracks(self, values: Sequence[np.ndarray], width: int) -> list[Features]:
         """Return the features of all windows as one; of an encoder `per_window` one for each.
 
-        `values`: float32 [N, width] for all that was yielded, in order.
+        `values`: float32 [N, width] for all that was yielded, in order. `width`: that of `Compute`;
+        without one that of the row.
         """
 
 
@@ -198,7 +199,12 @@ def versioned(name: str, row: Encoder, window_s: Fraction, *, made_of: str = "")
     """Return what a bundle says of an encoder that its version and its settings tell apart.
 
     `made_of`: what else its values depend on, such as the digest of its weights.
+
+    Raises:
+        ValueError: it has neither a version nor weights: nothing would tell new values from old.
     """
+    if not (row.version or made_of):
+        raise ValueError(f"encoder {name!r} has no version")
     settings: dict[str, Any] = json.loads(json.dumps(dict(row.settings)))  # as they come back
     what = " ".join(part for part in (name, row.version, made_of) if part)
     return EncoderSpec(name, encoder_digest(what, settings, {}), settings)

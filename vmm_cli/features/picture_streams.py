@@ -49,6 +49,17 @@ def from_pictures(
     return {stream: one.tracks(report.end_s) for stream, one in running.items()}
 
 
+def refuse_other_width(job: Job, tracks: Sequence[Features]) -> None:
+    """Raise ValueError where an encoder gives another number of values than its row says."""
+    for track in tracks:
+        given = track.values.shape[1:]
+        if job.row.width is not None and given != (job.row.width,):
+            raise ValueError(
+                f"encoder {job.spec.name!r} gave values of shape {given}, "
+                f"and its row says {job.row.width}"
+            )
+
+
 class _Running:
     """An encoder at work: what its loader yields is computed here and at once."""
 
@@ -58,7 +69,7 @@ class _Running:
         self._compute = None if runs.compute is None else runs.compute(job)
         self._loader = runs.load(job, 1 if self._compute is None else self._compute.batch)
         self._values: list[np.ndarray] = []
-        self._per_window = job.row.per_window
+        self._job = job
 
     @property
     def requests(self) -> Sequence[FrameRequest]:
@@ -76,8 +87,11 @@ class _Running:
     def tracks(self, end_s: float | None) -> list[Features]:
         """Return all features; the video ends at `end_s`."""
         self._add(self._loader.finish(end_s))
-        width = 0 if self._compute is None else self._compute.width
+        row = self._job.row
+        width = (row.width or 0) if self._compute is None else self._compute.width
         tracks = self._loader.tracks(self._values, width)
-        if self._per_window and len(tracks) > 1:
+        if not self._job.train_last:
+            refuse_other_width(self._job, tracks)
+        if row.per_window and len(tracks) > 1:
             return [join(tracks[0::2]), join(tracks[1::2])]
         return tracks

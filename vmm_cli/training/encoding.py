@@ -65,6 +65,8 @@ def encode_samples(
 
     `durations`: of files, in seconds, as far as they are known: progress goes by them.
     """
+    # Here, since workers need not know of encoders that were added to the catalogue elsewhere.
+    plan = replace(plan, device=means.device)
     return gather(
         encode_sample,
         [(sample, plan, means, with_text) for sample in samples],
@@ -126,7 +128,7 @@ def encode_sample(sample: Sample, plan: StreamPlan, means: Means, with_text: boo
         found += window_features(
             video,
             run,
-            replace(plan, device=means.device),
+            plan,
             text=text,
             use_store=means.use_store,
             keep_features=means.keep_features,
