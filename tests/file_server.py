@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class Server:
     says_length: bool = True
     moves_range_by: int = 0
     stalls: threading.Event | None = None  # instead of breaking off, wait for this
+    pauses_s: float = 0  # in the middle of the file
     asked: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
 
@@ -56,7 +58,10 @@ class Server:
             handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         if not self.breaks_after:
-            handler.wfile.write(body)
+            half = len(body) // 2
+            handler.wfile.write(body[:half])
+            time.sleep(self.pauses_s)
+            handler.wfile.write(body[half:])
             return
         handler.wfile.write(body[: self.breaks_after.pop(0)])
         if self.stalls is not None:

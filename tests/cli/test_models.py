@@ -73,6 +73,7 @@ def test_a_model_is_fetched_shown_and_used(
 def test_a_terminal_is_told_how_long_a_fetch_took(weights: Path, tmp_path: Path) -> None:
     home = {"HOME": os.fspath(tmp_path), "XDG_DATA_HOME": os.fspath(tmp_path / "data")}
     with serving(weights.read_bytes(), weights.name) as site:
+        site.pauses_s = 1  # long enough to be drawn
         done = run_at_terminal("models", "fetch", NAME, "--from", site.url, cwd=tmp_path, env=home)
     assert done.returncode == 0, done.sent
     assert re.search(rf"downloading {weights.name} \(MB\)  \d+/\d+ +\d+%", done.sent)
