@@ -45,7 +45,7 @@ EXTRAS = {
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run two processes more than there are cores: four in ten seconds of tests are waited."""
+    """Run two processes more than there are cores: for 40 % of the time tests wait."""
     return (os.cpu_count() or 1) + 2
 
 
