@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -135,4 +136,6 @@ def test_sentiment_opens_a_file_four_times(
     with fresh(bunny, tmp_path) as input:
         record = done(SENTIMENT, SentimentOptions(), input)
     assert record["duration_s"] > 5
-    assert 0 < len(opens) <= 4
+    # Speech, where it can be recognised, is heard in a decode of its own.
+    recognised = importlib.util.find_spec("faster_whisper") is not None
+    assert 0 < len(opens) <= (5 if recognised else 4)
