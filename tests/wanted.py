@@ -9,7 +9,7 @@ from typing import Any
 from vmm_cli.bundles import Bundle
 from vmm_cli.inference.classify import ClassifyRequest
 from vmm_cli.operations.classify import ClassifyOptions, check_options, pictures_request
-from vmm_cli.operations.detect_actions import DetectOptions, Job, job_of
+from vmm_cli.operations.detect_actions import DetectOptions, Job, job_of, settle
 
 
 def exact(seconds: float | Fraction | None) -> Fraction | None:
@@ -44,5 +44,6 @@ def classify_request(
 
 def detect_job(bundle: Bundle, *, scores: bool = False, use_store: bool = True, **more: Any) -> Job:
     """Return what `vmm detect-actions` makes of options for a model; `scores`: as for a picture."""
-    job = job_of(DetectOptions(no_store=not use_store, **more), bundle)
+    options = settle(DetectOptions(no_store=not use_store, **more), bundle)
+    job = job_of(options, bundle)
     return replace(job, wanted=replace(job.wanted, scores=scores))

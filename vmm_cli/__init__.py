@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vmm_cli.errors import (
         DataError,
+        DeviceError,
         InputError,
         ModelError,
         OutputError,
@@ -35,12 +36,22 @@ _LIBRARY = {
     **dict.fromkeys(("Training", "TrainingRun", "evaluate", "train"), "library.training"),
     "VmmWarning": "library.warned",
     **dict.fromkeys(
-        ("DataError", "InputError", "ModelError", "OutputError", "UsageError", "VmmError"), "errors"
+        (
+            "DataError",
+            "DeviceError",
+            "InputError",
+            "ModelError",
+            "OutputError",
+            "UsageError",
+            "VmmError",
+        ),
+        "errors",
     ),
 }
 
 __all__ = [
     "DataError",
+    "DeviceError",
     "InputError",
     "Model",
     "ModelError",

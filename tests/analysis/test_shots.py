@@ -126,9 +126,9 @@ def test_a_film_with_real_cuts_and_transitions(vmm_data: Path) -> None:
 
 
 def test_a_range(bikes: Path) -> None:
-    shots = find_shots(Video(bikes), start=Fraction(2), end=Fraction(6))
+    shots = find_shots(Video(bikes, start=Fraction(2), end=Fraction(6)))
     assert shots == [Shot(2, 3.04), Shot(3.04, 5.48), Shot(5.48, 6)]
-    assert find_shots(Video(bikes), start=Fraction(99)) == []
+    assert find_shots(Video(bikes, start=Fraction(99))) == []
 
 
 def test_uneven_times_and_a_late_start(tmp_path: Path) -> None:
@@ -181,8 +181,7 @@ def test_cuts_are_times_of_pictures(parts: list[tuple[int, int]], rate: int) -> 
 
 def test_shots_abut_and_none_is_too_short(bikes: Path) -> None:
     for start in (0, 3, 7):
-        shots = find_shots(
-            Video(bikes), start=Fraction(start) + Fraction(1, 10), end=Fraction(start + 2)
-        )
+        begin = Fraction(start) + Fraction(1, 10)
+        shots = find_shots(Video(bikes, start=begin, end=Fraction(start + 2)))
         assert all(one.end_s == other.start_s for one, other in pairwise(shots))
         assert all(shot.end_s - shot.start_s >= MIN_SHOT_S for shot in shots)

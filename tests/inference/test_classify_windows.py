@@ -22,7 +22,7 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError, ModelError, UsageError
 from vmm_cli.features import store
 from vmm_cli.features.grid import Window
-from vmm_cli.inference import classify_windows
+from vmm_cli.inference import classify_windows, load
 from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.classify_windows import Part, WindowsRequest, finish, plan, run
 from vmm_cli.inference.load import load_trained
@@ -100,7 +100,7 @@ def test_the_same_comes_out_whole_in_parts_and_from_the_store(
     squares_model: Path, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference_windows, "CHUNK_STEPS", 8)  # two windows a chunk
-    load_trained.cache_clear()
+    load._loaded.cache_clear()
     options = {"windows_s": 0.5, "explain": True}
     wanted = request(squares_model, use_store=False, **options)
     parts = plan(wanted, Input(long, "long", "long"), 2)
@@ -114,7 +114,7 @@ def test_the_same_comes_out_whole_in_parts_and_from_the_store(
     assert entries > 0
     assert classified(kept, long, [None]) == whole
     assert store.info().entries == entries, "parts and the whole share what is kept"
-    load_trained.cache_clear()
+    load._loaded.cache_clear()
 
 
 def test_parts_are_whole_stretches(squares_model: Path, squares: Path) -> None:

@@ -17,8 +17,7 @@ from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.features import chunks, store, windows
-from vmm_cli.inference import network
-from vmm_cli.inference.load import load_trained
+from vmm_cli.inference import load, network
 from vmm_cli.inference.steps import (
     MIN_SCORE,
     Found,
@@ -348,8 +347,16 @@ def test_scales_that_cannot_be_are_refused(make: Make, levels: object) -> None:
         check_segment_model(replace(good, network={**good.network, "levels": levels}))
 
 
+def test_a_model_is_loaded_once(make: Make) -> None:
+    folder = make()
+    digest = bundles.load(str(folder)).digest
+    on_cpu, on_gpu = (load.load_trained(folder, digest, device) for device in ("cpu", "cuda"))
+    assert on_cpu.network is on_gpu.network
+    assert (on_cpu.plan.device, on_gpu.plan.device) == ("cpu", "cuda")
+
+
 def test_a_model_that_changed_meanwhile_is_refused(make: Make, long: Path) -> None:
-    load_trained.cache_clear()
+    load._loaded.cache_clear()
     with pytest.raises(ModelError, match="changed while it was in use"):
         wanted = request(make())
         run(replace(wanted, bundle=replace(wanted.bundle, digest="0" * 64)), long, None)

@@ -18,9 +18,8 @@ from tests.wanted import detect_job
 from vmm_cli import bundles
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError, ModelError, UsageError
-from vmm_cli.inference import classify_windows
+from vmm_cli.inference import classify_windows, load
 from vmm_cli.inference import windows as inference_windows
-from vmm_cli.inference.load import load_trained
 from vmm_cli.operations.detect_actions import Job, finish, plan, run
 
 
@@ -104,11 +103,11 @@ def test_workers_do_not_show(
     squares_model: Path, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference_windows, "CHUNK_STEPS", 8)
-    load_trained.cache_clear()
+    load._loaded.cache_clear()
     wanted = request(squares_model, scores=True, use_store=False)
     assert len(plan(wanted, Input(recording, "a", "a"), 3)) == 3
     assert detected(wanted, recording, workers=3) == detected(wanted, recording)
-    load_trained.cache_clear()
+    load._loaded.cache_clear()
 
 
 def test_what_counts_can_be_chosen(squares_model: Path, recording: Path) -> None:

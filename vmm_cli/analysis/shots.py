@@ -16,7 +16,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise, product, takewhile
 from operator import attrgetter
 from statistics import median_low
@@ -64,10 +63,8 @@ class Shot:
     end_s: float
 
 
-def find_shots(
-    video: Video, *, start: Fraction = Fraction(0), end: Fraction | None = None
-) -> list[Shot]:
-    """Return the shots of a video, or of its pictures within [start, end) seconds, in order.
+def find_shots(video: Video) -> list[Shot]:
+    """Return the shots of the wanted part of a video, in order.
 
     They abut, and last from the first picture to the end of the last one; none where the range
     holds no picture. After a hard cut a shot begins with its first picture, after a gradual
@@ -77,14 +74,14 @@ def find_shots(
         InputError: as `iter_frames`.
     """
     report = DecodeReport()
-    wanted = sampling.all(start=start, end=end)
+    wanted = sampling.all(start=video.start, end=video.end)
     pictures = iter_miniatures(video, wanted, report=report)
     first = next(pictures, None)
     if first is None:
         return []
     cuts = sorted(find_cuts(_with_first(first, pictures)))
     assert report.end_s is not None  # the pictures have been read to their end
-    until = report.end_s if end is None else min(report.end_s, float(end))
+    until = report.end_s if video.end is None else min(report.end_s, float(video.end))
     bounds = [first.time_s]
     for cut in cuts:
         if cut - bounds[-1] >= MIN_SHOT_S and until - cut >= MIN_SHOT_S:

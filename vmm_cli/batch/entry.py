@@ -10,11 +10,8 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.ledger import Record
 from vmm_cli.batch.work import PREPARE_LIMIT_S, Prepared
 from vmm_cli.identity import FileIdentity
-from vmm_cli.media.damage import joined
+from vmm_cli.media.damage import joined, joined_text
 from vmm_cli.progress import Stand
-
-# Stretches that a warning names.
-MOST_TOLD = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -66,9 +63,7 @@ class Entry(Generic[Result]):
         warnings = [*self.warnings, *fields.get("warnings", ())]
         if gaps := joined(self.gaps):
             record["undecoded_s"] = [[round(time_s, 3) for time_s in gap] for gap in gaps]
-            told = [f"{begin_s:.1f} to {end_s:.1f} s" for begin_s, end_s in gaps[:MOST_TOLD]]
-            more = f" and {len(gaps) - MOST_TOLD} more" if len(gaps) > MOST_TOLD else ""
-            warnings.append(f"its pictures could not be decoded from {', '.join(told)}{more}")
+            warnings.append(joined_text(gaps))
         if warnings:
             record["warnings"] = warnings
         return record

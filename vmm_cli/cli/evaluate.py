@@ -28,15 +28,16 @@ from vmm_cli.cli.options import (
 )
 from vmm_cli.cli.standing import Stages, summed_up
 from vmm_cli.cli.training_options import (
-    WORKER_MEMORY_BYTES,
     Data,
     Group,
     KeepFeatures,
     looked_at,
     refuse_contradiction,
 )
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.operations.device import device_of_workers
-from vmm_cli.operations.options import DEFAULT_MAX_PIXELS, INPUT, OUTPUT, complete_model
+from vmm_cli.operations.options import INPUT, OUTPUT, complete_model
+from vmm_cli.training import WORKER_MEMORY_BYTES
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import Bundle

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vmm_cli.cli import configuration, console
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.operations.options import (
-    DEFAULT_MAX_PIXELS,
     DEVICE,
     INPUT,
     NO_STORE,

@@ -28,7 +28,6 @@ from vmm_cli.cli.options import (
 )
 from vmm_cli.cli.standing import Stages, summed_up
 from vmm_cli.cli.training_options import (
-    WORKER_MEMORY_BYTES,
     Check,
     Data,
     Epochs,
@@ -47,9 +46,9 @@ from vmm_cli.cli.training_options import (
     model_name,
     refuse_contradiction,
 )
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.operations.device import device_of_workers
-from vmm_cli.operations.options import DEFAULT_MAX_PIXELS
-from vmm_cli.tasks import PURPOSES
+from vmm_cli.training import WORKER_MEMORY_BYTES
 
 if TYPE_CHECKING:
     from vmm_cli.output.table import Cell
@@ -111,9 +110,11 @@ def train(
         )
     # What can be refused is refused before all files are looked at.
     chosen = _recipe(task, recipe, set or (), epochs)
+    encode_on = "cpu"
     if output is not None and not check:
         name = name or model_name(output)
         refuse_taken(output, resume)
+        encode_on = device_of_workers(device)
     dataset = TASKS[task].read(data, group=group, fold=folds)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
     inspection = looked_at(dataset, workers, max_pixels)
@@ -129,7 +130,7 @@ def train(
         use_store=not no_store,
         keep_features=keep_features,
         max_pixels=max_pixels,
-        encode_on=device_of_workers(device),
+        encode_on=encode_on,
     )
     if check or output is None:
         _tell(inspection, request, format)
@@ -158,17 +159,13 @@ def _came_of(
 
 def _recipe(task: str, name: str | None, changes: Sequence[str], epochs: int | None) -> Recipe:
     """Return the recipe that is asked for. UsageError where it is for another task."""
-    from vmm_cli.training.read_recipe import load_recipe
-    from vmm_cli.training.tasks.catalogue import task_of
+    from vmm_cli.training.request import recipe_for
 
-    name = name or PURPOSES[task].recipe
     more = [f"optimisation.epochs={epochs}"] if epochs else []
-    chosen = load_recipe(name, [*changes, *more])
-    if (wanted := task_of(chosen.head).name) != task:
-        raise errors.UsageError(
-            f"recipe {name!r} is for {wanted}; give --task {wanted}, or another recipe"
-        )
-    return chosen
+    try:
+        return recipe_for(task, name, [*changes, *more])
+    except errors.OptionError as error:
+        raise errors.UsageError(error.worded("--{}".format)) from None
 
 
 def _trained(

@@ -12,6 +12,7 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.batch.absent import MISSING, why_missing
+from vmm_cli.bundles.bundle import FOLDER_NAME
 from vmm_cli.cli import console
 from vmm_cli.cli.standing import Stages
 from vmm_cli.operations.options import INPUT, OUTPUT, RUN
@@ -26,18 +27,13 @@ if TYPE_CHECKING:
 else:
     _Task = Literal[tuple(PURPOSES)]
 
-# torch, the image network and the pictures of a window of 1080p video.
-WORKER_MEMORY_BYTES = 700 * 2**20
 LOOKING = "looking"  # what is said to be going on
-
-# What the names of bundles are made of: see `bundle.save`.
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 def parse_name(text: object) -> str:
     """Return the name of a model. ValueError for what cannot be one."""
     word = str(text)
-    if not _MODEL_NAME.fullmatch(word):
+    if not FOLDER_NAME.fullmatch(word):
         raise ValueError(
             f"{word!r} is not a valid model name; use letters, digits, '.', '_' and '-'"
         )
@@ -210,13 +206,13 @@ def refuse_contradiction(keep_features: bool, no_store: bool) -> None:
 
 
 def model_name(folder: Path) -> str:
-    """Return a model's name from its folder's: letters, digits, '.', '_' and '-'."""
-    name = folder.resolve().name
-    if not _MODEL_NAME.fullmatch(name):
-        raise errors.UsageError(
-            f"{name!r} cannot be the name of a model (letters, digits, '.', '_', '-'); give --name"
-        )
-    return name
+    """Return a model's name from its folder's. UsageError where none can be made of it."""
+    from vmm_cli.training.request import name_of
+
+    try:
+        return name_of(folder)
+    except errors.OptionError as error:
+        raise errors.UsageError(error.worded("--{}".format)) from None
 
 
 def looked_at(dataset: DataSet, jobs: int, max_pixels: int) -> Inspection:

@@ -114,6 +114,8 @@ def image_encoder(
         ModelError: neither is it.
         UsageError: there is no such device.
     """
+    if own is not None and carried(weights).digest == spec.digest:
+        own = None  # streams that see with the same network share it
     return _image_encoder(weights, spec.name, spec.digest, device, own, train_last)
 
 
@@ -124,9 +126,7 @@ def _image_encoder(
 ) -> ImageEncoder:
     from vmm_cli.features.image import device_from, without_last
 
-    bundle = bundles.read(bundles.find(weights))
-    if carried(weights).digest != digest and own is not None:
-        bundle = bundles.read(own)
+    bundle = bundles.read(bundles.find(weights) if own is None else own)
     encoder = load_encoder(bundle, weights, device_from(device))
     if bundle.encoders[STREAM].digest != digest:
         raise ModelError(

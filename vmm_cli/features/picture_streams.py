@@ -43,8 +43,7 @@ def from_pictures(
         for frame in video.frames(requests, report=report):
             takers[frame.request](frame.time_s, frame.image)
     except InputError as error:
-        is_heard = error.code == "unreadable" and video.has_sound
-        if error.code != "no_video" and not is_heard:
+        if not video.may_lack_pictures(error):
             raise
     return {stream: one.tracks(report.end_s) for stream, one in running.items()}
 

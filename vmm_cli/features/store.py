@@ -25,6 +25,7 @@ from vmm_cli.errors import UsageError
 from vmm_cli.features.entry_file import DamagedEntryError, entry_bytes, read_about, read_entry
 from vmm_cli.features.values import Features, Sets
 from vmm_cli.identity import READING_REVISION, FileIdentity
+from vmm_cli.media import damage
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import Json
@@ -54,7 +55,8 @@ class Key:
 
     Attributes:
         identity: of the file.
-        digest: of the encoder, hex; it stands for the encoder's name and settings too.
+        digest: of the encoder, which stands for its name and settings too; hex, or a text that
+            names what is kept of an expert of sentiment.
         sampling: what is wanted of the file.
         encoder, settings: for those who look into the store.
     """
@@ -251,10 +253,12 @@ def cached(
 def keep(video: Video, entries: Mapping[Key, Entry[V]]) -> None:
     """Save entries of a file, unless it has changed since its identity was first asked for.
 
+    Nor where pictures of it could not be decoded: with what is kept nobody would be told.
+
     Raises:
         InputError: the file cannot be read any more.
     """
-    if entries and video.is_unchanged():
+    if entries and not damage.is_noted(video.path) and video.is_unchanged():
         for entry_key, entry in entries.items():
             if entry_key.identity == video.identity:
                 save(entry_key, entry)

@@ -34,9 +34,10 @@ from vmm_cli.features.clips import ROUNDING_S, iter_prepared
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.features.values import Features, join
 from vmm_cli.identity import FileIdentity, file_identity
+from vmm_cli.media import damage
 from vmm_cli.media.frames import DecodeReport
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.sampling import Sampling, every, split, wanted_times
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end
 from vmm_cli.tasks import PURPOSES
 
@@ -90,7 +91,7 @@ class PartResult:
 
     Attributes:
         end_s: where the video ends, in seconds on its clock.
-        identity: of the file before it was read; None where the store is not used.
+        identity: of the file before it was read; None where the store is not to keep the features.
         stored: whether the features came from the store.
     """
 
@@ -178,13 +179,17 @@ def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult
     if part is None and identity is not None:
         kept = _stored(request, identity)
         if kept is not None and kept.end_s is not None:
-            video.refuse_large()
+            _ = video.pictures_end_s  # refuses pictures that are too large, though they are known
             return PartResult(kept.features, kept.end_s, identity, stored=True)
     sampling = request.sampling if part is None else part.sampling
     features, report = _compute(request, video, sampling)
-    return PartResult(
-        features, max(float(video.pictures_end_s), report.end_s or 0.0), identity, stored=False
-    )
+    end_s = max(float(video.pictures_end_s), report.end_s or 0.0)
+    return PartResult(features, end_s, _if_whole(identity, video), stored=False)
+
+
+def _if_whole(identity: FileIdentity | None, video: Video) -> FileIdentity | None:
+    """Return None where pictures could not be decoded: with kept features nobody would be told."""
+    return None if damage.is_noted(video.path) else identity
 
 
 def run_on_cpu(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult:
@@ -274,7 +279,8 @@ def load(request: ClassifyRequest, input: Input, part: Part, area: memoryview) -
         pictures[len(times)] = image
         times.append(time_s)
     end_s = max(float(end), report.end_s or 0.0)
-    return Loaded(Pictures(np.array(times, np.float64), end_s, identity), rest)
+    whole = _if_whole(identity, video)
+    return Loaded(Pictures(np.array(times, np.float64), end_s, whole), rest)
 
 
 def open_device(request: ClassifyRequest) -> None:

@@ -36,7 +36,7 @@ from vmm_cli.inference.windows import (
     reader,
     windows_per_chunk,
 )
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video
 
 if TYPE_CHECKING:

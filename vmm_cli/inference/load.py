@@ -42,8 +42,6 @@ class Trained:
     multi_label: bool
 
 
-@lru_cache(maxsize=2)
-@progress.loading()
 def load_trained(folder: Path, digest: str, device: str = "cpu") -> Trained:
     """Return the model of a bundle whose `Bundle.digest` is known; a worker keeps it.
 
@@ -52,6 +50,13 @@ def load_trained(folder: Path, digest: str, device: str = "cpu") -> Trained:
     Raises:
         ModelError: it is damaged, was exchanged meanwhile, or its parts do not fit each other.
     """
+    model = _loaded(folder, digest)
+    return replace(model, plan=replace(model.plan, device=device))
+
+
+@lru_cache(maxsize=2)
+@progress.loading()
+def _loaded(folder: Path, digest: str) -> Trained:
     import torch
 
     from vmm_cli.inference.network import network_from, tokens_from
@@ -60,7 +65,7 @@ def load_trained(folder: Path, digest: str, device: str = "cpu") -> Trained:
     if bundle.digest != digest:
         raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
     about = bundle.network
-    plan = replace(plan_of(bundle), device=device)
+    plan = plan_of(bundle)
     check(bundle)
     tensors = bundles.load_tensors(bundle, "network.")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,7 +32,9 @@ def probe(path: AnyPath) -> MediaInfo:
     Raises:
         InputError: it is missing, refused or unreadable.
     """
-    return _video(path).info
+    video = _video(path)
+    _warn_of(video)
+    return video.info
 
 
 def frames(
@@ -59,10 +62,12 @@ def frames(
 
     asked = {"every": every, "fps": fps, "count": count, "at": at}
     sampling = _sampling({name: one for name, one in asked.items() if one is not None}, start, end)
+    if short_side is not None and short_side < 1:
+        raise UsageError(f"short_side: {short_side!r} is not a number of pixels")
     size = None if short_side is None else Size(short=short_side)
     video = _video(path)
     _warn_of(video)
-    return video.frames([FrameRequest("frames", sampling, size)])
+    return _told(video, video.frames([FrameRequest("frames", sampling, size)]))
 
 
 def _sampling(asked: Mapping[str, Any], start: Time, end: Time | None) -> Sampling:
@@ -83,7 +88,7 @@ def _sampling(asked: Mapping[str, Any], start: Time, end: Time | None) -> Sampli
                 return sampling.at([_seconds("at", time) for time in value], **span)
             return sampling.every(_seconds(name, value), **span)
         return sampling.all(**span)
-    except ValueError as error:
+    except (TypeError, ValueError, ZeroDivisionError) as error:
         raise UsageError(str(error)) from None
 
 
@@ -95,16 +100,30 @@ def shots(path: AnyPath, *, start: Time = 0, end: Time | None = None) -> list[Sh
     """
     from vmm_cli.analysis.shots import find_shots
 
-    video = _video(path)
-    _warn_of(video)
     last = None if end is None else _seconds("end", end)
-    return find_shots(video, start=_seconds("start", start), end=last)
+    video = replace(_video(path), start=_seconds("start", start), end=last)
+    _warn_of(video)
+    found = find_shots(video)
+    _warn_of_damage(video)
+    return found
 
 
 def _video(path: AnyPath) -> Video:
     from vmm_cli.media.video import Video
 
     return Video(Path(path))
+
+
+def _told(video: Video, frames: Iterator[Frame]) -> Iterator[Frame]:
+    yield from frames
+    _warn_of_damage(video)
+
+
+def _warn_of_damage(video: Video) -> None:
+    from vmm_cli.media.damage import joined_text, noted
+
+    if gaps := noted(video.path):
+        warn(f"{video.path}: {joined_text(gaps)}")
 
 
 def _warn_of(video: Video) -> None:
@@ -114,12 +133,9 @@ def _warn_of(video: Video) -> None:
 
 def _seconds(name: str, time: Time) -> Fraction:
     try:
-        return parse_time(time if isinstance(time, str) else str(time))
+        # Via str: 0.1 means one tenth, not the nearest binary fraction.
+        seconds = parse_time(time) if isinstance(time, str) else Fraction(str(time))
     except ValueError:
-        pass
-    try:  # of floats such as 1e-05, and of exact numbers
-        seconds = Fraction(time)
-    except (ValueError, OverflowError, ZeroDivisionError):
         raise UsageError(
             f"{name}: {time!r} is not a valid time; give seconds, or a text such as '1:30'"
         ) from None

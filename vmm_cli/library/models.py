@@ -8,8 +8,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -66,7 +68,7 @@ class Model:
         """
         from vmm_cli.operations.classify import CLASSIFY
 
-        return cast("Classification", _result(CLASSIFY, path, self._with(options)))
+        return cast("Classification", self._result(CLASSIFY, path, options))
 
     def detect_actions(self, path: AnyPath, **options: Any) -> Actions:
         """Return what happens from when to when.
@@ -78,10 +80,15 @@ class Model:
         """
         from vmm_cli.operations.detect_actions import DETECT_ACTIONS
 
-        return cast("Actions", _result(DETECT_ACTIONS, path, self._with(options)))
+        return cast("Actions", self._result(DETECT_ACTIONS, path, options))
 
-    def _with(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        return {"model": os.fspath(self.bundle.folder), **options}
+    def _result(
+        self, operation: Operation[Any, Any, Any, Any], path: AnyPath, options: Mapping[str, Any]
+    ) -> Any:
+        if "model" in options:
+            raise UsageError("another model is another `load_model`")
+        own = {**options, "model": os.fspath(self.bundle.folder)}
+        return _result(operation, path, own, self.bundle.digest)
 
 
 def load_model(name: AnyPath = "imagenet") -> Model:
@@ -111,54 +118,68 @@ def sentiment(path: AnyPath, **options: Any) -> Sentiment:
 
 
 def _result(
-    operation: Operation[Any, Any, Any, Any], path: AnyPath, given: Mapping[str, Any]
+    operation: Operation[Any, Any, Any, Any],
+    path: AnyPath,
+    given: Mapping[str, Any],
+    digest: str = "",
 ) -> Any:
-    """Return what an operation finds out about one file, in this process."""
+    """Return what an operation finds out about one file, in this process.
+
+    digest: of the model, so that one that was trained again in its place is another.
+    """
     from vmm_cli.batch.entry import Entry
     from vmm_cli.batch.ledger import Known
     from vmm_cli.batch.work import Limits, Look, informed, prepare
 
-    prepared = _prepared(operation.prepare, _options(operation, given))
+    prepared = _prepared(operation.prepare, _options(operation, given), digest)
     work = prepared.work
     input = Input(Path(path), os.fspath(path), Path(path).name)
     entry: Entry[Any] = Entry(input, None)
     look = Look(work, 1, Limits(prepared.options.max_pixels))
-    entry.take(prepare(look, input, Known()))
-    done = informed(input.path, entry.known, _results, work, input)
+    parts = [part.content for part in entry.take(prepare(look, input, Known()))]
+    done = informed(input.path, entry.known, _results, work, input, parts)
     entry.gaps = done.gaps
-    for line in entry.record({}).get("warnings", ()):
+    found = work.finish(work.job, input, done.value)
+    for line in entry.record(found.to_record()).get("warnings", ()):
         warn(f"{input.name}: {line}")
-    return work.finish(work.job, input, done.value)
+    return found
 
 
-def _results(work: Work[Any, Any, Any], input: Input) -> list[Any]:
-    """Return what comes of one input, on the device where the work has one."""
+def _results(work: Work[Any, Any, Any], input: Input, parts: Sequence[Any]) -> list[Any]:
+    """Return what comes of one input, on the device where the work has one.
+
+    parts: as the device's stage has planned them; none: it has nothing to do.
+    """
     stage = work.stage
-    parts: deque[Any] = deque() if stage is None else deque(stage.plan(work.job, input, 1))
     if stage is None or not parts:
         return [run_part(work, input, None)]
     try:
         stage.open(work.job)
-    except VmmError:
+    except VmmError as error:
         if not stage.optional:
             raise
+        warn(f"{error}; going on without it")
         return [run_part(work, input, None)]
     results: list[Any] = []
-    while parts:
-        area = memoryview(bytearray(stage.area_bytes))
-        loaded = stage.load(work.job, input, parts.popleft(), area)
+    waiting = deque(parts)
+    area = memoryview(bytearray(stage.area_bytes))
+    while waiting:
+        loaded = stage.load(work.job, input, waiting.popleft(), area)
         results += stage.compute(work.job, [(loaded.about, area)])
         if loaded.rest is not None:
-            parts.appendleft(loaded.rest)
+            waiting.appendleft(loaded.rest)
     return results
 
 
 @lru_cache(maxsize=8)
 def _prepared(
-    prepare: Callable[[Any], Prepared[Any, Any, Any, Any]], options: Any
+    prepare: Callable[[Any], Prepared[Any, Any, Any, Any]], options: Any, digest: str
 ) -> Prepared[Any, Any, Any, Any]:
     """Load the models for some options, and keep them for the next file."""
-    return prepare(options)
+    prepared = prepare(options)
+    for line in (*prepared.remarks, *prepared.warnings):
+        warn(line)
+    return prepared
 
 
 def _options(operation: Operation[Any, Any, Any, Any], given: Mapping[str, Any]) -> Any:
@@ -166,14 +187,16 @@ def _options(operation: Operation[Any, Any, Any, Any], given: Mapping[str, Any])
 
     UsageError where one is not known, or its value is none for it.
     """
-    said = {one.name: option for one, option in declared(operation.options)}
+    said = {one.name: option for one, option in declared(operation.options) if not option.writes}
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in said:
             hint = did_you_mean(name, said) or f"; there are {', '.join(said)}"
             raise UsageError(f"{operation.name} has no option {name!r}{hint}")
         parse = said[name].parse
-        if parse is None or value is None:
+        if value is None:  # as if it had not been given
+            continue
+        if parse is None or isinstance(value, Fraction):
             values[name] = value
             continue
         try:
@@ -185,8 +208,10 @@ def _options(operation: Operation[Any, Any, Any, Any], given: Mapping[str, Any])
 
 def _word(value: Any) -> str:
     """Return a value as it would be written in a shell."""
+    if isinstance(value, float) and isfinite(value):
+        return f"{Decimal(repr(value)):f}"  # 1e-05 in digits
     if isinstance(value, str) or not isinstance(value, Sequence):
-        return str(value if not isinstance(value, Fraction) else float(value))
+        return str(value)
     row = io.StringIO()
     csv.writer(row).writerow(value)
     return row.getvalue().strip()

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from vmm_cli.errors import UsageError
 from vmm_cli.library.models import Model, load_model
 from vmm_cli.library.warned import warn
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.suggest import did_you_mean
+from vmm_cli.tasks import PURPOSES
+from vmm_cli.training import WORKER_MEMORY_BYTES
 
 if TYPE_CHECKING:
     from vmm_cli.library.files import AnyPath
     from vmm_cli.training.evaluation import Evaluation
-
-# One worker of a training, which holds torch and the pictures of a clip.
-WORKER_BYTES = 600 * 2**20
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class Training:
         name: of the model; None: that of the folder.
         seeds: how many, from `seed` on, the accuracy is measured with.
         group, folds: columns of the data; with folds each is left out in turn.
+        device: auto, cpu or cuda[:N]; a GPU that is asked for by name reads files as well.
         jobs: processes that read files; None: as many as fit the machine.
+        use_store, keep_features: whether the feature store is used, and may hold what is of faces
+            and voices.
     """
 
     task: str = "classes"
@@ -63,8 +66,11 @@ class Training:
     folds: str | None = None
     group: str | None = None
     resume: bool = False
-    device: str = "cpu"
+    device: str = "auto"
     jobs: int | None = None
+    use_store: bool = True
+    keep_features: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
 
 
 def train(
@@ -83,44 +89,62 @@ def train(
         ModelError: an encoder's weights are not at hand.
     """
     from vmm_cli.batch.capacity import default_workers
-    from vmm_cli.media.source import DEFAULT_MAX_PIXELS
-    from vmm_cli.tasks import PURPOSES
+    from vmm_cli.features.image import device_from
+    from vmm_cli.operations.device import device_of_workers
     from vmm_cli.training import run
     from vmm_cli.training.data.inspection import inspect
-    from vmm_cli.training.read_recipe import load_recipe
-    from vmm_cli.training.request import Listener, TrainRequest
+    from vmm_cli.training.request import Listener, TrainRequest, name_of, named, recipe_for
     from vmm_cli.training.run_folder import refuse_taken
     from vmm_cli.training.tasks.catalogue import TASKS
 
-    names = [one.name for one in fields(Training)]
-    for name in changed:
-        if name not in names:
-            hint = did_you_mean(name, names) or f"; there are {', '.join(names)}"
-            raise UsageError(f"train has no option {name!r}{hint}")
-    how = replace(how or Training(), **changed)
-    if how.task not in TASKS:
-        raise UsageError(f"there is no task {how.task!r}; there are {', '.join(TASKS)}")
+    how = _checked(how or Training(), changed)
     target = Path(folder)
+    # What can be refused is refused before all files are looked at.
+    recipe = recipe_for(how.task, how.recipe, how.changes)
+    name = name_of(target) if how.name is None else named(how.name)
     refuse_taken(target, how.resume)
-    recipe = load_recipe(how.recipe or PURPOSES[how.task].recipe, list(how.changes))
-    workers = how.jobs or default_workers(WORKER_BYTES)
+    device, encode_on = str(device_from(how.device)), device_of_workers(how.device)
+    workers = how.jobs or default_workers(WORKER_MEMORY_BYTES)
     dataset = TASKS[how.task].read(Path(data), group=how.group, fold=how.folds)
-    inspection = inspect(dataset, jobs=workers, max_pixels=DEFAULT_MAX_PIXELS)
+    inspection = inspect(dataset, jobs=workers, max_pixels=how.max_pixels)
     for problem in inspection.dataset.problems:
         warn(str(problem))
     request = TrainRequest(
         folder=target,
-        name=how.name or target.resolve().name,
+        name=name,
         recipe=recipe,
         seed=how.seed,
         seeds=how.seeds,
         folds=how.folds is not None,
         resume=how.resume,
-        device=how.device,
+        device=device,
         jobs=workers,
+        use_store=how.use_store,
+        keep_features=how.keep_features,
+        max_pixels=how.max_pixels,
+        encode_on=encode_on,
     )
-    told = Listener(on_warning=warn)
-    return TrainingRun(target, run.train(inspection, request, told))
+    return TrainingRun(target, run.train(inspection, request, Listener(on_warning=warn)))
+
+
+def _checked(how: Training, changed: Mapping[str, Any]) -> Training:
+    """Return how to train, with some fields changed. UsageError where it cannot be so."""
+    names = [one.name for one in fields(Training)]
+    for name in changed:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"; there are {', '.join(names)}"
+            raise UsageError(f"train has no option {name!r}{hint}")
+    how = replace(how, **changed)
+    if how.task not in PURPOSES:
+        raise UsageError(f"there is no task {how.task!r}; there are {', '.join(PURPOSES)}")
+    if isinstance(how.changes, str):
+        raise UsageError("changes: give a list of texts, such as ['optimisation.epochs=20']")
+    least = {"seed": 0, "seeds": 1, "jobs": 1}
+    for name, smallest in least.items():
+        value = getattr(how, name)
+        if value is not None and value < smallest:
+            raise UsageError(f"{name}: {value} is less than {smallest}")
+    return how
 
 
 def evaluate(
@@ -129,28 +153,32 @@ def evaluate(
     *,
     split: str | None = None,
     group: str | None = None,
+    device: str = "auto",
     jobs: int | None = None,
+    use_store: bool = True,
 ) -> Evaluation:
     """Measure a model on labelled videos; as `vmm evaluate`. See `train` for scripts.
+
+    device: as of `Training`, for encoding.
 
     Raises:
         DataError: there is nothing to measure on, or its labels are not the model's.
         ModelError: the model is damaged or cannot be run.
     """
     from vmm_cli.batch.capacity import default_workers
-    from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+    from vmm_cli.operations.device import device_of_workers
     from vmm_cli.training import evaluation
     from vmm_cli.training.data.inspection import inspect
     from vmm_cli.training.encoding import Means
     from vmm_cli.training.tasks.catalogue import TASKS
 
     bundle = (model if isinstance(model, Model) else load_model(model)).bundle
-    workers = jobs or default_workers(WORKER_BYTES)
-    means = Means(workers, True, False, DEFAULT_MAX_PIXELS)
+    workers = jobs or default_workers(WORKER_MEMORY_BYTES)
+    means = Means(workers, use_store, device=device_of_workers(device))
     task = TASKS[bundle.task]
     dataset = task.read(Path(data), group=group)
     if task.inspected:
-        dataset = inspect(dataset, jobs=workers, max_pixels=DEFAULT_MAX_PIXELS).dataset
+        dataset = inspect(dataset, jobs=workers, max_pixels=means.max_pixels).dataset
     for problem in dataset.problems:
         warn(str(problem))
     return evaluation.evaluate(bundle, dataset, means, split=split)

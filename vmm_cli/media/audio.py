@@ -22,13 +22,8 @@ from vmm_cli import progress
 from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.extent import extent
 from vmm_cli.media.layouts import one_channel
-from vmm_cli.media.source import (
-    AV_TIME_BASE,
-    DEFAULT_MAX_PIXELS,
-    best_audio_stream,
-    clock_origin_s,
-    open_media,
-)
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
+from vmm_cli.media.source import AV_TIME_BASE, best_audio_stream, clock_origin_s, open_media
 
 Samples = npt.NDArray[np.float32]
 
@@ -106,8 +101,9 @@ def _blocks(
         stream = best_audio_stream(container)
         if stream is None:
             return
-        known_end = extent(path, max_pixels=max_pixels).end_s or None
-        frames = _frames_from(path, container, stream, start)
+        known = extent(path, max_pixels=max_pixels)
+        known_end = known.end_s or None
+        frames = _frames_from(container, stream, start, restarts=bool(known.restarts_s))
         pieces = _mono_pieces(frames, rate, clock_origin_s(container), known_end)
         position = first
         until = end or known_end or start
@@ -119,11 +115,14 @@ def _blocks(
 
 
 def _frames_from(
-    path: Path, container: av.container.InputContainer, stream: AudioStream, start: Fraction
+    container: av.container.InputContainer, stream: AudioStream, start: Fraction, *, restarts: bool
 ) -> Iterator[AudioFrame]:
-    """Yield decoded sound from some time before `start`, or from the very first."""
+    """Yield decoded sound from some time before `start`, or from the very first.
+
+    restarts: time stamps start anew in the file, so that a seek would not find its time.
+    """
     origin = clock_origin_s(container)
-    if start >= SEEK_FROM_S and container.format.name in EXACT_SEEKS and not _restarts(path):
+    if start >= SEEK_FROM_S and container.format.name in EXACT_SEEKS and not restarts:
         try:
             container.seek(int((start + origin - PREROLL_S) * AV_TIME_BASE))
         except av.error.FFmpegError:
@@ -138,11 +137,6 @@ def _frames_from(
                 return
             container.seek(min(0, container.start_time or 0))  # a wrong index: read it all
     yield from _frames(container, stream)
-
-
-def _restarts(path: Path) -> bool:
-    """Return True if a seek would not find its time: time stamps start anew in the file."""
-    return bool(extent(path).restarts_s)
 
 
 def _frames(container: av.container.InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:

@@ -13,10 +13,11 @@ import av.container
 from vmm_cli.media.caption_streams import read_streams
 from vmm_cli.media.closed_captions import read_closed_captions
 from vmm_cli.media.cues import MAX_CUES, Cue, damaged_characters, decode_text, with_line_feeds
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.probe import find_tag
 from vmm_cli.media.rolling import unrolled
 from vmm_cli.media.sidecars import SIDECAR_FORMATS, is_aside, sidecar_files, unclaimed_files
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS, open_media
+from vmm_cli.media.source import open_media
 from vmm_cli.media.subrip import parse_subrip
 from vmm_cli.media.substation import parse_substation
 from vmm_cli.media.webvtt import SIGNATURE, parse_webvtt

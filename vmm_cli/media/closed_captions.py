@@ -23,15 +23,11 @@ from vmm_cli.media.caption_data import Triplets, is_marked, may_carry, pairs_of,
 from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.cues import Cue, make_cue
 from vmm_cli.media.frames import FrameRequest, iter_pictures
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.ordering import check_times, times_in_doubt
 from vmm_cli.media.packets import PacketReader
 from vmm_cli.media.probe import MAX_TIMED_PACKETS
-from vmm_cli.media.source import (
-    DEFAULT_MAX_PIXELS,
-    best_video_stream,
-    clock_origin_s,
-    open_media,
-)
+from vmm_cli.media.source import best_video_stream, clock_origin_s, open_media
 from vmm_cli.media.substation import BLOCK_FIELDS, block_text, substation_plain
 from vmm_cli.media.trust import Distrust, distrust, trust_in
 

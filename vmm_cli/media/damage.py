@@ -6,13 +6,14 @@ at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 Gap = tuple[float, float]  # from, to, seconds on the clock
 
 # Shorter ones are seen as a picture that stands still.
 GAP_MIN_S = 0.5
+MAX_NAMED = 3  # in a warning; records have them all
 
 _noted: dict[str, list[Gap]] = {}
 
@@ -24,9 +25,21 @@ def note(path: Path, gaps: Iterable[Gap]) -> None:
         _noted.setdefault(str(path), []).extend(found)
 
 
+def is_noted(path: Path) -> bool:
+    """Tell whether something was noted of a file since `noted` was last asked."""
+    return str(path) in _noted
+
+
 def noted(path: Path) -> tuple[Gap, ...]:
     """Return what was noted of a file, and forget it."""
     return joined(_noted.pop(str(path), ()))
+
+
+def joined_text(gaps: Sequence[Gap]) -> str:
+    """Return a warning of stretches, joined ones, that could not be decoded."""
+    told = [f"{begin_s:.1f} to {end_s:.1f} s" for begin_s, end_s in gaps[:MAX_NAMED]]
+    more = f" and {len(gaps) - MAX_NAMED} more" if len(gaps) > MAX_NAMED else ""
+    return f"its pictures could not be decoded from {', '.join(told)}{more}"
 
 
 def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:

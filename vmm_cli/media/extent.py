@@ -24,13 +24,13 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from vmm_cli.errors import InputError
-from vmm_cli.media import fragments, matroska
+from vmm_cli.media import fragments, matroska, trust
 from vmm_cli.media.colours import is_approximate
 from vmm_cli.media.continuity import Continuity, read_packets, watch
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.packets import Clock, is_indexed, picture_ticks
 from vmm_cli.media.source import (
     AV_TIME_BASE,
-    DEFAULT_MAX_PIXELS,
     best_audio_stream,
     best_video_stream,
     clock_origin_s,
@@ -57,7 +57,6 @@ UNREAD_MAX_BYTES = 2**14
 MOVIE_MIN_BYTES = 512  # of an MP4 with any picture in it
 # In Ogg all packets of a page, of up to 64 KiB, lie where the page begins.
 UNREAD_MAX_BYTES_OF = {"ogg": 2**16}
-MAX_REMEMBERED = 256  # files
 
 DIGITS = 3  # of times in records
 USUAL_BITS = 8  # of a sample
@@ -155,9 +154,7 @@ def extent(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Extent:
 
 def remember(path: Path, known: Extent) -> None:
     """Remember how far a file goes, which somebody has found out."""
-    _remembered[file_key(path)] = known
-    while len(_remembered) > MAX_REMEMBERED:
-        _remembered.popitem(last=False)
+    trust.remember(_remembered, file_key(path), known)
 
 
 def video_end_s(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fraction:

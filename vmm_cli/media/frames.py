@@ -27,11 +27,12 @@ from vmm_cli.media.decode_report import DecodeReport as DecodeReport  # given to
 from vmm_cli.media.decoding import DecodeState, begin_reading, decode
 from vmm_cli.media.extent import video_end_s
 from vmm_cli.media.geometry import Geometry, Size, geometry
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.orientation import Orientation
 from vmm_cli.media.packets import TIMED_FORMATS, PacketReader
 from vmm_cli.media.sampling import Sampling, needs_duration
 from vmm_cli.media.shown_frames import ShownFrame
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS, open_media, require_video_stream
+from vmm_cli.media.source import open_media, require_video_stream
 from vmm_cli.media.trust import Distrust, distrust, trust_in
 
 

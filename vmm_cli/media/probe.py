@@ -30,6 +30,7 @@ from vmm_cli.media.caption_data import is_marked, may_carry
 from vmm_cli.media.continuity import read_packets, watch
 from vmm_cli.media.extent import extent
 from vmm_cli.media.layouts import shown_name
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.orientation import (
     UPRIGHT,
     Orientation,
@@ -39,7 +40,6 @@ from vmm_cli.media.orientation import (
 )
 from vmm_cli.media.source import (
     AV_TIME_BASE,
-    DEFAULT_MAX_PIXELS,
     best_video_stream,
     clock_reading_s,
     is_attached,

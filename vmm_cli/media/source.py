@@ -26,12 +26,11 @@ import av.video.stream
 
 from vmm_cli.errors import InputError
 from vmm_cli.media.layouts import make_safe
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.unopened import PHOTO_NAMES, refused_as, why_no_movie, why_not_a_video
 
 # libav prints warnings of its own, with bytes of the file in them; ours are enough.
 av.logging.set_level(None)
-
-DEFAULT_MAX_PIXELS = 8192 * 8192
 
 # Demuxers by libav's names. Left out on purpose: whatever opens further files (concat, hls, dash,
 # sdp, imf), devices (lavfi, v4l2, x11grab), image sequences (image2) and text.
@@ -220,12 +219,6 @@ def _without_video(container: av.container.InputContainer) -> str:
         kinds.add("a cover picture")
     held = " and ".join(sorted(kinds))
     return f"holds no video stream ({f'only {held}' if held else 'no streams at all'})"
-
-
-def refuse_large(path: Path, *, max_pixels: int) -> None:
-    """Raise InputError where a video may not be decoded, though what it shows is known already."""
-    with open_media(path, max_pixels=max_pixels) as container:
-        require_video_stream(container, max_pixels=max_pixels)
 
 
 def is_bare(container: av.container.Container) -> bool:

@@ -22,8 +22,8 @@ from vmm_cli.media.frames import (
     iter_pictures,
     times_every_picture,
 )
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.probe import MediaInfo, probe
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS, refuse_large
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,9 @@ class Video:
         """
         return wanted_until(self.start, self.end, self.end_s)
 
-    def refuse_large(self) -> None:
-        """Raise InputError where the pictures may not be decoded, though they are known already."""
-        refuse_large(self.path, max_pixels=self.max_pixels)
+    def may_lack_pictures(self, error: InputError) -> bool:
+        """Tell whether a file that gave this error can do without pictures, or has none."""
+        return error.code == "no_video" or (error.code == "unreadable" and self.has_sound)
 
     def times_every_picture(self) -> bool:
         """Tell whether every picture has a time before it is decoded: see frames."""
@@ -121,13 +121,13 @@ class Video:
     def frames(
         self, requests: Sequence[FrameRequest], *, report: DecodeReport | None = None
     ) -> Iterator[Frame]:
-        """Yield the wanted pictures: see `iter_frames`. All requests share one decode."""
+        """Yield the pictures that `requests` want: see `iter_frames`. They share one decode."""
         return iter_frames(self.path, requests, max_pixels=self.max_pixels, report=report)
 
     def pictures(
         self, requests: Sequence[FrameRequest], *, report: DecodeReport | None = None
     ) -> Iterator[Picture]:
-        """Yield the wanted pictures as the decoder gives them: see `iter_pictures`."""
+        """Yield the pictures that `requests` want, as they are decoded: see `iter_pictures`."""
         return iter_pictures(self.path, requests, max_pixels=self.max_pixels, report=report)
 
     def audio(

@@ -111,6 +111,7 @@ class ClassifyOptions:
         metavar="DIR",
         help="Draw what each decision rests on into DIR, a picture per video.",
         group=OUTPUT,
+        writes=True,
     )
     device: str = device_option()
     no_store: bool = no_store_option()

@@ -121,6 +121,7 @@ class DetectOptions:
         parse=parse_path,
         help="Draw the detections into DIR, a picture per video.",
         group=OUTPUT,
+        writes=True,
     )
     device: str = device_option()
     no_store: bool = no_store_option()
@@ -155,7 +156,7 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
 
     check(options)
     model = bundles.load(options.model or "")
-    settled = replace(options, **_settled(options, model))
+    settled = settle(options, model)
     work = Work(job_of(settled, model), run=run, finish=finish, plan=plan)
     if options.timeline is not None:
         from vmm_cli.output.pictured import Pictures
@@ -172,10 +173,9 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
 
 
 def job_of(options: DetectOptions, model: Bundle) -> Job:
-    """Return what is wanted of every input, of a model that is loaded.
+    """Return what is wanted of every input, of a model that is loaded and options that are settled.
 
     Raises:
-        OptionError: the model does not know a label.
         ModelError: the model finds no actions, needs encoders that are not at hand, or its parts do
             not fit.
     """
@@ -189,22 +189,21 @@ def job_of(options: DetectOptions, model: Bundle) -> Job:
         max_pixels=options.max_pixels,
         device=device_of_workers(options.device),
     )
-    settled = replace(options, **_settled(options, model))
-    assert settled.min_score is not None
+    assert options.min_score is not None  # `settled` says it
     wanted = Wanted(
-        settled.labels or model.labels,
-        settled.min_score,
-        settled.min_duration,
-        settled.merge_gap,
-        scores=settled.timeline is not None,
+        options.labels or model.labels,
+        options.min_score,
+        options.min_duration,
+        options.merge_gap,
+        scores=options.timeline is not None,
     )
     return Job(model, runner, wanted, options.start, options.end, options.max_pixels)
 
 
-def _settled(options: DetectOptions, model: Bundle) -> dict[str, Any]:
-    """Return what the model settles: how its labels are spelt, and from which score on they count.
+def settle(options: DetectOptions, model: Bundle) -> DetectOptions:
+    """Return options with what the model says: how labels are spelt, and which scores count.
 
-    OptionError where it does not know one.
+    OptionError where it does not know a label.
     """
     from vmm_cli.operations.action_models import CLASSES_THRESHOLD
     from vmm_cli.spelling import spelling_of
@@ -217,7 +216,7 @@ def _settled(options: DetectOptions, model: Bundle) -> dict[str, Any]:
                 raise OptionError("{said}", said=_unknown(model, label))
     if min_score is None:
         min_score = model.thresholds.get("score", CLASSES_THRESHOLD)
-    return {"labels": labels, "min_score": min_score}
+    return replace(options, labels=labels, min_score=min_score)
 
 
 def _unknown(bundle: Bundle, label: str) -> str:

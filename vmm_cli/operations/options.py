@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vmm_cli.errors import OptionError
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.operations.parse import parse_device, parse_time
 
 INPUT, OUTPUT, RUN = "Input", "Output", "Run"  # groups that most commands have
-DEFAULT_MAX_PIXELS = 8192 * 8192
 
 _KEY = "option"  # of what is declared, in a field's metadata
 
@@ -39,6 +39,7 @@ class Option:
         missing: what is said where it is not given; None: it may be left out.
         counts: whether records depend on it, so that they are made again where it changes. What is
             added to a command later counts when "given": what was done before stays done.
+        writes: it says where files go, or which may be replaced: for the shell alone.
         key, as_json: what it is called, and how it is written, in what a record depends on.
     """
 
@@ -51,6 +52,7 @@ class Option:
     show_default: bool = False
     missing: str | None = None
     counts: Literal["always", "given", "never"] = "always"
+    writes: bool = False
     key: str | None = None
     as_json: Callable[[Any], object] = as_json
 
@@ -134,7 +136,7 @@ def max_pixels_option(counts: Literal["always", "never"] = "always") -> Any:
 
 def overwrite_option() -> Any:
     """Declare whether files may be replaced that vmm did not write; the shell has it for all."""
-    return option(default=False, counts="never")
+    return option(default=False, counts="never", writes=True)
 
 
 DEVICE = Option(

@@ -13,6 +13,7 @@ from vmm_cli import progress
 from vmm_cli.batch.inputs import Input
 from vmm_cli.errors import InputError
 from vmm_cli.media import sampling
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.sampling import Sampling, split
 from vmm_cli.output import frames_folder
 from vmm_cli.output.frames_folder import SHEET_NAME, part_folder
@@ -40,14 +41,14 @@ class Job:
     image_format: Literal["jpg", "png", "webp"] = "jpg"
     quality: int | None = None
     contact_sheet: bool = False
-    max_pixels: int = 8192 * 8192
+    max_pixels: int = DEFAULT_MAX_PIXELS
     overwrite: bool = False
 
     def video(self, input: Input) -> Video:
         """Return an input as a handle."""
         from vmm_cli.media.video import Video
 
-        return Video(input.path, self.max_pixels)
+        return Video(input.path, self.max_pixels, self.sampling.start, self.sampling.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def _middles(job: Job, video: Video) -> Sampling:
     from vmm_cli.analysis.shots import find_shots
 
     window = job.sampling
-    shots = find_shots(video, start=window.start, end=window.end)
+    shots = find_shots(video)
     if not shots:
         raise _nothing_there(window, None)
     return sampling.at((Fraction(shot.start_s) + Fraction(shot.end_s)) / 2 for shot in shots)

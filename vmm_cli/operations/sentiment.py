@@ -152,6 +152,7 @@ class SentimentOptions:
         parse=parse_path,
         help="Draw the curve into DIR, a picture per video.",
         group=OUTPUT,
+        writes=True,
     )
     no_store: bool = no_store_option()
     overwrite: bool = overwrite_option()

@@ -24,7 +24,7 @@ from vmm_cli.analysis.sentiment.pool import opinion_at, pooled
 from vmm_cli.bundles import Bundle
 from vmm_cli.digits import TIME_DIGITS
 from vmm_cli.features.listening import Span
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video, past_end
 
 if TYPE_CHECKING:

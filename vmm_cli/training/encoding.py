@@ -22,7 +22,7 @@ from vmm_cli.features.windows import (
     window_features,
 )
 from vmm_cli.features.words import text_of
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.video import Video
 from vmm_cli.training.data.samples import NO_DURATIONS, Sample, length_s
 

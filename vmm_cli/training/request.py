@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmm_cli.batch.tally import Standing
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.bundles.bundle import FOLDER_NAME
+from vmm_cli.errors import OptionError
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
+from vmm_cli.tasks import PURPOSES
 from vmm_cli.training.data import splits
 from vmm_cli.training.data.inspection import Inspection
 from vmm_cli.training.data.samples import DataSet
 from vmm_cli.training.encoding import Means
+from vmm_cli.training.read_recipe import load_recipe
 from vmm_cli.training.recipe import Recipe
+from vmm_cli.training.tasks.catalogue import task_of
 
 if TYPE_CHECKING:
     from vmm_cli.training.loop import Progress
@@ -51,6 +56,39 @@ class TrainRequest:
     def means(self) -> Means:
         """With what its files are read."""
         return Means(self.jobs, self.use_store, self.keep_features, self.max_pixels, self.encode_on)
+
+
+def name_of(folder: Path) -> str:
+    """Return a model's name from its folder's. OptionError where none can be made of it."""
+    return named(folder.resolve().name)
+
+
+def named(name: str) -> str:
+    """Return the name of a model. OptionError where it cannot be one."""
+    if not FOLDER_NAME.fullmatch(name):
+        raise OptionError(
+            "{said!r} cannot be the name of a model (letters, digits, '.', '_', '-'); give {name}",
+            said=name,
+        )
+    return name
+
+
+def recipe_for(task: str, name: str | None, changes: Sequence[str]) -> Recipe:
+    """Return a recipe, that of the task where `name` is None, with changes.
+
+    Raises:
+        OptionError: it is for another task.
+        RecipeError: it is not there, or says what cannot be.
+    """
+    name = name or PURPOSES[task].recipe
+    recipe = load_recipe(name, list(changes))
+    if (wanted := task_of(recipe.head).name) != task:
+        raise OptionError(
+            "recipe {recipe_name!r} is for {wanted}; give {task} {wanted}, or another recipe",
+            recipe_name=name,
+            wanted=wanted,
+        )
+    return recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from vmm_cli.errors import DataError
 from vmm_cli.media.extensions import OTHER_EXTENSIONS, SOUND_EXTENSIONS, VIDEO_EXTENSIONS
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.training.data.action_times import sharing_time
 from vmm_cli.training.data.inspection import Inspection, inspect
 from vmm_cli.training.data.left_out import samples_left_out

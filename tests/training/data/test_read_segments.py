@@ -15,7 +15,7 @@ import pytest
 
 from tests.command import Vmm
 from vmm_cli.errors import DataError
-from vmm_cli.media.source import DEFAULT_MAX_PIXELS
+from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.training.data.inspection import Inspection, inspect
 from vmm_cli.training.data.read_classes import read_classes
 from vmm_cli.training.data.read_segments import read_segments

@@ -102,17 +102,17 @@ def face_evidence(
         ModelError: the model is damaged, or none for faces.
     """
     sampling = fps(rate_hz, start=video.start, end=video.end)
-    identity = video.identity if keep_features else None
-    looked = None if identity is None else _kept(bundle, identity, sampling)
+    key = _key(bundle, video.identity, sampling) if keep_features else None
+    looked = None if key is None else _kept(bundle, key)
     if looked is not None:
-        video.refuse_large()
-    if looked is None:
+        _ = video.pictures_end_s  # refuses pictures that are too large, though they are known
+    else:
         found = _look(video, bundle, sampling)
         if isinstance(found, Missing):
             return _none(bundle, found)
         looked = found
-        if identity is not None and video.is_unchanged():
-            _keep(bundle, identity, sampling, looked)
+        if key is not None:
+            store.keep(video, {key: _entry(bundle, looked)})
     until_s = looked.end_s if video.end is None else min(float(video.end), looked.end_s)
     return faces_seen(bundle, _at_steps(looked, sampling, until_s))
 
@@ -133,8 +133,7 @@ def _look(video: Video, bundle: Bundle, sampling: Sampling) -> _Looked | Missing
             times.append(frame.time_s)
             rows.append(_rows(faces_of(encoder, frame.image), frame.image))
     except InputError as error:
-        is_heard = error.code == "unreadable" and video.has_sound
-        if error.code != "no_video" and not is_heard:
+        if not video.may_lack_pictures(error):
             raise
     if not times:
         _require_before_end(video, report.end_s)
@@ -308,9 +307,9 @@ def _key(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> store.Ke
     return store.key(identity, digest, sampling, encoder=bundle.name)
 
 
-def _kept(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> _Looked | None:
+def _kept(bundle: Bundle, key: store.Key) -> _Looked | None:
     """Return what was seen in an earlier run; None where nothing is kept of it."""
-    entry = store.load(_key(bundle, identity, sampling))
+    entry = store.load(key)
     width = _PROBABILITIES + len(bundle.labels)
     if entry is None or entry.end_s is None or entry.features.values.shape[1] % width:
         return None
@@ -319,15 +318,15 @@ def _kept(bundle: Bundle, identity: FileIdentity, sampling: Sampling) -> _Looked
     return _Looked(entry.features.times, rows, entry.end_s)
 
 
-def _keep(bundle: Bundle, identity: FileIdentity, sampling: Sampling, looked: _Looked) -> None:
-    """Keep what was seen, one row a picture; where it has fewer faces than others, zeros follow."""
+def _entry(bundle: Bundle, looked: _Looked) -> store.Entry[Features]:
+    """Return what is kept, a row for each picture; zeros follow where others have more faces."""
     most = max(1, *(len(rows) for rows in looked.faces)) if looked.faces else 1
     width = _PROBABILITIES + len(bundle.labels)
     values = np.zeros((len(looked.times), most, width), np.float32)
     for picture, rows in zip(values, looked.faces, strict=True):
         picture[: len(rows)] = rows
     features = Features(looked.times, values.reshape(len(values), -1))
-    store.save(_key(bundle, identity, sampling), store.Entry(features, looked.end_s))
+    return store.Entry(features, looked.end_s)
 
 
 @lru_cache(maxsize=1)

@@ -142,8 +142,7 @@ def _rows(
         width = SPEECH_WIDTH + _EXTRA
         values = np.array([row for _, row in heard], np.float32).reshape(-1, width)
         entry = store.Entry(Features(times, values), None)
-        if video.is_unchanged():
-            store.save(key, entry)
+        store.keep(video, {key: entry})
     yield from zip(entry.features.times.tolist(), entry.features.values, strict=True)
 
 

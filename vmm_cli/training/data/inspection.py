@@ -12,8 +12,7 @@ from pathlib import Path
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.tally import Standing
 from vmm_cli.errors import DataError, InputError
-from vmm_cli.identity import file_identity
-from vmm_cli.media.probe import probe
+from vmm_cli.media.video import Video
 from vmm_cli.training.data.samples import (
     SPLITS,
     DataSet,
@@ -28,7 +27,7 @@ from vmm_cli.training.data.samples import (
     with_segments,
 )
 
-# `probe` reads headers and one picture; minutes mean a demuxer that does not come back.
+# Probing reads headers and one picture; minutes mean a demuxer that does not come back.
 LOOK_LIMIT_S = 120.0
 # Annotations round to tenths, and containers state durations a frame long or short.
 ROUNDING_S = 0.1
@@ -117,11 +116,11 @@ def look_at(path: Path, max_pixels: int) -> Look:
     """Return what one file holds; runs in a worker.
 
     Raises:
-        InputError: as `probe`; `unreadable` too where the file has neither picture nor sound that
-            can be decoded.
+        InputError: as `Video.info`; `unreadable` too where the file has neither picture nor sound
+            that can be decoded.
     """
-    content = file_identity(path).content
-    info = probe(path, max_pixels=max_pixels)
+    video = Video(path, max_pixels)
+    content, info = video.identity.content, video.info
     shown = any(stream.decodable for stream in info.video)
     if not shown and not info.audio:
         held = "no picture can be decoded" if info.video else "holds neither picture nor sound"
