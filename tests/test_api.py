@@ -187,39 +187,6 @@ def test_a_model_that_was_trained_again_is_another(bikes: Path, tmp_path: Path) 
     assert vmm.load_model(own).classify(bikes, count=1).version == 7
 
 
-def test_a_device_gives_what_the_workers_would(bikes: Path) -> None:
-    """In two steps, as on a GPU: more pictures than fit into one area."""
-    from vmm_cli.batch.device import Stage
-    from vmm_cli.batch.inputs import Input
-    from vmm_cli.batch.work import Work
-    from vmm_cli.bundles import load
-    from vmm_cli.inference import classify
-    from vmm_cli.library.models import _results
-
-    job = classify.classify_request(load("imagenet"), device="cpu", use_store=False)
-    stage = Stage(
-        plan=classify.plan_loads,
-        load=classify.load,
-        open=classify.open_device,
-        compute=classify.compute,
-        area_bytes=3 * 224 * 224 * 4,
-    )
-    input = Input(bikes, "a", "a")
-    plain = Work(job, run=classify.run, finish=classify.finish)
-    one, other = (
-        classify.finish(job, input, _results(work, input, parts))
-        for work, parts in (
-            (plain, []),
-            (
-                Work(job, classify.run, classify.finish, stage=stage),
-                classify.plan_loads(job, input, 1),
-            ),
-        )
-    )
-    assert [x.label for x in one.labels] == [x.label for x in other.labels]
-    assert one.labels[0].score == pytest.approx(other.labels[0].score, abs=1e-5)
-
-
 def test_a_mood(bunny: Path) -> None:
     found = vmm.sentiment(bunny, every=2, evidence=["text"])
     assert found.curve.valence.dtype == np.float64

@@ -24,9 +24,7 @@ MANY_PARAMETERS = {
     "cli/train.py::train": OPTIONS,
     "networks/model.py::FusionNetwork.__init__": "one for each key of a bundle's `network`",
 }
-LONG_FILES = {
-    "inference/classify.py": "a model of pictures at once and in two steps, for a device",
-}
+LONG_FILES = {}
 
 
 def sources() -> Iterator[tuple[str, str]]:

@@ -39,7 +39,7 @@ def classify_request(
         **more,
     )
     check_options(options)
-    return replace(pictures_request(options, bundle), device=options.device)
+    return pictures_request(options, bundle)
 
 
 def detect_job(bundle: Bundle, *, scores: bool = False, use_store: bool = True, **more: Any) -> Job:

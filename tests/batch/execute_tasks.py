@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vmm_cli.batch.device import Loaded, Stage
+import numpy as np
+
+from vmm_cli.batch.executor import Device
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import InputError, UsageError
-
-AREA_BYTES = 5000
+from vmm_cli.features.computing import computing
 
 
 @dataclass(frozen=True)
 class Request:
-    """`open_after`: how many notes of "load" opening waits for."""
+    """`open_after`: how many numbers all workers must want before any of them asks."""
 
     log: Path
     device: str = "works"
@@ -94,42 +95,63 @@ def tidy(request: Request) -> None:
     note(request, "tidy")
 
 
-# --- in two steps
+# --- on a device
 
 
-def plan_loads(request: Request, input: Input, workers: int) -> list[str]:
-    return [] if words(input)[0] == "warm" else words(input)
+@dataclass(frozen=True)
+class Doubles:
+    """A network whose rows are one number, and come back twice as large."""
+
+    request: Request
+    device: str
+    width: int = 1
+    batch: int = 1
+
+    def run(self, rows: np.ndarray) -> np.ndarray:
+        note(self.request, "compute", os.getpid(), *(int(row[0]) for row in rows))
+        for row in rows:
+            if (what := EFFECTS.get(int(row[0]))) is not None:
+                _act(f"compute:{what}", "compute")
+        return 2 * rows.astype(np.float32)
 
 
-def load(request: Request, input: Input, part: str, area: memoryview) -> Loaded:
-    """Fill the area with one byte; of "1+2+3" the 1 now and the rest later."""
-    note(request, "load", input.name)
-    word, _, rest = part.partition("+")
-    number = _act(word, "load")
-    area[:AREA_BYTES] = bytes([number]) * AREA_BYTES
-    return Loaded((input.name, word), rest or None)
+EFFECTS = {101: "die", 102: "fail", 103: "hang"}
 
 
-def open_device(request: Request) -> None:
-    note(request, "open", os.getpid())
-    if request.device == "none":
+def load_doubles(request: Request, device: str) -> Doubles:
+    note(request, "load", os.getpid(), device)
+    return Doubles(request, device)
+
+
+def open_device(name: str) -> None:
+    """Open a device by its name: "works", "none", "dies"; "once:LOG" works the first time only."""
+    if name == "none":
         raise UsageError("there is no such device")
-    if request.device == "dies":
+    if name == "dies":
         os._exit(3)
+    if name.startswith("once:"):
+        mark = Path(name.removeprefix("once:"))
+        if mark.exists():
+            raise UsageError("the device has gone")
+        mark.touch()
+
+
+def run_on_device(request: Request, input: Input, part: None) -> int:
+    """Ask for the double of each number; those of a word "1+2" at once."""
+    for _ in words(input):
+        note(request, "ask", input.name)
     until = time.monotonic() + 20
-    while request.log.read_text().count("load") < request.open_after and time.monotonic() < until:
+    while request.log.read_text().count("ask") < request.open_after and time.monotonic() < until:
         time.sleep(0.02)
-
-
-def compute(request: Request, items: list[tuple[tuple[str, str], memoryview]]) -> list[int]:
-    note(request, "compute", len(items), *(name for (name, _), _ in items))
-    results = []
-    for (_, word), area in items:
-        _act(word, "compute")
-        content = set(area[:AREA_BYTES].tobytes())
-        assert len(content) == 1
-        results.append(content.pop())
-    return results
+    total = 0
+    for word in words(input):
+        if not word[0].isdigit():
+            total += _act(word, "run")
+            continue
+        rows = np.array([[int(number)] for number in word.split("+")], np.int64)
+        network = computing(load_doubles, request)
+        total += int(network.run(rows).sum())
+    return total
 
 
 def plain(request: Request) -> Work[Request, Any, int]:
@@ -144,10 +166,14 @@ def writing_files(request: Request) -> Work[Request, Any, int]:
     return Work(request, run=run, finish=finish, kept=kept, tidy=tidy)
 
 
-def staged(request: Request, *, optional: bool = False) -> Work[Request, Any, int]:
-    stage = Stage(plan_loads, load, open_device, compute, AREA_BYTES, optional)
-    return Work(request, run=run, finish=finish, stage=stage)
+def on_device(request: Request, **more: Any) -> Work[Request, Any, int]:
+    device = Device(request.device, open_device, **more)
+    return Work(request, run=run_on_device, finish=finish, device=device)
 
 
-def optionally_staged(request: Request) -> Work[Request, Any, int]:
-    return staged(request, optional=True)
+def on_optional_device(request: Request) -> Work[Request, Any, int]:
+    return on_device(request, optional=True)
+
+
+def on_watched_device(request: Request) -> Work[Request, Any, int]:
+    return on_device(request, limit_s=1.0)

@@ -28,7 +28,7 @@ if __name__ == "__main__":
     log = folder / "log"
     threading.Thread(target=tell_children, args=(log,), daemon=True).start()
     execute(
-        execute_tasks.staged(execute_tasks.Request(log)),
+        execute_tasks.on_device(execute_tasks.Request(log)),
         [Input(folder / "hangs", "hangs", "hangs")],
         [],
         records=Records("test/1", ("mark",)),

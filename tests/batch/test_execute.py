@@ -20,14 +20,15 @@ import pytest
 
 from tests.batch.execute_tasks import (
     Request,
-    optionally_staged,
+    on_device,
+    on_optional_device,
+    on_watched_device,
     plain,
     split,
-    staged,
     writing_files,
 )
 from vmm_cli.batch.execute import Listener, execute
-from vmm_cli.batch.executor import Outcome, Stands, StartExecutor, Task
+from vmm_cli.batch.executor import Device, Outcome, Stands, StartExecutor, Task
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.journal import fingerprint, journal_path
 from vmm_cli.batch.ledger import Records, Summary
@@ -217,9 +218,10 @@ class OneByOne:
     """Does each task in this process, when its outcome is asked for; it has no device."""
 
     slots = 1
-    device = None
 
-    def __init__(self, area_bytes: int) -> None:
+    def __init__(self, device: Device | None) -> None:
+        if device is not None and not device.optional:
+            raise DeviceError("there is no device here")
         self.waiting: deque[Task] = deque()
         self.done: list[str] = []
         self.closed = False
@@ -243,8 +245,8 @@ class OneByOne:
 def test_another_executor_is_three_methods(run: Runs, tmp_path: Path) -> None:
     started: list[OneByOne] = []
 
-    def start(area_bytes: int) -> OneByOne:
-        started.append(OneByOne(area_bytes))
+    def start(device: Device | None) -> OneByOne:
+        started.append(OneByOne(device))
         return started[-1]
 
     contents = {"a": "1 2", "b": "run:refuse", "c": "3"}
@@ -257,81 +259,70 @@ def test_another_executor_is_three_methods(run: Runs, tmp_path: Path) -> None:
     assert started[1].done.count("are_done") >= 1
 
 
-def test_where_there_is_no_device_work_does_without_or_ends(run: Runs) -> None:
-    assert run(optionally_staged, {"a": "1 2"}, start=OneByOne).done == 1
-    assert run.sums() == {"a": 3}
+def test_an_executor_without_a_device_does_without_or_refuses(run: Runs) -> None:
+    assert run(on_optional_device, {"a": "1 2"}, start=OneByOne).done == 1
+    assert run.sums() == {"a": 6}
     with pytest.raises(DeviceError, match="there is no device"):
-        run(staged, {"a": "1 2"}, start=OneByOne)
+        run(on_device, {"a": "1 2"}, start=OneByOne)
 
 
 # --- the process that owns a device
 
 
-def test_parts_of_several_inputs_are_computed_together(run: Runs) -> None:
-    contents = {"a": "1 2 3", "b": "4", "c": "5 6"}
-    run(staged, contents, request=Request(run.log, open_after=4))
-    assert run.sums() == {"a": 6, "b": 4, "c": 11}
-    assert run.records["a"]["results"] == [1, 2, 3]
-    assert any(len(set(names)) > 1 for _, _, *names in run.notes("compute"))
-    assert len(run.notes("open")) == 1
-    assert not run.notes("run")
+def computed(run: Runs) -> list[tuple[str, list[int]]]:
+    """By whom was computed, and on what."""
+    return [(pid, [*map(int, rows)]) for _, pid, *rows in run.notes("compute")]
 
 
-def test_loading_waits_for_computing(run: Runs) -> None:
-    run(staged, {"a": " ".join(["1"] * 30)}, jobs=1)
-    assert run.sums() == {"a": 30}
-    loaded = computed = 0
-    for line in run.log.read_text().splitlines():
-        step, *rest = line.split()
-        loaded += step == "load"
-        assert loaded - computed <= 2  # areas, for one worker
-        computed += int(rest[0]) if step == "compute" else 0
-    assert computed == 30
+def test_what_several_inputs_ask_is_computed_in_one_process(run: Runs) -> None:
+    contents = {"a": "1 2 3", "b": "4", "c": "5+6"}
+    run(on_device, contents)
+    assert run.sums() == {"a": 12, "b": 8, "c": 22}
+    ((_, owner, device),) = run.notes("load")
+    assert device == "works"
+    assert {pid for pid, _ in computed(run)} == {owner}
+    assert sorted(row for _, rows in computed(run) for row in rows) == [1, 2, 3, 4, 5, 6]
 
 
-def test_what_does_not_fit_comes_after(run: Runs) -> None:
-    run(staged, {"a": "1+2+3 4", "b": "5+6"})
-    assert run.records["a"]["results"] == [1, 2, 3, 4]
-    assert run.records["b"]["results"] == [5, 6]
+def test_what_waits_is_computed_together(run: Runs) -> None:
+    contents = {name: " ".join(str(i) for i in range(1, 100)) for name in "abcd"}
+    run(on_device, contents, jobs=4, request=Request(run.log, open_after=4 * 99))
+    assert run.sums() == dict.fromkeys("abcd", 2 * sum(range(1, 100)))
+    assert max(len(rows) for _, rows in computed(run)) > 1
 
 
-def test_what_needs_no_device_does_not_start_it(run: Runs) -> None:
-    nowhere = Request(run.log, device="none")
-    run(staged, {"a": "warm 1", "b": "warm 2"}, request=nowhere)
-    assert run.sums() == {"a": 1, "b": 2}
-    assert not run.notes("open")
+def test_what_asks_for_nothing_starts_no_device(run: Runs) -> None:
+    run(on_device, {"a": "run:nothing"}, request=Request(run.log, device="dies"))
+    assert run.sums() == {"a": 0}
 
 
 @pytest.mark.parametrize(
-    ("what", "code"), [("die", "crashed"), ("fail", "internal"), ("hang", "timeout")]
+    ("number", "code"), [(101, "crashed"), (102, "internal"), (103, "crashed")]
 )
 def test_what_ends_the_device_s_process_costs_its_input_alone(
-    run: Runs, what: str, code: str
+    run: Runs, number: int, code: str
 ) -> None:
-    contents = {"a": "1 2", "bad": f"compute:{what} 3", "b": "4"}
-    options = {"timeout_s": 1.0} if what == "hang" else {}
-    run(staged, contents, request=Request(run.log, open_after=4), **options)
-    assert run.sums() == {"a": 3, "b": 4}
+    contents = {"a": "1 2", "bad": f"{number} 3", "b": "4", "c": "5"}
+    run(on_watched_device, contents, jobs=4, request=Request(run.log, open_after=6))
+    assert run.sums() == {"a": 6, "b": 8, "c": 10}
     assert run.code("bad") == code
-    tried = [names for _, _, *names in run.notes("compute") if "bad" in names]
-    assert len(tried[0]) > 1
-    assert tried[-1] == ["bad"]
-    opened = [pid for _, pid in run.notes("open")]
-    assert len(set(opened)) == len(opened) >= 2
+    tried = [rows for _, rows in computed(run) if number in rows]
+    assert len(tried) >= 2
+    assert tried[-1] == [number]
+    assert len({pid for _, pid, _ in run.notes("load")}) >= 2
 
 
-def test_a_worker_killed_as_it_loads_costs_its_input_alone(run: Runs) -> None:
-    bad = {f"bad{i}": "1 load:die 2" for i in range(5)}  # more than there are areas
-    run(staged, {**bad, "hangs": "load:hang", "a": "3", "b": "4 5"}, jobs=1, timeout_s=2.0)
-    assert [run.code(name) for name in bad] == ["crashed"] * 5
-    assert run.code("hangs") == "timeout"
-    assert run.sums() == {"a": 3, "b": 9}
+def test_a_computation_that_hangs_ends_before_those_who_wait_for_it_do(run: Runs) -> None:
+    contents = {"bad": "103", "a": "3", "b": "4 5"}
+    run(on_device, contents, jobs=3, timeout_s=9.0, request=Request(run.log, open_after=4))
+    assert run.code("bad") in ("crashed", "timeout")
+    assert run.sums() == {"a": 6, "b": 18}
 
 
 @pytest.mark.parametrize(("device", "said"), [("none", "no such device"), ("dies", "code 3")])
 def test_without_the_device_nothing_is_done(run: Runs, device: str, said: str) -> None:
     with pytest.raises(DeviceError, match=said):
-        run(staged, {"a": "1 2", "b": "3"}, request=Request(run.log, device=device))
+        run(on_device, {"a": "1 2", "b": "3"}, request=Request(run.log, device=device))
     assert not run.records
 
 
@@ -340,19 +331,26 @@ def test_an_optional_device_can_be_done_without(
     run: Runs, jobs: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("vmm_cli"), "propagate", True)
-    nowhere = Request(run.log, device="none")
-    contents = {"a": "1 2 3", "b": "4", "c": "5", "d": "warm 6", "e": "run:die"}
-    run(optionally_staged, contents, request=nowhere, jobs=jobs)
-    assert run.sums() == {"a": 6, "b": 4, "c": 5, "d": 6}
+    contents = {"a": "1 2 3", "b": "4", "c": "5", "e": "run:die"}
+    run(on_optional_device, contents, request=Request(run.log, device="none"), jobs=jobs)
+    assert run.sums() == {"a": 12, "b": 8, "c": 10}
     assert run.code("e") == "crashed"
-    assert "there is no such device; going on without it" in caplog.text
+    assert {device for _, _, device in run.notes("load")} == {"cpu"}
+    assert caplog.text.count("there is no such device; going on without it") == 1
+
+
+def test_a_device_that_goes_is_done_without(
+    run: Runs, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("vmm_cli"), "propagate", True)
+    goes = Request(run.log, device=f"once:{run.folder / 'mark'}")
+    run(on_optional_device, {"a": "1 2", "bad": "101", "b": "3 4"}, request=goes)
+    assert run.sums() == {"a": 6, "b": 14}
+    assert run.code("bad") == "crashed"  # here, too
+    assert "the device has gone; going on without it" in caplog.text
 
 
 # --- nothing stays behind
-
-
-def shared_files() -> set[str]:
-    return set(os.listdir("/dev/shm"))
 
 
 def are_running(pids: list[int]) -> bool:
@@ -366,9 +364,8 @@ def are_running(pids: list[int]) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_ended_run_leaves_no_process_and_no_memory(tmp_path: Path, number: int) -> None:
-    before = shared_files()
-    (tmp_path / "hangs").write_text("1 compute:hang")
+def test_an_ended_run_leaves_no_process_and_no_socket(tmp_path: Path, number: int) -> None:
+    (tmp_path / "hangs").write_text("1 103")
     with subprocess.Popen(
         [sys.executable, "-m", "tests.batch.interrupted_execute", tmp_path],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
@@ -379,19 +376,21 @@ def test_an_ended_run_leaves_no_process_and_no_memory(tmp_path: Path, number: in
     ) as parent:
         assert parent.stdout is not None and parent.stderr is not None
         children = list(map(int, parent.stdout.readline().split()))
-        holders = [pid for pid in children if holds_areas(pid)]
-        assert len(holders) >= 2  # a worker and the device's process
+        assert len(children) >= 2  # a worker and the device's process
+        assert any(name.startswith(f"@vmm-{parent.pid}-") for name in unix_sockets())
         os.kill(parent.pid, number)
         said = parent.stderr.read()
         assert parent.wait(30) != 0
     wait_until(lambda: not are_running(children))
-    wait_until(lambda: shared_files() <= before)  # other tests may have theirs for a moment
+    wait_until(lambda: not any(f"@vmm-{parent.pid}-" in name for name in unix_sockets()))
     assert "leaked" not in said
     assert ("KeyboardInterrupt" in said) == (number == signal.SIGINT)
 
 
-def holds_areas(pid: int) -> bool:
-    return "vmm-areas" in Path(f"/proc/{pid}/maps").read_text()
+def unix_sockets() -> set[str]:
+    """Return the names of all sockets of this machine."""
+    lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+    return {words[7] for words in map(str.split, lines) if len(words) > 7}
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.squares import squares_clip
+from vmm_cli.batch.device_client import computing_on
 from vmm_cli.bundles import EncoderSpec
 from vmm_cli.errors import DeviceError, InputError, ModelError
 from vmm_cli.features import store
@@ -235,12 +236,12 @@ def test_an_encoder_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", ["image", "motion"])
-def test_the_device_of_the_plan_is_the_networks(stream: str, tmp_path: Path) -> None:
+def test_networks_compute_where_they_are_told_to(stream: str, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has the device that is to be lacking")
     clip = squares_clip(tmp_path / "a.mp4")
-    plan = replace(plan_for(stream), device="cuda")
-    with pytest.raises(DeviceError, match="no CUDA device"):
+    plan = plan_for(stream)
+    with computing_on("cuda"), pytest.raises(DeviceError, match="no CUDA device"):
         window_features(Video(clip), windows_of(clip, plan), plan)
 
 

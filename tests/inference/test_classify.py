@@ -31,7 +31,7 @@ from pathlib import Path
 from vmm_cli import bundles
 from vmm_cli.inference import classify
 from vmm_cli.batch.inputs import Input
-request = classify.classify_request(bundles.load("imagenet"), device="cpu")
+request = classify.classify_request(bundles.load("imagenet"))
 video = Input(Path(sys.argv[1]), "a", "a")
 parts = classify.plan(request, video, 2)
 results = [classify.run(request, video, part) for part in parts]
@@ -109,7 +109,7 @@ def test_a_model_for_something_else_is_refused(imagenet: bundles.Bundle) -> None
 
 
 def test_a_real_clip_gets_labels(imagenet: bundles.Bundle, bunny: Path) -> None:
-    fields = record(classify_request(imagenet, top_k=3, device="cpu"), bunny)
+    fields = record(classify_request(imagenet, top_k=3), bunny)
     assert list(fields) == ["duration_s", "model", "frames", "labels"]
     assert fields["model"] == {"name": "imagenet", "version": 1}
     assert fields["duration_s"] == pytest.approx(5.28, abs=0.1)
@@ -126,7 +126,7 @@ def test_a_real_clip_gets_labels(imagenet: bundles.Bundle, bunny: Path) -> None:
 
 
 def test_a_timeline_covers_the_video(imagenet: bundles.Bundle, bikes: Path) -> None:
-    request = classify_request(imagenet, windows_s=4, device="cpu", start=1)
+    request = classify_request(imagenet, windows_s=4, start=1)
     windows = record(request, bikes)["windows"]
     assert [(w["start_s"], w["end_s"]) for w in windows] == [(1, 5), (5, 9), (9, 10)]
     for window in windows:
@@ -136,14 +136,14 @@ def test_a_timeline_covers_the_video(imagenet: bundles.Bundle, bikes: Path) -> N
 
 
 def test_a_part_of_the_video(imagenet: bundles.Bundle, bikes: Path) -> None:
-    fields = record(classify_request(imagenet, start=2, end=4.5, device="cpu"), bikes)
+    fields = record(classify_request(imagenet, start=2, end=4.5), bikes)
     assert fields["frames"] == 3
     assert fields["duration_s"] == pytest.approx(10, abs=0.05)
 
 
 def test_times_past_the_end_fail(imagenet: bundles.Bundle, bikes: Path) -> None:
     with pytest.raises(InputError, match="ends at 10") as caught:
-        record(classify_request(imagenet, start=60, device="cpu"), bikes)
+        record(classify_request(imagenet, start=60), bikes)
     assert caught.value.code == "past_end"
 
 
@@ -152,7 +152,7 @@ def test_what_is_no_video_fails(imagenet: bundles.Bundle, tmp_path: Path) -> Non
     for name, code in (("text.mp4", "unreadable"), ("none.mp4", "missing")):
         for step in (lambda r, v: classify.plan(r, v, 2), lambda r, v: classify.run(r, v, None)):
             with pytest.raises(InputError) as caught:
-                step(classify_request(imagenet, device="cpu"), an_input(tmp_path / name))
+                step(classify_request(imagenet), an_input(tmp_path / name))
             assert caught.value.code in (code, "refused")
 
 
@@ -170,14 +170,14 @@ def test_the_second_run_needs_neither_torch_nor_the_video_s_pictures(bikes: Path
 
 
 def test_without_the_store_nothing_is_kept(imagenet: bundles.Bundle, bunny: Path) -> None:
-    record(classify_request(imagenet, use_store=False, device="cpu", frames=1), bunny)
+    record(classify_request(imagenet, use_store=False, frames=1), bunny)
     assert store.info().entries == 0
 
 
 def test_a_changed_file_is_read_again(
     imagenet: bundles.Bundle, bikes: Path, bunny: Path, tmp_path: Path
 ) -> None:
-    request = classify_request(imagenet, frames=1, device="cpu")
+    request = classify_request(imagenet, frames=1)
     copy = tmp_path / "copy.mp4"
     shutil.copy2(bikes, copy)
     first = record(request, copy)
@@ -189,7 +189,7 @@ def test_a_changed_file_is_read_again(
 
 
 def test_a_model_exchanged_in_use_is_refused(imagenet: bundles.Bundle, bikes: Path) -> None:
-    request = replace(classify_request(imagenet, device="cpu"), bundle_digest="0" * 64)
+    request = replace(classify_request(imagenet), bundle_digest="0" * 64)
     with pytest.raises(ModelError, match="changed while it was in use"):
         record(request, bikes)
 
@@ -201,7 +201,7 @@ def test_a_model_exchanged_in_use_is_refused(imagenet: bundles.Bundle, bikes: Pa
 def test_parts_want_together_what_the_whole_wants(
     imagenet: bundles.Bundle, bikes: Path, options: dict[str, Any]
 ) -> None:
-    request = classify_request(imagenet, device="cpu", start=0.5, **options)
+    request = classify_request(imagenet, start=0.5, **options)
     parts = classify.plan(request, an_input(bikes), 2)
     assert len(parts) == 2
     together = [t for part in parts if part for t in wanted_times(part.sampling, Fraction(10))]
@@ -216,7 +216,7 @@ def test_split_and_whole_agree_and_the_whole_is_stored(
 ) -> None:
     clip = render_clip(frames=12, rate=4)  # 3 s; the border's picture answers both parts
     monkeypatch.setattr(classify, "MIN_FRAMES_PER_PART", 4)
-    request = classify_request(imagenet, every_s=0.2, device="cpu")
+    request = classify_request(imagenet, every_s=0.2)
     video = an_input(clip)
     parts = classify.plan(request, video, 3)
     assert len(parts) == 3

@@ -26,7 +26,7 @@ from vmm_cli.features import store
 from vmm_cli.features.values import join
 from vmm_cli.fetching import fetch
 from vmm_cli.inference import classify
-from vmm_cli.inference.classify import ClassifyRequest, Part, PartResult
+from vmm_cli.inference.classify import ClassifyRequest
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import at
 
@@ -94,7 +94,7 @@ def test_scores_are_torchvision_s(
     """One look in the middle, and one whose clip is cut by the end of the video."""
     begins = [Fraction(3), Fraction(19, 2)]
     model = models(name)
-    request = classify_request(model, every_s=6.5, start=3, top_k=len(model.labels), device="cpu")
+    request = classify_request(model, every_s=6.5, start=3, top_k=len(model.labels))
     fields = record(request, bikes)
     assert fields["frames"] == 2 * TORCHVISION[name].preprocess.get("frames", 1)
     expected = np.mean(
@@ -110,7 +110,7 @@ def test_scores_are_torchvision_s(
 
 
 def test_a_timeline_of_clips(models: Callable[[str], bundles.Bundle], bikes: Path) -> None:
-    request = classify_request(models(CLIPS), windows_s=2, device="cpu", end=3)
+    request = classify_request(models(CLIPS), windows_s=2, end=3)
     fields = record(request, bikes)
     assert request.sampling.step_s == 1
     assert fields["frames"] == 3 * 16
@@ -121,29 +121,16 @@ def test_a_timeline_of_clips(models: Callable[[str], bundles.Bundle], bikes: Pat
             assert all(window["start_s"] <= t < window["end_s"] for t in label["times"])
 
 
-def in_two_steps(
-    request: ClassifyRequest, path: Path, parts: list[Part], clips: int
-) -> list[PartResult]:
-    """Load and compute parts, and what is left of them, with areas for so many clips."""
-    results = []
-    while parts:
-        area = memoryview(bytearray(clips * 16 * 112 * 112 * 3 + 5))
-        loaded = classify.load(request, an_input(path), parts.pop(0), area)
-        results += classify.compute(request, [(loaded.about, area)])
-        parts += [loaded.rest] if loaded.rest else []
-    return results
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("sampling", [{"every_s": 0.75}, {"frames": 2}])
-def test_parts_on_a_cpu_or_a_device_make_the_whole(
+def test_parts_make_the_whole(
     models: Callable[[str], bundles.Bundle],
     render_clip: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     sampling: dict[str, Any],
 ) -> None:
     video = render_clip(frames=36)  # 1.44 s
-    request = classify_request(models(CLIPS), device="cpu", **sampling)
+    request = classify_request(models(CLIPS), **sampling)
     whole = classify.run(replace(request, use_store=False), an_input(video), None).features
     assert len(whole) == 2
     assert classify.plan(request, an_input(video), 2) == [None]
@@ -151,34 +138,18 @@ def test_parts_on_a_cpu_or_a_device_make_the_whole(
     parts = classify.plan(request, an_input(video), 2)
     assert len(parts) == 2
     results = [classify.run(request, an_input(video), part) for part in parts]
-    loads = classify.plan_loads(request, an_input(video), 1)
-    assert len(loads) == 1
-    assert len(classify.plan_loads(request, an_input(video), 2)) == 2
-    for made in (results, in_two_steps(request, video, list(loads), 1)):
-        features = join([part.features for part in made])
-        assert np.array_equal(features.times, whole.times)
-        assert np.abs(features.values - whole.values).max() < 1e-5
+    features = join([part.features for part in results])
+    assert np.array_equal(features.times, whole.times)
+    assert np.abs(features.values - whole.values).max() < 1e-5
     assert store.info().entries == 0
     classify.finish(request, an_input(video), results)
     assert store.info().entries == 1
     assert classify.plan(request, an_input(video), 2) == [None]
-    assert classify.plan_loads(request, an_input(video), 2) == []
 
 
 def test_a_video_shorter_than_a_clip(
     models: Callable[[str], bundles.Bundle], render_clip: Callable[..., Path]
 ) -> None:
-    fields = record(classify_request(models(CLIPS), device="cpu"), render_clip(frames=3))
+    fields = record(classify_request(models(CLIPS)), render_clip(frames=3))
     assert fields["frames"] == 16
     assert fields["labels"][0]["times"] == [0.0]
-
-
-def test_areas_hold_a_clip_at_least(
-    models: Callable[[str], bundles.Bundle], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = classify_request(models(CLIPS))
-    one = 16 * 112 * 112 * 3
-    assert classify.area_bytes(request) == 16 * one
-    monkeypatch.setattr(classify, "FRAMES_PER_LOAD", 8)
-    assert classify.area_bytes(request) == one
-    classify.open_device(replace(request, device="cpu"))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic
 
-from vmm_cli.batch.device import Part, Result
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.ledger import Record
-from vmm_cli.batch.work import PREPARE_LIMIT_S, Prepared
+from vmm_cli.batch.work import PREPARE_LIMIT_S, Part, Prepared, Result
 from vmm_cli.identity import FileIdentity
 from vmm_cli.media.damage import joined, joined_text
 from vmm_cli.progress import Stand
@@ -22,10 +21,8 @@ class Entry(Generic[Result]):
     memory_bytes: int | None
     identity: FileIdentity | None = None
     limit_s: float = PREPARE_LIMIT_S
-    results: dict[tuple[int, int], Result] = field(
-        default_factory=dict
-    )  # by the order of its parts
-    shares: dict[tuple[int, int], float] = field(default_factory=dict)  # how far each part is
+    results: dict[int, Result] = field(default_factory=dict)  # by the order of its parts
+    shares: dict[int, float] = field(default_factory=dict)  # how far each part is
     unfinished: int = 0  # parts without a result
     duration_s: float | None = None
     about: Record = field(default_factory=dict)  # what its record says whatever the command
@@ -52,7 +49,7 @@ class Entry(Generic[Result]):
         self.memory_bytes, self.duration_s = prepared.memory_bytes, prepared.duration_s
         self.about, self.warnings = prepared.about, prepared.warnings
         self.known = prepared.known
-        parts = [PartOf(self, (i, 0), content) for i, content in enumerate(prepared.parts)]
+        parts = [PartOf(self, i, content) for i, content in enumerate(prepared.parts)]
         self.unfinished = len(parts)
         self.shares = dict.fromkeys((part.order for part in parts), 0.0)
         return parts
@@ -68,7 +65,7 @@ class Entry(Generic[Result]):
             record["warnings"] = warnings
         return record
 
-    def hear(self, order: tuple[int, int], stand: Stand) -> None:
+    def hear(self, order: int, stand: Stand) -> None:
         """Take how far a part is."""
         self.shares[order] = max(self.shares.get(order, 0.0), stand.share)
         if stand.first_s < stand.last_s:
@@ -81,8 +78,8 @@ class PartOf(Generic[Part, Result]):
     """A part of an input; `order` is its place among the others."""
 
     entry: Entry[Result]
-    order: tuple[int, int]
+    order: int
     content: Part | None
 
 
-WHOLE = (0, 0)  # the order of what is not split
+WHOLE = 0  # the order of what is not split

@@ -5,7 +5,6 @@ Nothing is printed here; the caller hears of each record through a `Listener`.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,9 +15,8 @@ from typing import Any, Generic, TypeVar, cast
 
 from vmm_cli.batch.absent import why_missing
 from vmm_cli.batch.children import LOOK_S
-from vmm_cli.batch.device import Device, Item, Job, Loaded, Part, Result, load_part
 from vmm_cli.batch.entry import WHOLE, Entry, PartOf
-from vmm_cli.batch.executor import Executor, Outcome, Stands, StartExecutor, Task
+from vmm_cli.batch.executor import Device, Executor, Outcome, Stands, StartExecutor, Task
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.interruptions import held
 from vmm_cli.batch.journal import Journal
@@ -28,9 +26,12 @@ from vmm_cli.batch.tally import Standing, Tally
 from vmm_cli.batch.work import (
     PREPARE_LIMIT_S,
     Informed,
+    Job,
     Limits,
     Look,
+    Part,
     Prepared,
+    Result,
     Work,
     are_done,
     finished,
@@ -39,7 +40,7 @@ from vmm_cli.batch.work import (
     run_part,
     run_whole,
 )
-from vmm_cli.errors import DeviceError, InputError
+from vmm_cli.errors import InputError
 
 T = TypeVar("T")
 
@@ -47,8 +48,6 @@ T = TypeVar("T")
 INPUTS_AHEAD = 2
 # Looking at one that is done takes less time than the way to a worker and back.
 LOOKED_AT_TOGETHER = 50
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def execute(
                 work.tidy(work.job)
             check = _nothing if hold is None else hold.check
             ledger = Ledger(records, journal, work.owned, listener.on_record, check)
-            executor = start(0 if work.stage is None else work.stage.area_bytes)
+            executor = start(_device_for(work, limits))
             stack.callback(executor.close)
             tally = Tally(len(inputs) + len(missing))
             run = _Run(work, limits, listener, ledger, tally, executor, len(inputs))
@@ -132,13 +131,24 @@ def _tidy(tidy: Callable[[Job], None], job: Job, hold: Hold | None) -> None:
         tidy(job)
 
 
+def _device_for(work: Work[Job, Part, Result], limits: Limits) -> Device | None:
+    """Return the device, which must be done with what hangs before those who wait run out of time.
+
+    What hangs is tried twice.
+    """
+    device = work.device
+    if device is None or limits.timeout_s is None:
+        return device
+    return replace(device, limit_s=min(device.limit_s, limits.timeout_s / 4))
+
+
 def _nothing() -> None:
     pass
 
 
 @dataclass(slots=True)
 class _Run(Generic[Job, Part, Result]):
-    """The state of one `execute`: its executor, its device, and what each task is at."""
+    """The state of one `execute`: its executor, and what each task is at."""
 
     work: Work[Job, Part, Result]
     limits: Limits
@@ -147,11 +157,9 @@ class _Run(Generic[Job, Part, Result]):
     tally: Tally
     executor: Executor
     inputs: int  # how many there are
-    _device: Device[Job, Part, Result] | None = None
     _tasks: dict[str, Callable[[Outcome], None]] = field(default_factory=dict)
-    _working: dict[str, tuple[Entry[Result], tuple[int, int]]] = field(default_factory=dict)
+    _working: dict[str, tuple[Entry[Result], int]] = field(default_factory=dict)
     _entries: dict[int, Entry[Result]] = field(default_factory=dict)  # by identity in memory
-    _unloaded: deque[PartOf[Part, Result]] = field(default_factory=deque)  # wait for an area
     _serial: int = 0
     _looked: float = float("-inf")
 
@@ -161,40 +169,15 @@ class _Run(Generic[Job, Part, Result]):
             self.tally.settle(was_work=False)
             self.ledger.fail(name, None, InputError("missing", why_missing(name)))
             self._tell_progress()
-        self._open_device()
         waiting = deque(inputs)
         while True:
-            while waiting and self._under_way() < self.executor.slots * INPUTS_AHEAD:
+            while waiting and len(self._tasks) < self.executor.slots * INPUTS_AHEAD:
                 self._take_up(waiting)
-            if self._device is not None:
-                self._load_parts(self._device)
-                self._device.feed()
             if not self._tasks:
                 return
             outcome = self.executor.next_outcome(self._look)
             self._working.pop(outcome.key, None)
             self._tasks.pop(outcome.key)(outcome)
-
-    def _open_device(self) -> None:
-        """Have parts done in two steps, where the work can be and there is a device for it."""
-        if (stage := self.work.stage) is None:
-            return
-        if (process := self.executor.device) is not None:
-
-            def start(
-                function: Callable[..., object],
-                args: tuple[Any, ...],
-                limit_s: float,
-                then: Callable[[Outcome], None],
-            ) -> None:
-                process.submit(Task(self._expect(then), function, args, limit_s))
-
-            self._device = Device(stage, self.work.job, process, start, self._device_lost)
-        elif not stage.optional:
-            raise DeviceError("there is no device where the inputs are worked on")
-
-    def _under_way(self) -> int:
-        return len(self._tasks) + len(self._unloaded)
 
     def _look(self, stands: Stands) -> None:
         """See now and then whether the output is still ours, and how far the workers are."""
@@ -286,7 +269,7 @@ class _Run(Generic[Job, Part, Result]):
         function: Callable[..., T],
         args: tuple[Any, ...],
         then: Callable[[T], None],
-        order: tuple[int, int] | None = None,
+        order: int | None = None,
     ) -> None:
         """Have a worker do a step of the work, and hear which pictures it could not decode."""
 
@@ -303,7 +286,7 @@ class _Run(Generic[Job, Part, Result]):
         function: Callable[..., T],
         args: tuple[Any, ...],
         then: Callable[[T], None],
-        order: tuple[int, int] | None = None,
+        order: int | None = None,
     ) -> None:
         """Have a worker do something for an input: an error ends it, `then` takes the value.
 
@@ -332,9 +315,7 @@ class _Run(Generic[Job, Part, Result]):
 
     def _prepared(self, entry: Entry[Result], prepared: Prepared[Part]) -> None:
         parts = entry.take(prepared)
-        if parts and self._device is not None:
-            self._unloaded.extend(parts)
-        elif len(parts) < 2:
+        if len(parts) < 2:
             args = (self.work, entry.input, parts[0].content if parts else None)
             self._work_on(entry, run_whole, args, partial(self._finished, entry), WHOLE)
         else:
@@ -356,81 +337,6 @@ class _Run(Generic[Job, Part, Result]):
             entry.results.clear()
             args = (self.work, entry.input, results)
             self._work_on(entry, finished, args, partial(self._finished, entry))
-
-    def _load_parts(self, device: Device[Job, Part, Result]) -> None:
-        """Have workers load the parts for which there are areas."""
-        while self._unloaded and device.free:
-            part = self._unloaded.popleft()
-            if part.entry.ended:
-                continue
-            area = device.free.pop()
-            key = self._start(
-                load_part,
-                (self.work.stage, self.work.job, part.entry.input, part.content, area),
-                self._limit_s(part.entry),
-                partial(self._loaded, device, part, area),
-                part.entry.memory_bytes,
-            )
-            self._working[key] = part.entry, part.order
-
-    def _loaded(
-        self,
-        device: Device[Job, Part, Result],
-        part: PartOf[Part, Result],
-        area: int,
-        outcome: Outcome,
-    ) -> None:
-        entry, loaded = part.entry, outcome.value
-        self._tell(entry, outcome)
-        if entry.ended or outcome.error is not None or self._device is None:
-            device.free.append(area)
-            if entry.ended:
-                return
-            if outcome.error is not None:
-                self._end(entry, outcome.error)
-            else:
-                self._run(part)
-            return
-        assert isinstance(loaded, Loaded)
-        if loaded.rest is not None:
-            entry.unfinished += 1
-            entry.shares[part.order[0], part.order[1] + 1] = 0.0
-            rest = PartOf(entry, (part.order[0], part.order[1] + 1), loaded.rest)
-            self._unloaded.appendleft(rest)
-        device.waiting.append(
-            Item(
-                area,
-                loaded.about,
-                self._limit_s(entry),
-                is_wanted=lambda: not entry.ended,
-                settle=partial(self._computed, part),
-                run_without=partial(self._run, part),
-            )
-        )
-
-    def _computed(
-        self, part: PartOf[Part, Result], result: Result, error: InputError | None
-    ) -> None:
-        if error is not None:
-            self._end(part.entry, error)
-        else:
-            self._part_done(part, result)
-
-    def _device_lost(self, reason: str) -> None:
-        """Go on without the device, or give up."""
-        assert self._device is not None and self.work.stage is not None
-        if not self.work.stage.optional:
-            raise DeviceError(reason)
-        _log.warning("%s; going on without it", reason)
-        device, self._device = self._device, None
-        device.close()
-        for item in device.waiting:
-            if item.is_wanted():
-                item.run_without()
-        for part in self._unloaded:
-            if not part.entry.ended:
-                self._run(part)
-        self._unloaded.clear()
 
     def _finished(self, entry: Entry[Result], fields: Record) -> None:
         self._leave(entry)

@@ -50,24 +50,22 @@ class Outcome:
     wall_s: float
 
 
-class DeviceProcess(Protocol):
-    """The one process that owns a device, and shares areas of memory with all other workers.
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device to compute on.
 
-    What comes of its tasks, the executor's `next_outcome` tells.
+    Attributes:
+        name: for those who load what computes, such as "cuda:1".
+        open: called with the name in the process that owns the device, before all else. At module
+            level. Raises a VmmError where it cannot be used.
+        optional: where it cannot be used workers compute themselves; else that ends the run.
+        limit_s: how long a network may compute at a time, in seconds.
     """
 
-    @property
-    def areas(self) -> int:
-        """How many areas of memory there are, numbered from 0."""
-
-    def submit(self, task: Task, /) -> None:
-        """Queue a task for this process."""
-
-    def renew(self) -> None:
-        """End the process, and what it was at, and have a new one for later tasks."""
-
-    def close(self) -> None:
-        """End the process for good; the areas stay."""
+    name: str
+    open: Callable[[str], None]
+    optional: bool = False
+    limit_s: float = 30.0
 
 
 class Executor(Protocol):
@@ -76,10 +74,6 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """How many tasks are done at once."""
-
-    @property
-    def device(self) -> DeviceProcess | None:
-        """The process that owns a device; None where there is none to be had here."""
 
     def submit(self, task: Task, /) -> None:
         """Queue a task."""
@@ -94,6 +88,7 @@ class Executor(Protocol):
         """End all that is under way and drop what is pending. Safe to call again."""
 
 
-# start(area_bytes): begin to take tasks. `area_bytes` is how much memory tasks leave for a device
-# at a time; 0: the work needs no device.
-StartExecutor = Callable[[int], Executor]
+# start(device): begin to take tasks, which may compute on a device: see `vmm_cli.batch.device`.
+# DeviceError where there is none to be had and it is not optional; what is found out later,
+# `next_outcome` raises.
+StartExecutor = Callable[[Device | None], Executor]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from math import isfinite
 from typing import Any, TypeVar, cast
 
 from vmm_cli.batch.capacity import free_memory
-from vmm_cli.batch.executor import Task
-from vmm_cli.batch.runner import WorkerPool
+from vmm_cli.batch.executor import Device, Stands, Task
+from vmm_cli.batch.local import LocalExecutor
 from vmm_cli.batch.tally import Standing, Tally
 from vmm_cli.errors import InputError
 from vmm_cli.progress import Stand
@@ -25,6 +26,7 @@ def gather(
     limits_s: Sequence[float],
     *,
     jobs: int,
+    device: Device | None = None,
     lengths_s: Sequence[float | None] | None = None,
     on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> list[T | InputError]:
@@ -32,7 +34,10 @@ def gather(
 
     `limits_s`: how long each may take, in seconds. `lengths_s`: how much video each goes over, as
     far as that is known beforehand. `on_progress` hears how far all are, with parts of those under
-    way that say how far they are.
+    way that say how far they are. `device`: that networks compute on; None: the workers do.
+
+    Raises:
+        DeviceError: the device cannot be used, and nothing is to be done without it.
     """
     results: dict[int, T | InputError] = {}
     lengths = [None] * len(calls) if lengths_s is None else [*lengths_s]
@@ -41,9 +46,11 @@ def gather(
     heard: dict[int, Stand] = {}
     workers = max(1, min(jobs, len(calls)))
     memory_bytes = _memory_bytes(workers)
-    with WorkerPool(workers) as pool:
+    with closing(LocalExecutor(workers, device)) as executor:
         for i, (arguments, limit_s) in enumerate(zip(calls, limits_s, strict=True)):
-            pool.submit(Task(str(i), function, arguments, limit_s, memory_bytes, memory_hint=""))
+            executor.submit(
+                Task(str(i), function, arguments, limit_s, memory_bytes, memory_hint="")
+            )
 
         def how_far(i: int) -> tuple[float, float | None]:
             stand = heard.get(i)
@@ -51,13 +58,13 @@ def gather(
                 return stand.share, stand.last_s - stand.first_s
             return 0.0 if stand is None else stand.share, lengths[i]
 
-        def tell() -> None:
-            under_way = {int(key): stand for key, stand in pool.stands().items()}
+        def tell(stands: Stands) -> None:
+            under_way = {int(key): stand for key, stand in stands.items()}
             heard.update(under_way)
             on_progress(tally.standing(map(how_far, under_way)))
 
-        while pool.pending:
-            outcome = pool.next_outcome(tell)
+        while len(results) < len(calls):
+            outcome = executor.next_outcome(tell)
             i, value = int(outcome.key), cast(T, outcome.value)
             results[i] = value if outcome.error is None else outcome.error
             share, length_s = how_far(i)
@@ -66,7 +73,7 @@ def gather(
             else:
                 tally.fail(share, length_s)
             heard.pop(i, None)
-            tell()
+            on_progress(tally.standing(map(how_far, heard)))
     return [results[i] for i in range(len(calls))]
 
 

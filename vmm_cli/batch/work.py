@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from vmm_cli.batch.device import Job, Part, Result, Stage
+from vmm_cli.batch.executor import Device
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.ledger import Known, Owned, Record
 from vmm_cli.batch.memory import NO_LIMIT, MemoryLimit
@@ -19,6 +19,9 @@ from vmm_cli.identity import FileIdentity, file_identity
 if TYPE_CHECKING:
     from vmm_cli.media.extent import Extent
 
+Job = TypeVar("Job")  # what is wanted of every input
+Part = TypeVar("Part")  # what an input may be split into
+Result = TypeVar("Result")  # what comes of a part
 Value = TypeVar("Value")
 
 # Opening a file and planning reads its header, or all packets of one whose time stamps may start
@@ -67,9 +70,8 @@ class Work(Generic[Job, Part, Result]):
 
     `job` is what is wanted of every input; each function is given it. run(job, input, part) does
     one part (None: all of the input); finish(job, input, results) sums up what came of all
-    parts; plan(job, input, workers) may split an input, None for work that is never split. With
-    `stage` parts are done as it says, on a device that one process owns, and `run` does what needs
-    no device.
+    parts; plan(job, input, workers) may split an input, None for work that is never split. Networks
+    compute on `device`, which one process owns; None: in the workers.
 
     For work that writes files of its own, two more: kept(job, input) tells whether what an
     earlier run wrote is still there; tidy(job), called by the parent while it holds the output,
@@ -83,7 +85,7 @@ class Work(Generic[Job, Part, Result]):
     plan: Callable[[Job, Input, int], Sequence[Part | None]] | None = None
     kept: Callable[[Job, Input], bool] | None = None
     tidy: Callable[[Job], None] | None = None
-    stage: Stage[Job, Part, Result] | None = None
+    device: Device | None = None
     owned: Owned | None = None
     drawing: Drawing | None = None
 
@@ -200,9 +202,7 @@ def prepare(look: Look[Job, Part, Result], input: Input, known: Known) -> Prepar
         seconds = identity.size / LOW_BYTES_PER_SECOND if duration_s is None else duration_s
         limit_s = min(LONGEST_S, LIMIT_BASE_S + LIMIT_PER_SECOND * seconds)
     parts: Sequence[Part | None] = ()
-    if work.stage is not None:
-        parts = work.stage.plan(work.job, input, look.spare)
-    elif work.plan is not None and look.spare > 1:
+    if work.plan is not None and look.spare > 1:
         parts = work.plan(work.job, input, look.spare)
     if known_extent is None:  # the work itself says what is wrong
         return Prepared(identity, limit_s, limits.memory.usual, None, parts)

@@ -35,7 +35,7 @@ from vmm_cli.cli.training_options import (
     refuse_contradiction,
 )
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
-from vmm_cli.operations.device import device_of_workers
+from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.options import INPUT, OUTPUT, complete_model
 from vmm_cli.training import WORKER_MEMORY_BYTES
 
@@ -112,8 +112,7 @@ def evaluate(
         refuse_output(output, overwrite)
     bundle = bundles.load(model)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
-    encode_on = device_of_workers(device)
-    means = Means(workers, not no_store, keep_features, max_pixels, encode_on)
+    means = Means(workers, not no_store, keep_features, max_pixels, device_wanted(device))
     found = _evaluated(bundle, data, group, split, means)
     for name, reason in found.failed.items():
         console.failure(f"{name}: {reason}")

@@ -47,7 +47,7 @@ from vmm_cli.cli.training_options import (
     refuse_contradiction,
 )
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
-from vmm_cli.operations.device import device_of_workers
+from vmm_cli.operations.device import device_wanted
 from vmm_cli.training import WORKER_MEMORY_BYTES
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def train(
         )
     # What can be refused is refused before all files are looked at.
     chosen = _recipe(task, recipe, set or (), epochs)
-    encode_on = "cpu"
+    encode_on = None
     if output is not None and not check:
         name = name or model_name(output)
         refuse_taken(output, resume)
-        encode_on = device_of_workers(device)
+        encode_on = device_wanted(device)
     dataset = TASKS[task].read(data, group=group, fold=folds)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
     inspection = looked_at(dataset, workers, max_pixels)

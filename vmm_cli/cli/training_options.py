@@ -12,7 +12,6 @@ import typer
 
 from vmm_cli import errors
 from vmm_cli.batch.absent import MISSING, why_missing
-from vmm_cli.bundles.bundle import FOLDER_NAME
 from vmm_cli.cli import console
 from vmm_cli.cli.standing import Stages
 from vmm_cli.operations.options import INPUT, OUTPUT, RUN
@@ -33,6 +32,8 @@ LOOKING = "looking"  # what is said to be going on
 def parse_name(text: object) -> str:
     """Return the name of a model. ValueError for what cannot be one."""
     word = str(text)
+    from vmm_cli.bundles.bundle import FOLDER_NAME  # reads YAML, which --help need not
+
     if not FOLDER_NAME.fullmatch(word):
         raise ValueError(
             f"{word!r} is not a valid model name; use letters, digits, '.', '_' and '-'"

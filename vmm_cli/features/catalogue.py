@@ -120,7 +120,7 @@ ENCODERS: dict[str, Encoder] = {
         stream="face",
         about="what the faces in the picture express, the larger ones more: 7 probabilities and "
         "128 features of the network of `sentiment/face`; absent where there is no face",
-        runs=OfFrames(FacePictures, face_compute),
+        runs=OfFrames(FacePictures, face_compute, takes_device=False),
         spec=face_spec,
         width=135,
         weights="sentiment/face",

@@ -76,9 +76,9 @@ class Job:
         spec: what the plan says of it: its name, its digest and its settings.
         windows: in order; each half over the one before, or abutting.
         rate_hz, window_s: steps a second, and seconds of a whole window.
-        device: that networks run on: "cpu", "cuda" or "cuda:1".
         model: folder of a model whose encoder may be its own.
         train_last: how many of its last blocks are left out, as they are to learn.
+        device: that the network is to run on, for `OfFrames.compute`: "cpu", "cuda" or "cuda:1".
     """
 
     row: Encoder
@@ -86,9 +86,9 @@ class Job:
     windows: Sequence[Window]
     rate_hz: Fraction
     window_s: Fraction
-    device: str = "cpu"
     model: Path | None = None
     train_last: int = 0
+    device: str = "cpu"
 
     @property
     def whole(self) -> Window:
@@ -161,10 +161,12 @@ class OfFrames:
             It needs no device: pictures are decoded, cut and resized here.
         compute: gives the network, which a worker keeps for later jobs; None: `load` does it all,
             and yields nothing.
+        takes_device: whether the network is worth a device; else it computes in the worker's CPU.
     """
 
     load: Callable[[Job, int], FrameLoader]
     compute: Callable[[Job], Compute] | None = None
+    takes_device: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

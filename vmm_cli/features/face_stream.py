@@ -59,10 +59,7 @@ class FacePictures:
 
 
 def face_compute(job: Job) -> Compute:
-    """Return the networks that find and read faces, on the CPU whatever the device is.
-
-    They are too small to gain from another. ModelError: they are not at hand.
-    """
+    """Return the networks that find and read faces. ModelError: they are not at hand."""
     from vmm_cli.features.faces import FEATURE_WIDTH
 
     return Compute(partial(_express, _face_encoder(job.row.weights)), FEATURE_WIDTH)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from vmm_cli.errors import DeviceError, UsageError
 from vmm_cli.features.preprocess import Channels, Preprocess
-from vmm_cli.features.values import Features
 from vmm_cli.networks.pretrained.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
 # The largest activation is 96 x 112 x 112 floats a picture. Up to 6 pictures it stays below the 32
@@ -32,7 +31,6 @@ from vmm_cli.networks.pretrained.efficientnet_lite import FEATURE_CHANNELS, Effi
 # pictures a second in batches of 4, 56 in batches of 8 (tools/convert_efficientnet_lite0.py).
 CPU_BATCH = 4
 CUDA_BATCH = 64
-ENCODED_AT_ONCE = 8 * CUDA_BATCH  # pictures copied for `encode`: 77 MB
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _KEPT_BYTES = 256 * 2**20
@@ -150,46 +148,6 @@ def encode(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
             continue
         done += batch
     return np.concatenate(outputs)
-
-
-def encode_all(encoder: ImageEncoder, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Encode several runs of prepared pictures or clips in shared batches.
-
-    Each uint8 [n, ...] gives float32 [n, width]; n may be 0. See `encode`.
-    """
-    bounds = np.cumsum([0, *(len(part) for part in parts)])
-    values = np.empty((bounds[-1], encoder.width), np.float32)
-    step = max(encoder.batch, ENCODED_AT_ONCE // encoder.preprocess.frames)
-    for first in range(0, len(values), step):
-        last = first + step
-        pieces = [
-            part[max(0, first - begin) : max(0, last - begin)]
-            for begin, part in zip(bounds, parts, strict=False)
-        ]
-        values[first:last] = encode(encoder, np.concatenate(pieces))
-    return np.split(values, bounds[1:-1])
-
-
-def encode_prepared(
-    encoder: ImageEncoder, prepared: Iterable[tuple[float, np.ndarray]]
-) -> Features:
-    """Encode a stream of prepared pictures or clips, holding one batch of them at a time.
-
-    `prepared`: time in seconds, ascending, and uint8 of the shape `Preprocess.shape`.
-    """
-    waiting = np.empty((encoder.batch, *encoder.preprocess.shape), np.uint8)
-    times: list[float] = []
-    values = [np.empty((0, encoder.width), np.float32)]
-    filled = 0
-    for time_s, images in prepared:
-        waiting[filled] = images
-        times.append(time_s)
-        filled += 1
-        if filled == encoder.batch:
-            values.append(encode(encoder, waiting))
-            filled = 0
-    values.append(encode(encoder, waiting[:filled]))
-    return Features(np.array(times, np.float64), np.concatenate(values))
 
 
 def _encode_batch(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:

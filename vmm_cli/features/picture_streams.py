@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vmm_cli.errors import InputError
+from vmm_cli.features.computing import computing_for
 from vmm_cli.features.encoder import Job, OfFrames
 from vmm_cli.features.grid import Window
 from vmm_cli.features.plan import StreamPlan
@@ -28,7 +29,6 @@ def from_pictures(
     Raises:
         InputError: as `Video.frames`; but a file that has sound may be without a usable picture.
         ModelError: an encoder's weights are not at hand.
-        UsageError: there is no such device as the plan's.
     """
     running = {stream: _Running(plan.job(stream, windows)) for stream in streams}
     takers: dict[str, Callable[[float, np.ndarray], None]] = {}
@@ -65,7 +65,7 @@ class _Running:
     def __init__(self, job: Job) -> None:
         runs = job.row.runs
         assert isinstance(runs, OfFrames)
-        self._compute = None if runs.compute is None else runs.compute(job)
+        self._compute = computing_for(job)
         self._loader = runs.load(job, 1 if self._compute is None else self._compute.batch)
         self._values: list[np.ndarray] = []
         self._job = job

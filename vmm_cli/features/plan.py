@@ -28,7 +28,6 @@ class StreamPlan:
         window_s: length of a window in seconds.
         bundle: folder of a model whose image encoder is its own.
         train_last: how many of the image encoder's last blocks are left out, as they are to learn.
-        device: that frozen networks run on: "cpu", "cuda" or "cuda:1".
         rows: by stream, the encoders themselves. They go with the plan to workers, which need not
             know of encoders that were added to the catalogue elsewhere.
 
@@ -43,7 +42,6 @@ class StreamPlan:
     window_s: Fraction
     bundle: Path | None = None
     train_last: int = 0
-    device: str = "cpu"
     rows: Mapping[str, Encoder] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +73,6 @@ class StreamPlan:
             windows,
             self.rate_hz,
             self.window_s,
-            self.device,
             self.bundle,
             self.train_last if row.learns else 0,
         )

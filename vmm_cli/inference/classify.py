@@ -7,9 +7,8 @@ may hold, so a second run needs neither decoding nor torch.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -25,12 +24,14 @@ from vmm_cli.analysis.labels import (
     Scores,
     windows_of,
 )
-from vmm_cli.batch.device import Loaded
 from vmm_cli.bundles import Bundle
-from vmm_cli.errors import DeviceError, InputError, ModelError
+from vmm_cli.errors import InputError, ModelError
 from vmm_cli.features import store
 from vmm_cli.features.catalogue import entry
-from vmm_cli.features.clips import ROUNDING_S, iter_prepared
+from vmm_cli.features.clips import iter_prepared
+from vmm_cli.features.computing import computing, features_of
+from vmm_cli.features.encoder import Compute
+from vmm_cli.features.image_stream import compute_of
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.features.values import Features, join
 from vmm_cli.identity import FileIdentity, file_identity
@@ -43,17 +44,11 @@ from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
-    from vmm_cli.features.image import ImageEncoder
 
 # A worker takes one to two seconds to import torch: below so many pictures a part, about as long
 # as encoding them takes, splitting a video gains nothing. A clip takes as long as they do.
 MIN_FRAMES_PER_PART = 64
 MIN_CLIPS_PER_PART = 2
-# A worker that only decodes imports no torch.
-MIN_FRAMES_PER_LOAD = 8
-# Decoded pictures are handed to the device's process by at most so many: 39 MB of 224 x 224. Each
-# part opens the file anew and decodes from the keyframe before it.
-FRAMES_PER_LOAD = 256
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,6 @@ class ClassifyRequest:
         bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
         sampling: which pictures.
         windows_s: length of a timeline's windows in seconds; None: the whole video at once.
-        device: what the encoder runs on.
         use_store: whether the feature store is read and written.
     """
 
@@ -73,7 +67,6 @@ class ClassifyRequest:
     sampling: Sampling
     top_k: int = 5
     windows_s: float | None = None
-    device: str = "cpu"
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
 
@@ -101,15 +94,6 @@ class PartResult:
     stored: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """What `load` left in its area: uint8 [len(times), *Preprocess.shape] RGB. See `PartResult`."""
-
-    times: np.ndarray
-    end_s: float
-    identity: FileIdentity | None
-
-
 # --- the request -------------------------------------------------------------------------------
 
 
@@ -119,7 +103,6 @@ def classify_request(
     start: float | Fraction = 0,
     end: float | Fraction | None = None,
     top_k: int = 5,
-    device: str = "cpu",
     use_store: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> ClassifyRequest:
@@ -141,7 +124,6 @@ def classify_request(
         bundle_digest=bundle.digest,
         sampling=every(step_s, start=start, end=end),
         top_k=top_k,
-        device=device,
         use_store=use_store,
         max_pixels=max_pixels,
     )
@@ -192,11 +174,6 @@ def _if_whole(identity: FileIdentity | None, video: Video) -> FileIdentity | Non
     return None if damage.is_noted(video.path) else identity
 
 
-def run_on_cpu(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult:
-    """Do as `run` where the device of the request turned out not to work."""
-    return run(replace(request, device="cpu"), input, part)
-
-
 def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> Classification:
     """Return what one input shows, from all its parts.
 
@@ -227,106 +204,6 @@ def joined(
     if not any(part.stored for part in parts):
         _keep(request, input.path, parts, features, end_s)
     return features, end_s
-
-
-# --- the same in two steps, for a GPU that one process owns: decode, encode -------------------
-
-
-def area_bytes(request: ClassifyRequest) -> int:
-    """Return how much memory `load` needs: for FRAMES_PER_LOAD pictures, or one clip."""
-    numbers = _preprocess(request)
-    return _at_once(numbers) * math.prod(numbers.shape)
-
-
-def plan_loads(request: ClassifyRequest, input: Input, workers: int) -> list[Part]:
-    """Return the parts to load for one input; none where its features are in the store.
-
-    Raises:
-        InputError: the input cannot be read.
-    """
-    if _is_stored(request, input):
-        return []
-    end, times = _extent(request, input)
-    numbers = _preprocess(request)
-    least = max(1, MIN_FRAMES_PER_LOAD // numbers.frames)
-    parts = max(math.ceil(len(times) / _at_once(numbers)), min(workers, len(times) // least))
-    if parts < 2:
-        return [Part(request.sampling)]
-    return _parts(request.sampling, end, times, parts)
-
-
-def load(request: ClassifyRequest, input: Input, part: Part, area: memoryview) -> Loaded:
-    """Decode a part's pictures into `area`: see `Pictures`.
-
-    Needs no torch, unless the model's pictures are resized as torchvision does.
-
-    Raises:
-        InputError: as `run`.
-    """
-    video = Video(input.path, request.max_pixels)
-    identity = video.identity if request.use_store else None
-    end = video.pictures_end_s
-    numbers = _preprocess(request)
-    pictures = _pictures_in(area, numbers)
-    report = DecodeReport()
-    times: list[float] = []
-    rest = None
-    for time_s, image in _prepared(request, numbers, video, part.sampling, report):
-        if len(times) == len(pictures):  # the file declares a shorter duration than it has
-            here = Fraction(time_s) - Fraction(ROUNDING_S)
-            rest = Part(split(part.sampling, [here], end)[-1])
-            break
-        pictures[len(times)] = image
-        times.append(time_s)
-    end_s = max(float(end), report.end_s or 0.0)
-    whole = _if_whole(identity, video)
-    return Loaded(Pictures(np.array(times, np.float64), end_s, whole), rest)
-
-
-def open_device(request: ClassifyRequest) -> None:
-    """Set up the encoder on the request's device and try it.
-
-    Raises:
-        UsageError: this machine has no such device.
-        DeviceError: it does not work.
-        ModelError: as `run`.
-    """
-    from vmm_cli.features.image import encode
-
-    try:
-        encoder = _encoder(request.bundle, request.bundle_digest, request.device)
-        encode(encoder, np.zeros((1, *encoder.preprocess.shape), np.uint8))
-    except RuntimeError as error:  # of torch: no memory left there, a driver that is too old
-        said = " ".join(str(error).split())[:300]
-        raise DeviceError(f"device {request.device}: it does not work: {said}") from error
-
-
-def compute(
-    request: ClassifyRequest, items: Sequence[tuple[Pictures, memoryview]]
-) -> list[PartResult]:
-    """Encode the pictures of several parts, of any inputs, together."""
-    from vmm_cli.features.image import encode_all
-
-    encoder = _encoder(request.bundle, request.bundle_digest, request.device)
-    arrays = [
-        _pictures_in(area, encoder.preprocess)[: len(pictures.times)] for pictures, area in items
-    ]
-    return [
-        PartResult(Features(pictures.times, values), pictures.end_s, pictures.identity, False)
-        for (pictures, _), values in zip(items, encode_all(encoder, arrays), strict=True)
-    ]
-
-
-def _at_once(numbers: Preprocess) -> int:
-    """Return how many pictures or clips are handed over at once."""
-    return max(1, FRAMES_PER_LOAD // numbers.frames)
-
-
-def _pictures_in(area: memoryview, numbers: Preprocess) -> np.ndarray:
-    """Return an area as pictures or clips, as many as fit: uint8 [N, *numbers.shape]."""
-    size = math.prod(numbers.shape)
-    number = len(area) // size
-    return np.frombuffer(area, np.uint8, number * size).reshape(number, *numbers.shape)
 
 
 # --- the scores -------------------------------------------------------------------------------
@@ -375,23 +252,12 @@ def curves(
 def _compute(
     request: ClassifyRequest, video: Video, sampling: Sampling
 ) -> tuple[Features, DecodeReport]:
-    from vmm_cli.features.image import encode_prepared
-
-    encoder = _encoder(request.bundle, request.bundle_digest, request.device)
+    network = computing(_network, request.bundle, request.bundle_digest)
     report = DecodeReport()
-    prepared = _prepared(request, encoder.preprocess, video, sampling, report)
-    return encode_prepared(encoder, prepared), report
-
-
-def _prepared(
-    request: ClassifyRequest,
-    numbers: Preprocess,
-    video: Video,
-    sampling: Sampling,
-    report: DecodeReport,
-) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield what the model looks at, for the whole plan or a part of it; see `iter_prepared`."""
-    return iter_prepared(video, numbers, sampling, until=request.sampling.end, report=report)
+    prepared = iter_prepared(
+        video, _preprocess(request), sampling, until=request.sampling.end, report=report
+    )
+    return features_of(network, prepared), report
 
 
 def _extent(request: ClassifyRequest, input: Input) -> tuple[Fraction, list[Fraction]]:
@@ -409,7 +275,10 @@ def _parts(sampling: Sampling, end: Fraction, times: Sequence[Fraction], parts: 
 
 
 def _is_stored(request: ClassifyRequest, input: Input) -> bool:
-    return request.use_store and _stored(request, file_identity(input.path)) is not None
+    if not request.use_store:
+        return False
+    bundle, _ = _model(request.bundle, request.bundle_digest)
+    return store.contains(_key(request, bundle, file_identity(input.path)))
 
 
 def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry[Features] | None:
@@ -481,9 +350,9 @@ def _feature_width(bundle: Bundle) -> int:
 
 @lru_cache(maxsize=1)
 @progress.loading()
-def _encoder(folder: Path, digest: str, device: str) -> ImageEncoder:
+def _network(folder: Path, digest: str, device: str) -> Compute:
     from vmm_cli.features.catalogue import load_image_encoder
     from vmm_cli.features.image import device_from
 
     bundle, _ = _model(folder, digest)
-    return load_image_encoder(bundle, device_from(device))
+    return compute_of(load_image_encoder(bundle, device_from(device)))

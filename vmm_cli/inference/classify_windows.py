@@ -52,7 +52,6 @@ class WindowsRequest:
         start, end: the part of the video to judge, seconds; end None: to its end.
         windows_s: length of a timeline's cells in seconds; None: no timeline.
         explain: whether to find out what the decision rests on.
-        device: that frozen encoders run on.
     """
 
     bundle: Path
@@ -64,7 +63,6 @@ class WindowsRequest:
     explain: bool = False
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
-    device: str = "cpu"
 
     def video(self, input: Input) -> Video:
         """Return an input's wanted part."""
@@ -145,7 +143,7 @@ def plan(request: WindowsRequest, input: Input, workers: int) -> list[Part | Non
     Raises:
         InputError: the input cannot be read.
     """
-    model = load_trained(request.bundle, request.bundle_digest, request.device)
+    model = load_trained(request.bundle, request.bundle_digest)
     chosen = _windows(request.video(input), model)
     at_once = windows_per_chunk(model.plan)
     chunks = ceil(len(chosen) / at_once)
@@ -167,7 +165,7 @@ def run(
         InputError: the input cannot be read, or ends before the wanted time.
         ModelError: the model is damaged or was exchanged meanwhile.
     """
-    model = load_trained(request.bundle, request.bundle_digest, request.device)
+    model = load_trained(request.bundle, request.bundle_digest)
     video = request.video(input)
     chosen = _windows(video, model)
     if part is not None:
@@ -198,7 +196,7 @@ def finish(request: WindowsRequest, input: Input, parts: Sequence[WindowScores])
     Raises:
         InputError: `no_stream`: it has nothing that the model looks at.
     """
-    model = load_trained(request.bundle, request.bundle_digest, request.device)
+    model = load_trained(request.bundle, request.bundle_digest)
     bundle = model.bundle
     streams = frozenset().union(*(part.streams for part in parts))
     require_streams(bundle, streams)

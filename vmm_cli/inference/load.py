@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
@@ -42,21 +42,14 @@ class Trained:
     multi_label: bool
 
 
-def load_trained(folder: Path, digest: str, device: str = "cpu") -> Trained:
+@lru_cache(maxsize=2)
+@progress.loading()
+def load_trained(folder: Path, digest: str) -> Trained:
     """Return the model of a bundle whose `Bundle.digest` is known; a worker keeps it.
-
-    device: that its frozen encoders run on; the network itself, which is small, runs on the CPU.
 
     Raises:
         ModelError: it is damaged, was exchanged meanwhile, or its parts do not fit each other.
     """
-    model = _loaded(folder, digest)
-    return replace(model, plan=replace(model.plan, device=device))
-
-
-@lru_cache(maxsize=2)
-@progress.loading()
-def _loaded(folder: Path, digest: str) -> Trained:
     import torch
 
     from vmm_cli.inference.network import network_from, tokens_from

@@ -108,12 +108,10 @@ def run_steps(
     *,
     use_store: bool,
     text: str | None = None,
-    device: str = "cpu",
 ) -> FusedSteps:
     """Look at the wanted part of a video, or at a part of that.
 
     `text`: what is known to belong to it; None: its title, its description and its captions.
-    `device`: that frozen encoders run on.
 
     Raises:
         InputError: the video cannot be read, or ends before the wanted time.
@@ -121,7 +119,7 @@ def run_steps(
     """
     from vmm_cli.inference.network import fused_steps
 
-    model = load_trained(bundle.folder.resolve(), bundle.digest, device)
+    model = load_trained(bundle.folder.resolve(), bundle.digest)
     layout = _layout(video, model.plan)
     look = reader(model, video, text=text, use_store=use_store)
     tokens = None if model.tokens is None else model.tokens(look.text)

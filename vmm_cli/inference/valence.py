@@ -111,13 +111,12 @@ def rate_windows(
     text: str | None = None,
     use_store: bool = True,
     keep_features: bool = False,
-    device: str = "cpu",
 ) -> RatedWindows:
     """Rate the windows of the wanted part of a video.
 
     `bundle`: verified, see `check_valence_model`. `text`: what is known to belong to the video;
     None: its title, its description and its captions. `keep_features`: whether the store may hold
-    features of faces and voices. `device`: that frozen encoders run on.
+    features of faces and voices.
 
     Raises:
         InputError: the file cannot be read, or ends before the wanted part.
@@ -127,7 +126,7 @@ def rate_windows(
 
     from vmm_cli.inference.network import examples, window_ratings
 
-    model = load_trained(bundle.folder.resolve(), bundle.digest, device)
+    model = load_trained(bundle.folder.resolve(), bundle.digest)
     chosen = windows(video.start, video.until_s, model.plan.window_s)
     look = reader(model, video, text=text, use_store=use_store, keep_features=keep_features)
     outputs: list[np.ndarray] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -136,39 +135,31 @@ def _result(
     input = Input(Path(path), os.fspath(path), Path(path).name)
     entry: Entry[Any] = Entry(input, None)
     look = Look(work, 1, Limits(prepared.options.max_pixels))
-    parts = [part.content for part in entry.take(prepare(look, input, Known()))]
-    done = informed(input.path, entry.known, _results, work, input, parts)
+    entry.take(prepare(look, input, Known()))
+    done = informed(input.path, entry.known, _result_of, work, input)
     entry.gaps = done.gaps
-    found = work.finish(work.job, input, done.value)
+    found = work.finish(work.job, input, [done.value])
     for line in entry.record(found.to_record()).get("warnings", ()):
         warn(f"{input.name}: {line}")
     return found
 
 
-def _results(work: Work[Any, Any, Any], input: Input, parts: Sequence[Any]) -> list[Any]:
-    """Return what comes of one input, on the device where the work has one.
+def _result_of(work: Work[Any, Any, Any], input: Input) -> Any:
+    """Return what comes of one input, on the work's device where it has one that can be used."""
+    device = work.device
+    if device is None:
+        return run_part(work, input, None)
+    from vmm_cli.batch.device_client import computing_on
 
-    parts: as the device's stage has planned them; none: it has nothing to do.
-    """
-    stage = work.stage
-    if stage is None or not parts:
-        return [run_part(work, input, None)]
     try:
-        stage.open(work.job)
+        device.open(device.name)
     except VmmError as error:
-        if not stage.optional:
+        if not device.optional:
             raise
         warn(f"{error}; going on without it")
-        return [run_part(work, input, None)]
-    results: list[Any] = []
-    waiting = deque(parts)
-    area = memoryview(bytearray(stage.area_bytes))
-    while waiting:
-        loaded = stage.load(work.job, input, waiting.popleft(), area)
-        results += stage.compute(work.job, [(loaded.about, area)])
-        if loaded.rest is not None:
-            waiting.appendleft(loaded.rest)
-    return results
+        return run_part(work, input, None)
+    with computing_on(device.name):
+        return run_part(work, input, None)
 
 
 @lru_cache(maxsize=8)

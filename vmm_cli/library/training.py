@@ -90,7 +90,7 @@ def train(
     """
     from vmm_cli.batch.capacity import default_workers
     from vmm_cli.features.image import device_from
-    from vmm_cli.operations.device import device_of_workers
+    from vmm_cli.operations.device import device_wanted
     from vmm_cli.training import run
     from vmm_cli.training.data.inspection import inspect
     from vmm_cli.training.request import Listener, TrainRequest, name_of, named, recipe_for
@@ -103,7 +103,7 @@ def train(
     recipe = recipe_for(how.task, how.recipe, how.changes)
     name = name_of(target) if how.name is None else named(how.name)
     refuse_taken(target, how.resume)
-    device, encode_on = str(device_from(how.device)), device_of_workers(how.device)
+    device, encode_on = str(device_from(how.device)), device_wanted(how.device)
     workers = how.jobs or default_workers(WORKER_MEMORY_BYTES)
     dataset = TASKS[how.task].read(Path(data), group=how.group, fold=how.folds)
     inspection = inspect(dataset, jobs=workers, max_pixels=how.max_pixels)
@@ -166,7 +166,7 @@ def evaluate(
         ModelError: the model is damaged or cannot be run.
     """
     from vmm_cli.batch.capacity import default_workers
-    from vmm_cli.operations.device import device_of_workers
+    from vmm_cli.operations.device import device_wanted
     from vmm_cli.training import evaluation
     from vmm_cli.training.data.inspection import inspect
     from vmm_cli.training.encoding import Means
@@ -174,7 +174,7 @@ def evaluate(
 
     bundle = (model if isinstance(model, Model) else load_model(model)).bundle
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
-    means = Means(workers, use_store, device=device_of_workers(device))
+    means = Means(workers, use_store, device=device_wanted(device))
     task = TASKS[bundle.task]
     dataset = task.read(Path(data), group=group)
     if task.inspected:

@@ -8,7 +8,7 @@ and where that is high enough for a while something happens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -149,11 +149,8 @@ def runner_of(
     *,
     use_store: bool,
     max_pixels: int,
-    device: str = "cpu",
 ) -> Runner:
     """Return what runs a model over the part of a video from `start` to `end`.
-
-    `device`: that frozen encoders run on.
 
     Raises:
         ModelError: it finds no actions, needs encoders that are not at hand, or its parts do not
@@ -164,16 +161,16 @@ def runner_of(
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions{hint}")
     if bundle.task == "segments":
         steps.check_segment_model(bundle)
-        return _OfSteps(bundle, start, end, use_store, max_pixels, device)
+        return _OfSteps(bundle, start, end, use_store, max_pixels)
     if classify_windows.is_for(bundle):
         request = classify_windows.windows_request(
             bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
         )
-        return _OfWindows(bundle, replace(request, device=device))
+        return _OfWindows(bundle, request)
     return _OfPictures(
         bundle,
         classify.classify_request(
-            bundle, start=start, end=end, device=device, use_store=use_store, max_pixels=max_pixels
+            bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
         ),
     )
 
@@ -187,7 +184,6 @@ class _OfSteps:
     end: Fraction | None
     use_store: bool
     max_pixels: int
-    device: str
 
     def _video(self, input: Input) -> Video:
         return Video(input.path, self.max_pixels, self.start, self.end)
@@ -197,9 +193,7 @@ class _OfSteps:
         return steps.plan_steps(self.bundle, video, workers, use_store=self.use_store)
 
     def run(self, input: Input, part: steps.Part | None) -> steps.FusedSteps:
-        return steps.run_steps(
-            self.bundle, self._video(input), part, use_store=self.use_store, device=self.device
-        )
+        return steps.run_steps(self.bundle, self._video(input), part, use_store=self.use_store)
 
     def predictions(
         self, input: Input, parts: Sequence[steps.FusedSteps], wanted: Wanted

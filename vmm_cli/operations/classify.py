@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmm_cli.batch.device import Stage
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
 from vmm_cli.operations.demonstration import remarks_on
-from vmm_cli.operations.device import chosen_device, device_of_workers
+from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -159,19 +158,14 @@ def _of_pictures(
             "made by `vmm train`",
             model=model.name,
         )
-    request = replace(pictures_request(options, model), device=chosen_device(options.device))
-    stage = None
-    if request.device != "cpu":
-        stage = Stage(
-            plan=classify.plan_loads,
-            load=classify.load,
-            open=classify.open_device,
-            compute=classify.compute,
-            area_bytes=classify.area_bytes(request),
-            optional=options.device == "auto",
-        )
-    run = classify.run if stage is None else classify.run_on_cpu
-    work = Work(request, run=run, finish=classify.finish, plan=classify.plan, stage=stage)
+    request = pictures_request(options, model)
+    work = Work(
+        request,
+        run=classify.run,
+        finish=classify.finish,
+        plan=classify.plan,
+        device=device_wanted(options.device),
+    )
     # The model's own step, given as an option, is the same pictures.
     settled = replace(options, every=request.sampling.step_s)
     earlier = {
@@ -193,7 +187,7 @@ def _memory_bytes(model: Bundle) -> int:
 
 
 def pictures_request(options: ClassifyOptions, model: Bundle) -> ClassifyRequest:
-    """Return what is wanted of a model that looks at pictures, on the CPU.
+    """Return what is wanted of a model that looks at pictures.
 
     Raises:
         OptionError: the options would change a model's own sampling, or leave windows empty.
@@ -206,7 +200,6 @@ def pictures_request(options: ClassifyOptions, model: Bundle) -> ClassifyRequest
         start=options.start,
         end=options.end,
         top_k=options.top_k,
-        device="cpu",
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
     )
@@ -276,10 +269,11 @@ def _of_windows(
             window_s=float(plan_of(model).window_s),
         )
     work = Work(
-        replace(request, device=device_of_workers(options.device)),
+        request,
         run=classify_windows.run,
         finish=classify_windows.finish,
         plan=classify_windows.plan,
+        device=device_wanted(options.device),
     )
     if options.strips is not None:
         from vmm_cli.output.pictured import Pictures

@@ -14,7 +14,7 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
 from vmm_cli.operations.demonstration import remarks_on
-from vmm_cli.operations.device import device_of_workers
+from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -157,7 +157,8 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
     check(options)
     model = bundles.load(options.model or "")
     settled = settle(options, model)
-    work = Work(job_of(settled, model), run=run, finish=finish, plan=plan)
+    device = device_wanted(options.device)
+    work = Work(job_of(settled, model), run=run, finish=finish, plan=plan, device=device)
     if options.timeline is not None:
         from vmm_cli.output.pictured import Pictures
         from vmm_cli.pictures.timeline import TIMELINE
@@ -187,7 +188,6 @@ def job_of(options: DetectOptions, model: Bundle) -> Job:
         options.end,
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
-        device=device_of_workers(options.device),
     )
     assert options.min_score is not None  # `settled` says it
     wanted = Wanted(

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vmm_cli.batch.gather import gather
-from vmm_cli.errors import DeviceError, InputError
+from vmm_cli.batch.executor import Device
+from vmm_cli.errors import DeviceError
 
 # What the drivers make: NVIDIA's (on Jetson boards the second), that of WSL, AMD's.
 _DRIVERS = ("dev/nvidiactl", "dev/nvmap", "dev/dxg", "dev/kfd")
-# Importing torch, perhaps from a cold network disk, and looking for the device.
-LOOK_LIMIT_S = 180.0
+
+
+def device_wanted(text: str) -> Device | None:
+    """Return the device that auto, cpu or cuda[:N] means; None: the CPU.
+
+    Whether it can be used only the process finds out that is to own it; `auto` does without.
+
+    Raises:
+        DeviceError: a GPU is wanted and there is no driver for one.
+    """
+    name = chosen_device(text)
+    return None if name == "cpu" else Device(name, open_device, optional=text == "auto")
 
 
 def chosen_device(text: str, *, root: Path = Path("/")) -> str:
     """Return cpu or cuda[:N] for auto, cpu or cuda[:N]; `auto` is cuda where there is a GPU driver.
-
-    Whether PyTorch can use the GPU only the process that is to use it finds out.
 
     Raises:
         DeviceError: a GPU is wanted and there is no driver for one.
@@ -30,26 +38,15 @@ def chosen_device(text: str, *, root: Path = Path("/")) -> str:
     )
 
 
-def device_of_workers(text: str) -> str:
-    """Return what each worker runs frozen encoders on: `auto` is the CPU.
+def open_device(name: str) -> None:
+    """Try a device. DeviceError where this machine has none such, or it does not work."""
+    import torch
 
-    A worker that uses a GPU takes memory there for a context of its own, so that it is used only
-    where somebody asks for it.
-
-    Raises:
-        DeviceError: a GPU is wanted that cannot be had.
-    """
-    if text == "auto":
-        return "cpu"
-    device = chosen_device(text)
-    if device != "cpu":
-        (said,) = gather(_look_for, [(device,)], [LOOK_LIMIT_S], jobs=1)
-        if isinstance(said, InputError):
-            raise DeviceError(said.message)
-    return device
-
-
-def _look_for(device: str) -> None:
     from vmm_cli.features.image import device_from
 
-    device_from(device)
+    device = device_from(name)
+    try:
+        torch.ones(1, device=device).add(1).item()
+    except RuntimeError as error:  # of torch: no memory left there, a driver that is too old
+        said = " ".join(str(error).split())[:300]
+        raise DeviceError(f"device {name}: it does not work: {said}") from error

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vmm_cli.batch.device import Job, Part, Result
-from vmm_cli.batch.work import Work
+from vmm_cli.batch.work import Job, Part, Result, Work
 from vmm_cli.output.formats import FORMATS, Format, Shown
 
 Options = TypeVar("Options")

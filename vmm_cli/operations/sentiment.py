@@ -18,7 +18,6 @@ from vmm_cli import progress
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import InputError, OptionError
-from vmm_cli.operations.device import device_of_workers
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -257,7 +256,6 @@ def job_of(options: SentimentOptions, model: Bundle | None = None) -> Job:
         keep_transcript=options.keep_transcript,
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
-        device=device_of_workers(options.device),
     )
 
 
@@ -285,7 +283,6 @@ def run(job: Job, input: Input, part: str | None) -> PartResult:
             video,
             use_store=job.use_store,
             keep_features=job.keep_features,
-            device=job.device,
         )
         return PartResult(rated.video_end_s, rated=rated)
     asked = tuple(job.experts) if part is None else (part,)

@@ -70,7 +70,6 @@ class Job:
     keep_transcript: bool = False
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
-    device: str = "cpu"
 
     def video(self, input: Input) -> Video:
         """Return an input's wanted part."""

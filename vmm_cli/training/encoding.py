@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from vmm_cli import progress
+from vmm_cli.batch.executor import Device
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.tally import Standing
 from vmm_cli.errors import InputError
@@ -42,14 +43,14 @@ class Means:
         use_store: whether features are taken from the store, and kept there.
         keep_features: whether the store may hold what is of faces and voices, too.
         max_pixels: of a picture, at most.
-        device: that frozen encoders run on.
+        device: that frozen encoders run on; None: the CPU.
     """
 
     jobs: int = 1
     use_store: bool = True
     keep_features: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
-    device: str = "cpu"
+    device: Device | None = None
 
 
 def encode_samples(
@@ -65,13 +66,12 @@ def encode_samples(
 
     `durations`: of files, in seconds, as far as they are known: progress goes by them.
     """
-    # Here, since workers need not know of encoders that were added to the catalogue elsewhere.
-    plan = replace(plan, device=means.device)
     return gather(
         encode_sample,
         [(sample, plan, means, with_text) for sample in samples],
         [limit_s(sample) for sample in samples],
         jobs=means.jobs,
+        device=means.device,
         lengths_s=[_encoded_s(sample, plan, durations) for sample in samples],
         on_progress=on_progress,
     )

@@ -81,6 +81,7 @@ def evaluate(
         [(bundle, sample, means) for sample in known],
         [limit_s(sample) for sample in known],
         jobs=means.jobs,
+        device=means.device,
         lengths_s=[length_s(sample, durations) for sample in known],
         on_progress=on_progress,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vmm_cli.batch.executor import Device
 from vmm_cli.batch.tally import Standing
 from vmm_cli.bundles.bundle import FOLDER_NAME
 from vmm_cli.errors import OptionError
@@ -35,7 +36,7 @@ class TrainRequest:
             kept is of the first.
         folds: leave out each of the data set's folds in turn, then train on everything.
         keep_features: let the store hold what is of faces and voices, too.
-        device: that learns; encode_on: that frozen encoders run on, in the workers.
+        device: that learns; encode_on: that frozen encoders run on; None: the CPU.
     """
 
     folder: Path
@@ -50,7 +51,7 @@ class TrainRequest:
     use_store: bool = True
     keep_features: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
-    encode_on: str = "cpu"
+    encode_on: Device | None = None
 
     @property
     def means(self) -> Means:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +109,6 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
             use_store=means.use_store,
             max_pixels=means.max_pixels,
         )
-        wanted = replace(wanted, device=means.device)
         scores = classify_windows.run(wanted, input, None, text=sample.text)
         classify_windows.require_streams(bundle, scores.streams)
         mean: np.ndarray = scores.chances.mean(axis=0)
@@ -119,7 +117,6 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
         bundle,
         start=video.start,
         end=video.end,
-        device=means.device,
         use_store=means.use_store,
         max_pixels=means.max_pixels,
         top_k=len(bundle.labels),

@@ -120,7 +120,6 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> Actions:
         None,
         use_store=means.use_store,
         text=sample.text,
-        device=means.device,
     )
     classify_windows.require_streams(bundle, seen.streams)
     found = find_segments(bundle, video, [seen])

@@ -121,7 +121,6 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
         text=sample.text,
         use_store=means.use_store,
         keep_features=means.keep_features,
-        device=means.device,
     )
     there = frozenset(stream for stream, share in rated.streams.items() if share.any())
     classify_windows.require_streams(bundle, there)
