@@ -336,7 +336,7 @@ def test_an_optional_device_can_be_done_without(
     assert run.sums() == {"a": 12, "b": 8, "c": 10}
     assert run.code("e") == "crashed"
     assert {device for _, _, device in run.notes("load")} == {"cpu"}
-    assert caplog.text.count("there is no such device; going on without it") == 1
+    assert "there is no such device; going on without it" in caplog.text
 
 
 def test_a_device_that_goes_is_done_without(

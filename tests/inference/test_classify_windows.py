@@ -100,7 +100,7 @@ def test_the_same_comes_out_whole_in_parts_and_from_the_store(
     squares_model: Path, long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference_windows, "CHUNK_STEPS", 8)  # two windows a chunk
-    load._loaded.cache_clear()
+    load.load_trained.cache_clear()
     options = {"windows_s": 0.5, "explain": True}
     wanted = request(squares_model, use_store=False, **options)
     parts = plan(wanted, Input(long, "long", "long"), 2)
@@ -114,7 +114,7 @@ def test_the_same_comes_out_whole_in_parts_and_from_the_store(
     assert entries > 0
     assert classified(kept, long, [None]) == whole
     assert store.info().entries == entries, "parts and the whole share what is kept"
-    load._loaded.cache_clear()
+    load.load_trained.cache_clear()
 
 
 def test_parts_are_whole_stretches(squares_model: Path, squares: Path) -> None:

@@ -103,11 +103,11 @@ def test_workers_do_not_show(
     squares_model: Path, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference_windows, "CHUNK_STEPS", 8)
-    load._loaded.cache_clear()
+    load.load_trained.cache_clear()
     wanted = request(squares_model, scores=True, use_store=False)
     assert len(plan(wanted, Input(recording, "a", "a"), 3)) == 3
     assert detected(wanted, recording, workers=3) == detected(wanted, recording)
-    load._loaded.cache_clear()
+    load.load_trained.cache_clear()
 
 
 def test_what_counts_can_be_chosen(squares_model: Path, recording: Path) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import select
 import socket
 from collections.abc import Callable
+from multiprocessing.connection import wait
 
 from vmm_cli.batch.executor import Device, Outcome, Task
 from vmm_cli.batch.runner import WorkerPool
@@ -53,7 +53,7 @@ class DeviceProcess:
         """Start the process if somebody asks and there is none. To be called often."""
         if self._listener is None or self._is_running:
             return
-        if select.select([self._listener], [], [], 0)[0]:
+        if wait([self._listener], 0):
             from vmm_cli.batch.device_server import open_device
 
             self._submit(_OPENS, open_device, OPEN_LIMIT_S)
