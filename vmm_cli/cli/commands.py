@@ -29,9 +29,9 @@ def add_command(app: typer.Typer, operation: AnyOperation) -> None:
     commands over many inputs have.
     """
     required = [
-        f"{said.flags[-1]} {said.metavar}"
-        for _, said in declared(operation.options)
-        if said.missing is not None
+        f"{option.flags[-1]} {option.metavar}"
+        for _, option in declared(operation.options)
+        if option.missing is not None
     ]
     usage = " ".join((*required, "[OPTIONS]"))
     app.command(operation.name, options_metavar=usage)(command_of(operation))
@@ -39,32 +39,32 @@ def add_command(app: typer.Typer, operation: AnyOperation) -> None:
 
 def command_of(operation: AnyOperation) -> Callable[..., int]:
     """Return the function that Typer makes a command of."""
-    said = {one.name: option for one, option in declared(operation.options)}
+    by_name = {one.name: option for one, option in declared(operation.options)}
     defaults = {one.name: one.default for one, _ in declared(operation.options)}
 
     def command(context: typer.Context, **values: Any) -> int:
         for name in _overruled(context, operation.either_or):
             values[name] = defaults[name]
-        for name, option in said.items():
+        for name, option in by_name.items():
             if option.missing is not None and values[name] is None:
                 raise errors.UsageError(option.missing)
-        options = operation.options(**{name: values[name] for name in said})
+        options = operation.options(**{name: values[name] for name in by_name})
         shared = SharedOptions(**{name: values[name] for name in _SHARED})
         try:
             return run_operation(operation, options, shared, values["format"])
         except errors.OptionError as error:
-            flags = {name: option.flags[0] for name, option in said.items() if option.flags}
+            flags = {name: option.flags[0] for name, option in by_name.items() if option.flags}
             raise errors.UsageError(error.worded(lambda name: flags.get(name, name))) from None
 
     # Typer reads all three: the name and the text, the signature for the order, and the types.
-    parameters = _parameters(operation, said)
+    parameters = _parameters(operation, by_name)
     command.__name__, command.__doc__ = operation.name, operation.help
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
 
 
-def _parameters(operation: AnyOperation, said: Mapping[str, Option]) -> list[inspect.Parameter]:
+def _parameters(operation: AnyOperation, by_name: Mapping[str, Option]) -> list[inspect.Parameter]:
     hints = get_type_hints(operation.options)
     shared_hints = get_type_hints(SharedOptions, include_extras=True)
     own = [
@@ -75,8 +75,8 @@ def _parameters(operation: AnyOperation, said: Mapping[str, Option]) -> list[ins
     shared = []
     for name, one in _SHARED.items():
         annotation = shared_hints[name]
-        if name in said and said[name].flags:  # it means something else here
-            annotation = _annotation(said[name], hints[name], operation.group)
+        if name in by_name and by_name[name].flags:  # it means something else here
+            annotation = _annotation(by_name[name], hints[name], operation.group)
         shared.append(_parameter(name, one.default, annotation))
     context = _parameter("context", inspect.Parameter.empty, typer.Context)
     return [context, shared[0], *own, _parameter("format", None, _format(operation)), *shared[1:]]

@@ -100,7 +100,7 @@ def summed_up(counts: Mapping[str, int], seconds: float) -> str:
     '12 used, 2 failed in 2:43'
     """
     first, *others = (f"{count} {word}" for word, count in counts.items())
-    told = [said for said, count in zip(others, [*counts.values()][1:], strict=True) if count]
+    told = [text for text, count in zip(others, [*counts.values()][1:], strict=True) if count]
     return f"{', '.join([first, *told])} in {duration(seconds)}"
 
 
@@ -122,12 +122,12 @@ def closing_words(
     """
     done = summary.done - summary.resumed
     if not done and not failed and summary.resumed:
-        said = f"nothing to do: {summary.resumed} already done"
+        text = f"nothing to do: {summary.resumed} already done"
     else:
         counts = {"done": done, "already done": summary.resumed, "failed": failed}
-        said = summed_up(counts, seconds)
+        text = summed_up(counts, seconds)
     if results is not None:
-        said += f"; results in {results}"
+        text += f"; results in {results}"
     if pictures is not None:
-        said += f"; pictures in {pictures}"
-    return said
+        text += f"; pictures in {pictures}"
+    return text

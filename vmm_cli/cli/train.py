@@ -198,10 +198,10 @@ def _listener(stages: Stages, epochs: int) -> Listener:
     def on_epoch(what: str, progress: Progress) -> None:
         row = progress.history[-1]
         numbers = ("train_loss", "val_loss", "val_mae", "val_accuracy")
-        said = ", ".join(f"{key} {row[key]:.3f}" for key in numbers if key in row)
+        numbers_shown = ", ".join(f"{key} {row[key]:.3f}" for key in numbers if key in row)
         share = progress.epoch / epochs
         stages.show(f"{what}: epochs", Standing(progress.epoch, epochs, share, None))
-        console.info(f"{what}: epoch {progress.epoch}: {said}")
+        console.info(f"{what}: epoch {progress.epoch}: {numbers_shown}")
 
     return Listener(
         on_encoded=partial(stages.show, READING),
@@ -236,39 +236,39 @@ def _tell(inspection: Inspection, request: TrainRequest, format: str | None) -> 
     """Print what a data set holds."""
     from vmm_cli.training.summary import summary
 
-    said = summary(inspection)
+    document = summary(inspection)
     if not wants_table(format):
         from vmm_cli.output.json_document import write_document
 
-        write_document(console.stdout(data=True), said)
+        write_document(console.stdout(data=True), document)
         _say_whether_trainable(inspection, request)
         return
     from vmm_cli.output.table import Column, Row, print_table
     from vmm_cli.training.tasks.catalogue import TASKS
 
     report = TASKS[inspection.dataset.task].report
-    for table in report.data_tables(said):
+    for table in report.data_tables(document):
         if table.rows:
             rows = [Row(tuple(line)) for line in table.rows]
             print_table(console.stdout(data=False), table.columns, rows)
             console.stdout(data=False).write("\n")
-    facts = [Row(cells) for cells in data_rows(said, report)]
+    facts = [Row(cells) for cells in data_rows(document, report)]
     print_table(console.stdout(data=False), (Column("what"), Column("value")), facts)
     for problem in inspection.dataset.problems:
         console.warning(str(problem))
     _say_whether_trainable(inspection, request)
 
 
-def data_rows(said: Mapping[str, Any], report: Report) -> Iterator[tuple[str, Cell]]:
+def data_rows(document: Mapping[str, Any], report: Report) -> Iterator[tuple[str, Cell]]:
     """Yield what a person wants to know of a data set's `summary` as a whole: name and value."""
     from vmm_cli.output.table import Times
 
-    balance, lengths = said["balance"], said["durations_s"]
-    yield "samples", f"{said['n']} in {said['files']} files"
+    balance, lengths = document["balance"], document["durations_s"]
+    yield "samples", f"{document['n']} in {document['files']} files"
     if balance is not None:
         share, times = 100 * balance["majority_share"], balance["largest_to_smallest"]
         yield "most frequent", f"{balance['majority']}: {share:.0f} %, {times:.1f} times the rarest"
-    yield from report.data_facts(said)
+    yield from report.data_facts(document)
     if lengths["min"] is None:
         yield "durations", "unknown"
     else:
@@ -276,9 +276,9 @@ def data_rows(said: Mapping[str, Any], report: Report) -> Iterator[tuple[str, Ce
         least, middle, most = (f"{lengths[key]:.1f}" for key in ("min", "median", "max"))
         yield "durations", f"{least} to {most} s, median {middle} s{unknown}"
         yield "total", Times((lengths["total"],))
-    if (groups := said["groups"]) is not None:
+    if (groups := document["groups"]) is not None:
         yield "groups", f"{groups['n']}, of {groups['smallest']} to {groups['largest']} samples"
-    if (folds := said["folds"]) is not None:
+    if (folds := document["folds"]) is not None:
         yield "folds", ", ".join(f"{fold}: {n}" for fold, n in folds.items())
 
 

@@ -42,23 +42,23 @@ def make_bundle(name: str, file: Path, source: Mapping[str, str], folder: Path) 
         ModelError: the file holds something else.
         OutputError, OSError: the folder cannot be written.
     """
-    said = published(name)
+    row = published(name)
     try:
         converted = convert(name, read_state(file))
     except ValueError as error:
         raise ModelError(f"{file.name}: is not {name}: {error}") from None
     folder.mkdir(parents=True)
-    is_original = said.url.rsplit("/", 1)[-1] == source["file"]
-    _write(folder / "CARD.md", card(name, said, source, is_original=is_original))
+    is_original = row.url.rsplit("/", 1)[-1] == source["file"]
+    _write(folder / "CARD.md", card(name, row, source, is_original=is_original))
     _write(folder / "recipe.yaml", _recipe(name, source))
     if is_original:
-        accuracy = {data: dict(numbers) for data, numbers in said.accuracy.items()}
+        accuracy = {data: dict(numbers) for data, numbers in row.accuracy.items()}
         stated = {"stated_by_torchvision_percent": accuracy}
         _write(folder / "metrics.json", json.dumps(stated, indent=2) + "\n")
     prefix = tensor_prefix("image")
     tensors = {f"{prefix}{key}": value for key, value in converted.backbone.items()}
     tensors |= {"head.weight": converted.weight, "head.bias": converted.bias}
-    return bundles.save(folder, _fields(name, said, converted, source, is_original), tensors)
+    return bundles.save(folder, _fields(name, row, converted, source, is_original), tensors)
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
@@ -86,22 +86,20 @@ def read_state(file: Path) -> dict[str, Tensor]:
     return dict(loaded)
 
 
-def card(name: str, said: Published, source: Mapping[str, str], *, is_original: bool) -> str:
+def card(name: str, row: Published, source: Mapping[str, str], *, is_original: bool) -> str:
     """Return a bundle's CARD.md. is_original: the file is the one that torchvision names."""
     model = TORCHVISION[name]
     if is_original:
-        origin = (
-            f"`{model.weights}` of torchvision, {said.url}. How they were trained: {said.recipe}"
-        )
+        origin = f"`{model.weights}` of torchvision, {row.url}. How they were trained: {row.recipe}"
         accuracy = "Stated by torchvision, not measured here: " + "; ".join(
             f"{data} {', '.join(f'{key} {value:g} %' for key, value in numbers.items())}"
-            for data, numbers in said.accuracy.items()
+            for data, numbers in row.accuracy.items()
         )
         terms = f"{TERMS}. It is for you to determine whether you may use them."
         data = f"{DATA[model.data]}; they are not part of this bundle."
     else:
         origin = (
-            f"Given by the user in place of `{model.weights}` of torchvision, {said.url}: vmm "
+            f"Given by the user in place of `{model.weights}` of torchvision, {row.url}: vmm "
             "knows nothing of how these weights were trained."
         )
         accuracy = "Not known: these are not torchvision's weights."
@@ -111,7 +109,7 @@ def card(name: str, said: Published, source: Mapping[str, str], *, is_original: 
         f"# {name}: {SUMMARIES[model.data]}",
         f"**For** labels by `vmm classify --model {name}`, and as a frozen encoder of other models "
         f"({model.width} numbers a {model.kind}).",
-        f"**Not for** anything outside its {len(said.labels)} labels: what fits none of them still "
+        f"**Not for** anything outside its {len(row.labels)} labels: what fits none of them still "
         "gets some. Not for decisions about people.",
         "## What it is",
         _what_it_is(model),
@@ -162,7 +160,7 @@ def _what_it_is(model: TorchvisionModel) -> str:
 
 def _fields(
     name: str,
-    said: Published,
+    row: Published,
     converted: Converted,
     source: Mapping[str, str],
     is_original: bool,
@@ -192,7 +190,7 @@ def _fields(
             "data": DATA[model.data] if is_original else UNKNOWN_TERMS,
         },
         "source": dict(source),
-        "labels": list(said.labels),
+        "labels": list(row.labels),
     }
 
 

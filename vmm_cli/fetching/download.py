@@ -64,7 +64,7 @@ class _TooLargeError(Exception):
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Answered:
     """What a server says of a file, to recognise it by: entity tag, modification time, bytes."""
 
     etag: str | None = None
@@ -169,7 +169,7 @@ class _Wanted:
 def _transfer(wanted: _Wanted, clock: Clock, on_progress: Progress) -> None:
     """Bring the rest of a file; one of the errors above, ModelError or OutputError else."""
     have = _size(wanted.part)
-    said = _read_note(wanted.part) if have else _Said()
+    said = _read_note(wanted.part) if have else _Answered()
     if have and have == said.size:
         return  # only its name was not set yet
     headers = {"User-Agent": f"vmm-cli/{vmm_cli.__version__}", "Accept-Encoding": "identity"}
@@ -267,7 +267,7 @@ def _unreachable(reason: object, patience: Patience) -> str:
     return f"the server cannot be reached: {reason}"
 
 
-def _stretch(url: str, answer: Any, have: int, said: _Said) -> tuple[int, int | None]:
+def _stretch(url: str, answer: Any, have: int, said: _Answered) -> tuple[int, int | None]:
     """Return where in the file the answer begins, and how many bytes the file has in all."""
     length = answer.headers.get("Content-Length")
     if length is not None and not _LENGTH.fullmatch(length.strip()):
@@ -345,8 +345,8 @@ def _size(part: Path) -> int:
         return 0
 
 
-def _said(headers: http.client.HTTPMessage, size: int | None) -> _Said:
-    return _Said(_known(headers.get("ETag")), _known(headers.get("Last-Modified")), size)
+def _said(headers: http.client.HTTPMessage, size: int | None) -> _Answered:
+    return _Answered(_known(headers.get("ETag")), _known(headers.get("Last-Modified")), size)
 
 
 def _known(text: object) -> str | None:
@@ -354,15 +354,15 @@ def _known(text: object) -> str | None:
     return text if isinstance(text, str) and _TAG_OR_TIME.fullmatch(text) else None
 
 
-def _read_note(part: Path) -> _Said:
+def _read_note(part: Path) -> _Answered:
     try:
         fields = json.loads(part.with_name(part.name + ".json").read_text(encoding="utf-8"))
         size = fields["size"] if isinstance(fields["size"], int) else None
-        return _Said(_known(fields["etag"]), _known(fields["last_modified"]), size)
+        return _Answered(_known(fields["etag"]), _known(fields["last_modified"]), size)
     except (OSError, ValueError, KeyError, TypeError):
-        return _Said()  # the digest in the end says whether the pieces belong together
+        return _Answered()  # the digest in the end says whether the pieces belong together
 
 
-def _write_note(part: Path, said: _Said) -> None:
+def _write_note(part: Path, said: _Answered) -> None:
     note = part.with_name(part.name + ".json")
     note.write_text(json.dumps(asdict(said)), encoding="utf-8")

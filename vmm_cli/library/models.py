@@ -178,13 +178,13 @@ def _options(operation: Operation[Any, Any, Any, Any], given: Mapping[str, Any])
 
     UsageError where one is not known, or its value is none for it.
     """
-    said = {one.name: option for one, option in declared(operation.options) if not option.writes}
+    choices = {one.name: option for one, option in declared(operation.options) if not option.writes}
     values: dict[str, Any] = {}
     for name, value in given.items():
-        if name not in said:
-            hint = did_you_mean(name, said) or f"; there are {', '.join(said)}"
+        if name not in choices:
+            hint = did_you_mean(name, choices) or f"; there are {', '.join(choices)}"
             raise UsageError(f"{operation.name} has no option {name!r}{hint}")
-        parse = said[name].parse
+        parse = choices[name].parse
         if value is None:  # as if it had not been given
             continue
         if parse is None or isinstance(value, Fraction):

@@ -232,10 +232,10 @@ class _OfWindows:
         hop_s = float(plan_of(bundle).window_s / 2)
         by_window = np.concatenate([part.chances for part in parts])
         cells = list(classify_windows.cells(windows, hop_s))
-        chances = np.stack([cell.shares @ by_window[cell.first : cell.last] for cell in cells])
+        scores = np.stack([cell.shares @ by_window[cell.first : cell.last] for cell in cells])
         bounds = np.array([[cell.start_s, cell.end_s] for cell in cells])
-        found = from_cells(bounds, chances, bundle.labels, wanted.min_score)
-        return Predictions(found, streams, Curves(bounds.mean(axis=1), bundle.labels, chances))
+        found = from_cells(bounds, scores, bundle.labels, wanted.min_score)
+        return Predictions(found, streams, Curves(bounds.mean(axis=1), bundle.labels, scores))
 
 
 @dataclass(frozen=True)
@@ -261,15 +261,15 @@ class _OfPictures:
         labels = self.bundle.labels
         columns = [i for i, label in enumerate(labels) if label in wanted.labels]
         least = min(wanted.min_score, LEAST_DRAWN) if wanted.scores else wanted.min_score
-        chosen, chances = classify.curves(self.request, features, columns, least)
+        chosen, probabilities = classify.curves(self.request, features, columns, least)
         last_s = max(until_s, np.nextafter(features.times[-1], np.inf))
         ends = np.append(features.times[1:], last_s)
         # The first picture that is shown can have come before what was asked for.
         begins = np.maximum(features.times, float(start))
         names = [labels[column] for column in chosen]
         bounds = np.stack([begins, ends], axis=1)
-        found = from_cells(bounds, chances, names, wanted.min_score)
-        return Predictions(found, frozenset({"image"}), Curves(begins, names, chances))
+        found = from_cells(bounds, probabilities, names, wanted.min_score)
+        return Predictions(found, frozenset({"image"}), Curves(begins, names, probabilities))
 
 
 def actions(bundle: Bundle, predicted: Predictions, wanted: Wanted, duration_s: float) -> Actions:

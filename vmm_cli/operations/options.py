@@ -71,10 +71,10 @@ def declared(options: type | object) -> Iterator[tuple[Field[Any], Option]]:
 def counted(options: object) -> dict[str, object]:
     """Return what a record depends on besides its file and its model, as JSON types."""
     return {
-        said.key or one.name: said.as_json(getattr(options, one.name))
-        for one, said in declared(options)
-        if said.counts == "always"
-        or (said.counts == "given" and getattr(options, one.name) != one.default)
+        declaration.key or one.name: declaration.as_json(getattr(options, one.name))
+        for one, declaration in declared(options)
+        if declaration.counts == "always"
+        or (declaration.counts == "given" and getattr(options, one.name) != one.default)
     }
 
 

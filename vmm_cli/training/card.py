@@ -55,10 +55,10 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
 def _accuracy(metrics: Mapping[str, Any], report: Report, *, stops_early: bool) -> str:
     if "folds" in metrics:
         folds = metrics["folds"]
-        said = (
+        sentence = (
             f"Over {len(folds['names'])} folds ({folds['split']}): {_line(folds['test'], report)}"
         )
-        return said + _seeds(folds, report)
+        return sentence + _seeds(folds, report)
     counts = metrics["samples"]
     if "fold" in metrics:
         return (
@@ -69,17 +69,19 @@ def _accuracy(metrics: Mapping[str, Any], report: Report, *, stops_early: bool) 
     if stops_early:
         how += "; when to stop was chosen on the same samples, so this is a little too good"
     line = _line(metrics["validation"], report)
-    said = f"On {counts['val']} samples that were held out ({how}): {line}"
-    return said + _seeds(metrics, report)
+    sentence = f"On {counts['val']} samples that were held out ({how}): {line}"
+    return sentence + _seeds(metrics, report)
 
 
 def _line(scores: Mapping[str, Any], report: Report) -> str:
     numbers = report.headline(scores).items()
-    said = ", ".join(f"{_named(name, report)} {value:.3f}" for name, value in numbers)
+    sentence = ", ".join(f"{_named(name, report)} {value:.3f}" for name, value in numbers)
     for name, ends in report.intervals(scores).items():
         low, high = ends["low"], ends["high"]
-        said += f"; 95 % interval of the {_named(name, report)} over groups {low:.3f} to {high:.3f}"
-    return f"{said}{report.remark(scores)}."
+        sentence += (
+            f"; 95 % interval of the {_named(name, report)} over groups {low:.3f} to {high:.3f}"
+        )
+    return f"{sentence}{report.remark(scores)}."
 
 
 def _named(name: str, report: Report) -> str:

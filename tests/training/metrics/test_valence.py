@@ -54,7 +54,7 @@ def test_correlation() -> None:
     ("said", "true", "reason"),
     [
         ([0.1, 0.2], [0.5, 0.5], "all true valences are alike"),
-        ([0.1, 0.1], [0.5, 0.2], "all valences that were said are alike"),
+        ([0.1, 0.1], [0.5, 0.2], "all predicted valences are alike"),
         ([0.1], [0.5], "there is one sample only"),
     ],
 )

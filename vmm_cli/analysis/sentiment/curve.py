@@ -109,10 +109,10 @@ def summary(curve: Curve) -> dict[str, Any]:
 
 def mean_emotions(curve: Curve) -> dict[str, float]:
     """Return the mean distribution over emotions, weighted as in `summary`; {} without any."""
-    said = curve.known & (curve.probabilities.sum(axis=1) > 0)
-    if not said.any():
+    has_emotion = curve.known & (curve.probabilities.sum(axis=1) > 0)
+    if not has_emotion.any():
         return {}
-    mean = np.average(curve.probabilities[said], axis=0, weights=_weight(curve, said))
+    mean = np.average(curve.probabilities[has_emotion], axis=0, weights=_weight(curve, has_emotion))
     return _distribution(curve.emotions, mean / mean.sum())
 
 

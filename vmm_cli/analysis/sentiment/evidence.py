@@ -110,5 +110,5 @@ def nothing(expert: str, emotions: tuple[str, ...]) -> Evidence:
     """Return the evidence of an expert that has observed nothing."""
     none = np.empty(0)
     few = none.astype(np.float32)
-    chances = np.empty((0, len(emotions)), np.float32)
-    return Evidence(expert, emotions, none, none, chances, few, few)
+    probabilities = np.empty((0, len(emotions)), np.float32)
+    return Evidence(expert, emotions, none, none, probabilities, few, few)

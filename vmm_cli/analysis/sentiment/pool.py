@@ -157,7 +157,7 @@ def _disagreement(weighted: Weighted, total: np.ndarray) -> np.ndarray:
         return nothing
     shared = np.logical_and.reduce([opinion.covers for opinion, _ in weighted])
     odds = [np.exp(opinion.log_ratios[:, shared]) for opinion, _ in weighted]
-    own = [chances * _inverse(chances.sum(axis=1))[:, None] for chances in odds]
+    own = [probabilities * _inverse(probabilities.sum(axis=1))[:, None] for probabilities in odds]
     share = [weight * _inverse(total) for _, weight in weighted]
     mean = sum((s[:, None] * p for s, p in zip(share, own, strict=True)), np.zeros_like(own[0]))
     apart = [np.abs(p - mean).sum(axis=1) / 2 for p in own]

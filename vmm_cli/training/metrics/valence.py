@@ -24,7 +24,7 @@ NON_NEGATIVE, POSITIVE = "negative/non-negative", "negative/positive"
 
 def score_ratings(
     labels: Sequence[str],
-    said: np.ndarray,
+    predicted: np.ndarray,
     valence: np.ndarray,
     emotion: np.ndarray,
     *,
@@ -42,28 +42,28 @@ def score_ratings(
     as of `metrics.score`.
 
     Args:
-        said: float [N, 1 + E], valence, then the probabilities of the E labels; a valence that was
-            not said is NaN.
+        predicted: float [N, 1 + E], valence, then the probabilities of the E labels; a valence
+            that was not predicted is NaN.
         valence: float [N]; NaN: the sample has none.
         emotion: int [N], places in `labels`; -1: the sample has none.
         groups: [N].
         seed: of the bootstrap.
 
     Raises:
-        ValueError: the shapes do not agree, or a valence that was said is not from -1 to 1.
+        ValueError: the shapes do not agree, or a predicted valence is not from -1 to 1.
     """
-    number = len(said)
-    if said.shape != (number, 1 + len(labels)) or not number == len(valence) == len(emotion):
-        raise ValueError(f"ratings {said.shape} for {len(valence)} x {len(labels)} emotions")
-    there, named = ~np.isnan(valence) & ~np.isnan(said[:, 0]), emotion >= 0
+    number = len(predicted)
+    if predicted.shape != (number, 1 + len(labels)) or not number == len(valence) == len(emotion):
+        raise ValueError(f"ratings {predicted.shape} for {len(valence)} x {len(labels)} emotions")
+    there, named = ~np.isnan(valence) & ~np.isnan(predicted[:, 0]), emotion >= 0
     metrics: dict[str, Any] = {"valence": None, "emotions": None}
     if there.any():
         metrics["valence"] = _of_valence(
-            said[there, 0], valence[there], _chosen(groups, there), seed
+            predicted[there, 0], valence[there], _chosen(groups, there), seed
         )
     if len(labels) > 1 and named.any():
         metrics["emotions"] = _of_emotions(
-            labels, said[named, 1:], emotion[named], _chosen(groups, named), seed
+            labels, predicted[named, 1:], emotion[named], _chosen(groups, named), seed
         )
     return metrics
 
@@ -74,35 +74,35 @@ def _chosen(groups: Sequence[str] | None, rows: np.ndarray) -> list[str] | None:
 
 def _of_emotions(
     labels: Sequence[str],
-    chances: np.ndarray,
+    probabilities: np.ndarray,
     truth: np.ndarray,
     groups: Sequence[str] | None,
     seed: int,
 ) -> dict[str, Any]:
-    found = score(labels, chances, truth, groups=groups, multi_label=False, seed=seed)
+    found = score(labels, probabilities, truth, groups=groups, multi_label=False, seed=seed)
     del found["top5"]
     return {"n": len(truth), "uar": found.pop("balanced_accuracy"), **found}
 
 
 def _of_valence(
-    said: np.ndarray, truth: np.ndarray, groups: Sequence[str] | None, seed: int
+    predicted: np.ndarray, truth: np.ndarray, groups: Sequence[str] | None, seed: int
 ) -> dict[str, Any]:
-    if not (np.abs(said) <= 1).all():
+    if not (np.abs(predicted) <= 1).all():
         raise ValueError("valences must be numbers from -1 to 1")
     undefined: dict[str, str] = {}
-    error = np.abs(said - truth)
+    error = np.abs(predicted - truth)
     found: dict[str, Any] = {
         "n": len(truth),
         "mae": float(error.mean()),
-        "pearson": _pearson(said, truth, undefined),
+        "pearson": _pearson(predicted, truth, undefined),
     }
     found |= {"acc2": {}, "f1": {}, "acc2_n": {}}
     for name, rows, positive in (
         (NON_NEGATIVE, np.ones(len(truth), bool), truth >= 0),
         (POSITIVE, truth != 0, truth > 0),
     ):
-        # A valence of exactly 0 that was said is no negative one, but a positive one neither.
-        taken = said[rows] >= 0 if name == NON_NEGATIVE else said[rows] > 0
+        # A predicted valence of exactly 0 is no negative one, but a positive one neither.
+        taken = predicted[rows] >= 0 if name == NON_NEGATIVE else predicted[rows] > 0
         found["acc2_n"][name] = int(rows.sum())
         found["acc2"][name] = found["f1"][name] = None
         if not rows.any():
@@ -118,15 +118,15 @@ def _of_valence(
     return found
 
 
-def _pearson(said: np.ndarray, truth: np.ndarray, undefined: dict[str, str]) -> float | None:
+def _pearson(predicted: np.ndarray, truth: np.ndarray, undefined: dict[str, str]) -> float | None:
     """Return the correlation; None, with the reason in `undefined`, where there is none."""
-    for values, what in ((truth, "true valences"), (said, "valences that were said")):
+    for values, what in ((truth, "true valences"), (predicted, "predicted valences")):
         if len(values) < 2 or np.ptp(values) == 0:
             alike = "there is one sample only" if len(values) < 2 else f"all {what} are alike"
             undefined["pearson"] = alike
             return None
     with np.errstate(invalid="ignore"):
-        found = float(np.corrcoef(said, truth)[0, 1])
+        found = float(np.corrcoef(predicted, truth)[0, 1])
     if np.isnan(found):
         undefined["pearson"] = "the valences differ by roundings only"
         return None

@@ -58,7 +58,7 @@ def classes_objective(
         counted = float(counts.sum())
         if not len(rows[mine]):
             return torch.zeros((), device=device), counted
-        logits = said_of(network, mine, values, masks, grid)
+        logits = outputs_of(network, mine, values, masks, grid)
         losses = _losses(logits, wanted[mine], targets, recipe.label_smoothing)
         return (losses * counts[mine]).sum() / counted, counted
 
@@ -101,7 +101,7 @@ def weights_of(counts: np.ndarray, samples: int) -> np.ndarray:
     return weight.clip(1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
 
 
-def said_of(
+def outputs_of(
     network: nn.Module,
     rows: slice,
     values: Mapping[str, Tensor],
@@ -123,15 +123,15 @@ def predict(
 
     Rows of samples that `examples` has no window of are NaN.
     """
-    chances = window_probabilities(network, examples, device, multi_label)  # [N, C]
-    return mean_of_windows(chances, examples, samples)
+    probabilities = window_probabilities(network, examples, device, multi_label)  # [N, C]
+    return mean_of_windows(probabilities, examples, samples)
 
 
-def mean_of_windows(said: np.ndarray, examples: Examples, samples: int) -> np.ndarray:
+def mean_of_windows(predicted: np.ndarray, examples: Examples, samples: int) -> np.ndarray:
     """Return the mean over each sample's windows: [N, C] -> float64 [samples, C]; NaN without."""
-    total = np.zeros((samples, said.shape[1]))
+    total = np.zeros((samples, predicted.shape[1]))
     weight = np.zeros(samples)
-    np.add.at(total, examples.sample, said * examples.weight[:, None])
+    np.add.at(total, examples.sample, predicted * examples.weight[:, None])
     np.add.at(weight, examples.sample, examples.weight)
     with np.errstate(invalid="ignore"):
         mean: np.ndarray = total / weight[:, None]
@@ -142,9 +142,9 @@ def _held_out(
     network: nn.Module, examples: Examples, targets: Targets, device: torch.device
 ) -> dict[str, float]:
     """Return loss and accuracy on samples that were not learnt from."""
-    chances = predict(network, examples, len(targets.truth), device, targets.multi_label)
+    probabilities = predict(network, examples, len(targets.truth), device, targets.multi_label)
     there = np.unique(examples.sample)
-    likely = torch.from_numpy(chances[there]).clamp(1e-7, 1 - 1e-7)
+    likely = torch.from_numpy(probabilities[there]).clamp(1e-7, 1 - 1e-7)
     truth = targets.truth[there]
     if targets.multi_label:
         # Weighted as in training: else it would rise while training does what it should.

@@ -20,7 +20,7 @@ from vmm_cli.networks.pyramid import AnchorPoints, anchor_points
 from vmm_cli.training.augment import drop_streams
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.loop import Objective
-from vmm_cli.training.objectives.classes import said_of
+from vmm_cli.training.objectives.classes import outputs_of
 from vmm_cli.training.processes import share
 from vmm_cli.training.recipe import Recipe
 
@@ -99,9 +99,9 @@ def timed_objective(
         mine = share(len(rows))
         if not len(rows[mine]):
             return torch.zeros((), device=device), float(len(rows))
-        said = said_of(network, mine, values, masks, grid)
+        predicted = outputs_of(network, mine, values, masks, grid)
         counts = _Counts(usual * len(rows), float(grid.sum()))
-        return _loss(said, train, pieces[mine], grid[mine], recipe, counts), float(len(rows))
+        return _loss(predicted, train, pieces[mine], grid[mine], recipe, counts), float(len(rows))
 
     if held_out is None:
         return Objective(len(video_of), loss, None)
@@ -136,7 +136,7 @@ class _Counts:
 
 
 def _loss(
-    said: AnchorPoints | Tensor,
+    predicted: AnchorPoints | Tensor,
     data: TimedExamples,
     pieces: Sequence[tuple[int, int, int]],
     grid: Tensor,
@@ -144,18 +144,20 @@ def _loss(
     counts: _Counts,
 ) -> Tensor:
     """Return the loss of a batch, or of a share of it."""
-    if isinstance(said, Tensor):
-        return _of_steps(said, data, pieces, grid) / counts.steps
-    at, strides = said.steps.cpu().numpy(), said.strides.cpu().numpy()
+    if isinstance(predicted, Tensor):
+        return _of_steps(predicted, data, pieces, grid) / counts.steps
+    at, strides = predicted.steps.cpu().numpy(), predicted.strides.cpu().numpy()
     labels, reaches = zip(
         *(places_wanted(data, video, a, at, strides, recipe.levels) for video, a, _ in pieces),
         strict=True,
     )
-    wanted, away = (torch.from_numpy(np.stack(x)).to(said.logits.device) for x in (labels, reaches))
-    right = wanted.any(dim=2) & said.mask
-    of_places = _focal(said.logits[said.mask], wanted[said.mask])
-    of_spans = _distance_iou(said.offsets[right], away[right])
-    of_steps = _of_steps(said.step_logits, data, pieces, grid)
+    wanted, away = (
+        torch.from_numpy(np.stack(x)).to(predicted.logits.device) for x in (labels, reaches)
+    )
+    right = wanted.any(dim=2) & predicted.mask
+    of_places = _focal(predicted.logits[predicted.mask], wanted[predicted.mask])
+    of_spans = _distance_iou(predicted.offsets[right], away[right])
+    of_steps = _of_steps(predicted.step_logits, data, pieces, grid)
     return (of_places + of_spans) / counts.places + STEPS_SHARE * of_steps / counts.steps
 
 
@@ -227,12 +229,12 @@ def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
     return (weight * unsure**FOCAL_GAMMA * losses).sum()
 
 
-def _distance_iou(said: Tensor, wanted: Tensor) -> Tensor:
+def _distance_iou(predicted: Tensor, wanted: Tensor) -> Tensor:
     """Return 1 - IoU plus the squared distance of the middles, by the hull: [N, 2] each, summed.
 
     Zheng et al. 2020, for spans around a common place.
     """
-    shared = torch.minimum(said, wanted).sum(dim=1)
-    hull = torch.maximum(said, wanted).sum(dim=1).clamp(min=1e-6)
-    middles = ((said[:, 1] - said[:, 0]) - (wanted[:, 1] - wanted[:, 0])) / 2
+    shared = torch.minimum(predicted, wanted).sum(dim=1)
+    hull = torch.maximum(predicted, wanted).sum(dim=1).clamp(min=1e-6)
+    middles = ((predicted[:, 1] - predicted[:, 0]) - (wanted[:, 1] - wanted[:, 0])) / 2
     return (1 - shared / hull + (middles / hull) ** 2).sum()

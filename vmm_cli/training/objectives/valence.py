@@ -18,7 +18,7 @@ from vmm_cli.training.augment import drop_streams
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.data.truth import NO_EMOTION, ratings_truth
 from vmm_cli.training.loop import Objective
-from vmm_cli.training.objectives.classes import mean_of_windows, said_of, weights_of
+from vmm_cli.training.objectives.classes import mean_of_windows, outputs_of, weights_of
 from vmm_cli.training.processes import share
 from vmm_cli.training.recipe import Optimisation
 
@@ -84,12 +84,12 @@ def valence_objective(
         mine = share(len(rows))
         if not len(rows[mine]):
             return torch.zeros((), device=device), counted
-        said = said_of(network, mine, values, masks, grid)
-        off = _off(said[:, 0], valence[mine].nan_to_num().to(device))
+        predicted = outputs_of(network, mine, values, masks, grid)
+        off = _off(predicted[:, 0], valence[mine].nan_to_num().to(device))
         total = (off * by_valence[mine].to(device)).sum()
         if len(ratings.class_weight):
             wrong = functional.cross_entropy(
-                said[:, 1:],
+                predicted[:, 1:],
                 emotion[mine].clamp(min=0).to(device),
                 reduction="none",
                 label_smoothing=recipe.label_smoothing,
@@ -125,15 +125,15 @@ def _held_out(
 ) -> dict[str, float]:
     """Return the loss on samples that were not learnt from, as in training, and what it is of."""
     there = np.unique(examples.sample)
-    said = torch.from_numpy(predict(network, examples, len(ratings.emotion), device)[there])
+    predicted = torch.from_numpy(predict(network, examples, len(ratings.emotion), device)[there])
     valence, emotion = ratings.valence[there].double(), ratings.emotion[there]
     rated, named = ~valence.isnan(), emotion != NO_EMOTION
     loss, found = 0.0, {}
     if rated.any():
-        loss += recipe.valence_weight * float(_off(said[rated, 0], valence[rated]).mean())
-        found["val_mae"] = float((said[rated, 0] - valence[rated]).abs().mean())
+        loss += recipe.valence_weight * float(_off(predicted[rated, 0], valence[rated]).mean())
+        found["val_mae"] = float((predicted[rated, 0] - valence[rated]).abs().mean())
     if named.any():
-        likely = said[named, 1:].clamp(1e-7, 1)
+        likely = predicted[named, 1:].clamp(1e-7, 1)
         weight = ratings.class_weight.double()[emotion[named]]
         right = likely.log().gather(1, emotion[named][:, None])[:, 0]
         loss -= float((right * weight).sum() / weight.sum())
@@ -141,8 +141,8 @@ def _held_out(
     return {"val_loss": loss, **found}
 
 
-def _off(said: Tensor, valence: Tensor) -> Tensor:
-    return functional.smooth_l1_loss(said, valence, reduction="none", beta=LINEAR_FROM)
+def _off(predicted: Tensor, valence: Tensor) -> Tensor:
+    return functional.smooth_l1_loss(predicted, valence, reduction="none", beta=LINEAR_FROM)
 
 
 def _weights(ratings: Ratings, emotion: Tensor) -> Tensor:

@@ -170,8 +170,8 @@ def _counts(labels: Sequence[str], samples: Sequence[Sample]) -> dict[str, int]:
     return {label: counts[label] for label in labels}
 
 
-def _data_tables(said: Metrics) -> Iterator[Table]:
-    yield label_table(said, "label")
+def _data_tables(document: Metrics) -> Iterator[Table]:
+    yield label_table(document, "label")
 
 
 def _tables(predictions: Predictions) -> dict[str, list[Cells]]:
@@ -180,20 +180,20 @@ def _tables(predictions: Predictions) -> dict[str, list[Cells]]:
 
 def _scores(predictions: Predictions) -> list[Cells]:
     rows: list[Cells] = [["path", "start", "end", "label", "predicted", *predictions.labels]]
-    for sample, chances in zip(predictions.samples, predictions.values, strict=True):
-        predicted = _predicted(predictions, chances)
+    for sample, probabilities in zip(predictions.samples, predictions.values, strict=True):
+        predicted = _predicted(predictions, probabilities)
         told = "|".join(sample.labels), "|".join(predicted)
-        rows.append([*place_of(sample), *told, *(f"{p:.6f}" for p in chances)])
+        rows.append([*place_of(sample), *told, *(f"{p:.6f}" for p in probabilities)])
     return rows
 
 
-def _predicted(predictions: Predictions, chances: np.ndarray) -> tuple[str, ...]:
+def _predicted(predictions: Predictions, probabilities: np.ndarray) -> tuple[str, ...]:
     from vmm_cli.training.metrics.classes import THRESHOLD
 
     labels = predictions.labels
     if not predictions.multi_label:
-        return (labels[int(np.argmax(chances))],)
-    pairs = zip(labels, chances, strict=True)
+        return (labels[int(np.argmax(probabilities))],)
+    pairs = zip(labels, probabilities, strict=True)
     return tuple(sorted(label for label, chance in pairs if chance >= THRESHOLD))
 
 
@@ -204,9 +204,9 @@ def mistakes(predictions: Predictions) -> list[Cells]:
     several labels, one less the probability of a label that is true and was not predicted.
     """
     found = []
-    for sample, chances in zip(predictions.samples, predictions.values, strict=True):
-        of_label = dict(zip(predictions.labels, map(float, chances), strict=True))
-        true, predicted = set(sample.labels), set(_predicted(predictions, chances))
+    for sample, probabilities in zip(predictions.samples, predictions.values, strict=True):
+        of_label = dict(zip(predictions.labels, map(float, probabilities), strict=True))
+        true, predicted = set(sample.labels), set(_predicted(predictions, probabilities))
         if true == predicted:
             continue
         wrong = [of_label[one] for one in predicted - true]

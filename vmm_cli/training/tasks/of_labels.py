@@ -33,12 +33,12 @@ def place_of(sample: Sample) -> tuple[object, ...]:
     return sample.name, sample.start_s or None, sample.end_s
 
 
-def label_table(said: Mapping[str, Any], called: str) -> Table:
+def label_table(document: Mapping[str, Any], called: str) -> Table:
     """Return how many samples of a `summary` have each label, by split; `called`: the labels."""
     from vmm_cli.output.table import Column
 
-    counts = said["labels"]
-    splits = splits_shown(said, counts.values())
+    counts = document["labels"]
+    splits = splits_shown(document, counts.values())
     columns = [Column(called), *(Column(split, number=True) for split in splits)]
     return Table(
         columns,
@@ -49,19 +49,19 @@ def label_table(said: Mapping[str, Any], called: str) -> Table:
     )
 
 
-def splits_shown(said: Mapping[str, Any], counts: Iterable[Mapping[str, int]]) -> list[str]:
+def splits_shown(document: Mapping[str, Any], counts: Iterable[Mapping[str, int]]) -> list[str]:
     """Return which columns a table of counts by split has."""
     named = {split for numbers in counts for split in numbers} - {"n", "none"}
     # Where no row has a split, "none" would say again how many there are.
-    return ["n", *sorted(named), *(["none"] if named and said["splits"].get("none") else [])]
+    return ["n", *sorted(named), *(["none"] if named and document["splits"].get("none") else [])]
 
 
 def label_rows(labels: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield precision and recall of each label that occurs."""
     for label, numbers in labels.items():
         if numbers["support"]:
-            said = f"precision {numbers['precision']:.3f}, recall {numbers['recall']:.3f}"
-            yield f"{label} ({numbers['support']})", said
+            document = f"precision {numbers['precision']:.3f}, recall {numbers['recall']:.3f}"
+            yield f"{label} ({numbers['support']})", document
 
 
 def group_rows(groups: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

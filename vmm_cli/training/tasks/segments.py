@@ -187,8 +187,8 @@ def _rows(metrics: Metrics) -> Iterator[tuple[str, str]]:
     groups = metrics.get("per_group") or {}
     worst = sorted(groups.items(), key=lambda item: (item[1]["recall"] or 0.0, item[0]))
     for name, numbers in worst[:GROUPS_SHOWN]:
-        said = f"recall {_shown(numbers['recall'])}, {numbers['false_alarms']} false alarms"
-        yield f"group {name} ({numbers['n']})", said
+        document = f"recall {_shown(numbers['recall'])}, {numbers['false_alarms']} false alarms"
+        yield f"group {name} ({numbers['n']})", document
 
 
 def _shown(value: float | None) -> str:
@@ -218,12 +218,12 @@ def _data_section(inspection: Inspection) -> dict[str, Any]:
     return action_times(inspection.dataset, inspection.durations)
 
 
-def _data_tables(said: Metrics) -> Iterator[Table]:
+def _data_tables(document: Metrics) -> Iterator[Table]:
     """Yield how many actions have each label, and how long they last."""
     from vmm_cli.output.table import Column, Times
 
-    found = said["segments"]["labels"]
-    splits = splits_shown(said, [numbers["segments"] for numbers in found.values()])
+    found = document["segments"]["labels"]
+    splits = splits_shown(document, [numbers["segments"] for numbers in found.values()])
     rows: list[tuple[Cell, ...]] = []
     for label, numbers in found.items():
         counts, lengths = numbers["segments"], numbers["durations_s"]
@@ -236,10 +236,10 @@ def _data_tables(said: Metrics) -> Iterator[Table]:
     yield Table([Column("label"), *(Column(head, number=True) for head in heads)], rows)
 
 
-def _data_facts(said: Metrics) -> Iterator[tuple[str, Cell]]:
+def _data_facts(document: Metrics) -> Iterator[tuple[str, Cell]]:
     from vmm_cli.output.table import Times
 
-    segments = said["segments"]
+    segments = document["segments"]
     yield "actions", str(segments["n"])
     yield "samples without any", str(segments["videos_without"])
     overlaps = segments["overlaps"]

@@ -189,18 +189,18 @@ def _says(data: DataSet, learnt: Sequence[Sample]) -> str:
     from vmm_cli.inference.valence import EMOTIONS, RATINGS, valence_from
 
     source = valence_from(data.labels, any(sample.valence is not None for sample in learnt))
-    said = []
+    sentences = []
     if source == RATINGS:
-        said.append("It says how pleasant a video is, from -1 (unpleasant) to 1 (pleasant).")
+        sentences.append("It says how pleasant a video is, from -1 (unpleasant) to 1 (pleasant).")
     if data.labels:
         listed = f"{len(data.labels)} labels: {', '.join(data.labels)}."
-        said.append(f"It says how likely each emotion is of {listed}")
+        sentences.append(f"It says how likely each emotion is of {listed}")
     if source == EMOTIONS:
-        said.append(
+        sentences.append(
             "How pleasant that is, from -1 to 1, follows from the emotions by the table of Russell "
             "and Mehrabian 1977."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _counts(labels: Sequence[str], samples: Sequence[Sample]) -> dict[str, int]:
@@ -228,12 +228,12 @@ def _data_section(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _data_tables(said: Metrics) -> Iterator[Table]:
+def _data_tables(document: Metrics) -> Iterator[Table]:
     """Yield how many samples have each emotion, and a histogram of the valences."""
     from vmm_cli.output.table import Column
 
-    yield label_table(said, "emotion")
-    valence = said["valence"]
+    yield label_table(document, "emotion")
+    valence = document["valence"]
     if valence["n"]:
         most = max(part["n"] for part in valence["histogram"])
         yield Table(
@@ -249,8 +249,8 @@ def _data_tables(said: Metrics) -> Iterator[Table]:
         )
 
 
-def _data_facts(said: Metrics) -> Iterator[tuple[str, str]]:
-    valence = said["valence"]
+def _data_facts(document: Metrics) -> Iterator[tuple[str, str]]:
+    valence = document["valence"]
     if valence["n"]:
         least, middle, most = (f"{valence[key]:+.2f}" for key in ("min", "mean", "max"))
         yield "valences", f"{least} to {most}, mean {middle}"
