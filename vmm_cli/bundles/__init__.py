@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from vmm_cli.bundles.bundle import (
     BUNDLE_FILE,
+    GRAPH_FILE,
     WEIGHTS_FILE,
     BrokenBundle,
     Bundle,
     EncoderSpec,
+    GraphSpec,
     Json,
     SamplingSpec,
     encoder_digest,
     is_name,
 )
 from vmm_cli.bundles.bundle_file import read
-from vmm_cli.bundles.saving import save
+from vmm_cli.bundles.saving import add_graphs, save
 from vmm_cli.bundles.search import (
     find,
     list_bundles,
@@ -23,24 +25,31 @@ from vmm_cli.bundles.search import (
     search_folders,
     user_models,
 )
-from vmm_cli.bundles.weights import load_tensors, verify
+from vmm_cli.bundles.weights import Stored, Weights, load_tensors, load_weights, read_graph, verify
 
 __all__ = [
     "BUNDLE_FILE",
+    "GRAPH_FILE",
     "WEIGHTS_FILE",
     "BrokenBundle",
     "Bundle",
     "EncoderSpec",
+    "GraphSpec",
     "Json",
     "SamplingSpec",
+    "Stored",
+    "Weights",
+    "add_graphs",
     "encoder_digest",
     "find",
     "is_name",
     "list_bundles",
     "load",
     "load_tensors",
+    "load_weights",
     "packaged_models",
     "read",
+    "read_graph",
     "save",
     "search_folders",
     "user_models",

@@ -1,7 +1,8 @@
 """What a bundle is: a folder, and what its `bundle.yaml` says.
 
 The folder holds `bundle.yaml` (what the model is, its labels, its preprocessing, the digests),
-`weights.safetensors`, `CARD.md`, `recipe.yaml`, `metrics.json`.
+`weights.safetensors`, `CARD.md`, `recipe.yaml`, `metrics.json`, and perhaps graphs, `graph.onnx`:
+its networks as ONNX, whose tensors are those of `weights.safetensors`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ SCHEMA_NAME = "vmm.bundle"
 SCHEMA_VERSION = 1
 BUNDLE_FILE = "bundle.yaml"
 WEIGHTS_FILE = "weights.safetensors"
+GRAPH_FILE = "graph.onnx"
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME = re.compile(rf"(?:{FOLDER_NAME.pattern}/)?{FOLDER_NAME.pattern}")
@@ -56,6 +58,19 @@ class SamplingSpec:
     free: bool
 
 
+@dataclass(frozen=True)
+class GraphSpec:
+    """A network of the model as a graph, which runs without PyTorch.
+
+    Attributes:
+        file: its name in the bundle's folder.
+        digest: SHA-256 of it, hex.
+    """
+
+    file: str
+    digest: str
+
+
 @dataclass(frozen=True, repr=False)
 class Bundle:
     """What a bundle's `bundle.yaml` says.
@@ -63,13 +78,17 @@ class Bundle:
     Attributes:
         folder: where the bundle lies.
         name: as it was saved; `list_bundles` gives the name that it is found by.
-        digest: SHA-256 of `bundle.yaml`, hex; as that names the digest of the weights, it stands
-            for the whole model.
+        digest: SHA-256 of `bundle.yaml`, hex; as that names the digests of weights and graphs, it
+            stands for the whole model.
+        journal_digest: the same of `bundle.yaml` as it is without graphs, which change no record:
+            what was done with a model stays done when it gets a graph.
         weights_digest: SHA-256 of `weights.safetensors`, hex.
         task: one of `tasks.PURPOSES`.
         encoders: by stream.
         source: where a fetched model's weights come from, and the digest of what was fetched.
         demonstration: why the model is one, and nothing may hang on it; "" where it is none.
+        graphs: by what they are of, such as "image" for the encoder of pictures; none where the
+            model was saved by an earlier vmm, or its network cannot be written as a graph.
     """
 
     folder: Path
@@ -86,8 +105,10 @@ class Bundle:
     thresholds: Mapping[str, float]
     licence: Mapping[str, str]
     weights_digest: str
+    journal_digest: str = ""
     source: Mapping[str, str] = field(default_factory=dict)
     demonstration: str = ""
+    graphs: Mapping[str, GraphSpec] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Bundle({self.name!r} version {self.version}, {self.task}, at {self.folder})"

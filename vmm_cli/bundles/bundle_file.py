@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vmm_cli.bundles.bundle import (
     WEIGHTS_FILE,
     Bundle,
     EncoderSpec,
+    GraphSpec,
     Json,
     SamplingSpec,
     is_name,
@@ -29,7 +31,12 @@ from vmm_cli.tasks import PURPOSES
 MAX_BUNDLE_FILE_BYTES = 4 * 2**20  # the largest label map in sight is below 1 MB
 SHORTEST_STEP_S = 0.001  # between the pictures that a model wants
 
+MAX_GRAPHS = 16
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_GRAPHS = re.compile(rb"^graphs:\n(?: .*\n)*", re.MULTILINE)  # as `saving` writes them
+_ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_GRAPH_FILE = re.compile(rf"graph(?:\.{_ROLE.pattern})?\.onnx")
 
 
 def read(folder: Path) -> Bundle:
@@ -50,9 +57,15 @@ def read(folder: Path) -> Bundle:
         if document.repeated:
             key, line = document.repeated[0]
             raise ValueError(f"line {line}: {short(key)} is given a second time")
-        return bundle_of(folder, hashlib.sha256(data).hexdigest(), fields)
+        bundle = bundle_of(folder, hashlib.sha256(data).hexdigest(), fields)
+        return replace(bundle, journal_digest=hashlib.sha256(without_graphs(data)).hexdigest())
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from None
+
+
+def without_graphs(data: bytes) -> bytes:
+    """Return a `bundle.yaml` as it was before graphs were added to it."""
+    return _GRAPHS.sub(b"", data)
 
 
 def _check_schema(schema: object) -> None:
@@ -111,6 +124,7 @@ def bundle_of(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
         licence={str(k): str(v) for k, v in _mapping(fields, "licence").items()},
         weights_digest=_hex_digest(weights.get("sha256"), "weights"),
         source={str(k): str(v) for k, v in _mapping({"source": {}, **fields}, "source").items()},
+        graphs=_graphs(_mapping({"graphs": {}, **fields}, "graphs")),
     )
 
 
@@ -144,6 +158,24 @@ def _encoder(stream: str, spec: object) -> EncoderSpec:
         digest=_hex_digest(spec.get("sha256"), f"encoder of {short(stream)}"),
         preprocess=_settings(spec.get("preprocess") or {}, "preprocess"),
     )
+
+
+def _graphs(fields: Mapping[str, Any]) -> dict[str, GraphSpec]:
+    if len(fields) > MAX_GRAPHS:
+        raise ValueError(f"has {len(fields)} graphs, more than {MAX_GRAPHS}")
+    graphs = {}
+    for role, spec in fields.items():
+        file = spec.get("file") if isinstance(spec, dict) else None
+        if (
+            not _ROLE.fullmatch(role)
+            or not isinstance(file, str)
+            or not _GRAPH_FILE.fullmatch(file)
+        ):
+            raise ValueError(
+                f"names {short(file)} for its graph {short(role)}, which vmm reads not"
+            )
+        graphs[role] = GraphSpec(file, _hex_digest(spec.get("sha256"), f"graph {short(role)}"))
+    return graphs
 
 
 def _sampling(fields: Mapping[str, Any]) -> SamplingSpec:

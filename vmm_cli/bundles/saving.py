@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,14 @@ import yaml
 
 from vmm_cli.bundles.bundle import (
     BUNDLE_FILE,
+    GRAPH_FILE,
     SCHEMA_NAME,
     SCHEMA_VERSION,
     WEIGHTS_FILE,
     Bundle,
 )
-from vmm_cli.bundles.bundle_file import bundle_of, read
-from vmm_cli.bundles.weights import DESCRIBED, described
+from vmm_cli.bundles.bundle_file import bundle_of, read, without_graphs
+from vmm_cli.bundles.weights import DESCRIBED, Weights, described, load_weights
 from vmm_cli.errors import ModelError
 from vmm_cli.files import replacing
 
@@ -25,10 +26,25 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def save(folder: Path, fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Bundle:
-    """Write `bundle.yaml` and `weights.safetensors`, each whole or not at all; return the bundle.
+# Makes a graph of the weights that it is to read; None where the network cannot be written as one.
+Graph = Callable[[Weights], bytes | None]
 
-    `fields` are those of `bundle.yaml` without `schema` and `weights`, which are added here.
+
+def save(
+    folder: Path,
+    fields: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    graphs: Mapping[str, Graph] | None = None,
+) -> Bundle:
+    """Write `bundle.yaml`, `weights.safetensors` and graphs, each whole or not at all.
+
+    Args:
+        folder: made where it is not there.
+        fields: those of `bundle.yaml` without `schema`, `weights` and `graphs`, which are added.
+        tensors: by name.
+        graphs: by what they are of; see `Bundle.graphs` and `vmm_cli.engines.export`.
+
+    Returns the bundle.
 
     Raises:
         ModelError: the fields make no valid bundle.
@@ -56,7 +72,31 @@ def save(folder: Path, fields: Mapping[str, Any], tensors: Mapping[str, np.ndarr
     _write_whole(folder / WEIGHTS_FILE, weights)
     text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
     _write_whole(folder / BUNDLE_FILE, text.encode())
-    return read(folder)
+    return add_graphs(read(folder), graphs or {})
+
+
+def add_graphs(bundle: Bundle, graphs: Mapping[str, Graph]) -> Bundle:
+    """Write a bundle's graphs, in place of those that it has; see `save`. Return the new bundle.
+
+    Raises:
+        ModelError: its weights are damaged.
+        OSError: the folder cannot be written.
+    """
+    if not graphs:
+        return bundle
+    weights = load_weights(bundle)
+    made = {role: make(weights) for role, make in graphs.items()}
+    there = {role: data for role, data in made.items() if data is not None}
+    named = {}
+    for role, data in there.items():
+        file = GRAPH_FILE if len(there) == 1 else f"graph.{role}.onnx"
+        _write_whole(bundle.folder / file, data)
+        named[role] = {"file": file, "sha256": hashlib.sha256(data).hexdigest()}
+    text = without_graphs((bundle.folder / BUNDLE_FILE).read_bytes())
+    if named:
+        text += yaml.safe_dump({"graphs": named}, sort_keys=False).encode()
+    _write_whole(bundle.folder / BUNDLE_FILE, text)
+    return read(bundle.folder)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

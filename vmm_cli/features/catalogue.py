@@ -14,7 +14,13 @@ from vmm_cli.errors import ModelError
 from vmm_cli.features import log_mel
 from vmm_cli.features.encoder import Encoder, OfFrames, OfSound, OfText, versioned
 from vmm_cli.features.face_stream import FacePictures, face_compute, face_spec
-from vmm_cli.features.image_stream import Pictures, image_compute, image_spec, load_encoder
+from vmm_cli.features.image_stream import (
+    LITE0_WIDTH,
+    Pictures,
+    image_compute,
+    image_spec,
+    load_encoder,
+)
 from vmm_cli.features.motion import MOTION_VERSION
 from vmm_cli.features.motion_energy import CELLS, ENERGY_VERSION, EnergyPictures
 from vmm_cli.features.motion_stream import Crops, crops_compute, crops_spec
@@ -22,10 +28,8 @@ from vmm_cli.features.text_stream import meaning, meaning_spec
 from vmm_cli.features.voice_stream import voice_features, voice_spec
 
 if TYPE_CHECKING:
-    import torch
-
     from vmm_cli.bundles import Bundle
-    from vmm_cli.features.image import ImageEncoder
+    from vmm_cli.features.image_encoder import ImageEncoder
 
 _image = partial(
     Encoder,
@@ -49,7 +53,7 @@ _crops = partial(
 ENCODERS: dict[str, Encoder] = {
     "efficientnet-lite0": _image(
         about="features of the whole picture, from a frozen ImageNet network",
-        width=1280,
+        width=LITE0_WIDTH,
         weights="imagenet",
         learns=16,
     ),
@@ -66,12 +70,12 @@ ENCODERS: dict[str, Encoder] = {
     "motion-crop": _crops(
         about="`efficientnet-lite0` on a square crop (0.35 of the shorter side), placed where the "
         "window moves most",
-        width=1280,
+        width=LITE0_WIDTH,
         settings={"sides": [0.35]},
     ),
     "motion-crops": _crops(
         about="the same on three crops (0.25, 0.35 and 0.5)",
-        width=3 * 1280,
+        width=3 * LITE0_WIDTH,
         settings={"sides": [0.25, 0.35, 0.5]},
     ),
     "motion-energy": Encoder(
@@ -171,7 +175,7 @@ def choices(stream: str) -> tuple[str, ...]:
     return tuple(name for name, row in ENCODERS.items() if row.stream == stream)
 
 
-def load_image_encoder(bundle: Bundle, device: torch.device) -> ImageEncoder:
+def load_image_encoder(bundle: Bundle, device: str) -> ImageEncoder:
     """Build the encoder of a bundle's image stream; a bundle need not carry its weights itself.
 
     Raises:

@@ -1,11 +1,6 @@
-"""Frozen image encoders: pictures, or clips of them -> pooled features.
+"""Image encoders in PyTorch: on a GPU, where there is no graph of them, and to be learnt further.
 
 EfficientNet-Lite0 is built here; torchvision's networks are built in torchvision_networks.py.
-
-Everything runs in fp32, on the GPU too. Labels must agree within 0.01 everywhere, and half
-precision does not keep that: bf16 convolutions, 2.5 times faster on a CPU that has them, move
-single probabilities by 0.06, fp16 and TF32 (11 bits) by 0.01, on 79 pictures of real clips. Speeds
-and differences are those that tools/convert_efficientnet_lite0.py prints.
 """
 
 from __future__ import annotations
@@ -15,14 +10,19 @@ import math
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vmm_cli import bundles
+from vmm_cli.bundles import Bundle
+from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.engines.export import Network
 from vmm_cli.errors import DeviceError, UsageError
+from vmm_cli.features.image_encoder import ImageEncoder
+from vmm_cli.features.image_stream import FEATURES, PICTURES, STREAM, tensor_prefix
 from vmm_cli.features.preprocess import Channels, Preprocess
 from vmm_cli.networks.pretrained.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
 
@@ -35,24 +35,6 @@ CUDA_BATCH = 64
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _KEPT_BYTES = 256 * 2**20
 _LARGEST_KEPT_BLOCK_BYTES = 32 * 2**20  # the most that glibc accepts
-
-
-@dataclass(frozen=True, eq=False)
-class ImageEncoder:
-    """A loaded encoder; `encode` is a function of it and the pictures alone.
-
-    Attributes:
-        network: in evaluation mode: pictures [N, 3, H, W] or clips [N, 3, T, H, W], normalised
-            -> [N, width].
-        batch: how many pictures or clips run at once.
-        width: D of the features.
-    """
-
-    network: nn.Module
-    preprocess: Preprocess
-    device: torch.device
-    batch: int
-    width: int = FEATURE_CHANNELS
 
 
 def device_from(text: str) -> torch.device:
@@ -81,13 +63,33 @@ def device_from(text: str) -> torch.device:
 
 
 def image_encoder(
-    tensors: Mapping[str, np.ndarray], preprocess: Preprocess, device: torch.device
+    tensors: Mapping[str, np.ndarray],
+    preprocess: Preprocess,
+    device: torch.device,
+    train_last: int = 0,
 ) -> ImageEncoder:
     """Build the encoder from the network's tensors, by the names of `EfficientNetLite0`.
+
+    train_last: without so many of its last blocks: it gives what they take, [N, C * H * W].
 
     Raises:
         ValueError: the tensors are not this network's.
     """
+    network: nn.Module = lite0(tensors)
+    assert isinstance(network, EfficientNetLite0)
+    network.fold_batch_norm()
+    width = FEATURE_CHANNELS
+    if train_last:
+        first = first_part(network, train_last)
+        width = math.prod(shape_after(first, preprocess.crop))
+        network = nn.Sequential(first, nn.Flatten())
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batch = CPU_BATCH if device.type == "cpu" else CUDA_BATCH
+    return encoder_of(network, preprocess, device, batch, width)
+
+
+def lite0(tensors: Mapping[str, np.ndarray]) -> EfficientNetLite0:
+    """Build EfficientNet-Lite0, to be evaluated. ValueError: the tensors are not this network's."""
     with torch.device("meta"):  # no time for initial values that are replaced at once
         network = EfficientNetLite0()
     try:
@@ -97,21 +99,19 @@ def image_encoder(
     except RuntimeError as error:
         raise ValueError(" ".join(str(error).split())[:500]) from None
     network.eval().requires_grad_(False)
-    network.fold_batch_norm()
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def encoder_of(
+    network: nn.Module, preprocess: Preprocess, device: torch.device, batch: int, width: int
+) -> ImageEncoder:
+    """Return a network in evaluation mode as an encoder.
+
+    network: pictures [N, 3, H, W] or clips [N, 3, T, H, W], normalised -> [N, width]; on `device`.
+    """
     if device.type == "cpu":
         keep_freed_memory()
-    return ImageEncoder(
-        network, preprocess, device, CPU_BATCH if device.type == "cpu" else CUDA_BATCH
-    )
-
-
-def without_last(encoder: ImageEncoder, last: int) -> ImageEncoder:
-    """Return an encoder that gives what its last blocks take: [N, C * H * W], as `width` says."""
-    assert isinstance(encoder.network, EfficientNetLite0)  # a recipe names no other
-    first = first_part(encoder.network, last)
-    width = math.prod(shape_after(first, encoder.preprocess.crop))
-    return replace(encoder, network=nn.Sequential(first, nn.Flatten()), width=width)
+    return ImageEncoder(partial(_run, network, preprocess, device), preprocess, batch, width)
 
 
 def first_part(network: EfficientNetLite0, last: int) -> nn.Sequential:
@@ -126,35 +126,32 @@ def shape_after(first: nn.Module, side: int) -> tuple[int, ...]:
         return tuple(first(torch.zeros(1, 3, side, side, device=device)).shape[1:])
 
 
-def encode(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
-    """Encode prepared pictures: uint8 [N, crop, crop, 3] RGB -> float32 [N, width].
-
-    Or clips: uint8 [N, T, crop, crop, 3] RGB. On a GPU whose memory does not suffice the batch is
-    halved, down to one.
+def _run(
+    network: nn.Module, preprocess: Preprocess, device: torch.device, images: np.ndarray
+) -> np.ndarray:
+    """Encode pictures at once; on a GPU whose memory does not suffice in halves, down to one.
 
     Raises:
         torch.OutOfMemoryError: one picture or clip is already too much.
     """
-    outputs = [np.empty((0, encoder.width), np.float32)]
-    done, batch = 0, encoder.batch
-    while done < len(images):
-        try:
-            outputs.append(_encode_batch(encoder, images[done : done + batch]))
-        except torch.OutOfMemoryError:
-            if batch == 1:
-                raise
-            torch.cuda.empty_cache()
-            batch = max(1, min(batch, len(images) - done) // 2)
-            continue
-        done += batch
-    return np.concatenate(outputs)
+    try:
+        return _run_at_once(network, preprocess, device, images)
+    except torch.OutOfMemoryError:
+        if len(images) == 1:
+            raise
+    torch.cuda.empty_cache()
+    half = len(images) // 2
+    parts = [_run(network, preprocess, device, part) for part in (images[:half], images[half:])]
+    return np.concatenate(parts)
 
 
-def _encode_batch(encoder: ImageEncoder, images: np.ndarray) -> np.ndarray:
-    with torch.inference_mode(), _full_precision(encoder.device):
-        x = torch.from_numpy(images).to(encoder.device)  # uint8 [N, H, W, 3] or [N, T, H, W, 3]
-        x = normalised(encoder.preprocess, x.movedim(-1, 1))  # -> [N, 3, H, W] or [N, 3, T, H, W]
-        features: np.ndarray = encoder.network(x).cpu().numpy()  # -> [N, width]
+def _run_at_once(
+    network: nn.Module, preprocess: Preprocess, device: torch.device, images: np.ndarray
+) -> np.ndarray:
+    with torch.inference_mode(), _full_precision(device):
+        x = torch.from_numpy(images).to(device)  # uint8 [N, H, W, 3] or [N, T, H, W, 3]
+        x = normalised(preprocess, x.movedim(-1, 1))  # -> [N, 3, H, W] or [N, 3, T, H, W]
+        features: np.ndarray = network(x).cpu().numpy()  # -> [N, width]
     return features
 
 
@@ -194,3 +191,50 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+class _Whole(nn.Module):
+    """A network with the normalising before it: uint8 [N, H, W, 3] or [N, T, H, W, 3] -> [N, D]."""
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.network = network
+        self._preprocess = preprocess
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        features: Tensor = self.network(normalised(self._preprocess, pictures.movedim(-1, 1)))
+        return features
+
+
+def to_export(network: nn.Module, preprocess: Preprocess) -> Network:
+    """Return an encoder as what a graph is made of; its normalisation must not be folded away.
+
+    network: see `encoder_of`; on the CPU.
+    """
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 256, (2, *preprocess.shape), np.uint8)
+    return Network(
+        _Whole(network, preprocess).eval(),
+        {PICTURES: torch.from_numpy(pictures)},
+        [FEATURES],
+        {PICTURES: {0: "N"}},
+        lambda name: name.replace("network.", tensor_prefix(STREAM), 1),
+    )
+
+
+def graph_of_bundle(bundle: Bundle) -> Network | None:
+    """Return a bundle's own image encoder as what a graph is made of; None where it has none.
+
+    Raises:
+        ModelError: the weights are damaged. ValueError: they are of another network.
+    """
+    tensors = bundles.load_tensors(bundle, tensor_prefix(STREAM))
+    spec = bundle.encoders.get(STREAM)
+    if spec is None or not tensors:
+        return None
+    numbers = Preprocess.from_dict(spec.preprocess)
+    if spec.name in TORCHVISION:
+        from vmm_cli.features.torchvision_networks import backbone
+
+        return to_export(backbone(spec.name, tensors), numbers)
+    return to_export(lite0(tensors), numbers)

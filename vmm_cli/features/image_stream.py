@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vmm_cli import bundles, progress
-from vmm_cli.bundles import Bundle, EncoderSpec
+from vmm_cli.bundles import Bundle, EncoderSpec, Weights
 from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.engines.graph import graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.clips import Prepared, Viewer, frame_request
 from vmm_cli.features.encoder import Compute, Encoder, Job
+from vmm_cli.features.image_encoder import ImageEncoder, encode
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.features.values import Features
 
-if TYPE_CHECKING:
-    import torch
-
-    from vmm_cli.features.image import ImageEncoder
-
 STREAM = "image"
+LITE0_WIDTH = 1280
+# More pictures at once are no faster on a CPU, and take 15 MB each.
+GRAPH_PICTURES = 2
+PICTURES, FEATURES = "pictures", "features"  # what a graph takes and gives
 
 
 def tensor_prefix(stream: str) -> str:
@@ -97,8 +97,6 @@ def image_compute(job: Job) -> Compute:
 
 def compute_of(encoder: ImageEncoder) -> Compute:
     """Return an image encoder as what computes."""
-    from vmm_cli.features.image import encode
-
     return Compute(partial(encode, encoder), encoder.width, encoder.batch)
 
 
@@ -124,35 +122,31 @@ def image_encoder(
 def _image_encoder(
     weights: str, name: str, digest: str, device: str, own: Path | None, train_last: int
 ) -> ImageEncoder:
-    from vmm_cli.features.image import device_from, without_last
-
     bundle = bundles.read(bundles.find(weights) if own is None else own)
-    encoder = load_encoder(bundle, weights, device_from(device))
+    encoder = load_encoder(bundle, weights, device, train_last)
     if bundle.encoders[STREAM].digest != digest:
         raise ModelError(
             f"this needs another {name!r} than the one at hand: that of another version of vmm-cli"
         )
-    return without_last(encoder, train_last) if train_last else encoder
+    return encoder
 
 
-def load_encoder(bundle: Bundle, weights: str, device: torch.device) -> ImageEncoder:
+def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0) -> ImageEncoder:
     """Build the encoder of a bundle's image stream; a bundle need not carry its weights itself.
 
-    weights: the bundle that carries them where this one does not.
+    weights: the bundle that carries them where this one does not; train_last: without so many of
+    the encoder's last blocks.
 
     Raises:
         ModelError: the bundle has no such stream, or the weights at hand are not the ones that it
             was made with, or they have to be fetched first.
+        UsageError, DeviceError: there is no such device.
     """
     spec = bundle.encoders.get(STREAM)
     if spec is None:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
-    prefix = tensor_prefix(STREAM)
-    tensors = bundles.load_tensors(bundle, prefix)
-    if not tensors:
-        is_fetched = weights in TORCHVISION
-        folder = bundles.find(weights) if is_fetched else bundles.packaged_models() / weights
-        tensors = bundles.load_tensors(bundles.read(folder), prefix)
+    carrier, held = _carrier(bundle, weights)
+    tensors = held.tensors(tensor_prefix(STREAM))
     if bundles.encoder_digest(spec.name, spec.preprocess, tensors) != spec.digest:
         raise ModelError(
             f"model {bundle.name!r} was made with another {spec.name!r} than the one at hand; "
@@ -160,12 +154,55 @@ def load_encoder(bundle: Bundle, weights: str, device: torch.device) -> ImageEnc
         )
     try:
         numbers = Preprocess.from_dict(spec.preprocess)
-        if spec.name in TORCHVISION:
-            from vmm_cli.features.torchvision_networks import torchvision_encoder
-
-            return torchvision_encoder(spec.name, tensors, numbers, device)
-        from vmm_cli.features import image
-
-        return image.image_encoder(tensors, numbers, device)
+        # A graph normalises, too: it is of the carrier's numbers.
+        if not train_last and carrier.encoders[STREAM].digest == spec.digest:
+            compiled = _compiled(carrier, held, spec.name, numbers, device)
+            if compiled is not None:
+                return compiled
+        return _in_torch(spec.name, tensors, numbers, device, train_last)
     except ValueError as error:
         raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
+
+
+def _carrier(bundle: Bundle, weights: str) -> tuple[Bundle, Weights]:
+    """Return the bundle that has the tensors of a bundle's encoder, and its weights."""
+    held = bundles.load_weights(bundle)
+    if any(name.startswith(tensor_prefix(STREAM)) for name in held.stored):
+        return bundle, held
+    folder = (
+        bundles.find(weights) if weights in TORCHVISION else bundles.packaged_models() / weights
+    )
+    carrier = bundles.read(folder)
+    return carrier, bundles.load_weights(carrier)
+
+
+def _compiled(
+    carrier: Bundle, held: Weights, name: str, numbers: Preprocess, device: str
+) -> ImageEncoder | None:
+    """Return an encoder that runs as a graph; None where PyTorch is to run it."""
+    width = TORCHVISION[name].width if name in TORCHVISION else LITE0_WIDTH
+    run = graph_of(
+        carrier,
+        STREAM,
+        inputs={PICTURES: (None, *numbers.shape)},
+        outputs={FEATURES: (None, width)},
+        weights=held,
+        device=device,
+    )
+    if run is None:
+        return None
+    batch = max(1, GRAPH_PICTURES // numbers.frames)
+    return ImageEncoder(lambda images: run(images)[0], numbers, batch, width)
+
+
+def _in_torch(
+    name: str, tensors: Mapping[str, np.ndarray], numbers: Preprocess, device: str, train_last: int
+) -> ImageEncoder:
+    from vmm_cli.features import image
+
+    place = image.device_from(device)
+    if name in TORCHVISION:
+        from vmm_cli.features.torchvision_networks import torchvision_encoder
+
+        return torchvision_encoder(name, tensors, numbers, place)
+    return image.image_encoder(tensors, numbers, place, train_last)

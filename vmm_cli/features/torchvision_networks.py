@@ -17,7 +17,8 @@ from torch.nn.utils import fusion
 
 from vmm_cli.bundles.published import PREFIX, TORCHVISION
 from vmm_cli.compat import ensure_torchvision
-from vmm_cli.features.image import CPU_BATCH, CUDA_BATCH, ImageEncoder, keep_freed_memory
+from vmm_cli.features.image import CPU_BATCH, CUDA_BATCH, encoder_of
+from vmm_cli.features.image_encoder import ImageEncoder
 from vmm_cli.features.preprocess import Preprocess
 
 # One clip fills a CPU; a GPU of 16 GB holds so many of the largest network's.
@@ -96,11 +97,7 @@ def torchvision_encoder(
         ValueError: the tensors are not this network's.
     """
     model = TORCHVISION[name]
-    network = _empty(name)
-    network.set_submodule(model.head, nn.Identity())
-    writable = {k: v if v.flags.writeable else v.copy() for k, v in tensors.items()}
-    _fill(network, {k: torch.from_numpy(v) for k, v in writable.items()})
-    network.eval().requires_grad_(False)
+    network = backbone(name, tensors)
     _fold_batch_norm(network)
     on_cpu = device.type == "cpu"
     network = network.to(device=device)
@@ -110,9 +107,16 @@ def torchvision_encoder(
         batch = CPU_BATCH if on_cpu else CUDA_BATCH
     else:
         batch = CPU_CLIPS if on_cpu else CUDA_CLIPS
-    if on_cpu:
-        keep_freed_memory()
-    return ImageEncoder(network, preprocess, device, batch, width=model.width)
+    return encoder_of(network, preprocess, device, batch, model.width)
+
+
+def backbone(name: str, tensors: Mapping[str, np.ndarray]) -> nn.Module:
+    """Return a network of the table without its head. ValueError as `torchvision_encoder`."""
+    network = _empty(name)
+    network.set_submodule(TORCHVISION[name].head, nn.Identity())
+    writable = {k: v if v.flags.writeable else v.copy() for k, v in tensors.items()}
+    _fill(network, {k: torch.from_numpy(v) for k, v in writable.items()})
+    return network.eval().requires_grad_(False)
 
 
 def _empty(name: str) -> nn.Module:

@@ -352,7 +352,6 @@ def _feature_width(bundle: Bundle) -> int:
 @progress.loading()
 def _network(folder: Path, digest: str, device: str) -> Compute:
     from vmm_cli.features.catalogue import load_image_encoder
-    from vmm_cli.features.image import device_from
 
     bundle, _ = _model(folder, digest)
-    return compute_of(load_image_encoder(bundle, device_from(device)))
+    return compute_of(load_image_encoder(bundle, device))

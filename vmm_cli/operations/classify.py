@@ -129,7 +129,7 @@ def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any
     check_options(options)
     model = bundles.load(options.model)
     prepared = (_of_windows if classify_windows.is_for(model) else _of_pictures)(options, model)
-    return replace(prepared, model_digest=model.digest, remarks=remarks_on(model))
+    return replace(prepared, model_digest=model.journal_digest, remarks=remarks_on(model))
 
 
 def check_options(options: ClassifyOptions) -> None:

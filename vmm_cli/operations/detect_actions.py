@@ -168,7 +168,7 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
         settled,
         work,
         WORKER_MEMORY_BYTES,
-        model.digest,
+        model.journal_digest,
         remarks=remarks_on(model),
     )
 

@@ -79,8 +79,8 @@ class Job:
     def digest(self) -> str:
         """What stands for all models and how they are joined."""
         if self.model is not None:
-            return self.model.digest
-        parts = [f"{name} {bundle.digest}" for name, bundle in self.experts.items()]
+            return self.model.journal_digest
+        parts = [f"{name} {bundle.journal_digest}" for name, bundle in self.experts.items()]
         fusion = "" if self.fusion is None else self.fusion.digest
         return hashlib.sha256("\n".join([*parts, fusion]).encode()).hexdigest()
 

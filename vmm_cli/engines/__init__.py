@@ -1,0 +1,1 @@
+"""Networks as compiled graphs: on a CPU vmm runs them without PyTorch."""

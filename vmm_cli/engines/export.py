@@ -1,0 +1,211 @@
+"""Write a network as a graph whose tensors stay in the bundle's `weights.safetensors`.
+
+With PyTorch's exporter that goes by `torch.export`; the older one, by TorchScript, is deprecated.
+Only constants that are small are folded: what is computed of a stored tensor would be another one,
+and the graph would have to carry it. The runtime folds normalisations into convolutions itself.
+
+Needs the packages onnx and onnxscript.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vmm_cli.bundles import WEIGHTS_FILE, Stored, Weights
+from vmm_cli.engines import choice
+from vmm_cli.engines.graph import Ports, compiled
+from vmm_cli.engines.graph_check import DATA_TYPES, OPSET
+
+# What is folded or carried: biases of zeros, axes and shapes.
+FOLDED_VALUES = 2048
+CARRIED_BYTES = 64 * 2**10
+# Of any output on the example, over PyTorch's: roundings of float32, whose steps are in another
+# order.
+TOLERANCE = 1e-3
+
+_log = logging.getLogger(__name__)
+
+
+class ExportError(Exception):
+    """A network cannot be written as a graph, or its graph gives something else."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network and how it is called, as a graph is made of it.
+
+    Attributes:
+        module: in evaluation mode; takes the inputs by position in their order.
+        example: the inputs by name, of any length where that may vary, but not 0 or 1.
+        outputs: names of what the module gives: a tensor, or a tuple of them.
+        dynamic: of an input, the axes whose length may vary, each with a name.
+        stored: gives the name in the bundle's weights of a parameter or buffer of `module`.
+    """
+
+    module: nn.Module
+    example: Mapping[str, Tensor]
+    outputs: Sequence[str]
+    dynamic: Mapping[str, Mapping[int, str]]
+    stored: Callable[[str], str]
+
+
+def graph_maker(network: Network) -> Callable[[Weights], bytes | None]:
+    """Return what `bundles.save` makes a graph with; where it cannot, a warning says why."""
+
+    def make(weights: Weights) -> bytes | None:
+        try:
+            return graph_bytes(network, weights)
+        except ExportError as error:
+            _log.warning("saved without a graph, so that PyTorch must run it: %s", error)
+            return None
+
+    return make
+
+
+def graph_bytes(network: Network, weights: Weights) -> bytes:
+    """Return a network as a graph that reads its tensors out of `weights`; it was tried.
+
+    Raises:
+        ExportError: it cannot be written so, or gives something else than the network.
+    """
+    try:
+        model = _exported(network)
+    except ModuleNotFoundError as error:
+        raise ExportError(f"{error}; run: pip install onnx onnxscript") from None
+    except Exception as error:  # what the exporter raises has no common type
+        raise ExportError(" ".join(str(error).split())[:500]) from error
+    _place(model, network, weights)
+    data: bytes = model.SerializeToString(deterministic=True)
+    if choice.runtime() is not None:
+        _compare(network, data, weights)
+    return data
+
+
+def ports(model: Any) -> tuple[Ports, Ports]:
+    """Return the inputs and outputs that a graph has."""
+    sides = []
+    for values in (model.graph.input, model.graph.output):
+        shapes = {}
+        for value in values:
+            dims = value.type.tensor_type.shape.dim
+            shapes[value.name] = tuple(
+                dim.dim_value if dim.HasField("dim_value") else None for dim in dims
+            )
+        sides.append(shapes)
+    return sides[0], sides[1]
+
+
+def _exported(network: Network) -> Any:
+    """Return an onnx.ModelProto with all tensors in it, and nothing of where it was made."""
+    import onnxscript.optimizer as optimizer
+
+    named = {
+        name: torch.export.Dim.DYNAMIC
+        for axes in network.dynamic.values()
+        for name in axes.values()
+    }
+    shapes = tuple(
+        {axis: named[name] for axis, name in network.dynamic.get(key, {}).items()}
+        for key in network.example
+    )
+    program = torch.onnx.export(
+        network.module,
+        tuple(network.example.values()),
+        dynamo=True,
+        optimize=False,
+        opset_version=OPSET,
+        input_names=list(network.example),
+        output_names=list(network.outputs),
+        dynamic_shapes=shapes,
+        verbose=False,
+    )
+    assert program is not None
+    optimizer.fold_constants_ir(
+        program.model, input_size_limit=FOLDED_VALUES, output_size_limit=FOLDED_VALUES
+    )
+    optimizer.remove_unused_nodes(program.model)
+    return _stripped(program.model_proto)
+
+
+def _stripped(model: Any) -> Any:
+    """Leave out what says where and by whom a graph was made, which has paths in it."""
+    graph = model.graph
+    for one in (*graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        one.ClearField("metadata_props")
+        one.ClearField("doc_string")
+    for one in (model, graph):
+        one.ClearField("metadata_props")
+        one.ClearField("doc_string")
+    graph.ClearField("value_info")
+    model.producer_name, model.producer_version = "vmm", ""
+    return model
+
+
+def _place(model: Any, network: Network, weights: Weights) -> None:
+    """Have a graph's tensors lie where the weights have them. ExportError where they have not."""
+    from onnx import helper, numpy_helper
+
+    tensors = list(model.graph.initializer)
+    nodes = list(model.graph.node)
+    model.graph.ClearField("initializer")
+    model.graph.ClearField("node")
+    for tensor in tensors:
+        name = network.stored(tensor.name)
+        one = weights.stored.get(name)
+        value = numpy_helper.to_array(tensor)
+        if one is None:
+            if value.nbytes > CARRIED_BYTES:
+                raise ExportError(f"{tensor.name} is large, and {WEIGHTS_FILE} has no {name}")
+            model.graph.initializer.append(tensor)
+            continue
+        if not np.array_equal(weights.tensor(name).astype(value.dtype), value):
+            raise ExportError(f"{tensor.name} has other values than {name} of {WEIGHTS_FILE}")
+        cast = DATA_TYPES[one.dtype] != tensor.data_type
+        kept = f"{tensor.name}.stored" if cast else tensor.name
+        model.graph.initializer.append(_external(kept, one))
+        if cast:
+            model.graph.node.append(
+                helper.make_node("Cast", [kept], [tensor.name], to=tensor.data_type)
+            )
+    model.graph.node.extend(nodes)
+
+
+def _external(name: str, one: Stored) -> Any:
+    from onnx import TensorProto
+
+    tensor = TensorProto(
+        name=name,
+        dims=one.shape,
+        data_type=DATA_TYPES[one.dtype],
+        data_location=TensorProto.EXTERNAL,
+    )
+    entries = {"location": WEIGHTS_FILE, "offset": one.offset, "length": one.length}
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def _compare(network: Network, data: bytes, weights: Weights) -> None:
+    """Raise ExportError where the graph gives something else than the network on the example."""
+    import onnx
+
+    inputs, outputs = ports(onnx.load_model_from_string(data))
+    try:
+        run = compiled(data, weights, inputs=inputs, outputs=outputs)
+        found = run(*(one.numpy() for one in network.example.values()))
+    except Exception as error:  # the runtime's errors have no common type
+        raise ExportError(" ".join(str(error).split())[:500]) from error
+    with torch.inference_mode():
+        wanted = network.module(*network.example.values())
+    wanted = [wanted] if isinstance(wanted, Tensor) else wanted
+    for name, ours, theirs in zip(network.outputs, found, wanted, strict=True):
+        apart = float(np.abs(ours - theirs.numpy()).max(initial=0.0))
+        if not apart <= TOLERANCE:
+            raise ExportError(f"the graph's {name} is {apart:g} off PyTorch's")
