@@ -29,7 +29,7 @@ from vmm_cli.batch.inputs import Input
 from vmm_cli.bundles.published import PREFIX, TORCHVISION
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.features.catalogue import load_image_encoder
-from vmm_cli.features.image import encode
+from vmm_cli.features.image_encoder import encode
 from vmm_cli.fetching import fetch
 from vmm_cli.inference import classify
 from vmm_cli.operations.classify import ClassifyOptions, pictures_request
@@ -90,7 +90,7 @@ def measure(name: str, video: str) -> None:
     source = Input(Path(video), video, video)
     classify.finish(request, source, [classify.run(request, source, None)])
     peak = most_resident_mib()
-    encoder = load_image_encoder(model, torch.device("cpu"))
+    encoder = load_image_encoder(model, "cpu")
     look = np.zeros((encoder.batch, *encoder.preprocess.shape), np.uint8)
     took = []
     for _ in range(TIMED):

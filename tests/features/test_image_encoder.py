@@ -10,13 +10,8 @@ import torch
 from vmm_cli import bundles
 from vmm_cli.errors import DeviceError, ModelError, UsageError
 from vmm_cli.features import catalogue
-from vmm_cli.features.image import (
-    ImageEncoder,
-    device_from,
-    encode,
-    encode_prepared,
-    image_encoder,
-)
+from vmm_cli.features.image import device_from, encoder_of, image_encoder
+from vmm_cli.features.image_encoder import ImageEncoder, encode, encode_prepared
 from vmm_cli.features.preprocess import Preprocess, central_square, prepare
 from vmm_cli.features.values import Features
 from vmm_cli.media.frames import FrameRequest, iter_frames
@@ -32,9 +27,11 @@ def imagenet() -> bundles.Bundle:
     return bundles.load("imagenet")
 
 
-@pytest.fixture(scope="module")
-def encoder(imagenet: bundles.Bundle) -> ImageEncoder:
-    return catalogue.load_image_encoder(imagenet, CPU)
+@pytest.fixture(scope="module", params=["onnxruntime", "torch"])
+def encoder(imagenet: bundles.Bundle, request: pytest.FixtureRequest) -> ImageEncoder:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VMM_ENGINE", request.param)
+        return catalogue.load_image_encoder(imagenet, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +48,21 @@ def probabilities(imagenet: bundles.Bundle, values: np.ndarray) -> np.ndarray:
 
 def prepared(pictures: list[tuple[float, np.ndarray]]) -> np.ndarray:
     return np.stack([central_square(image, 224) for _, image in pictures])
+
+
+def test_a_graph_gives_what_pytorch_gives(
+    imagenet: bundles.Bundle,
+    pictures: list[tuple[float, np.ndarray]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = {}
+    for engine in ("onnxruntime", "torch"):
+        monkeypatch.setenv("VMM_ENGINE", engine)
+        encoder = catalogue.load_image_encoder(imagenet, "cpu")
+        values[engine] = encode(encoder, prepared(pictures))
+    np.testing.assert_allclose(values["onnxruntime"], values["torch"], rtol=0, atol=2e-5)
+    ours, theirs = (probabilities(imagenet, v) for v in values.values())
+    assert np.abs(ours - theirs).max() < 1e-5
 
 
 def encode_pictures(encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]) -> Features:
@@ -102,13 +114,14 @@ class Scarce(EfficientNetLite0):
         return x.mean(dim=(2, 3)).repeat(1, 427)[:, :1280]
 
 
-def test_the_batch_is_halved_when_memory_runs_out(encoder: ImageEncoder) -> None:
-    scarce = replace(encoder, network=Scarce(), batch=8)
+def test_the_batch_is_halved_when_memory_runs_out() -> None:
+    network = Scarce()
+    scarce = encoder_of(network, Preprocess(8, 8, 127, 128), CPU, 8, 1280)
     images = np.random.default_rng(0).integers(0, 256, (11, 8, 8, 3), np.uint8)
     values = encode(scarce, images)
     expected = (images.astype(np.float32).mean(axis=(1, 2)) - 127) / 128
     np.testing.assert_allclose(values[:, :3], expected, atol=1e-4)
-    scarce.network.room = 0
+    network.room = 0
     with pytest.raises(torch.OutOfMemoryError):
         encode(scarce, images)
 
@@ -125,11 +138,11 @@ def test_other_weights_and_unknown_encoders_are_refused(imagenet: bundles.Bundle
     spec = imagenet.encoders["image"]
     other = replace(imagenet, encoders={"image": replace(spec, digest="0" * 64)})
     with pytest.raises(ModelError, match="was made with another"):
-        catalogue.load_image_encoder(other, CPU)
+        catalogue.load_image_encoder(other, "cpu")
     with pytest.raises(ModelError, match=r"this vmm has .*efficientnet-lite0"):
         catalogue.entry("efficientnet-b7")
     with pytest.raises(ModelError, match="no encoder for pictures"):
-        catalogue.load_image_encoder(replace(imagenet, encoders={}), CPU)
+        catalogue.load_image_encoder(replace(imagenet, encoders={}), "cpu")
     with pytest.raises(ValueError, match="Missing key"):
         image_encoder({}, Preprocess(256, 224, 127, 128), CPU)
 
@@ -145,7 +158,7 @@ def test_a_bundle_without_the_encoders_weights_borrows_them(
         "labels": ["a", "b"],
     }
     head = {"head.weight": np.zeros((2, 1280), np.float32), "head.bias": np.zeros(2, np.float32)}
-    borrowed = catalogue.load_image_encoder(bundles.save(tmp_path / "own", own, head), CPU)
+    borrowed = catalogue.load_image_encoder(bundles.save(tmp_path / "own", own, head), "cpu")
     assert borrowed.preprocess.crop == 224
 
 
@@ -153,7 +166,7 @@ def test_a_bundle_without_the_encoders_weights_borrows_them(
 def test_labels_on_cuda_agree_with_the_cpus(
     imagenet: bundles.Bundle, encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]
 ) -> None:
-    there = catalogue.load_image_encoder(imagenet, torch.device("cuda"))
+    there = catalogue.load_image_encoder(imagenet, "cuda")
     ours = probabilities(imagenet, encode_pictures(encoder, pictures).values)
     theirs = probabilities(imagenet, encode_pictures(there, pictures).values)
     assert np.abs(ours - theirs).max() < 1e-2

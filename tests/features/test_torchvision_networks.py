@@ -14,7 +14,8 @@ from tests.random_weights import random_network
 from vmm_cli.bundles.published import LABELS, PUBLISHED_AT, TORCHVISION, how_to_get
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.features.catalogue import entry
-from vmm_cli.features.image import encode, normalised
+from vmm_cli.features.image import normalised
+from vmm_cli.features.image_encoder import encode
 from vmm_cli.features.preprocess import Preprocess, prepare
 from vmm_cli.features.torchvision_networks import convert, published, torchvision_encoder
 from vmm_cli.media.frames import FrameRequest, iter_frames

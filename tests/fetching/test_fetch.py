@@ -25,7 +25,7 @@ from vmm_cli.batch.lock import lock
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.errors import LockedError, ModelError, OutputError
 from vmm_cli.features import catalogue, torchvision_networks
-from vmm_cli.features.image import encode
+from vmm_cli.features.image_encoder import encode
 from vmm_cli.features.torchvision_bundle import card, read_state
 from vmm_cli.fetching import fetch, torchvision
 
@@ -111,7 +111,7 @@ def test_a_fetched_model_is_a_bundle_and_an_encoder(site: Site, weights: Path, h
     assert model.source["url"].endswith(weights.name)
     assert "espresso" in model.labels and len(model.labels) == 1000
     assert "not known" in model.licence["weights"]
-    encoder = catalogue.load_image_encoder(model, torch.device("cpu"))
+    encoder = catalogue.load_image_encoder(model, "cpu")
     images = np.zeros((1, 224, 224, 3), np.uint8)
     head = bundles.load_tensors(model, "head.")
     ours = encode(encoder, images) @ head["weight"].T + head["bias"]
@@ -385,8 +385,8 @@ def test_a_model_borrows_a_fetched_encoder(weights: Path, tmp_path: Path) -> Non
     own |= {"name": "own", "labels": ["a", "b"]}
     head = {"head.weight": np.zeros((2, 1280), np.float32), "head.bias": np.zeros(2, np.float32)}
     model = bundles.save(tmp_path / "own", own, head)
-    encoder = catalogue.load_image_encoder(model, torch.device("cpu"))
+    encoder = catalogue.load_image_encoder(model, "cpu")
     assert (encoder.width, encoder.preprocess.resize) == (1280, "antialias")
     shutil.rmtree(bundles.find(NAME))
     with pytest.raises(ModelError, match=f"vmm models fetch {NAME}"):
-        catalogue.load_image_encoder(model, torch.device("cpu"))
+        catalogue.load_image_encoder(model, "cpu")

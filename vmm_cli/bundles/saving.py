@@ -40,7 +40,7 @@ def save(
 
     Args:
         folder: made where it is not there.
-        fields: those of `bundle.yaml` without `schema`, `weights` and `graphs`, which are added.
+        fields: those of `bundle.yaml`; `schema`, `weights` and `graphs` are made here.
         tensors: by name.
         graphs: by what they are of; see `Bundle.graphs` and `vmm_cli.engines.export`.
 
@@ -55,7 +55,7 @@ def save(
 
     whole = {
         "schema": f"{SCHEMA_NAME}/{SCHEMA_VERSION}",
-        **fields,
+        **{key: value for key, value in fields.items() if key != "graphs"},  # another's
         "weights": {"file": WEIGHTS_FILE, "sha256": "0" * 64},
     }
     try:

@@ -16,8 +16,8 @@ VARIABLE = "VMM_ENGINE"
 AUTO, TORCH, ONNXRUNTIME = "auto", "torch", "onnxruntime"
 ENGINES = (AUTO, TORCH, ONNXRUNTIME)
 
-OLDEST = (1, 23)  # the first that takes weights from memory
-INSTALL = "run: pip install --upgrade 'onnxruntime>=1.23'"
+OLDEST = (1, 24)  # the first that takes weights from memory
+INSTALL = "run: pip install --upgrade 'onnxruntime>=1.24'"
 
 _log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
 
 
 def numbers(values: list[Value]) -> list[int]:
-    """Return a repeated field of signed integers, packed or not. DamagedMessageError as `fields`."""
+    """Return a repeated field of integers, packed or not. DamagedMessageError as `fields`."""
     found = []
     for value in values:
         if isinstance(value, int):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -83,17 +84,43 @@ def resized(images: Sequence[np.ndarray], side: int) -> np.ndarray:
 
     Bicubic, antialiased. N >= 1; S may change on the way, as in some recordings of broadcasts.
     """
-    import torch
-    from torch.nn.functional import interpolate
-
     parts = []
-    for _, alike in groupby(images, key=np.shape):
-        x = torch.from_numpy(np.stack(list(alike))).permute(0, 3, 1, 2)  # [N, 3, S, S]
-        x = interpolate(
-            x.float(), (side, side), mode="bicubic", antialias=True, align_corners=False
-        )
-        parts.append(x.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+    for (size, *_), alike in groupby(images, key=np.shape):
+        if size == side:  # each pixel would be itself
+            parts.append(np.stack(list(alike)))
+            continue
+        weights = _cubic_weights(size, side)
+        parts.append(np.stack([_scaled(weights, image) for image in alike]))
     return np.concatenate(parts)
+
+
+def _scaled(weights: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Scale both sides of a picture: uint8 [S, S, 3], float32 [side, S] -> uint8 [side, side, 3]."""
+    side, size = weights.shape
+    x = image.astype(np.float32).reshape(size, -1)
+    x = (weights @ x).reshape(side, size, 3)  # [S, S * 3] -> [side, S, 3]
+    x = x.transpose(1, 0, 2).reshape(size, -1)
+    x = (weights @ x).reshape(side, side, 3)  # [S, side * 3] -> [side, side, 3], sides swapped
+    return np.ascontiguousarray(x.round().clip(0, 255).astype(np.uint8).transpose(1, 0, 2))
+
+
+@lru_cache(maxsize=8)
+def _cubic_weights(size: int, side: int) -> np.ndarray:
+    """Return what each of `size` pixels counts for each of `side`: float32 [side, size].
+
+    Keys 1981, "Cubic convolution interpolation for digital image processing", with a = -1/2; made
+    as wide as the pixels are that come of it where there are fewer of them, as PyTorch's
+    `interpolate` and Pillow do.
+    """
+    scale = size / side
+    width = max(scale, 1.0)
+    centres = (np.arange(side) + 0.5) * scale  # of the new pixels, in old ones
+    x = np.abs(np.arange(size) + 0.5 - centres[:, None]) / width  # [side, size]
+    near = (1.5 * x - 2.5) * x**2 + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    weights = np.where(x < 1, near, np.where(x < 2, far, 0))
+    normed: np.ndarray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normed
 
 
 def _box_sums(values: np.ndarray, side: int) -> np.ndarray:
