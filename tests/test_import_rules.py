@@ -16,6 +16,8 @@ FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "base.py"}
 # Third-party package -> the rooms (or modules) that may import it.
 ONLY_IN = {
     "av": {"media"},
+    "onnx": {"engines"},
+    "onnxscript": {"engines"},
     "rich": {"cli", "output"},
     "typer": {"cli"},
 }
@@ -102,6 +104,12 @@ def test_media_stands_on_nothing_that_uses_it():
         if room(name) == "media":
             ours = {room(n) for n in names if n.startswith("vmm_cli.")}
             assert not ours & USERS_OF_MEDIA, name
+
+
+def test_engines_load_torch_to_write_graphs_alone():
+    for name in SOURCES:
+        if room(name) == "engines" and name != "vmm_cli.engines.export":
+            assert not tops(EVER[name] | loaded_by(name)) & TORCH, name
 
 
 def test_analysis_knows_neither_shell_nor_output():

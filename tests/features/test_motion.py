@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from vmm_cli import bundles
 from vmm_cli.features import catalogue
 from vmm_cli.features.motion import Box, cut, grey, motion_map, place_box, resized
 from vmm_cli.features.plan import encoder_spec
+from vmm_cli.media.frames import FrameRequest, iter_frames
+from vmm_cli.media.sampling import count
 
 
 def walk(height: int, width: int, top: int, left: int, side: int = 8) -> np.ndarray:
@@ -77,3 +82,17 @@ def test_squares_are_scaled_together_whatever_their_sizes():
     scaled = resized(images, 32)
     assert scaled.shape == (4, 32, 32, 3) and scaled.dtype == np.uint8
     assert [int(image.mean()) for image in scaled] == [40, 40, 20, 60]
+
+
+@pytest.mark.parametrize("side", [1, 60, 223, 224, 225, 272])
+def test_squares_are_scaled_as_pytorch_does(bikes: Path, side: int) -> None:
+    (frame,) = iter_frames(bikes, [FrameRequest("x", count(1))])
+    square = frame.image[:side, :side]
+    x = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float()
+    scaled = functional.interpolate(
+        x, (224, 224), mode="bicubic", antialias=True, align_corners=False
+    )
+    expected = scaled.round().clamp(0, 255)[0].permute(1, 2, 0).numpy()
+    off = np.abs(resized([square], 224)[0] - expected)
+    assert off.max() <= 1  # where a sum lies halfway between two numbers
+    assert (off > 0).mean() < 1e-3

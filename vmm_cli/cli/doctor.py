@@ -35,11 +35,13 @@ SCHEMA = "vmm.doctor/1"
 # Variables that are no option's
 OTHER_VARIABLES = frozenset(
     {
-        *("VMM_CACHE_DIR", "VMM_CACHE_LIMIT_GB", "VMM_MODELS", "VMM_MODELS_URL"),
+        *("VMM_CACHE_DIR", "VMM_CACHE_LIMIT_GB", "VMM_ENGINE", "VMM_MODELS", "VMM_MODELS_URL"),
         *("VMM_CONFIG", "VMM_DATA"),
     }
 )
-PACKAGES = ("numpy", "pillow", "platformdirs", "pyyaml", "rich", "safetensors", "typer")
+PACKAGES = (
+    *("numpy", "onnxruntime", "pillow", "platformdirs", "pyyaml", "rich", "safetensors", "typer"),
+)
 
 # By extra: what it is for, and the module whose `check_packages` loads what it brings.
 EXTRAS = {

@@ -30,6 +30,9 @@ CARRIED_BYTES = 64 * 2**10
 # order.
 TOLERANCE = 1e-3
 
+# Of a tensor they read its type or its shape, and no value.
+_OF_SHAPE_ALONE = ("CastLike", "Shape", "Size")
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,14 +48,14 @@ class Network:
         module: in evaluation mode; takes the inputs by position in their order.
         example: the inputs by name, of any length where that may vary, but not 0 or 1.
         outputs: names of what the module gives: a tensor, or a tuple of them.
-        dynamic: of an input, the axes whose length may vary, each with a name.
+        dynamic: of an input, the axes whose length may vary.
         stored: gives the name in the bundle's weights of a parameter or buffer of `module`.
     """
 
     module: nn.Module
     example: Mapping[str, Tensor]
     outputs: Sequence[str]
-    dynamic: Mapping[str, Mapping[int, str]]
+    dynamic: Mapping[str, Sequence[int]]
     stored: Callable[[str], str]
 
 
@@ -76,7 +79,7 @@ def graph_bytes(network: Network, weights: Weights) -> bytes:
         ExportError: it cannot be written so, or gives something else than the network.
     """
     try:
-        model = _exported(network)
+        model = _exported(network, weights)
     except ModuleNotFoundError as error:
         raise ExportError(f"{error}; run: pip install onnx onnxscript") from None
     except Exception as error:  # what the exporter raises has no common type
@@ -102,18 +105,20 @@ def ports(model: Any) -> tuple[Ports, Ports]:
     return sides[0], sides[1]
 
 
-def _exported(network: Network) -> Any:
+def _exported(network: Network, weights: Weights) -> Any:
     """Return an onnx.ModelProto with all tensors in it, and nothing of where it was made."""
     import onnxscript.optimizer as optimizer
 
-    named = {
-        name: torch.export.Dim.DYNAMIC
-        for axes in network.dynamic.values()
-        for name in axes.values()
-    }
+    def should_fold(node: Any) -> bool | None:
+        """Leave alone what changes a stored tensor; None: go by the sizes."""
+        if node.op_type in _OF_SHAPE_ALONE:
+            return None
+        names = [one.name for one in node.inputs if one is not None and one.is_initializer()]
+        return False if any(network.stored(name) in weights.stored for name in names) else None
+
     shapes = tuple(
-        {axis: named[name] for axis, name in network.dynamic.get(key, {}).items()}
-        for key in network.example
+        dict.fromkeys(network.dynamic.get(name, ()), torch.export.Dim.DYNAMIC)
+        for name in network.example
     )
     program = torch.onnx.export(
         network.module,
@@ -128,7 +133,10 @@ def _exported(network: Network) -> Any:
     )
     assert program is not None
     optimizer.fold_constants_ir(
-        program.model, input_size_limit=FOLDED_VALUES, output_size_limit=FOLDED_VALUES
+        program.model,
+        input_size_limit=FOLDED_VALUES,
+        output_size_limit=FOLDED_VALUES,
+        should_fold=should_fold,
     )
     optimizer.remove_unused_nodes(program.model)
     return _stripped(program.model_proto)

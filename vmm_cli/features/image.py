@@ -217,7 +217,7 @@ def to_export(network: nn.Module, preprocess: Preprocess) -> Network:
         _Whole(network, preprocess).eval(),
         {PICTURES: torch.from_numpy(pictures)},
         [FEATURES],
-        {PICTURES: {0: "N"}},
+        {PICTURES: [0]},
         lambda name: name.replace("network.", tensor_prefix(STREAM), 1),
     )
 

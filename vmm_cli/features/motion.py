@@ -95,13 +95,13 @@ def resized(images: Sequence[np.ndarray], side: int) -> np.ndarray:
 
 
 def _scaled(weights: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Scale both sides of a picture: uint8 [S, S, 3], float32 [side, S] -> uint8 [side, side, 3]."""
+    """Scale a picture: float32 [side, S], uint8 [S, S, 3] -> uint8 [side, side, 3]."""
     side, size = weights.shape
-    x = image.astype(np.float32).reshape(size, -1)
-    x = (weights @ x).reshape(side, size, 3)  # [S, S * 3] -> [side, S, 3]
-    x = x.transpose(1, 0, 2).reshape(size, -1)
-    x = (weights @ x).reshape(side, side, 3)  # [S, side * 3] -> [side, side, 3], sides swapped
-    return np.ascontiguousarray(x.round().clip(0, 255).astype(np.uint8).transpose(1, 0, 2))
+    x = weights @ image.astype(np.float32).reshape(size, -1)  # [S, S * 3] -> [side, S * 3]
+    x = x.reshape(side, size, 3).transpose(1, 0, 2).reshape(size, -1)  # -> [S, side * 3]
+    x = weights @ x  # -> [side, side * 3], the sides swapped
+    pixels = x.round().clip(0, 255).astype(np.uint8).reshape(side, side, 3)
+    return np.ascontiguousarray(pixels.transpose(1, 0, 2))
 
 
 @lru_cache(maxsize=8)

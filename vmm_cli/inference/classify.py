@@ -45,8 +45,8 @@ from vmm_cli.tasks import PURPOSES
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
 
-# A worker takes one to two seconds to import torch: below so many pictures a part, about as long
-# as encoding them takes, splitting a video gains nothing. A clip takes as long as they do.
+# A worker that starts takes about a second, two where PyTorch encodes: below so many pictures a
+# part, which take about as long, splitting a video gains nothing. A clip takes as long as they do.
 MIN_FRAMES_PER_PART = 64
 MIN_CLIPS_PER_PART = 2
 
