@@ -10,8 +10,10 @@ import torch
 from vmm_cli import bundles
 from vmm_cli.errors import DeviceError, ModelError, UsageError
 from vmm_cli.features import catalogue
+from vmm_cli.features.computing import features_of
 from vmm_cli.features.image import device_from, encoder_of, image_encoder
-from vmm_cli.features.image_encoder import ImageEncoder, encode, encode_prepared
+from vmm_cli.features.image_encoder import ImageEncoder, encode
+from vmm_cli.features.image_stream import compute_of
 from vmm_cli.features.preprocess import Preprocess, central_square, prepare
 from vmm_cli.features.values import Features
 from vmm_cli.media.frames import FrameRequest, iter_frames
@@ -67,8 +69,8 @@ def test_a_graph_gives_what_pytorch_gives(
 
 def encode_pictures(encoder: ImageEncoder, pictures: list[tuple[float, np.ndarray]]) -> Features:
     numbers = encoder.preprocess
-    return encode_prepared(
-        encoder, ((time_s, prepare(numbers, image)) for time_s, image in pictures)
+    return features_of(
+        compute_of(encoder), ((time_s, prepare(numbers, image)) for time_s, image in pictures)
     )
 
 
@@ -99,7 +101,7 @@ def test_batches_do_not_change_results(
 
 
 def test_no_pictures_give_no_features(encoder: ImageEncoder) -> None:
-    assert encode_prepared(encoder, []).values.shape == (0, 1280)
+    assert features_of(compute_of(encoder), []).values.shape == (0, 1280)
     assert encode(encoder, np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
 
 
