@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from vmm_cli.bundles import Bundle
-from vmm_cli.inference.classify import ClassifyRequest
+from vmm_cli.inference.classify_request import ClassifyRequest
 from vmm_cli.operations.classify import ClassifyOptions, check_options, pictures_request
 from vmm_cli.operations.detect_actions import DetectOptions, Job, job_of, settle
 

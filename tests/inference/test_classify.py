@@ -22,7 +22,7 @@ from vmm_cli.errors import InputError, ModelError, UsageError
 from vmm_cli.features import store
 from vmm_cli.features.values import Features
 from vmm_cli.inference import classify
-from vmm_cli.inference.classify import ClassifyRequest
+from vmm_cli.inference.classify_request import ClassifyRequest
 from vmm_cli.media.sampling import wanted_times
 
 PROGRAM = """
@@ -30,8 +30,9 @@ import json, sys
 from pathlib import Path
 from vmm_cli import bundles
 from vmm_cli.inference import classify
+from vmm_cli.inference.classify_request import classify_request
 from vmm_cli.batch.inputs import Input
-request = classify.classify_request(bundles.load("imagenet"))
+request = classify_request(bundles.load("imagenet"))
 video = Input(Path(sys.argv[1]), "a", "a")
 parts = classify.plan(request, video, 2)
 results = [classify.run(request, video, part) for part in parts]

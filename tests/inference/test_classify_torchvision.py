@@ -26,7 +26,7 @@ from vmm_cli.features import store
 from vmm_cli.features.values import join
 from vmm_cli.fetching import fetch
 from vmm_cli.inference import classify
-from vmm_cli.inference.classify import ClassifyRequest
+from vmm_cli.inference.classify_request import ClassifyRequest
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import at
 

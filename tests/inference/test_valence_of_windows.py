@@ -16,8 +16,8 @@ from tests.wanted import detect_job
 from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
-from vmm_cli.inference import classify
 from vmm_cli.inference import windows as inference_windows
+from vmm_cli.inference.classify_request import classify_request
 from vmm_cli.inference.valence import check_valence_model, rate_windows
 from vmm_cli.media.video import Video
 from vmm_cli.training.data.inspection import inspect
@@ -131,7 +131,7 @@ def test_a_clip_is_rated_as_a_whole_by_what_is_there(model: Bundle, tmp_path: Pa
 
 
 def test_what_a_model_is_not_for_is_refused(model: Bundle) -> None:
-    for refuse in (classify.classify_request, detect_job):
+    for refuse in (classify_request, detect_job):
         with pytest.raises(ModelError, match="vmm sentiment --model"):
             refuse(model)
     expert = replace(model, network={"kind": "speech"})

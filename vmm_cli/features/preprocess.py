@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from vmm_cli.bundles import Json
 
 Channels = tuple[float, float, float]

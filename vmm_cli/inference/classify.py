@@ -35,12 +35,11 @@ from vmm_cli.features.image_stream import compute_of
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.features.values import Features, join
 from vmm_cli.identity import FileIdentity, file_identity
+from vmm_cli.inference.classify_request import ClassifyRequest, numbers_of
 from vmm_cli.media import damage
 from vmm_cli.media.frames import DecodeReport
-from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
-from vmm_cli.media.sampling import Sampling, every, split, wanted_times
+from vmm_cli.media.sampling import Sampling, split, wanted_times
 from vmm_cli.media.video import Video, past_end
-from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
@@ -49,26 +48,6 @@ if TYPE_CHECKING:
 # part, which take about as long, splitting a video gains nothing. A clip takes as long as they do.
 MIN_FRAMES_PER_PART = 64
 MIN_CLIPS_PER_PART = 2
-
-
-@dataclass(frozen=True)
-class ClassifyRequest:
-    """What is wanted of every input; see `classify_request`.
-
-    Attributes:
-        bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
-        sampling: which pictures.
-        windows_s: length of a timeline's windows in seconds; None: the whole video at once.
-        use_store: whether the feature store is read and written.
-    """
-
-    bundle: Path
-    bundle_digest: str
-    sampling: Sampling
-    top_k: int = 5
-    windows_s: float | None = None
-    use_store: bool = True
-    max_pixels: int = DEFAULT_MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -92,41 +71,6 @@ class PartResult:
     end_s: float
     identity: FileIdentity | None
     stored: bool
-
-
-# --- the request -------------------------------------------------------------------------------
-
-
-def classify_request(
-    bundle: Bundle,
-    *,
-    start: float | Fraction = 0,
-    end: float | Fraction | None = None,
-    top_k: int = 5,
-    use_store: bool = True,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> ClassifyRequest:
-    """Return what is wanted of every input with the model's own step from picture to picture.
-
-    Raises:
-        ModelError: the model does not classify.
-    """
-    if bundle.task != "classes":
-        run_by = PURPOSES[bundle.task].run_by
-        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes; {run_by}")
-    if bundle.network.get("pool") != "mean-probability" or not bundle.labels:
-        raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
-    _numbers(bundle)  # says now, not for each video, what is wrong with them
-    # Via str: 0.1 means one tenth, not the nearest binary fraction.
-    step_s = Fraction(str(bundle.sampling.every_s))
-    return ClassifyRequest(
-        bundle=bundle.folder.resolve(),
-        bundle_digest=bundle.digest,
-        sampling=every(step_s, start=start, end=end),
-        top_k=top_k,
-        use_store=use_store,
-        max_pixels=max_pixels,
-    )
 
 
 # --- the work: plan, run, finish ---------------------------------------------------------------
@@ -329,17 +273,7 @@ def _model(folder: Path, digest: str) -> tuple[Bundle, LinearHead]:
 
 def _preprocess(request: ClassifyRequest) -> Preprocess:
     bundle, _ = _model(request.bundle, request.bundle_digest)
-    return _numbers(bundle)
-
-
-def _numbers(bundle: Bundle) -> Preprocess:
-    """Return with which numbers pictures are prepared. ModelError where they are none."""
-    try:
-        return Preprocess.from_dict(bundle.encoders["image"].preprocess)
-    except KeyError:
-        raise ModelError(f"model {bundle.name!r} has no encoder for pictures") from None
-    except ValueError as error:
-        raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
+    return numbers_of(bundle)
 
 
 def _feature_width(bundle: Bundle) -> int:

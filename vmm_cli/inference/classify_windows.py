@@ -98,11 +98,6 @@ class WindowScores:
     shown: Sequence[WindowFeatures] = ()
 
 
-def is_for(bundle: Bundle) -> bool:
-    """Tell whether a bundle is of the kind that this module runs."""
-    return bundle.task == "classes" and bundle.network.get("kind") == "fusion"
-
-
 def windows_request(
     bundle: Bundle,
     *,

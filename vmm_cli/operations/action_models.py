@@ -20,6 +20,7 @@ from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
 from vmm_cli.errors import ModelError
 from vmm_cli.features.plan import plan_of
 from vmm_cli.inference import classify, classify_windows, steps
+from vmm_cli.inference.classify_request import ClassifyRequest, classify_request, sees_windows
 from vmm_cli.media.video import Video
 from vmm_cli.tasks import PURPOSES
 
@@ -162,16 +163,14 @@ def runner_of(
     if bundle.task == "segments":
         steps.check_segment_model(bundle)
         return _OfSteps(bundle, start, end, use_store, max_pixels)
-    if classify_windows.is_for(bundle):
+    if sees_windows(bundle):
         request = classify_windows.windows_request(
             bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
         )
         return _OfWindows(bundle, request)
     return _OfPictures(
         bundle,
-        classify.classify_request(
-            bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels
-        ),
+        classify_request(bundle, start=start, end=end, use_store=use_store, max_pixels=max_pixels),
     )
 
 
@@ -243,7 +242,7 @@ class _OfPictures:
     """A model that looks at single pictures: each counts until the next one."""
 
     bundle: Bundle
-    request: classify.ClassifyRequest
+    request: ClassifyRequest
 
     def plan(self, input: Input, workers: int) -> Sequence[classify.Part | None]:
         return classify.plan(self.request, input, workers)

@@ -38,8 +38,11 @@ from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
+    from vmm_cli.analysis.labels import Classification
+    from vmm_cli.batch.inputs import Input
     from vmm_cli.bundles import Bundle
-    from vmm_cli.inference.classify import ClassifyRequest
+    from vmm_cli.inference.classify import Part, PartResult
+    from vmm_cli.inference.classify_request import ClassifyRequest
     from vmm_cli.inference.classify_windows import WindowsRequest
     from vmm_cli.media.sampling import Sampling
 
@@ -124,11 +127,11 @@ class ClassifyOptions:
 def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any]:
     """Load the model, and check the options against it: it looks at pictures, or at windows."""
     from vmm_cli import bundles
-    from vmm_cli.inference import classify_windows
+    from vmm_cli.inference.classify_request import sees_windows
 
     check_options(options)
     model = bundles.load(options.model)
-    prepared = (_of_windows if classify_windows.is_for(model) else _of_pictures)(options, model)
+    prepared = (_of_windows if sees_windows(model) else _of_pictures)(options, model)
     return replace(prepared, model_digest=model.journal_digest, remarks=remarks_on(model))
 
 
@@ -150,8 +153,6 @@ def check_options(options: ClassifyOptions) -> None:
 def _of_pictures(
     options: ClassifyOptions, model: Bundle
 ) -> Prepared[ClassifyOptions, ClassifyRequest, Any, Any]:
-    from vmm_cli.inference import classify
-
     if options.explain or options.strips is not None:
         raise OptionError(
             "model {model!r} looks at single pictures: {explain} and {strips} need a model "
@@ -161,9 +162,9 @@ def _of_pictures(
     request = pictures_request(options, model)
     work = Work(
         request,
-        run=classify.run,
-        finish=classify.finish,
-        plan=classify.plan,
+        run=run,
+        finish=finish,
+        plan=plan,
         device=device_wanted(options.device),
     )
     # The model's own step, given as an option, is the same pictures.
@@ -193,7 +194,7 @@ def pictures_request(options: ClassifyOptions, model: Bundle) -> ClassifyRequest
         OptionError: the options would change a model's own sampling, or leave windows empty.
         ModelError: the model does not classify.
     """
-    from vmm_cli.inference.classify import classify_request
+    from vmm_cli.inference.classify_request import classify_request
 
     request = classify_request(
         model,
@@ -281,6 +282,30 @@ def _of_windows(
 
         work = replace(work, drawing=Pictures(STRIP, options.strips, options.overwrite))
     return Prepared(settled, work, WORKER_MEMORY_BYTES)
+
+
+# --- the work on pictures, for workers: the parent loads nothing of it ----------------------------
+
+
+def plan(request: ClassifyRequest, input: Input, workers: int) -> list[Part | None]:
+    """See `inference.classify.plan`."""
+    from vmm_cli.inference import classify
+
+    return classify.plan(request, input, workers)
+
+
+def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult:
+    """See `inference.classify.run`."""
+    from vmm_cli.inference import classify
+
+    return classify.run(request, input, part)
+
+
+def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) -> Classification:
+    """See `inference.classify.finish`."""
+    from vmm_cli.inference import classify
+
+    return classify.finish(request, input, parts)
 
 
 # --- how records are shown ----------------------------------------------------------------------

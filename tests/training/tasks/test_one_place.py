@@ -15,8 +15,7 @@ FLAGS = {"timed", "rated"}  # of a data set, as they were once
 KEYS = {"mAP", "emotions"}  # of metrics, that only one task has
 # Where it may be asked, and why: a bundle of one task is run by code that runs no other.
 ALLOWED = {
-    "inference/classify.py": "refuses a bundle that it cannot run",
-    "inference/classify_windows.py": "refuses a bundle that it cannot run",
+    "inference/classify_request.py": "refuses a bundle that it cannot run",
     "operations/action_models.py": "runs bundles of two tasks",
     "analysis/sentiment/fusion.py": "refuses a bundle that it cannot run",
     "inference/load.py": "refuses a network that needs the whole video",

@@ -81,14 +81,14 @@ def probabilities(
 
 def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
     from vmm_cli.features.plan import plan_of
-    from vmm_cli.inference import classify_windows
+    from vmm_cli.inference.classify_request import sees_windows
     from vmm_cli.inference.load import check
 
     refuse_unknown(bundle, data, samples)
     one = not bundle.network.get("multi_label")
     if one and any(len(sample.labels) > 1 for sample in samples):
         raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
-    if classify_windows.is_for(bundle):
+    if sees_windows(bundle):
         plan_of(bundle)
         check(bundle)
 
@@ -97,11 +97,12 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
     """Return the probabilities of a model's labels for one sample: float64 [C]."""
     from vmm_cli.batch.inputs import Input
     from vmm_cli.inference import classify, classify_windows
+    from vmm_cli.inference.classify_request import classify_request, sees_windows
     from vmm_cli.training.encoding import video_of
 
     video = video_of(sample, means.max_pixels)
     input = Input(sample.path, sample.name, Path(sample.name).name)
-    if classify_windows.is_for(bundle):
+    if sees_windows(bundle):
         wanted = classify_windows.windows_request(
             bundle,
             start=video.start,
@@ -113,7 +114,7 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
         classify_windows.require_streams(bundle, scores.streams)
         mean: np.ndarray = scores.chances.mean(axis=0)
         return mean
-    request = classify.classify_request(
+    request = classify_request(
         bundle,
         start=video.start,
         end=video.end,
