@@ -18,7 +18,15 @@ from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
 from vmm_cli.bundles.saving import Graph
 from vmm_cli.engines.export import graph_bytes
+from vmm_cli.features import face_networks, faces, speech, speech_networks, text_network, text_valence
 from vmm_cli.features.image import graph_of_bundle
+
+# Models that are several networks, or none of a stream's, by their kind.
+OF_KIND = {
+    faces.KIND: face_networks.graphs_of_bundle,
+    speech.KIND: speech_networks.graphs_of_bundle,
+    text_valence.KIND: text_network.graphs_of_bundle,
+}
 
 
 def graphs_of(bundle: Bundle) -> dict[str, Graph]:
@@ -28,6 +36,9 @@ def graphs_of(bundle: Bundle) -> dict[str, Graph]:
         network = graph_of_bundle(bundle)
         if network is not None:
             graphs["image"] = partial(graph_bytes, network)
+    if (networks_of := OF_KIND.get(bundle.network.get("kind", ""))) is not None:
+        for role, network in networks_of(bundle).items():
+            graphs[role] = partial(graph_bytes, network)
     return graphs
 
 

@@ -179,7 +179,7 @@ def _log_mel_blocks(video: Video, first: int, last: int) -> Iterator[np.ndarray]
         held = np.concatenate([held, samples])
         count = (len(held) - WINDOW) // HOP + 1
         if count > 0:
-            yield _log_mel(held)
+            yield log_powers(held)
             held = held[count * HOP :]
 
 
@@ -204,7 +204,7 @@ def _sound_of_frames(video: Video, first: int, last: int) -> Iterator[Samples]:
         yield np.pad(tail, (0, _RADIUS - HOP), mode="reflect")[len(tail) :]
 
 
-def _log_mel(samples: Samples) -> np.ndarray:
+def log_powers(samples: Samples) -> np.ndarray:
     """Return the logarithm of the power in each band: float32 [N] -> float64 [frames, 80].
 
     As many frames as there are whole windows. In float64: next to a loud tone, float32 would hear

@@ -3,7 +3,8 @@
 A small network says for each 32 ms whether there is speech. Pieces of it, no longer than six
 seconds, go through the convolutions and first blocks of Whisper's encoder; mean and deviation of
 the states over time tell how it was said, and little of what. Of the sound no more than a piece is
-held.
+held. The networks run as graphs, or in PyTorch where that is to run them (`speech_networks`); all
+else here is numpy.
 
 Sources: Silero Team, Silero VAD 6, for the detection and its thresholds; Radford et al. 2022,
 Robust Speech Recognition via Large-Scale Weak Supervision, for the encoder and its spectrogram.
@@ -11,25 +12,25 @@ Robust Speech Recognition via Large-Scale Weak Supervision, for the encoder and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle
+from vmm_cli.engines.graph import Ports, graph_of
 from vmm_cli.errors import ModelError
-from vmm_cli.features.log_mel import FLOOR, HOP, SAMPLE_RATE, WINDOW, mel_filters
+from vmm_cli.features.log_mel import HOP, SAMPLE_RATE, WINDOW, log_powers
 from vmm_cli.features.values import Features
 from vmm_cli.media.audio import Samples, SoundReport
 from vmm_cli.media.video import Video
-from vmm_cli.networks.pretrained.speech_activity import CHUNK, CONTEXT, SpeechActivity, State
-from vmm_cli.networks.pretrained.speech_encoder import WIDTH, SpeechEncoder
+from vmm_cli.networks.pretrained.shapes import CHUNK, CONTEXT, SPEECH_MELS, STATE
+from vmm_cli.networks.pretrained.shapes import SPEECH_WIDTH as WIDTH
 
+KIND = "speech-statistics"  # of the bundle's network
 SPEECH_VERSION = "1"  # part of what kept features are named by: changes when a value changes
 CARRIER = "sentiment/voice"  # the bundle that carries the weights
 SPEECH_WIDTH = 2 * WIDTH  # of the features: means, then deviations
@@ -52,16 +53,32 @@ DECADES = 8  # of power below the loudest, as Whisper hears
 # syllables; in a step of half a second alone there are two.
 WINDOW_S = 2.0
 
+# Graphs by what they are of: the names and shapes of what they take and give.
+_STATE = {"hidden": (1, 1, STATE), "cell": (1, 1, STATE)}
+GRAPHS: dict[str, tuple[Ports, Ports]] = {
+    "activity": (
+        {"chunks": (1, None, CONTEXT + CHUNK), **_STATE},
+        {"probabilities": (1, None), **{f"{name}_after": _STATE[name] for name in _STATE}},
+    ),
+    "encoder": ({"log_mel": (1, SPEECH_MELS, None)}, {"states": (1, None, WIDTH)}),
+}
 
 Chunk = tuple[Samples, float]  # 32 ms of sound, and the probability of speech
+State = tuple[np.ndarray, np.ndarray]  # of the LSTM, hidden and cell: float32 [1, 1, 128] each
 
 
 @dataclass(frozen=True, eq=False)
 class SpeechNetworks:
-    """The two networks, loaded, on the CPU."""
+    """The two networks, loaded, on the CPU; all arrays are float32.
 
-    activity: SpeechActivity
-    encoder: SpeechEncoder
+    Attributes:
+        activity: chunks, each with the 64 samples before it, [1, T, 64 + 512], and the LSTM's
+            hidden and cell -> the probability of speech in each, [1, T], and the state after.
+        encoder: log-mel frames [1, 80, F] -> states, one for 20 ms each: ([1, ceil(F / 2), 384],).
+    """
+
+    activity: Callable[..., tuple[np.ndarray, ...]]
+    encoder: Callable[..., tuple[np.ndarray, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,30 +129,20 @@ def _networks(folder: Path, digest: str) -> SpeechNetworks:
     bundle = bundles.read(folder)
     if bundle.digest != digest:
         raise ModelError(f"{folder}: was changed while it was in use; run the command again")
+    weights = bundles.load_weights(bundle)
+    runs = {
+        role: graph_of(bundle, role, inputs=inputs, outputs=outputs, weights=weights)
+        for role, (inputs, outputs) in GRAPHS.items()
+    }
+    if runs["activity"] is not None and runs["encoder"] is not None:
+        return SpeechNetworks(runs["activity"], runs["encoder"])
+    from vmm_cli.features.speech_networks import in_torch
+
     try:
-        return build_networks(bundles.load_tensors(bundle))
+        return in_torch(weights.tensors())
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{folder}: its weights do not fit the networks: {reason}") from None
-
-
-def build_networks(tensors: Mapping[str, np.ndarray]) -> SpeechNetworks:
-    """Return the networks with these weights: `activity.` and `encoder.` before their names.
-
-    Raises:
-        RuntimeError: weights are missing, or of another shape.
-    """
-    networks = SpeechNetworks(SpeechActivity(), SpeechEncoder(BLOCKS, POSITIONS))
-    for network, prefix in ((networks.activity, "activity."), (networks.encoder, "encoder.")):
-        network.load_state_dict(
-            {
-                name.removeprefix(prefix): torch.from_numpy(tensor.astype(np.float32))
-                for name, tensor in tensors.items()
-                if name.startswith(prefix)
-            }
-        )
-        network.eval().requires_grad_(False)
-    return networks
 
 
 # --- who speaks when -----------------------------------------------------------------------------
@@ -165,7 +172,7 @@ def voiced_pieces(
     pause: int | None = None  # number of the chunk in which a pause seems to have begun
     first = round(start_s * SAMPLE_RATE) / SAMPLE_RATE
     number = -1
-    for number, (samples, chance) in enumerate(_chunks(networks.activity, video, start_s, end_s)):
+    for number, (samples, chance) in enumerate(_chunks(networks, video, start_s, end_s)):
         if report is not None:
             report.samples += len(samples)
         held.append((samples, chance))
@@ -218,33 +225,33 @@ def _quietest(chances: np.ndarray) -> int:
 
 
 def _chunks(
-    network: SpeechActivity, video: Video, start_s: float, end_s: float | None
+    networks: SpeechNetworks, video: Video, start_s: float, end_s: float | None
 ) -> Iterator[Chunk]:
     """Yield the sound in chunks, the last one shorter, each with its probability of speech."""
-    state: State | None = None
+    nothing = np.zeros((1, 1, STATE), np.float32)
+    state: State = nothing, nothing
     context = np.zeros(CONTEXT, np.float32)
     held = np.zeros(0, np.float32)
     for block in video.audio(SAMPLE_RATE, start=start_s, end=end_s):
         held = np.concatenate([held, block.samples])
         whole = len(held) // CHUNK * CHUNK
         if whole:
-            chances, state = _activity(network, np.concatenate([context, held[:whole]]), state)
+            chances, state = _activity(networks, np.concatenate([context, held[:whole]]), state)
             yield from zip(held[:whole].reshape(-1, CHUNK), chances, strict=True)
             context, held = held[whole - CONTEXT : whole], held[whole:]
     if len(held):
         padded = np.pad(np.concatenate([context, held]), (0, CHUNK - len(held)))
-        chances, _ = _activity(network, padded, state)
+        chances, _ = _activity(networks, padded, state)
         yield held, chances[0]
 
 
-@torch.inference_mode()
 def _activity(
-    network: SpeechActivity, samples: Samples, state: State | None
+    networks: SpeechNetworks, samples: Samples, state: State
 ) -> tuple[list[float], State]:
     """Return the probabilities of whole chunks, the context before the first, and the new state."""
-    chunks = torch.from_numpy(samples).unfold(0, CHUNK + CONTEXT, CHUNK)  # [T, 576]
-    chances, state = network(chunks[None], state)
-    return chances[0].tolist(), state
+    chunks = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT + CHUNK)[::CHUNK]  # [T, 576]
+    chances, hidden, cell = networks.activity(np.ascontiguousarray(chunks)[None], *state)
+    return chances[0].tolist(), (hidden, cell)
 
 
 # --- how they speak ------------------------------------------------------------------------------
@@ -259,31 +266,21 @@ def speech_features(networks: SpeechNetworks, samples: Samples) -> np.ndarray:
     return np.concatenate([states.mean(axis=0), states.std(axis=0)])
 
 
-@torch.inference_mode()
 def speech_states(networks: SpeechNetworks, samples: Samples) -> np.ndarray:
     """Return the states of the encoder, one each 20 ms: [N] -> float32 [T, 384]."""
-    states: np.ndarray = networks.encoder(log_mel(torch.from_numpy(samples))[None])[0].numpy()
-    return states
+    (states,) = networks.encoder(log_mel(samples)[None])
+    found: np.ndarray = states[0]
+    return found
 
 
-def log_mel(samples: Tensor) -> Tensor:
-    """Return the spectrogram as Whisper's encoder reads it: [N] -> [80, N // 160].
+def log_mel(samples: Samples) -> np.ndarray:
+    """Return the spectrogram as Whisper's encoder reads it: [N] -> float32 [80, N // 160].
 
     The decades of power in each band, cut off 8 below the loudest, then plus 4, over 4.
     """
-    window, filters = _front_end()
-    spectrum = torch.stft(
-        samples, WINDOW, HOP, window=window, pad_mode="reflect", return_complex=True
-    )
-    power = filters @ spectrum[:, :-1].abs() ** 2
-    decades = power.clamp(min=FLOOR).log10()
-    return (torch.maximum(decades, decades.max() - DECADES) + 4) / 4
-
-
-@lru_cache(maxsize=1)
-def _front_end() -> tuple[Tensor, Tensor]:
-    """Return the window [400] and the filters [80, 201]."""
-    return torch.hann_window(WINDOW), torch.tensor(mel_filters(), dtype=torch.float32)
+    decades = log_powers(np.pad(samples, WINDOW // 2, mode="reflect"))[:-1].T
+    heard = (np.maximum(decades, decades.max() - DECADES) + 4) / 4
+    return np.ascontiguousarray(heard, np.float32)
 
 
 # --- the stream `voice` of trained networks ------------------------------------------------------

@@ -19,23 +19,26 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle
+from vmm_cli.engines.graph import Ports, Run, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features import sentences
 from vmm_cli.features.extras import NotInstalledError
+from vmm_cli.networks.pretrained.shapes import TOKEN_WIDTH
 
-if TYPE_CHECKING:
-    from vmm_cli.networks.pretrained.text_valence import TextValence
-
+KIND = "text_valence"
 LAYER = "layer_norm_6"  # the ONNX file's name of what the third block gives
 VADER_WIDTH = 6
-MOST_PARTS = 64  # blocks, and queries
 LONGEST_REASON = 300  # characters, of what torch says of a network that it cannot make
+# The network: names and shapes of what it takes and gives.
+GRAPH = "valence"
+TAKES: Ports = {"states": (1, None, TOKEN_WIDTH), "scores": (1, VADER_WIDTH)}
+GIVES: Ports = {"logits": (1,)}
 
 ENOUGH_WORDS = 4.0  # so many words have half of the confidence of many
 
@@ -85,13 +88,9 @@ def read_valence(texts: Sequence[str], bundle: Bundle) -> Reading:
     return Reading(_bounded(valence), confidence, "sentences")
 
 
-def _logit(network: TextValence, pieces: Sequence[np.ndarray], scores: np.ndarray) -> float:
+def _logit(network: Run, pieces: Sequence[np.ndarray], scores: np.ndarray) -> float:
     """Return how much speaks for pleasant, the mean over the pieces of a text by their lengths."""
-    import torch  # takes more than a second, which captions that VADER reads need not wait for
-
-    given = torch.from_numpy(scores)[None]
-    with torch.inference_mode():
-        logits = [float(network(torch.from_numpy(piece)[None], given)) for piece in pieces]
+    logits = [float(network(piece[None], scores[None])[0][0]) for piece in pieces]
     return float(np.average(logits, weights=[len(piece) for piece in pieces]))
 
 
@@ -108,28 +107,22 @@ def _threshold(bundle: Bundle, name: str) -> float:
 
 @lru_cache(maxsize=2)
 @progress.loading()
-def _network(folder: Path, digest: str) -> TextValence:
-    import torch
-
-    from vmm_cli.networks.pretrained.text_valence import TextValence
-
+def _network(folder: Path, digest: str) -> Run:
+    """Return the network: states [1, L, 384] and scores [1, 6], float32 -> (logits [1],)."""
     bundle = bundles.read(folder)
-    built = dict(bundle.network)
-    if built.pop("kind", None) != "text_valence":
+    if bundle.network.get("kind") != KIND:
         raise ModelError(f"{folder}: is no model for texts")
+    weights = bundles.load_weights(bundle)
+    run = graph_of(bundle, GRAPH, inputs=TAKES, outputs=GIVES, weights=weights)
+    if run is not None:
+        return run
+    from vmm_cli.features.text_network import in_torch  # imports torch, which takes a second
+
     try:
-        if not all(0 <= number <= MOST_PARTS for number in built.values()):
-            raise ValueError(f"it has {built}")
-        with torch.device("meta"):  # what it asks for takes memory only where it has weights
-            network = TextValence(**built, scores=VADER_WIDTH)
-        tensors = bundles.load_tensors(bundle)
-        network.load_state_dict(
-            {k: torch.from_numpy(v).float() for k, v in tensors.items()}, assign=True
-        )
-    except (OverflowError, TypeError, ValueError, RuntimeError) as error:
+        return in_torch(bundle.network, weights.tensors())
+    except ValueError as error:
         reason = shorten(str(error), LONGEST_REASON, placeholder=" ...")
         raise ModelError(f"{folder}: is no model for texts: {reason}") from None
-    return network.eval()
 
 
 def vader_features(texts: Sequence[str]) -> np.ndarray:

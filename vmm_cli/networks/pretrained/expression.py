@@ -12,9 +12,9 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FACE_SIDE = 64
-BLOCK_CHANNELS = (16, 32, 64, 128)
-FEATURE_CHANNELS = BLOCK_CHANNELS[-1]
+from vmm_cli.networks.pretrained.shapes import EXPRESSION_CHANNELS
+
+BLOCK_CHANNELS = (16, 32, 64, EXPRESSION_CHANNELS)
 
 
 class MiniXception(nn.Module):
@@ -25,7 +25,7 @@ class MiniXception(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
         channels = (8, *BLOCK_CHANNELS)
         self.blocks = nn.Sequential(*(Block(*pair) for pair in pairwise(channels)))
-        self.head = nn.Conv2d(FEATURE_CHANNELS, outputs, 3, padding=1)
+        self.head = nn.Conv2d(EXPRESSION_CHANNELS, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [N, 7] and pooled features [N, 128] of grey faces [N, 1, 64, 64], -1..1."""

@@ -3,19 +3,14 @@
 Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded
 Convolutional Networks", IEEE Signal Processing Letters 23(10), 2016 (arXiv 1604.02878); widths as
 in facenet-pytorch's networks, and without their outputs for landmarks. What lies between the
-networks is in vmm_cli/features/faces.py.
+networks is in vmm_cli/features/face_detection.py.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
-
-PROPOSAL_SIDE, PROPOSAL_STRIDE = 12, 2  # what one position of ProposalNetwork sees, in pixels
-REFINE_SIDE = 24
-OUTPUT_SIDE = 48
 
 
 class Judged(NamedTuple):
@@ -106,35 +101,3 @@ def _convolution(channels_in: int, channels_out: int, kernel: int) -> tuple[nn.M
 def _judged(network: RefineNetwork | OutputNetwork, x: Tensor) -> Judged:
     x = network.layers(x)
     return Judged(network.face(x).softmax(dim=1)[:, 1], network.shift(x))
-
-
-def suppress(boxes: Tensor, scores: Tensor, limit: float, *, by_smaller: bool = False) -> Tensor:
-    """Return which boxes non-maximum suppression keeps, best first: [N, 4], [N] -> int64 [K].
-
-    A box goes where a better one that stays covers it: where they share more than `limit` of their
-    union, or with `by_smaller` of the smaller one. Among equal scores the earlier box is better.
-    Boxes are left, top, right, bottom. Takes memory for N x N numbers.
-    """
-    order = scores.argsort(descending=True, stable=True)
-    shared = overlap(boxes[order], by_smaller=by_smaller)
-    covers = (shared > limit).triu(diagonal=1)  # [i, j]: i is better than j and covers it
-    # After k rounds the best k are right, as each depends on better ones alone; few are needed.
-    stays = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
-    while True:
-        following = ~(covers & stays[:, None]).any(dim=0)
-        if torch.equal(following, stays):
-            return order[stays]
-        stays = following
-
-
-def overlap(boxes: Tensor, *, by_smaller: bool = False) -> Tensor:
-    """Return which share of their union, or of the smaller one, boxes share: [N, 4] -> [N, N]."""
-    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    both = (high - low).clamp(min=0).prod(dim=2)
-    area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
-    if by_smaller:
-        whole = torch.minimum(area[:, None], area[None, :])
-    else:
-        whole = area[:, None] + area[None, :] - both
-    return both / whole.clamp(min=torch.finfo(boxes.dtype).tiny)

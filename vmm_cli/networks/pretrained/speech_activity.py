@@ -12,10 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SAMPLE_RATE = 16000
-CHUNK = 512  # samples, 32 ms: for each there is one probability
-CONTEXT = 64  # samples before the chunk that are seen with it
-STATE = 128
+from vmm_cli.networks.pretrained.shapes import CONTEXT, STATE
 
 _WINDOW = 256  # samples of a spectrum
 _HOP = 128

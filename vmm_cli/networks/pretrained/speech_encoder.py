@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MELS = 80
-WIDTH = 384
+from vmm_cli.networks.pretrained.shapes import SPEECH_MELS as MELS
+from vmm_cli.networks.pretrained.shapes import SPEECH_WIDTH as WIDTH
+
 HEADS = 6
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-WIDTH = 384
+from vmm_cli.networks.pretrained.shapes import TOKEN_WIDTH as WIDTH
+
 HEADS = 12
 INSIDE = 1536
 EPSILON = 1e-12  # BERT's

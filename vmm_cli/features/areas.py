@@ -1,0 +1,83 @@
+"""Pictures made smaller by the mean over the area of each new pixel. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """The integral image of a picture of H rows and W columns.
+
+    Attributes:
+        values: uint32 [H + 1, W + 1, 3], what is left of and above each corner of pixels. It may
+            overflow: differences are right all the same, up to areas of 16 million pixels.
+    """
+
+    values: np.ndarray
+
+    @property
+    def height(self) -> int:
+        """H."""
+        return len(self.values) - 1
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return self.values.shape[1] - 1
+
+
+def sums_of(image: np.ndarray) -> Sums:
+    """Return the integral image of a picture: uint8 [H, W, 3]."""
+    height, width, channels = image.shape
+    values = np.zeros((height + 1, width + 1, channels), np.uint32)
+    inner = values[1:, 1:]
+    np.cumsum(image, axis=1, dtype=np.uint32, out=inner)
+    np.cumsum(inner, axis=0, dtype=np.uint32, out=inner)
+    return Sums(values)
+
+
+def whole_in(sums: Sums, rows: int, columns: int) -> np.ndarray:
+    """Return the picture in another size: -> float32 [3, rows, columns], 0 to 255.
+
+    Each new pixel is the mean over those that its area touches, as PyTorch's adaptive pooling.
+    """
+    tops, bottoms = _bounds(np.array([0]), np.array([sums.height]), rows)
+    lefts, rights = _bounds(np.array([0]), np.array([sums.width]), columns)
+    bands = sums.values[bottoms[0]] - sums.values[tops[0]]  # [rows, W + 1, 3]
+    total = bands[:, rights[0]] - bands[:, lefts[0]]  # [rows, columns, 3]
+    return _means(total, (bottoms - tops)[0], (rights - lefts)[0]).transpose(2, 0, 1)
+
+
+def cuts_in(sums: Sums, edges: np.ndarray, side: int) -> np.ndarray:
+    """Return cuts of a picture as squares of `side` pixels: -> float32 [N, 3, side, side].
+
+    edges: int64 [N, 4], left, top, right and bottom, none of them empty; see `whole_in`.
+    """
+    lefts, rights = _bounds(edges[:, 0], edges[:, 2], side)  # [N, side] each
+    tops, bottoms = _bounds(edges[:, 1], edges[:, 3], side)
+    corners = sums.values.reshape(-1, sums.values.shape[2])
+    wide = sums.width + 1
+
+    def at(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        return corners.take(rows[:, :, None] * wide + columns[:, None, :], axis=0)
+
+    total = at(bottoms, rights) - at(tops, rights) - at(bottoms, lefts) + at(tops, lefts)
+    return _means(total, bottoms - tops, rights - lefts).transpose(0, 3, 1, 2)
+
+
+def _bounds(first: np.ndarray, last: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each of `number` new pixels begins and ends: int64 [N] twice -> [N, number]."""
+    sizes, steps = (last - first)[:, None], np.arange(number)
+    begin = first[:, None] + steps * sizes // number
+    end = first[:, None] - (-(steps + 1) * sizes // number)  # rounded up
+    return begin, end
+
+
+def _means(total: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Divide sums [..., rows, columns, 3] by areas: -> float32."""
+    areas = (heights[..., :, None] * widths[..., None, :]).astype(np.float32)
+    means: np.ndarray = total.astype(np.float32) / areas[..., None]
+    return means

@@ -1,0 +1,52 @@
+"""Boxes in pictures: float32 [N, 4], left, top, right and bottom in pixels. numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def shifted(boxes: np.ndarray, shifts: np.ndarray, more: int = 0) -> np.ndarray:
+    """Move each edge by a share of the box's width or height, and of `more`: -> [N, 4]."""
+    sides = boxes[:, 2:] - boxes[:, :2] + np.float32(more)
+    moved: np.ndarray = boxes + shifts * np.tile(sides, 2)
+    return moved
+
+
+def squared(boxes: np.ndarray) -> np.ndarray:
+    """Lengthen the shorter sides, about the middle: [N, 4] -> [N, 4]."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True, initial=-np.inf) / 2
+    return np.concatenate([middle - half, middle + half], axis=1)
+
+
+def suppress(
+    boxes: np.ndarray, scores: np.ndarray, limit: float, *, by_smaller: bool = False
+) -> np.ndarray:
+    """Return which boxes non-maximum suppression keeps, best first: [N, 4], [N] -> int64 [K].
+
+    A box goes where a better one that stays covers it: where they share more than `limit` of their
+    union, or with `by_smaller` of the smaller one. Among equal scores the earlier box is better.
+    Takes memory for N x N numbers.
+    """
+    order = np.argsort(-scores, kind="stable")
+    shared = overlap(boxes[order], by_smaller=by_smaller)
+    covers = np.triu(shared > np.float32(limit), 1)  # [i, j]: i is better than j and covers it
+    # After k rounds the best k are right, as each depends on better ones alone; few are needed.
+    stays = np.ones(len(order), bool)
+    while True:
+        following = ~covers[stays].any(axis=0)
+        if np.array_equal(following, stays):
+            return order[stays]
+        stays = following
+
+
+def overlap(boxes: np.ndarray, *, by_smaller: bool = False) -> np.ndarray:
+    """Return which share of their union, or of the smaller one, boxes share: [N, 4] -> [N, N]."""
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    wide = np.minimum.outer(right, right) - np.maximum.outer(left, left)
+    high = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
+    both = wide.clip(min=0) * high.clip(min=0)
+    area = (right - left).clip(min=0) * (bottom - top).clip(min=0)
+    whole = np.minimum.outer(area, area) if by_smaller else np.add.outer(area, area) - both
+    shared: np.ndarray = both / whole.clip(min=np.finfo(np.float32).tiny)
+    return shared

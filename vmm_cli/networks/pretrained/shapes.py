@@ -1,0 +1,24 @@
+"""Sizes of what pretrained networks take and give; who runs them as graphs needs no torch."""
+
+from __future__ import annotations
+
+# --- faces: MTCNN and mini-Xception --------------------------------------------------------------
+
+PROPOSAL_SIDE, PROPOSAL_STRIDE = 12, 2  # what one position of ProposalNetwork sees, in pixels
+REFINE_SIDE = 24
+OUTPUT_SIDE = 48
+FACE_SIDE = 64  # of what the expression network sees, in pixels
+EXPRESSION_CHANNELS = 128  # of its last block, pooled
+
+# --- speech: silero-vad and Whisper tiny ---------------------------------------------------------
+
+CHUNK = 512  # samples, 32 ms: for each there is one probability of speech
+CONTEXT = 64  # samples before the chunk that are seen with it
+STATE = 128  # of the LSTM
+
+SPEECH_MELS = 80
+SPEECH_WIDTH = 384  # of the encoder's states
+
+# --- text: MiniLM's blocks -----------------------------------------------------------------------
+
+TOKEN_WIDTH = 384
