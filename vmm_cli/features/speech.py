@@ -250,7 +250,7 @@ def _activity(
 ) -> tuple[list[float], State]:
     """Return the probabilities of whole chunks, the context before the first, and the new state."""
     chunks = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT + CHUNK)[::CHUNK]  # [T, 576]
-    chances, hidden, cell = networks.activity(np.ascontiguousarray(chunks)[None], *state)
+    chances, hidden, cell = networks.activity(np.array(chunks[None]), *state)
     return chances[0].tolist(), (hidden, cell)
 
 

@@ -28,7 +28,10 @@ class _Step(nn.Module):
 
     def forward(self, chunks: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, ...]:
         chances, state = self.network(chunks, (hidden, cell))
-        return chances, *state
+        # All of them; else the graph says there are as many as in the example: PyTorch's exporter
+        # counts an LSTM's steps.
+        every = torch.arange(chunks.shape[1])
+        return chances.index_select(1, every), *state
 
 
 def networks_of(tensors: Mapping[str, np.ndarray]) -> tuple[SpeechActivity, SpeechEncoder]:
@@ -67,10 +70,10 @@ def to_export(tensors: Mapping[str, np.ndarray]) -> dict[str, Network]:
     activity, encoder = networks_of(tensors)
     generator = torch.Generator().manual_seed(0)
     chunks = torch.randn(1, _CHUNKS, CONTEXT + CHUNK, generator=generator)
-    nothing = torch.zeros(1, 1, STATE)
+    state = torch.randn(2, 1, 1, STATE, generator=generator)
     heard = torch.randn(1, SPEECH_MELS, _FRAMES, generator=generator)
     return {
-        "activity": _to_export("activity", _Step(activity).eval(), (chunks, nothing, nothing), 1),
+        "activity": _to_export("activity", _Step(activity).eval(), (chunks, *state), 1),
         "encoder": _to_export("encoder", encoder, (heard,), 2),
     }
 
