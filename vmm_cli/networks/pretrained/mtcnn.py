@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+BLOCK = 16  # channels that ONNX Runtime holds together on a CPU with AVX-512, two of 8 with AVX2
 
 
 class Judged(NamedTuple):
@@ -24,6 +28,24 @@ class Judged(NamedTuple):
 
     probabilities: Tensor
     shifts: Tensor
+
+
+class Slopes(nn.Module):
+    """PReLU (He et al. 2015), in steps of which each is fast everywhere.
+
+    ONNX Runtime's operator for the whole goes from value to value, and takes a third of the first
+    network's time.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels,), 0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, ...] -> the same, values below 0 times the slope of their channel."""
+        slopes = self.weight.reshape(-1, *[1] * (x.dim() - 2))
+        above = x.relu()
+        return above + slopes * (x - above)
 
 
 class ProposalNetwork(nn.Module):
@@ -42,8 +64,8 @@ class ProposalNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Judged:
         """Return each position's box of 12 x 12 pixels, 2 apart: [N, 3, H, W], H and W from 12."""
-        x = self.layers(x)  # [N, 3, H, W] -> [N, 32, h, w], about H / 2 - 5 by W / 2 - 5
-        return Judged(self.face(x).softmax(dim=1)[:, 1], self.shift(x))
+        x = _through(self.layers, x)  # -> [N, 32, h, w], about H / 2 - 5 by W / 2 - 5
+        return Judged(_chance(self.face(x)), self.shift(x))
 
 
 class RefineNetwork(nn.Module):
@@ -59,7 +81,7 @@ class RefineNetwork(nn.Module):
             *_convolution(48, 64, 2),  # -> [N, 64, 3, 3]
             nn.Flatten(),
             nn.Linear(576, 128),
-            nn.PReLU(128),
+            Slopes(128),
         )
         self.face = nn.Linear(128, 2)
         self.shift = nn.Linear(128, 4)
@@ -84,7 +106,7 @@ class OutputNetwork(nn.Module):
             *_convolution(64, 128, 2),  # -> [N, 128, 3, 3]
             nn.Flatten(),
             nn.Linear(1152, 256),
-            nn.PReLU(256),
+            Slopes(256),
         )
         self.face = nn.Linear(256, 2)
         self.shift = nn.Linear(256, 4)
@@ -95,9 +117,37 @@ class OutputNetwork(nn.Module):
 
 
 def _convolution(channels_in: int, channels_out: int, kernel: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(channels_in, channels_out, kernel), nn.PReLU(channels_out)
+    return nn.Conv2d(channels_in, channels_out, kernel), Slopes(channels_out)
 
 
 def _judged(network: RefineNetwork | OutputNetwork, x: Tensor) -> Judged:
-    x = network.layers(x)
-    return Judged(network.face(x).softmax(dim=1)[:, 1], network.shift(x))
+    x = _through(network.layers, x)
+    return Judged(_chance(network.face(x)), network.shift(x))
+
+
+def _through(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """Return what layers make of pictures, the first three of them at once.
+
+    Of most of the values between these nothing is left: a slope is applied before the pooling by
+    scaled filters, as max(x, slope x), or from 1 on min(x, slope x) of the largest, as that rises.
+    """
+    convolution, slopes, pool = layers[0], layers[1].weight, layers[2]
+    channels = len(slopes)
+    # Filters of zeros fill up what a runtime holds together: else it would pool by single values.
+    more = -channels % BLOCK
+    filters = F.pad(convolution.weight, (0, 0, 0, 0, 0, 0, 0, more))
+    bias, slopes = F.pad(convolution.bias, (0, more)), F.pad(slopes, (0, more))
+    both = torch.cat([filters, slopes[:, None, None, None] * filters])
+    x = pool(F.conv2d(x, both, torch.cat([bias, slopes * bias])))
+    plain, sloped = x.chunk(2, dim=1)
+    steep = (slopes > 1)[:, None, None]
+    x = torch.where(steep, torch.minimum(plain, sloped), torch.maximum(plain, sloped))
+    x = x[:, :channels]
+    for layer in layers[3:]:
+        x = layer(x)
+    return x
+
+
+def _chance(logits: Tensor) -> Tensor:
+    """Return the second one's softmax: [N, 2, ...] -> [N, ...]."""
+    return torch.sigmoid(logits[:, 1] - logits[:, 0])
