@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
+from scipy.special import softmax
 from torch.nn import functional as F
 
 from vmm_cli import bundles
@@ -94,7 +95,6 @@ def evidence_of(clip: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
 # --- the gates -----------------------------------------------------------------------------------
 
 
-@torch.inference_mode()
 def gates(encoder: FaceEncoder, clips: list[Path]) -> None:
     """Print how far what is read of a face moves when it is made smaller or blurred."""
     faces = list(clear_faces(encoder, clips))
@@ -106,14 +106,16 @@ def gates(encoder: FaceEncoder, clips: list[Path]) -> None:
     print("| faces | moved | same first | sharpness |\n" + "| --- " * 4 + "|")
     before = None
     for name, alter in rows.items():
-        grey = torch.cat([grey_face(*alter(image, box)) for image, box in faces])  # [N, 64, 64]
-        after = encoder.expression((grey[:, None] / 255 - 0.5) * 2)[0].softmax(dim=1)
+        grey = np.concatenate(
+            [grey_face(*alter(image, box)) for image, box in faces]
+        )  # [N, 64, 64]
+        logits, _ = encoder.expression((grey[:, None] / np.float32(255) - 0.5) * 2)
+        after = softmax(logits, axis=1)
         before = after if before is None else before
-        moved = (after - before).abs().sum(dim=1) / 2  # total variation
-        same = after.argmax(dim=1) == before.argmax(dim=1)
+        moved = np.abs(after - before).sum(axis=1) / 2  # total variation
+        same = after.argmax(axis=1) == before.argmax(axis=1)
         print(
-            f"| {name} | {moved.mean():.2f} | {same.float().mean():.2f} "
-            f"| {sharpness_of(grey).mean():.0f} |"
+            f"| {name} | {moved.mean():.2f} | {same.mean():.2f} | {sharpness_of(grey).mean():.0f} |"
         )
 
 
@@ -132,9 +134,9 @@ def longer_side(box: np.ndarray) -> float:
     return float((box[2:] - box[:2]).max())
 
 
-def grey_face(image: np.ndarray, box: np.ndarray) -> torch.Tensor:
+def grey_face(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Return what the expression network sees of a face: [1, 64, 64]."""
-    return grey_faces(image, torch.from_numpy(box)[None])
+    return grey_faces(image, box[None])
 
 
 def smaller(image: np.ndarray, box: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:

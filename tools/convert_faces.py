@@ -32,17 +32,17 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tools.write_graphs import graphs_of
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.errors import InputError
+from vmm_cli.features.face_detection import LEAST_CHANCES, SMALLEST_FACE, detect
+from vmm_cli.features.face_networks import in_torch
 from vmm_cli.features.faces import (
     KIND,
-    LEAST_CHANCES,
     PICTURE_SIZE,
-    SMALLEST_FACE,
     FaceEncoder,
-    detect,
     face_encoder,
     faces_of,
     grey_faces,
@@ -313,7 +313,7 @@ def box_differences(encoder: FaceEncoder, images: list[np.ndarray]) -> dict[str,
     alone = 0
     for image in images:
         boxes, chances = reference_boxes(image, detector)
-        found, scores = (part.numpy() for part in detect(encoder, image))
+        found, scores = detect(encoder.detector, image)
         pairs = [[union_share(list(b), list(f)) for f in found] for b in boxes]
         for i, row in enumerate(pairs):
             if max(row, default=0.0) < 0.5:
@@ -364,11 +364,7 @@ def expression_difference(
     largest, number = 0.0, 0
     for image in images:
         faces = faces_of(encoder, image)
-        for grey, ours in zip(
-            grey_faces(image, torch.from_numpy(faces.boxes)).numpy(),
-            faces.probabilities,
-            strict=True,
-        ):
+        for grey, ours in zip(grey_faces(image, faces.boxes), faces.probabilities, strict=True):
             largest = max(largest, float(np.abs(reference_expression(arrays, grey) - ours).max()))
             number += 1
     return {"faces": number, "largest_difference_of_a_probability": largest}
@@ -413,7 +409,7 @@ def main() -> None:
     arrays = expression_weights()
     tensors = detector_tensors() | expression_tensors(arrays)
     halves = {k: v.astype(np.float16) for k, v in tensors.items()}
-    encoder, half = (face_encoder(t, "sentiment/face") for t in (tensors, halves))
+    encoder, half = (face_encoder(in_torch(t, KIND)) for t in (tensors, halves))
     images = list(pictures(arguments.media))
     fast = pictures_per_second(encoder, images)
     rounded = half_differences(encoder, half, images)
@@ -430,7 +426,8 @@ def main() -> None:
         "weights_in_fp16": rounded,
     }
     if arguments.out:
-        bundles.save(arguments.out, bundle_fields(), halves if fp16 else tensors)
+        saved = bundles.save(arguments.out, bundle_fields(), halves if fp16 else tensors)
+        bundles.add_graphs(saved, graphs_of(saved))
         (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     print(json.dumps(metrics | {"pictures_per_second_of_one_thread": fast}, indent=2))
 

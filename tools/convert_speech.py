@@ -33,10 +33,13 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vmm_cli.features.speech import BLOCKS, POSITIONS, build_networks, log_mel
+from vmm_cli.features.speech import BLOCKS, POSITIONS, log_mel
+from vmm_cli.features.speech_networks import networks_of
 from vmm_cli.media.audio import iter_audio
-from vmm_cli.networks.pretrained.speech_activity import CHUNK, CONTEXT, SpeechActivity
-from vmm_cli.networks.pretrained.speech_encoder import WIDTH, SpeechEncoder
+from vmm_cli.networks.pretrained.shapes import CHUNK, CONTEXT
+from vmm_cli.networks.pretrained.shapes import SPEECH_WIDTH as WIDTH
+from vmm_cli.networks.pretrained.speech_activity import SpeechActivity
+from vmm_cli.networks.pretrained.speech_encoder import SpeechEncoder
 
 SAMPLE_RATE = 16000
 WHOLE_S = 30  # what Whisper hears at once
@@ -171,7 +174,7 @@ def encoder_difference(source: Tensors, file: Path, sounds: list[np.ndarray]) ->
     furthest = 0.0
     for samples in sounds:
         padded = np.pad(samples, (0, WHOLE_S * SAMPLE_RATE - len(samples)))
-        heard = log_mel(torch.from_numpy(padded))[None]
+        heard = torch.from_numpy(log_mel(padded))[None]
         ours = F.layer_norm(whole(heard), (WIDTH,), *norm)
         view = ctranslate2.StorageView.from_array(np.ascontiguousarray(heard.numpy()))
         furthest = max(furthest, float(np.abs(ours.numpy() - np.array(theirs.encode(view))).max()))
@@ -215,7 +218,7 @@ def main() -> None:
     # move by 0.01, which at a threshold moves the border of a piece.
     stored = {f"activity.{k}": v for k, v in detection.items()}
     stored |= {f"encoder.{k}": np.ascontiguousarray(v) for k, v in encoder.items()}
-    networks = build_networks(stored)
+    activity, _ = networks_of(stored)
     measured: dict[str, Any] = {
         "source_sha256": {
             f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in (silero, whisper)
@@ -225,13 +228,13 @@ def main() -> None:
             "encoder": sum(v.size for v in encoder.values()),
         },
         "largest_difference": {
-            "of a probability of speech": activity_difference(networks.activity, silero, sounds),
+            "of a probability of speech": activity_difference(activity, silero, sounds),
             "of a state of the whole encoder": encoder_difference(source, whisper, sounds),
         },
     }
-    filled(networks.activity, {k: v.astype(np.float16) for k, v in detection.items()})
+    filled(activity, {k: v.astype(np.float16) for k, v in detection.items()})
     measured["largest_difference"]["of a probability of speech, weights in fp16"] = (
-        activity_difference(networks.activity, silero, sounds)
+        activity_difference(activity, silero, sounds)
     )
     if arguments.out:
         save_file(stored, arguments.out)

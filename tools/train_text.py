@@ -31,10 +31,12 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tools.write_graphs import graphs_of
 from vmm_cli import bundles
 from vmm_cli.features import sentences
-from vmm_cli.features.text_valence import VADER_WIDTH, token_states, vader_features
-from vmm_cli.networks.pretrained.text_valence import WIDTH, TextValence
+from vmm_cli.features.text_valence import KIND, VADER_WIDTH, token_states, vader_features
+from vmm_cli.networks.pretrained.shapes import TOKEN_WIDTH as WIDTH
+from vmm_cli.networks.pretrained.text_valence import TextValence
 from vmm_cli.training.metrics.classes import calibration_error
 
 KINDS = {
@@ -377,6 +379,7 @@ def main() -> None:
         },
     }
     saved = bundles.save(arguments.out, fields(thresholds), half(networks[0]))
+    bundles.add_graphs(saved, graphs_of(saved))
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     notice = (folder / NOTICE).read_text().strip()
     (arguments.out / "CARD.md").write_text(card(metrics, notice))
@@ -495,7 +498,7 @@ def fields(thresholds: dict[str, float]) -> dict[str, Any]:
         "labels": [],
         "streams": ["text"],
         "encoders": {},
-        "network": {"kind": "text_valence", "blocks": BLOCKS, "queries": QUERIES},
+        "network": {"kind": KIND, "blocks": BLOCKS, "queries": QUERIES},
         "sampling": {"every_s": 1.0, "free": False},
         "thresholds": thresholds,
         "licence": {"code": "Apache-2.0", "weights": "Apache-2.0", "data": "MIT"},

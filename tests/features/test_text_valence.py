@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from vmm_cli import bundles
 from vmm_cli.errors import ModelError
+from vmm_cli.features import text_valence
 from vmm_cli.features.sentences import SENTENCE_WIDTH
 from vmm_cli.features.text_valence import VADER_WIDTH, read_valence, token_states, vader_features
 
@@ -116,3 +117,20 @@ def test_long_texts_are_read_in_pieces() -> None:
 def test_a_bundle_of_another_kind_is_refused() -> None:
     with pytest.raises(ModelError, match=r"fights: is no model for texts"):
         read_valence(["Good."], bundles.load("fights"))
+
+
+@pytest.mark.parametrize("length", [1, 2, 17, 256])
+def test_a_graph_gives_what_pytorch_gives(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(length)
+    states = generator.normal(0, 0.5, (1, length, SENTENCE_WIDTH)).astype(np.float32)
+    scores = vader_features(["A wonderful day."])
+    logits = []
+    for engine in ("onnxruntime", "torch"):
+        monkeypatch.setenv("VMM_ENGINE", engine)
+        text_valence._network.cache_clear()
+        model = text_model()
+        (found,) = text_valence._network(model.folder, model.digest)(states, scores)
+        logits.append(found)
+    text_valence._network.cache_clear()
+    assert logits[0].shape == (1,)
+    np.testing.assert_allclose(*logits, rtol=0, atol=1e-4)

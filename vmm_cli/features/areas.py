@@ -27,7 +27,7 @@ class Sums:
     @property
     def width(self) -> int:
         """W."""
-        return self.values.shape[1] - 1
+        return int(self.values.shape[1]) - 1
 
 
 def sums_of(image: np.ndarray) -> Sums:
@@ -53,9 +53,7 @@ def whole_in(sums: Sums, rows: int, columns: int) -> np.ndarray:
     bands -= sums.values.take(tops, axis=0)  # [rows, W + 1, 3]
     total = bands.take(rights, axis=1)
     total -= bands.take(lefts, axis=1)  # [rows, columns, 3]
-    means = np.empty((3, rows, columns), np.float32)
-    np.divide(total.transpose(2, 0, 1), np.outer(bottoms - tops, rights - lefts), out=means, casting="unsafe", dtype=np.float32)
-    return means
+    return _means(total, bottoms - tops, rights - lefts)
 
 
 def cuts_in(sums: Sums, edges: np.ndarray, side: int) -> np.ndarray:
@@ -69,10 +67,12 @@ def cuts_in(sums: Sums, edges: np.ndarray, side: int) -> np.ndarray:
     wide = sums.width + 1
 
     def at(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return corners.take(rows[:, :, None] * wide + columns[:, None, :], axis=0)
+        places = rows[:, :, None] * wide + columns[:, None, :]  # [N, side, side]
+        taken: np.ndarray = corners.take(places, axis=0)
+        return taken
 
     total = at(bottoms, rights) - at(tops, rights) - at(bottoms, lefts) + at(tops, lefts)
-    return _means(total, bottoms - tops, rights - lefts).transpose(0, 3, 1, 2)
+    return _means(total, bottoms - tops, rights - lefts)
 
 
 def _bounds(first: np.ndarray, last: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +84,8 @@ def _bounds(first: np.ndarray, last: np.ndarray, number: int) -> tuple[np.ndarra
 
 
 def _means(total: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Divide sums [..., rows, columns, 3] by areas: -> float32."""
-    areas = (heights[..., :, None] * widths[..., None, :]).astype(np.float32)
-    means: np.ndarray = total.astype(np.float32) / areas[..., None]
+    """Divide sums by areas: uint32 [..., rows, columns, 3] -> float32 [..., 3, rows, columns]."""
+    areas = heights[..., None, :, None] * widths[..., None, None, :]
+    planes = np.moveaxis(total, -1, -3)
+    means: np.ndarray = np.divide(planes, areas, dtype=np.float32, casting="unsafe", order="C")
     return means

@@ -32,11 +32,12 @@ def suppress(
     shared = overlap(boxes[order], by_smaller=by_smaller)
     covers = np.triu(shared > np.float32(limit), 1)  # [i, j]: i is better than j and covers it
     # After k rounds the best k are right, as each depends on better ones alone; few are needed.
-    stays = np.ones(len(order), bool)
+    stays: np.ndarray = np.ones(len(order), bool)
     while True:
-        following = ~covers[stays].any(axis=0)
+        following: np.ndarray = ~covers[stays].any(axis=0)
         if np.array_equal(following, stays):
-            return order[stays]
+            kept: np.ndarray = order[stays]
+            return kept
         stays = following
 
 

@@ -146,6 +146,6 @@ def _nothing() -> _Judged:
 
 def _normalised(x: np.ndarray) -> np.ndarray:
     """Return what networks take, float32 [N, 3, H, W] of its own memory, -1 to 1."""
-    taken = np.subtract(x, np.float32(127.5), order="C")
+    taken: np.ndarray = np.subtract(x, np.float32(127.5), order="C")
     taken /= np.float32(128)
     return taken

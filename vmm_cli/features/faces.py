@@ -18,7 +18,7 @@ from vmm_cli.bundles import Bundle, load_weights
 from vmm_cli.engines.graph import Ports, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.boxes import squared
-from vmm_cli.features.face_detection import SMALLEST_FACE, Detector, Judge, detect
+from vmm_cli.features.face_detection import Detector, Judge, detect
 from vmm_cli.media.geometry import Size
 from vmm_cli.networks.pretrained.shapes import (
     EXPRESSION_CHANNELS,
@@ -48,7 +48,7 @@ GRAPHS: dict[str, tuple[Ports, Ports]] = {
     "refine": ({"pictures": (None, 3, REFINE_SIDE, REFINE_SIDE)}, _JUDGED),
     "output": ({"pictures": (None, 3, OUTPUT_SIDE, OUTPUT_SIDE)}, _JUDGED),
     "expression": (
-        {"faces": (None, 1, FACE_SIDE, FACE_SIDE)},
+        {"grey": (None, 1, FACE_SIDE, FACE_SIDE)},
         {"logits": (None, EXPRESSIONS), "features": (None, EXPRESSION_CHANNELS)},
     ),
 }
@@ -208,7 +208,8 @@ def _linear_weights(first: int, last: int, size: int) -> np.ndarray:
     inner = weights[:, before : last - first - after]
     inner[:, 0] += weights[:, :before].sum(axis=1)
     inner[:, -1] += weights[:, last - first - after :].sum(axis=1)
-    return inner.astype(np.float32)
+    rounded: np.ndarray = inner.astype(np.float32)
+    return rounded
 
 
 def sharpness_of(grey: np.ndarray) -> np.ndarray:
@@ -220,5 +221,5 @@ def sharpness_of(grey: np.ndarray) -> np.ndarray:
     """
     middle = grey[:, 1:-1, 1:-1]
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
-    edges = (around - 4 * middle).reshape(len(grey), -1)  # [F, 62 * 62]
-    return edges.var(axis=1)
+    sharpness: np.ndarray = (around - 4 * middle).var(axis=(1, 2))
+    return sharpness

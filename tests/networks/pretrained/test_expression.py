@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vmm_cli.networks.pretrained.expression import FACE_SIDE, Block, MiniXception
+from vmm_cli.networks.pretrained.expression import Block, MiniXception
+from vmm_cli.networks.pretrained.shapes import FACE_SIDE
 
 
 def test_it_has_the_size_that_is_published() -> None:

@@ -1,75 +1,16 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from torch.nn import functional as F
 
 from vmm_cli.networks.pretrained.mtcnn import (
-    OUTPUT_SIDE,
-    REFINE_SIDE,
     OutputNetwork,
     ProposalNetwork,
     RefineNetwork,
-    overlap,
-    suppress,
+    Slopes,
 )
-
-
-@st.composite
-def scored_boxes(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
-    number = draw(st.integers(0, 12))
-    corners = draw(arrays(np.int64, (number, 2), elements=st.integers(0, 20)))
-    sides = draw(arrays(np.int64, (number, 2), elements=st.integers(0, 10)))
-    scores = draw(arrays(np.int64, number, elements=st.integers(0, 5)))
-    boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
-    return torch.from_numpy(boxes), torch.from_numpy(scores.astype(np.float32) / 5)
-
-
-def one_by_one(
-    boxes: torch.Tensor, scores: torch.Tensor, limit: float, by_smaller: bool
-) -> list[int]:
-    """What the words of `suppress` say, box after box."""
-    shared = overlap(boxes, by_smaller=by_smaller)
-    kept: list[int] = []
-    for i in scores.argsort(descending=True, stable=True).tolist():
-        if all(shared[i, j] <= limit for j in kept):
-            kept.append(i)
-    return kept
-
-
-@given(scored_boxes(), st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]), st.booleans())
-def test_suppression_keeps_what_nothing_better_covers(
-    found: tuple[torch.Tensor, torch.Tensor], limit: float, by_smaller: bool
-) -> None:
-    boxes, scores = found
-    kept = suppress(boxes, scores, limit, by_smaller=by_smaller)
-    assert kept.tolist() == one_by_one(boxes, scores, limit, by_smaller)
-    again = suppress(boxes[kept], scores[kept], limit, by_smaller=by_smaller)
-    assert again.tolist() == list(range(len(kept)))
-
-
-@given(scored_boxes(), st.booleans())
-def test_overlap_is_a_share(found: tuple[torch.Tensor, torch.Tensor], by_smaller: bool) -> None:
-    shared = overlap(found[0], by_smaller=by_smaller)
-    assert torch.equal(shared, shared.T)
-    assert ((shared >= 0) & (shared <= 1)).all()
-
-
-def test_a_box_within_another_goes_where_the_smaller_one_counts() -> None:
-    boxes = torch.tensor([[0.0, 0, 10, 10], [2, 2, 6, 6], [20, 20, 30, 30]])
-    scores = torch.tensor([0.9, 0.8, 0.7])
-    assert suppress(boxes, scores, 0.7).tolist() == [0, 1, 2]
-    assert suppress(boxes, scores, 0.7, by_smaller=True).tolist() == [0, 2]
-
-
-def test_a_chain_of_boxes_loses_every_second_one() -> None:
-    left = torch.arange(40.0) * 4
-    boxes = torch.stack([left, torch.zeros(40), left + 10, torch.full((40,), 10.0)], dim=1)
-    kept = suppress(boxes, torch.linspace(1, 0, 40), 0.3)
-    assert kept.tolist() == list(range(0, 40, 2))
+from vmm_cli.networks.pretrained.shapes import OUTPUT_SIDE, REFINE_SIDE
 
 
 @pytest.mark.parametrize(("height", "width"), [(12, 12), (13, 40), (57, 33)])
@@ -87,3 +28,22 @@ def test_the_other_networks_judge_boxes(number: int) -> None:
         judged = network(torch.rand(number, 3, side, side))
         assert judged.probabilities.shape == (number,)
         assert judged.shifts.shape == (number, 4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("steepest", [0.9, 1.5])
+def test_pooling_at_once_is_the_layers_one_after_the_other(steepest: float) -> None:
+    torch.manual_seed(0)
+    for network, side in ((ProposalNetwork(), 41), (RefineNetwork(), 24), (OutputNetwork(), 48)):
+        for layer in network.layers:
+            if isinstance(layer, Slopes):
+                layer.weight.uniform_(-steepest, steepest)
+        x = torch.randn(2, 3, side, side)
+        judged = network(x)
+        plain = x
+        for layer in network.layers:
+            is_slopes = isinstance(layer, Slopes)
+            plain = F.prelu(plain, layer.weight) if is_slopes else layer(plain)
+        torch.testing.assert_close(judged.shifts, network.shift(plain), rtol=0, atol=1e-5)
+        chances = network.face(plain).softmax(dim=1)[:, 1]
+        torch.testing.assert_close(judged.probabilities, chances, rtol=0, atol=1e-5)

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from vmm_cli.networks.pretrained.speech_activity import CHUNK, CONTEXT, SpeechActivity
-from vmm_cli.networks.pretrained.speech_encoder import HEADS, WIDTH, SpeechEncoder
+from vmm_cli.networks.pretrained.shapes import CHUNK, CONTEXT
+from vmm_cli.networks.pretrained.shapes import SPEECH_WIDTH as WIDTH
+from vmm_cli.networks.pretrained.speech_activity import SpeechActivity
+from vmm_cli.networks.pretrained.speech_encoder import HEADS, SpeechEncoder
 
 
 @torch.inference_mode()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from vmm_cli.networks.pretrained.text_valence import WIDTH, TextValence
+from vmm_cli.networks.pretrained.shapes import TOKEN_WIDTH as WIDTH
+from vmm_cli.networks.pretrained.text_valence import TextValence
 
 
 def network() -> TextValence:

@@ -128,12 +128,12 @@ def peaks(curve: Curve) -> list[int]:
         middle = np.median(valence)
         padded = np.concatenate([[middle], valence, [middle]])
         for sign in (1, -1):
-            found += [(high, first - 1 + place) for high, place in _prominent(sign * padded)]
+            found += [(high, first - 1 + place) for high, place in prominent(sign * padded)]
     chosen = sorted(found, reverse=True)[:MOST_PEAKS]
     return sorted(step for _, step in chosen)
 
 
-def _prominent(values: np.ndarray) -> Iterator[tuple[float, int]]:
+def prominent(values: np.ndarray) -> Iterator[tuple[float, int]]:
     """Yield prominence and place of local maxima that stand out: the middle of a level one.
 
     A maximum's prominence is by how much it is higher than the higher one of two values: the lowest

