@@ -36,7 +36,7 @@ from vmm_cli.features.faces import (
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import fps
 from vmm_cli.media.video import Video
-from vmm_cli.operations.sentiment import FACES_HZ
+from vmm_cli.operations.sentiment_result import FACES_HZ
 
 UNPLEASANT = -0.25  # a mean valence that nobody would expect of a neutral sentence
 SIDES = (64, 48, 32, 24, 20)  # pixels
