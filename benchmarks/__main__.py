@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.classify import classify
+from benchmarks.classify import classify, one_clip
 from benchmarks.extract import dense, many, sparse
 from benchmarks.peak_memory import peak_memory
 from benchmarks.plan import FULL, QUICK, Plan
@@ -27,6 +27,7 @@ MEASUREMENTS: dict[str, Callable[[Plan], list[Row]]] = {
     "many": many,
     "sparse": sparse,
     "classify": classify,
+    "one": one_clip,
     "memory": peak_memory,
 }
 

@@ -21,6 +21,7 @@ LEAST_WORK_S = 0.01  # a difference below this drowns in the noise of starting p
 
 PEERS = {
     "classify-decord": ("decord", "decord + torch"),
+    "classify-graph": ("decord", "decord + ONNX Runtime"),
     "classify-opencv": ("cv2", "OpenCV + ResNet-50"),
 }
 
@@ -66,11 +67,35 @@ def classify(plan: Plan) -> list[Row]:
             continue
         both = {"vmm": times["vmm"], name: times[name]}
         detail = f"{about}; {walls(both)}"
-        if key == "classify-decord":
-            same = _same_first_labels(outputs["vmm"], outputs["decord"])
+        if module == "decord":  # they see with the same network
+            loop = key.removeprefix("classify-")
+            same = _same_first_labels(outputs["vmm"], outputs[loop])
             detail += f"; the same first label for {same} of {len(paths)} clips"
         rows.append(measured(key, ratios(times[name], times["vmm"]), detail, both))
     return [*rows, _second_run(times, about)]
+
+
+def one_clip(plan: Plan) -> list[Row]:
+    """Label a single clip, against importing PyTorch and doing nothing with it."""
+    path = plan.hd(0, 1)
+    read_ahead([path])
+    store = plan.folder / "store"
+    torch = [sys.executable, "-c", "import torch"]
+    times = alternate(
+        {
+            "vmm": lambda: _vmm(plan, [path], fresh(store), {}),
+            "vmm again": lambda: _vmm(plan, [path], store, {}),
+            "import torch": lambda: run(torch)[0],
+        },
+        plan.scale.rounds,
+    )
+    shutil.rmtree(store)
+    rows = []
+    for key, name in (("one-cold", "vmm"), ("one-warm", "vmm again")):
+        both = {name: times[name], "import torch": times["import torch"]}
+        detail = f"{length(path)}, 720p; {walls(both)}"
+        rows.append(measured(key, ratios(times[name], times["import torch"]), detail, both))
+    return rows
 
 
 def _second_run(times: dict[str, list[float]], about: str) -> Row:
