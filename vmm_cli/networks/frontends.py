@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vmm_cli.networks.temporal import masked_mean, run_over_present
+from vmm_cli.networks.temporal import masked_mean, places_of_present, run_over_present
 
 # A dimension that hardly varies in training would be blown up where it does: none counts as varying
 # less than this part of the mean over all dimensions.
@@ -24,7 +24,6 @@ CNN_CHANNELS = (16, 32, 64)  # each layer halves height and width
 CNN_CELLS = (4, 2)  # rows and columns that are told apart in the end; rows of log-mel: pitch
 PADDING_TOKEN = 0
 UNKNOWN_TOKEN = 1
-CHANGE_RECEPTIVE_FIELD = 1  # steps to either side that `change` looks at where no step is missing
 
 
 class Standardise(nn.Module):
@@ -59,15 +58,16 @@ def change(values: Tensor, mask: Tensor) -> Tensor:
     |x_t - x_p|, p being the last step before t that is there. The first step that is there has the
     change of the one that follows it; if none follows, zeros.
     """
-    batch, steps = mask.shape
-    here = torch.arange(steps, device=mask.device).expand(batch, -1)  # [B, T]
-    last = here.masked_fill(~mask, -1).cummax(dim=1).values
-    following = here.masked_fill(~mask, steps).flip(1).cummin(dim=1).values.flip(1)
-    before = F.pad(last[:, :-1], (1, 0), value=-1)
-    after = F.pad(following[:, 1:], (0, 1), value=steps)
-    other = torch.where(before >= 0, before, torch.where(after < steps, after, here))
-    rows = torch.arange(batch, device=mask.device)[:, None]
-    return (values - values[rows, other]).abs()
+    places, _ = places_of_present(mask)
+    steps = torch.arange(mask.shape[1], device=mask.device).expand_as(places)
+    ordered = torch.zeros_like(places).scatter(1, places, steps)  # those that are there first
+    following = mask.cumsum(dim=1)  # at which place the next one is
+    before = following - mask.to(following.dtype) - 1
+    other = torch.where(before >= 0, before, following)
+    # Where there is no other one each is compared with itself.
+    other = torch.where(other < following[:, -1:], other, places)
+    index = ordered.gather(1, other)[..., None].expand(-1, -1, values.shape[2])
+    return (values - values.gather(1, index)).abs()
 
 
 class ManyDropout(nn.Module):
@@ -163,14 +163,14 @@ class PatchCNN(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """[B, T, C, H, W], [B, T] -> [B, T, H], [B, T]."""
-        x = values[mask]  # only what is there: [N, C, H, W]
-        x = self.standardise(x.flatten(1)).unflatten(1, x.shape[1:])
+        absent = ~mask[..., None]
+        x = values.flatten(2).masked_fill(absent, 0.0)  # [B, T, C, H, W] -> [B, T, C * H * W]
+        x = self.standardise(x).reshape(-1, *values.shape[2:])  # -> [B * T, C, H, W]
         for convolution in self.convolutions:
             x = F.relu(convolution(x))
-        x = F.adaptive_avg_pool2d(x, CNN_CELLS)  # [N, 64, H / 8, W / 8] -> [N, 64, 4, 2]
-        x = self.linear(self.dropout(x.flatten(1)))  # -> [N, H]
-        whole = x.new_zeros(*mask.shape, x.shape[1])
-        return whole.masked_scatter(mask[..., None], x), mask  # -> [B, T, H]
+        x = F.adaptive_avg_pool2d(x, CNN_CELLS)  # -> [B * T, 64, H / 8, W / 8] -> [.., 64, 4, 2]
+        x = self.linear(self.dropout(x.flatten(1)))  # -> [B * T, H]
+        return x.reshape(*mask.shape, -1).masked_fill(absent, 0.0), mask  # -> [B, T, H]
 
 
 class TokenLSTM(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-GRAPH_ROUNDS = 2  # a message reaches another stream's neighbouring steps
+from vmm_cli.networks.reach import GRAPH_ROUNDS, of_fusion
 
 
 def _shares(scores: Tensor, mask: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class MessageRound(nn.Module):
 class Graph(nn.Module):
     """Streams and steps as nodes of a graph that pass messages; then their mean at each step."""
 
-    receptive_field = GRAPH_ROUNDS
+    receptive_field = of_fusion("graph")
 
     def __init__(self, streams: int, width: int, *, dropout: float) -> None:
         super().__init__()

@@ -10,16 +10,11 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from vmm_cli.networks.frontends import (
-    CHANGE_RECEPTIVE_FIELD,
-    FRONT_ENDS,
-    FeatureFrontEnd,
-    PatchCNN,
-    TokenLSTM,
-)
+from vmm_cli.networks.frontends import FRONT_ENDS, FeatureFrontEnd, PatchCNN, TokenLSTM
 from vmm_cli.networks.fusion import FUSION
 from vmm_cli.networks.heads import HEADS
 from vmm_cli.networks.pyramid import AnchorPoints
+from vmm_cli.networks.reach import CHANGE
 from vmm_cli.networks.temporal import TEMPORAL
 
 T = TypeVar("T")
@@ -150,7 +145,7 @@ class FusionNetwork(nn.Module):
         if None in over_time:
             return None
         widest = max((field for field in over_time if field), default=0)
-        return CHANGE_RECEPTIVE_FIELD + widest + (_receptive_field(self.fusion) or 0)
+        return CHANGE + widest + (_receptive_field(self.fusion) or 0)
 
     def _streams(
         self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor], grid: Tensor

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-KERNEL = 3
-HEAD_LAYERS = 2  # convolutions before the one that gives the output
+from vmm_cli.networks.reach import HEAD_LAYERS, KERNEL, coarsest, of_pyramid
+
 RARE = 0.01  # a fresh network says of everything that it happens with this probability: focal loss
 
 
@@ -107,19 +107,12 @@ class Pyramid(nn.Module):
     @property
     def coarsest(self) -> int:
         """How many steps the points of the coarsest scale lie apart."""
-        return 1 << (self.levels - 1)
+        return coarsest(self.levels)
 
     @property
     def receptive_field(self) -> int:
-        """How many steps to either side a prediction depends on.
-
-        Of each scale a convolution in its block and one on the way to it, which steps half as
-        wide; of the coarsest one those of a tower too.
-        """
-        half = KERNEL // 2
-        blocks = sum(half << level for level in range(self.levels))
-        ways = sum(half << (level - 1) for level in range(1, self.levels))
-        return blocks + ways + half * (HEAD_LAYERS + 1) * self.coarsest
+        """How many steps to either side a prediction depends on."""
+        return of_pyramid(self.levels)
 
     def forward(self, x: Tensor, mask: Tensor) -> AnchorPoints:
         """[B, T, H], [B, T] -> predictions at the anchor points of all scales."""

@@ -14,18 +14,17 @@ that.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from vmm_cli.networks.reach import TCN_DILATIONS, TCN_KERNEL, of_temporal
 
 LONGEST_WAVE = 10_000.0  # of the positions, in steps over 2 pi; as published
 HEADS = 4  # of the attention, where the width can be divided so
-TCN_KERNEL = 3
-TCN_DILATIONS = (1, 2, 4)  # of one layer, which so reads 7 steps to either side
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
@@ -34,23 +33,60 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return x.masked_fill(~mask[..., None], 0.0).sum(dim=1) / count
 
 
+def places_of_present(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where each step comes if those that are there come first: bool [B, T] -> 2 x int64.
+
+    First in their order, then in the reverse one; those that are not there follow in theirs.
+    """
+    present, absent = mask.cumsum(dim=1), (~mask).cumsum(dim=1)
+    count = present[:, -1:]
+    behind = count + absent - 1
+    return torch.where(mask, present - 1, behind), torch.where(mask, count - present, behind)
+
+
 def run_over_present(network: nn.LSTM | nn.GRU, x: Tensor, mask: Tensor) -> Tensor:
     """Run a recurrent network over the steps that are there, as if there were no others.
 
-    [B, T, D], [B, T] -> [B, T, D'], zero where nothing is there.
+    [B, T, D], [B, T] -> [B, T, D'], zero where nothing is there. Layer by layer and direction by
+    direction: each reads what is there first, so that no length needs to be known. Sequences packed
+    by their lengths would be the same, but cannot be written as a graph.
     """
-    order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)  # [B, T], present steps first
-    x = _in_order(x.masked_fill(~mask[..., None], 0.0), order)
-    # A row without a step reads one zero: packing refuses a length of 0.
-    lengths = mask.sum(dim=1).clamp(min=1).cpu()
-    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    read, _ = network(packed)
-    y, _ = pad_packed_sequence(read, batch_first=True, total_length=x.shape[1])
-    return _in_order(y, order.argsort(dim=1)).masked_fill(~mask[..., None], 0.0)
+    absent = ~mask[..., None]
+    weights = network._flat_weights
+    ways = places_of_present(mask)
+    each = len(weights) // (network.num_layers * len(ways))  # of a layer in a direction
+    x = x.masked_fill(absent, 0.0)
+    for layer in range(network.num_layers):
+        if layer:
+            x = F.dropout(x, network.dropout, network.training)
+        first = layer * len(ways) * each
+        x = torch.cat(
+            [
+                _read(network, weights[first + way * each : first + (way + 1) * each], x, places)
+                for way, places in enumerate(ways)
+            ],
+            dim=-1,
+        )
+    return x.masked_fill(absent, 0.0)
 
 
-def _in_order(x: Tensor, order: Tensor) -> Tensor:
-    return x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))
+def _read(
+    network: nn.LSTM | nn.GRU, weights: Sequence[Tensor], x: Tensor, places: Tensor
+) -> Tensor:
+    """Read the steps in one direction, in the order of their places: [B, T, D] -> [B, T, D']."""
+    ordered = torch.zeros_like(x).scatter(1, _each_channel(places, x.shape[2]), x)
+    start = x.new_zeros(1, x.shape[0], network.hidden_size)
+    settings = (weights, True, 1, 0.0, network.training, False, True)
+    if isinstance(network, nn.LSTM):
+        y = torch.lstm(ordered, (start, start), *settings)[0]
+    else:
+        y = torch.gru(ordered, start, *settings)[0]
+    return y.gather(1, _each_channel(places, network.hidden_size))
+
+
+def _each_channel(places: Tensor, width: int) -> Tensor:
+    """[B, T] -> [B, T, width]."""
+    return places[..., None].expand(-1, -1, width)
 
 
 class Alone(nn.Module):
@@ -207,7 +243,7 @@ class TemporalConvolution(nn.Module):
 
     def __init__(self, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
-        self.receptive_field = layers * sum(TCN_DILATIONS) * (TCN_KERNEL - 1) // 2
+        self.receptive_field = of_temporal("tcn", layers)
         self.blocks = nn.ModuleList(
             DilatedBlock(width, dilation, dropout)
             for _ in range(layers)
