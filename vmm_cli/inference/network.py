@@ -1,20 +1,19 @@
-"""A fusion network and what it is shown: windows in batches, or a video step by step."""
+"""A trained network as functions of arrays: windows in batches, or a video step by step.
+
+What runs it, a graph or PyTorch, is not seen here: see `in_graph` and `in_torch`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from vmm_cli.features.grid import pad
-from vmm_cli.features.windows import Encoded, WindowFeatures
-from vmm_cli.features.words import encode
-from vmm_cli.networks.model import FusionNetwork, StreamShape
-from vmm_cli.networks.pyramid import AnchorPoints, Pyramid
+from vmm_cli.features.windows import WindowFeatures
+from vmm_cli.inference.examples import Examples
+from vmm_cli.networks import reach
 
 # Steps of windows in one batch; with the features of two streams 26 MB of values.
 BATCH_STEPS = 1280
@@ -22,144 +21,81 @@ BATCH_STEPS = 1280
 # recipe can ask for; what it depends on to either side comes on top.
 HEAD_STEPS = 4096
 
+OF_STEPS = ("steps", "segments")  # the heads of networks for a video step by step
+# The head of a network that says of a window as a whole; what it is called in bundles of which
+# nothing else is said.
+DEFAULT_HEAD = "classes"
+
+# By stream: values [B, T, ...] or tokens int64 [B, L], or their masks, bool [B, T] or [B, L].
+Streams = Mapping[str, np.ndarray]
+# Values, masks and the grid, bool [B, T], which says what steps a row has -> float32 [B, ...], what
+# the head gives.
+WindowNetwork = Callable[[Streams, Streams, np.ndarray], np.ndarray]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
-    """Windows to learn from or to predict, N of them.
+class StepNetwork:
+    """A network that goes through a video step by step, in two parts.
 
     Attributes:
-        values: by stream, N arrays [T_i, ...] float32, or [L_i] int64 for tokens.
-        masks: by stream, N arrays bool [T_i] or [L_i].
-        steps: int [N], T_i.
-        sample: int [N], which sample each window is of.
-        weight: float32 [N]; the windows of a sample add up to 1.
+        fused: values, masks and grid as of a `WindowNetwork` -> what the head is given, float32
+            [B, T, H], and a mask, bool [B, T].
+        head: what it is given -> logits of the steps, float32 [B, T, C]; of a pyramid also logits
+            [B, P, C] and offsets [B, P, 2] of its anchor points, see `networks.pyramid`.
+        beside: on how many steps to either side depends what the head is given.
+        levels: how many scales a pyramid has; 0: the head is another one.
     """
 
-    values: Mapping[str, Sequence[np.ndarray]]
-    masks: Mapping[str, Sequence[np.ndarray]]
-    steps: np.ndarray
-    sample: np.ndarray
-    weight: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def batch(
-        self, rows: Sequence[int] | np.ndarray, device: torch.device
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], torch.Tensor]:
-        """Return some windows padded to the longest: values, masks, and the grid bool [B, T]."""
-        steps = self.steps[rows]
-        values, masks = {}, {}
-        for stream, parts in self.values.items():
-            chosen = [parts[i] for i in rows]
-            longest = max(1, max(len(part) for part in chosen))
-            values[stream] = torch.from_numpy(pad(chosen, longest)).to(device)
-            mask = pad([self.masks[stream][i] for i in rows], longest)
-            masks[stream] = torch.from_numpy(mask).to(device)
-        grid = torch.from_numpy(np.arange(steps.max()) < steps[:, None]).to(device)
-        return values, masks, grid
-
-    def pieces(self, chosen: Sequence[tuple[int, int, int]]) -> Examples:
-        """Return parts of windows, each as one: (window, first step, last step)."""
-        # Tokens are of the whole window: a part of it has all of them.
-        whole = {stream for stream, parts in self.values.items() if parts[0].dtype == np.int64}
-
-        def cut(stream: str, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-            return [parts[row] if stream in whole else parts[row][a:b] for row, a, b in chosen]
-
-        rows = [row for row, _, _ in chosen]
-        return Examples(
-            {stream: cut(stream, parts) for stream, parts in self.values.items()},
-            {stream: cut(stream, parts) for stream, parts in self.masks.items()},
-            np.array([b - a for _, a, b in chosen]),
-            self.sample[rows],
-            self.weight[rows],
-        )
+    fused: Callable[[Streams, Streams, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    head: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
+    beside: int
+    levels: int
 
 
-def examples(
-    encoded: Sequence[Encoded],
-    numbers: Sequence[int],
-    streams: Sequence[str],
-    tokens: Callable[[str], np.ndarray] | None = None,
-) -> Examples:
-    """Gather the windows of some samples. `numbers` says which number each sample has.
-
-    `tokens` makes int64 [L] of a sample's text, where the stream `text` is one of words.
-    """
-    values: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
-    masks: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
-    steps, sample, weight = [], [], []
-    for number, one in zip(numbers, encoded, strict=True):
-        words = tokens(one.text) if tokens is not None else np.zeros(0, np.int64)
-        for window in one.windows:
-            for stream in streams:
-                if stream == "text" and tokens is not None:
-                    values[stream].append(words)
-                    masks[stream].append(np.ones(len(words), bool))
-                else:
-                    values[stream].append(window.values[stream])
-                    masks[stream].append(window.masks[stream])
-            steps.append(len(window.times))
-            sample.append(number)
-            weight.append(1 / len(one.windows))
-    return Examples(values, masks, np.array(steps), np.array(sample), np.array(weight, np.float32))
-
-
-def network_from(about: Mapping[str, Any]) -> FusionNetwork:
-    """Build the network that a bundle describes. ValueError, KeyError or TypeError if it cannot."""
-    return FusionNetwork(
-        [StreamShape(**shape) for shape in about["streams"]],
-        temporal=about["temporal"],
-        fusion=about["fusion"],
-        width=about["width"],
-        layers=about["layers"],
-        dropout=about["dropout"],
-        outputs=about["outputs"],
-        head=about.get("head", "classes"),
-        levels=about.get("levels", 1),
-    )
-
-
-def tokens_from(about: Mapping[str, Any]) -> Callable[[str], np.ndarray] | None:
-    """Return what turns a text into tokens for a network with a vocabulary; else None."""
-    vocabulary = about.get("vocabulary")
-    if vocabulary is None:
-        return None
-    words = tuple(vocabulary)
-    return lambda text: encode(text, words)
+# --- windows ------------------------------------------------------------------------------------
 
 
 def window_probabilities(
-    network: nn.Module, examples: Examples, device: torch.device, multi_label: bool
+    network: WindowNetwork, examples: Examples, multi_label: bool
 ) -> np.ndarray:
-    """Return each window's probabilities: float64 [N, C]; N >= 1. Leaves it in evaluation mode."""
-    logits = _window_logits(network, examples, device)
-    return (logits.sigmoid() if multi_label else logits.softmax(dim=1)).numpy()
+    """Return each window's probabilities: float64 [N, C]; N >= 1."""
+    logits = window_outputs(network, examples)
+    return sigmoid(logits) if multi_label else softmax(logits)
 
 
-def window_ratings(network: nn.Module, examples: Examples, device: torch.device) -> np.ndarray:
+def window_ratings(network: WindowNetwork, examples: Examples) -> np.ndarray:
     """Return each window's valence and the probabilities of the emotions: float64 [N, 1 + C].
 
-    Of a network with the head `valence`; N >= 1. Leaves it in evaluation mode.
+    Of a network with the head `valence`; N >= 1.
     """
-    outputs = _window_logits(network, examples, device)
-    return torch.cat([outputs[:, :1], outputs[:, 1:].softmax(dim=1)], dim=1).numpy()
+    outputs = window_outputs(network, examples)
+    return np.concatenate([outputs[:, :1], softmax(outputs[:, 1:])], axis=1)
 
 
-def _window_logits(network: nn.Module, examples: Examples, device: torch.device) -> torch.Tensor:
-    """Return the outputs of the head for each window, batch by batch: float64 [N, ...]."""
-    network.eval()
+def window_outputs(network: WindowNetwork, examples: Examples) -> np.ndarray:
+    """Return what the head gives for each window, batch by batch: float64 [N, ...]; N >= 1."""
     at_once = max(1, BATCH_STEPS // int(examples.steps.max()))
-    parts = []
-    with torch.inference_mode():
-        for first in range(0, len(examples), at_once):
-            rows = np.arange(first, min(first + at_once, len(examples)))
-            parts.append(network(*examples.batch(rows, device)).double().cpu())
-    return torch.cat(parts)
+    parts = [
+        network(*examples.batch(np.arange(first, min(first + at_once, len(examples)))))
+        for first in range(0, len(examples), at_once)
+    ]
+    return np.concatenate(parts).astype(np.float64)
 
 
-# --- a video step by step ----------------------------------------------------------------------
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities that add up to 1: float64 [N, C], C may be 0."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities, each by itself: float64 of any shape."""
+    chances: np.ndarray = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    return chances
+
+
+# --- a video step by step -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,33 +114,34 @@ class StepPredictions:
 
 
 def fused_steps(
-    network: FusionNetwork, shown: WindowFeatures, tokens: np.ndarray | None
+    network: StepNetwork, shown: WindowFeatures, tokens: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what the head is given of a stretch: float32 [T, H] and a mask bool [T]."""
-    values = {s: torch.from_numpy(v)[None] for s, v in shown.values.items()}
-    masks = {s: torch.from_numpy(m)[None] for s, m in shown.masks.items()}
+    values = {stream: value[None] for stream, value in shown.values.items()}
+    masks = {stream: mask[None] for stream, mask in shown.masks.items()}
     if tokens is not None:
         length = max(1, len(tokens))  # a recurrent network refuses no step at all
-        values["text"] = torch.from_numpy(pad([tokens], length))
-        masks["text"] = torch.arange(length)[None] < len(tokens)
-    grid = torch.ones(1, len(shown.times), dtype=torch.bool)
-    with torch.inference_mode():
-        x, mask = network.fused(values, masks, grid)
-    return x[0].numpy(), mask[0].numpy()
+        values["text"] = pad([tokens], length)
+        masks["text"] = np.arange(length)[None] < len(tokens)
+    x, mask = network.fused(values, masks, np.ones((1, len(shown.times)), bool))
+    return x[0], mask[0]
 
 
-def predict_steps(network: FusionNetwork, x: np.ndarray, mask: np.ndarray) -> StepPredictions:
+def predict_steps(network: StepNetwork, x: np.ndarray, mask: np.ndarray) -> StepPredictions:
     """Return the predictions for a whole video, in pieces: float32 [T, H], bool [T]; T >= 1."""
-    head = network.head
-    if not isinstance(head, Pyramid):
-        with torch.inference_mode():
-            logits = head(torch.from_numpy(x)[None], torch.from_numpy(mask)[None])[0]
-        probabilities = _where_there(logits.sigmoid().numpy(), mask)
+    if not network.levels:
+        (logits,) = network.head(x[None], mask[None])
+        probabilities = _where_there(_of_steps(logits[0]), mask)
         return StepPredictions(probabilities, probabilities[:0], np.zeros((0, 2)))
-    beside = -(-head.receptive_field // head.coarsest) * head.coarsest
-    parts = [_piece(head, x, mask, first, beside) for first in range(0, len(x), HEAD_STEPS)]
+    coarsest = reach.coarsest(network.levels)
+    beside = -(-reach.of_pyramid(network.levels) // coarsest) * coarsest
+    parts = [_piece(network, x, mask, first, beside) for first in range(0, len(x), HEAD_STEPS)]
     steps, probabilities, spans = (np.concatenate(part) for part in zip(*parts, strict=True))
     return StepPredictions(_where_there(steps, mask), probabilities, spans)
+
+
+def _of_steps(logits: np.ndarray) -> np.ndarray:
+    return sigmoid(logits).astype(np.float32)
 
 
 def _where_there(probabilities: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -214,16 +151,25 @@ def _where_there(probabilities: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _piece(
-    head: Pyramid, x: np.ndarray, mask: np.ndarray, first: int, beside: int
+    network: StepNetwork, x: np.ndarray, mask: np.ndarray, first: int, beside: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the predictions of HEAD_STEPS steps, and of the anchor points in them."""
     begin, end = max(0, first - beside), min(len(x), first + HEAD_STEPS + beside)
-    with torch.inference_mode():
-        shown, there = torch.from_numpy(x[begin:end])[None], torch.from_numpy(mask[begin:end])[None]
-        output: AnchorPoints = head(shown, there)
-    at = output.steps.double() + begin  # of hours, float32 would round to thousandths of a step
-    mine = (at >= first) & (at < first + HEAD_STEPS) & output.mask[0]
-    offsets = output.offsets[0][mine]
-    spans = torch.stack([at[mine] - offsets[:, 0], at[mine] + offsets[:, 1]], dim=1)
-    steps = output.step_logits[0][first - begin : first - begin + HEAD_STEPS]
-    return steps.sigmoid().numpy(), output.logits[0][mine].sigmoid().numpy(), spans.numpy()
+    there = mask[begin:end]
+    step_logits, logits, offsets = (part[0] for part in network.head(x[None, begin:end], there[None]))
+    steps = anchor_steps(len(there), network.levels)
+    at = steps + begin
+    mine = (at >= first) & (at < first + HEAD_STEPS) & there[steps]
+    ways = offsets[mine].astype(np.float64)
+    spans = np.stack([at[mine] - ways[:, 0], at[mine] + ways[:, 1]], axis=1)
+    own = step_logits[first - begin : first - begin + HEAD_STEPS]
+    return _of_steps(own), _of_steps(logits[mine]), spans
+
+
+def anchor_steps(steps: int, levels: int) -> np.ndarray:
+    """Return at which of T steps the anchor points of all scales lie: int64 [P].
+
+    >>> anchor_steps(4, 2).tolist()
+    [0, 1, 2, 3, 0, 2]
+    """
+    return np.concatenate([np.arange(0, steps, 2**level) for level in range(levels)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -61,8 +62,9 @@ def change(values: Tensor, mask: Tensor) -> Tensor:
     places, _ = places_of_present(mask)
     steps = torch.arange(mask.shape[1], device=mask.device).expand_as(places)
     ordered = torch.zeros_like(places).scatter(1, places, steps)  # those that are there first
-    following = mask.cumsum(dim=1)  # at which place the next one is
-    before = following - mask.to(following.dtype) - 1
+    there = mask.long()
+    following = there.cumsum(dim=1)  # at which place the next one is
+    before = following - there - 1
     other = torch.where(before >= 0, before, following)
     # Where there is no other one each is compared with itself.
     other = torch.where(other < following[:, -1:], other, places)
@@ -168,9 +170,25 @@ class PatchCNN(nn.Module):
         x = self.standardise(x).reshape(-1, *values.shape[2:])  # -> [B * T, C, H, W]
         for convolution in self.convolutions:
             x = F.relu(convolution(x))
-        x = F.adaptive_avg_pool2d(x, CNN_CELLS)  # -> [B * T, 64, H / 8, W / 8] -> [.., 64, 4, 2]
-        x = self.linear(self.dropout(x.flatten(1)))  # -> [B * T, H]
+        x = _cells(x)  # [B * T, 64, H / 8, W / 8] -> [B * T, 64 * 4 * 2]
+        x = self.linear(self.dropout(x))  # -> [B * T, H]
         return x.reshape(*mask.shape, -1).masked_fill(absent, 0.0), mask  # -> [B, T, H]
+
+
+def _cells(x: Tensor) -> Tensor:
+    """Return the mean over each of `CNN_CELLS`: [N, C, H, W] -> [N, C * rows * columns].
+
+    Cells that do not divide the sides overlap, as PyTorch's `adaptive_avg_pool2d` has them.
+    """
+    bounds = (
+        [(i * side // cells, ((i + 1) * side + cells - 1) // cells) for i in range(cells)]
+        for side, cells in zip(x.shape[2:], CNN_CELLS, strict=True)
+    )
+    means = [
+        x[:, :, top:bottom, left:right].mean(dim=(2, 3))
+        for (top, bottom), (left, right) in product(*bounds)
+    ]
+    return torch.stack(means, dim=2).flatten(1)
 
 
 class TokenLSTM(nn.Module):

@@ -38,7 +38,7 @@ def places_of_present(mask: Tensor) -> tuple[Tensor, Tensor]:
 
     First in their order, then in the reverse one; those that are not there follow in theirs.
     """
-    present, absent = mask.cumsum(dim=1), (~mask).cumsum(dim=1)
+    present, absent = mask.long().cumsum(dim=1), (~mask).long().cumsum(dim=1)
     count = present[:, -1:]
     behind = count + absent - 1
     return torch.where(mask, present - 1, behind), torch.where(mask, count - present, behind)
