@@ -120,12 +120,17 @@ def _picture(
     return image
 
 
-def untrained_model(folder: Path, recipe: Recipe, *clips: Path, labels: Sequence[str] = ()) -> Path:
+def untrained_model(
+    folder: Path, recipe: Recipe, *clips: Path, labels: Sequence[str] = (), graphs: bool = False
+) -> Path:
     """Make a model for segments with fresh weights that knows the statistics of some clips."""
     import torch
 
     from vmm_cli import bundles
-    from vmm_cli.inference.network import examples, network_from, tokens_from
+    from vmm_cli.engines.export import graph_maker
+    from vmm_cli.inference.examples import examples, tokens_from
+    from vmm_cli.inference.export import graphs_of
+    from vmm_cli.inference.in_torch import CPU, batch_of, network_from
     from vmm_cli.training.data.read_segments import SEGMENTS
     from vmm_cli.training.data.samples import Sample, make_dataset
     from vmm_cli.training.encoding import Means, encode_sample
@@ -141,7 +146,7 @@ def untrained_model(folder: Path, recipe: Recipe, *clips: Path, labels: Sequence
     torch.manual_seed(1)
     network = network_from(about)
     seen = examples(encoded, range(len(clips)), list(recipe.streams), tokens_from(about))
-    values, masks, _ = seen.batch(range(len(clips)), torch.device("cpu"))
+    values, masks, _ = batch_of(seen, range(len(clips)), CPU)
     network.fit_statistics(values, masks)
     encoders = {
         stream: {"name": spec.name, "sha256": spec.digest, "preprocess": dict(spec.preprocess)}
@@ -161,4 +166,6 @@ def untrained_model(folder: Path, recipe: Recipe, *clips: Path, labels: Sequence
         "labels": labels,
     }
     tensors = {f"network.{k}": v.numpy() for k, v in network.state_dict().items()}
-    return bundles.save(folder, fields, tensors).folder
+    made = graphs_of(network.eval(), about, seen) if graphs else {}
+    makers = {role: graph_maker(one) for role, one in made.items()}
+    return bundles.save(folder, fields, tensors, makers).folder

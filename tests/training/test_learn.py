@@ -13,7 +13,8 @@ from tests.training import fabricated
 from vmm_cli.errors import DataError
 from vmm_cli.features.grid import Window
 from vmm_cli.features.windows import Encoded, WindowFeatures
-from vmm_cli.inference.network import examples, network_from, tokens_from
+from vmm_cli.inference.examples import examples, tokens_from
+from vmm_cli.inference.in_torch import batch_of, network_from
 from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.learn import learn
@@ -42,7 +43,7 @@ def test_what_is_said_of_the_network_builds_it_again() -> None:
     again = network_from(made.about)
     again.load_state_dict(made.fusion.state_dict())
     shown = examples(encoded, range(len(encoded)), ["image", "motion"])
-    batch = shown.batch(np.arange(len(encoded)), CPU)
+    batch = batch_of(shown, np.arange(len(encoded)), CPU)
     assert torch.equal(again.eval()(*batch), made.network(*batch))
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tests.training import fabricated
 from vmm_cli.errors import DataError
-from vmm_cli.inference.network import examples, tokens_from
+from vmm_cli.inference.examples import examples, tokens_from
 from vmm_cli.training.augment import drop_streams, mix
 from vmm_cli.training.learn import learn
 from vmm_cli.training.learnt import Learnt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vmm_cli import bundles
 from vmm_cli.inference.examples import Examples
 from vmm_cli.inference.network import DEFAULT_HEAD, StepNetwork, Streams, WindowNetwork
+from vmm_cli.networks.image_tail import ImageTail
 from vmm_cli.networks.model import FusionNetwork, StreamShape
 from vmm_cli.networks.pyramid import AnchorPoints, Pyramid
 
@@ -90,9 +91,7 @@ def step_network(network: FusionNetwork) -> StepNetwork:
     if network.receptive_field is None:
         raise ValueError("what it says of a step depends on the whole video")
 
-    def fused(
-        values: Streams, masks: Streams, grid: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def fused(values: Streams, masks: Streams, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
             x, mask = network.fused(*tensors_of((values, masks, grid)))
         return x.numpy(), mask.numpy()
@@ -104,6 +103,13 @@ def step_network(network: FusionNetwork) -> StepNetwork:
 
     levels = network.head.levels if isinstance(network.head, Pyramid) else 0
     return StepNetwork(fused, head, network.receptive_field, levels)
+
+
+def features_after(tail: ImageTail, before: np.ndarray) -> np.ndarray:
+    """Return what the last blocks of an encoder make of some pictures: [N, C * H * W] -> [N, D]."""
+    device = next(tail.parameters()).device
+    with torch.inference_mode():
+        return tail(torch.from_numpy(before).to(device)).cpu().numpy()
 
 
 def parts_of(given: Tensor | AnchorPoints) -> tuple[Tensor, ...]:

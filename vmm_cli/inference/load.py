@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from vmm_cli import bundles, progress
-from vmm_cli.bundles import Bundle
+from vmm_cli.bundles import Bundle, Weights
 from vmm_cli.errors import ModelError
 from vmm_cli.features.plan import StreamPlan, plan_of
+from vmm_cli.inference import in_graph
+from vmm_cli.inference.examples import tokens_from
+from vmm_cli.inference.network import DEFAULT_HEAD, OF_STEPS, StepNetwork, WindowNetwork
 
-if TYPE_CHECKING:
-    from vmm_cli.networks.model import FusionNetwork
-
+PREFIX = "network."  # of the names of its tensors in a bundle's weights
 # More would be no network that a recipe can ask for.
 MAX_LAYERS = 16
 MAX_LEVELS = 12
@@ -32,12 +33,15 @@ class Trained:
 
     Attributes:
         plan: what it wants of a video.
+        windows: the network, where its head says something of a window as a whole.
+        steps: the network, where its head says something of each step.
         tokens: makes int64 [L] of a text, for a network with a vocabulary.
     """
 
     bundle: Bundle
-    network: FusionNetwork
     plan: StreamPlan
+    windows: WindowNetwork | None
+    steps: StepNetwork | None
     tokens: Callable[[str], np.ndarray] | None
     multi_label: bool
 
@@ -47,34 +51,40 @@ class Trained:
 def load_trained(folder: Path, digest: str) -> Trained:
     """Return the model of a bundle whose `Bundle.digest` is known; a worker keeps it.
 
+    Its network runs as a graph where the bundle has one, which needs no PyTorch.
+
     Raises:
         ModelError: it is damaged, was exchanged meanwhile, or its parts do not fit each other.
     """
-    import torch
-
-    from vmm_cli.inference.network import network_from, tokens_from
-
     bundle = bundles.read(folder)
     if bundle.digest != digest:
         raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
     about = bundle.network
     plan = plan_of(bundle)
     check(bundle)
-    tensors = bundles.load_tensors(bundle, "network.")
+    weights = bundles.load_weights(bundle)
+    windows = steps = None
     try:
-        with torch.device("meta"):  # what a bundle asks for takes memory only where it has weights
-            network = network_from(about)
-        if bundle.task == "segments" and network.receptive_field is None:
-            raise ValueError("what it says of a step depends on the whole video")
-        described = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-        _refuse_other_tensors(described, {k: v.shape for k, v in tensors.items()})
-        state = {k: torch.from_numpy(v.copy()) for k, v in tensors.items()}
-        network.load_state_dict(state, assign=True)
+        if about.get("head", DEFAULT_HEAD) in OF_STEPS:
+            steps = in_graph.step_network(bundle, weights) or _steps_in_torch(about, weights)
+        else:
+            windows = in_graph.window_network(bundle, weights) or _windows_in_torch(about, weights)
         tokens = tokens_from(about)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
         raise _cannot_run(bundle, error) from None
-    network.eval().requires_grad_(False)
-    return Trained(bundle, network, plan, tokens, bool(about.get("multi_label")))
+    return Trained(bundle, plan, windows, steps, tokens, bool(about.get("multi_label")))
+
+
+def _windows_in_torch(about: Mapping[str, Any], weights: Weights) -> WindowNetwork:
+    from vmm_cli.inference import in_torch
+
+    return in_torch.window_network(in_torch.trained(about, weights.tensors(PREFIX)))
+
+
+def _steps_in_torch(about: Mapping[str, Any], weights: Weights) -> StepNetwork:
+    from vmm_cli.inference import in_torch
+
+    return in_torch.step_network(in_torch.trained(about, weights.tensors(PREFIX)))
 
 
 def check(bundle: Bundle) -> None:
@@ -89,20 +99,6 @@ def _cannot_run(bundle: Bundle, error: Exception) -> ModelError:
     reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
     said = shorten(reason, LONGEST_REASON, placeholder=" ...")
     return ModelError(f"model {bundle.name!r} has a network this vmm cannot run: {said}")
-
-
-def _refuse_other_tensors(
-    described: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Raise ValueError where the weights are not those of the network that is described."""
-    names = sorted(described.keys() | there.keys())
-    wrong = [name for name in names if described.get(name) != there.get(name)]
-    if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise ValueError(
-            f"{bundles.BUNDLE_FILE} describes another network than {bundles.WEIGHTS_FILE} is of: "
-            f"they differ in {wrong[0]}{more}; fetch or train the model again"
-        )
 
 
 def _refuse_misfits(bundle: Bundle) -> None:

@@ -5,7 +5,7 @@ What runs it, a graph or PyTorch, is not seen here: see `in_graph` and `in_torch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,7 +156,9 @@ def _piece(
     """Return the predictions of HEAD_STEPS steps, and of the anchor points in them."""
     begin, end = max(0, first - beside), min(len(x), first + HEAD_STEPS + beside)
     there = mask[begin:end]
-    step_logits, logits, offsets = (part[0] for part in network.head(x[None, begin:end], there[None]))
+    step_logits, logits, offsets = (
+        part[0] for part in network.head(x[None, begin:end], there[None])
+    )
     steps = anchor_steps(len(there), network.levels)
     at = steps + begin
     mine = (at >= first) & (at < first + HEAD_STEPS) & there[steps]

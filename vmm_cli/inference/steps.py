@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,12 +28,10 @@ from vmm_cli.features.chunks import chunks_are_stored, chunks_of, cut, joined
 from vmm_cli.features.grid import Window
 from vmm_cli.features.plan import StreamPlan, plan_of
 from vmm_cli.features.windows import WindowFeatures
-from vmm_cli.inference.load import check, load_trained
+from vmm_cli.inference.load import Trained, check, load_trained
+from vmm_cli.inference.network import OF_STEPS, StepNetwork, fused_steps, predict_steps
 from vmm_cli.inference.windows import Reader, reader
 from vmm_cli.media.video import Video
-
-if TYPE_CHECKING:
-    from vmm_cli.networks.model import FusionNetwork
 
 # Less at an anchor point is noise, and there are very many of them.
 MIN_SCORE = 1e-3
@@ -82,7 +79,7 @@ def check_segment_model(bundle: Bundle) -> None:
     """Raise ModelError where a model cannot be run; needs no torch."""
     plan_of(bundle)
     check(bundle)
-    if bundle.network.get("head") not in ("segments", "steps"):
+    if bundle.network.get("head") not in OF_STEPS:
         raise ModelError(f"model {bundle.name!r} has a head that finds no segments")
 
 
@@ -117,8 +114,6 @@ def run_steps(
         InputError: the video cannot be read, or ends before the wanted time.
         ModelError: the model is damaged or was exchanged meanwhile.
     """
-    from vmm_cli.inference.network import fused_steps
-
     model = load_trained(bundle.folder.resolve(), bundle.digest)
     layout = _layout(video, model.plan)
     look = reader(model, video, text=text, use_store=use_store)
@@ -128,7 +123,7 @@ def run_steps(
     own = layout if part is None else layout[part.first : part.last]
     progress.over(float(own[0].start), float(own[-1].end))
     for shown, before, steps in _pieces(look, layout, part):
-        x, mask = fused_steps(model.network, shown, tokens)
+        x, mask = fused_steps(_steps_of(model), shown, tokens)
         fused.append(x[before : before + steps])
         masks.append(mask[before : before + steps])
         streams |= {s for s, there in shown.masks.items() if there.any()}
@@ -150,7 +145,7 @@ def find_segments(
     if video.end is not None:
         until_s = min(until_s, float(video.end))
     return segments_from_fused(
-        model.network,
+        _steps_of(model),
         model.bundle.labels,
         np.concatenate([part.fused for part in parts]),
         np.concatenate([part.mask for part in parts]),
@@ -162,7 +157,7 @@ def find_segments(
 
 
 def segments_from_fused(
-    network: FusionNetwork,
+    network: StepNetwork,
     labels: Sequence[str],
     fused: np.ndarray,
     mask: np.ndarray,
@@ -173,12 +168,9 @@ def segments_from_fused(
     min_score: float = MIN_SCORE,
 ) -> Found:
     """Return what happens, from what the network's head is given: float32 [T, H], bool [T]."""
-    from vmm_cli.inference.network import predict_steps
-    from vmm_cli.networks.pyramid import Pyramid
-
     predictions = predict_steps(network, fused, mask)
     step_s = float(1 / rate_hz)
-    if isinstance(network.head, Pyramid):
+    if network.levels:
         spans = start_s + predictions.spans * step_s
         detections = from_anchors(
             predictions.probabilities, spans.clip(start_s, until_s), labels, min_score
@@ -197,6 +189,11 @@ def _ended(detections: Sequence[Detection], until_s: float) -> Iterator[Detectio
             yield Detection(one.start_s, min(one.end_s, until_s), one.label, one.score)
 
 
+def _steps_of(model: Trained) -> StepNetwork:
+    assert model.steps is not None  # see `check_segment_model`
+    return model.steps
+
+
 def _layout(video: Video, wanted: StreamPlan) -> list[Window]:
     """Return the chunks to look at."""
     return chunks_of(video.start, video.until_s, wanted.rate_hz)
@@ -210,8 +207,7 @@ def _pieces(
     Where a neighbour is another worker's, only so much of it is looked at.
     """
     model = look.model
-    beside = model.network.receptive_field
-    assert beside is not None  # see `Trained`
+    beside = _steps_of(model).beside
     first, last = (0, len(layout)) if part is None else (part.first, part.last)
     length = beside / model.plan.rate_hz
 

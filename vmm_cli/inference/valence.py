@@ -17,7 +17,9 @@ from vmm_cli.errors import ModelError
 from vmm_cli.features.grid import windows
 from vmm_cli.features.plan import plan_of
 from vmm_cli.features.windows import Encoded
+from vmm_cli.inference.examples import examples
 from vmm_cli.inference.load import check, load_trained
+from vmm_cli.inference.network import window_ratings
 from vmm_cli.inference.windows import reader
 from vmm_cli.media.video import Video
 
@@ -122,18 +124,16 @@ def rate_windows(
         InputError: the file cannot be read, or ends before the wanted part.
         ModelError: the model is damaged, was exchanged meanwhile, or needs weights not at hand.
     """
-    import torch
-
-    from vmm_cli.inference.network import examples, window_ratings
-
     model = load_trained(bundle.folder.resolve(), bundle.digest)
+    network = model.windows
+    assert network is not None  # see `check_valence_model`
     chosen = windows(video.start, video.until_s, model.plan.window_s)
     look = reader(model, video, text=text, use_store=use_store, keep_features=keep_features)
     outputs: list[np.ndarray] = []
     shares: dict[str, list[float]] = {stream: [] for stream in bundle.streams}
     for shown in look.chunks(chosen):
         batch = examples([Encoded(tuple(shown), look.text)], [0], bundle.streams, model.tokens)
-        outputs.append(window_ratings(model.network, batch, torch.device("cpu")))
+        outputs.append(window_ratings(network, batch))
         for stream in bundle.streams:
             if stream in shown[0].masks:
                 shares[stream] += [float(window.masks[stream].mean()) for window in shown]

@@ -13,7 +13,9 @@ from vmm_cli.features.grid import Window
 from vmm_cli.features.plan import StreamPlan
 from vmm_cli.features.windows import Encoded, WindowFeatures, window_features
 from vmm_cli.features.words import text_of
+from vmm_cli.inference.examples import examples
 from vmm_cli.inference.load import Trained
+from vmm_cli.inference.network import window_probabilities
 from vmm_cli.media.video import Video
 
 # Windows are encoded in chunks with so many steps in all, two minutes at two steps a second with
@@ -84,12 +86,9 @@ def windows_per_chunk(plan: StreamPlan) -> int:
 
 def probabilities_of(model: Trained, shown: Sequence[WindowFeatures], text: str) -> np.ndarray:
     """Return the probabilities of a model's labels in some windows: float64 [W, C]."""
-    import torch
-
-    from vmm_cli.inference.network import examples, window_probabilities
-
+    assert model.windows is not None  # a model for windows: see `classify_windows.is_for`
     batch = examples([Encoded(tuple(shown), text)], [0], model.bundle.streams, model.tokens)
-    return window_probabilities(model.network, batch, torch.device("cpu"), model.multi_label)
+    return window_probabilities(model.windows, batch, model.multi_label)
 
 
 # --- what a score rests on -----------------------------------------------------------------------

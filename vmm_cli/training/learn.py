@@ -14,7 +14,8 @@ from vmm_cli.errors import DataError
 from vmm_cli.features import catalogue
 from vmm_cli.features.windows import Encoded
 from vmm_cli.features.words import build_vocabulary
-from vmm_cli.inference.network import Examples, examples, network_from, tokens_from
+from vmm_cli.inference.examples import Examples, examples, tokens_from
+from vmm_cli.inference.in_torch import CPU, batch_of, network_from
 from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
 from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint
@@ -146,7 +147,7 @@ def _fit_statistics(network: FusionNetwork | NetworkWithTail, train: Examples, s
         steps = int(train.steps[row])
         begin = int(draw.integers(0, max(0, steps - most) + 1))
         pieces.append((row, begin, min(steps, begin + most)))
-    values, masks, _ = train.pieces(pieces).batch(range(len(pieces)), torch.device("cpu"))
+    values, masks, _ = batch_of(train.pieces(pieces), range(len(pieces)), CPU)
     network.fit_statistics(values, masks)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vmm_cli.features.windows import Encoded
-from vmm_cli.inference.network import Examples, examples, tokens_from
-from vmm_cli.networks.image_tail import ImageTail, NetworkWithTail
+from vmm_cli.inference.examples import Examples, examples, tokens_from
+from vmm_cli.inference.in_torch import features_after
+from vmm_cli.networks.image_tail import STREAM, ImageTail, NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
 
 
@@ -45,3 +46,11 @@ class Learnt:
         """Return samples as the network is shown them, numbered from 0."""
         streams = [stream["name"] for stream in self.about["streams"]]
         return examples(encoded, range(len(encoded)), streams, tokens_from(self.about))
+
+    def fusion_examples(self, encoded: Sequence[Encoded]) -> Examples:
+        """Return samples as `fusion` is shown them."""
+        shown = self.examples(encoded)
+        if self.tail is None:
+            return shown
+        images = [features_after(self.tail, before) for before in shown.values[STREAM]]
+        return replace(shown, values={**shown.values, STREAM: images})

@@ -23,6 +23,7 @@ from vmm_cli import __version__
 from vmm_cli.batch.lock import lock
 from vmm_cli.errors import DataError, ModelError, OutputError
 from vmm_cli.files import make_folder
+from vmm_cli.inference.export import WINDOWS
 from vmm_cli.training.data.inspection import Inspection
 from vmm_cli.training.data.samples import SPLITS, DataSet, group_of, with_samples
 from vmm_cli.training.data.splits import check_for_training, with_validation, without_folds
@@ -323,5 +324,6 @@ def _write(
     measured: Measured,
 ) -> None:
     if rank()[0] == 0:
-        model = RunFiles(name, work.data, work.recipe, work.prepared.plan, learnt)
+        shown = work.prepared.encoded[:WINDOWS]
+        model = RunFiles(name, work.data, work.recipe, work.prepared.plan, learnt, shown)
         write_model(folder, model, metrics, measured)

@@ -30,19 +30,24 @@ from vmm_cli.training.tasks.catalogue import TASKS
 from vmm_cli.training.tasks.task import Files
 
 if TYPE_CHECKING:
+    from vmm_cli.features.windows import Encoded
     from vmm_cli.training.evaluation import Evaluation
     from vmm_cli.training.learnt import Learnt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunFiles:
-    """What is to be written: the network, and what it was made of."""
+    """What is to be written: the network, and what it was made of.
+
+    `shown`: some samples, encoded; graphs are tried with them.
+    """
 
     name: str
     data: DataSet
     recipe: Recipe
     plan: StreamPlan
     learnt: Learnt
+    shown: Sequence[Encoded]
 
 
 def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: Measured) -> None:
@@ -67,8 +72,12 @@ def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: 
 
         encoders["image"], learnt = learnt_encoder(encoders["image"], run.learnt.tail)
         tensors |= {f"{tensor_prefix('image')}{k}": v for k, v in learnt.items()}
+    from vmm_cli.training.graphs import graphs_of_run  # torch, and this is read without it
+
+    graphs = graphs_of_run(run.learnt, encoders, tensors, run.shown)
     try:
-        bundles.save(folder, _fields(run, encoders, task.thresholds(found.metrics)), tensors)
+        fields = _fields(run, encoders, task.thresholds(found.metrics))
+        bundles.save(folder, fields, tensors, graphs)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ import torch
 from tests.training import fabricated
 from vmm_cli.analysis.sentiment.evidence import valence_of
 from vmm_cli.features.windows import Encoded
-from vmm_cli.inference.network import examples
+from vmm_cli.inference.examples import examples
 from vmm_cli.training.data.read_valence import VALENCE
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.learn import learn

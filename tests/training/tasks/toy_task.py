@@ -20,8 +20,10 @@ from torch.nn import functional
 from vmm_cli import tasks
 from vmm_cli.bundles import Bundle
 from vmm_cli.features.windows import Encoded
+from vmm_cli.inference.examples import Examples, examples
+from vmm_cli.inference.in_torch import batch_of, window_network
 from vmm_cli.inference.load import check, load_trained
-from vmm_cli.inference.network import Examples, examples
+from vmm_cli.inference.network import WindowNetwork, window_outputs
 from vmm_cli.networks.heads import HEADS
 from vmm_cli.networks.temporal import masked_mean
 from vmm_cli.training.data.manifest import splits_named
@@ -101,7 +103,7 @@ def objective(material: Material) -> Objective:
     def _loss(
         network: nn.Module, shown: Examples, rows: np.ndarray, device: torch.device
     ) -> Tensor:
-        said = network(*shown.batch(rows, device))[:, 0]
+        said = network(*batch_of(shown, rows, device))[:, 0]
         return functional.mse_loss(said, wanted[shown.sample[rows]].to(device))
 
     examples = len(material.shown)
@@ -114,14 +116,12 @@ def objective(material: Material) -> Objective:
 def predict(
     learnt: Learnt, encoded: Sequence[Encoded], device: torch.device
 ) -> Sequence[np.ndarray]:
-    return _said(learnt.network.to(device), learnt.examples(encoded), len(encoded))
+    network = window_network(learnt.network.to(device), device)
+    return _said(network, learnt.examples(encoded), len(encoded))
 
 
-def _said(network: nn.Module, shown: Examples, samples: int) -> Sequence[np.ndarray]:
-    network.eval()
-    with torch.inference_mode():
-        said = network(*shown.batch(np.arange(len(shown)), torch.device("cpu")))
-    return list(mean_of_windows(said.numpy(), shown, samples)[:, 0])
+def _said(network: WindowNetwork, shown: Examples, samples: int) -> Sequence[np.ndarray]:
+    return list(mean_of_windows(window_outputs(network, shown), shown, samples)[:, 0])
 
 
 def check_bundle(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
@@ -132,7 +132,7 @@ def predict_file(bundle: Bundle, sample: Sample, means: Means) -> float:
     add()  # a worker is a process of its own
     model = load_trained(bundle.folder.resolve(), bundle.digest)
     encoded = encode_sample(sample, model.plan, means, with_text=False)
-    (said,) = _said(model.network, examples([encoded], [0], bundle.streams), 1)
+    (said,) = _said(model.windows, examples([encoded], [0], bundle.streams), 1)
     return float(said)
 
 

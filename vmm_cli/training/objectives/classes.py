@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vmm_cli.inference.network import Examples, window_probabilities
+from vmm_cli.inference.examples import Examples
+from vmm_cli.inference.in_torch import batch_of, window_network
+from vmm_cli.inference.network import window_probabilities
 from vmm_cli.training.augment import drop_streams, mix
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.loop import Objective
@@ -48,7 +50,7 @@ def classes_objective(
     def loss(
         network: nn.Module, rows: np.ndarray, draw: np.random.Generator, device: torch.device
     ) -> tuple[Tensor, float]:
-        values, masks, grid = train.batch(rows, device)
+        values, masks, grid = batch_of(train, rows, device)
         drop_streams(masks, recipe.stream_dropout, draw)
         wanted = _one_hot(targets, train.sample[rows]).to(device)  # [B, C]
         counts = torch.from_numpy(train.weight[rows]).to(device)
@@ -108,7 +110,7 @@ def outputs_of(
     masks: Mapping[str, Tensor],
     grid: Tensor,
 ) -> Any:
-    """Return what a network says of some rows of a batch that `Examples.batch` gave."""
+    """Return what a network says of some rows of a batch that `batch_of` gave."""
     return network(
         {stream: value[rows] for stream, value in values.items()},
         {stream: mask[rows] for stream, mask in masks.items()},
@@ -123,7 +125,9 @@ def predict(
 
     Rows of samples that `examples` has no window of are NaN.
     """
-    probabilities = window_probabilities(network, examples, device, multi_label)  # [N, C]
+    probabilities = window_probabilities(
+        window_network(network, device), examples, multi_label
+    )  # [N, C]
     return mean_of_windows(probabilities, examples, samples)
 
 

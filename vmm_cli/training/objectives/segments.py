@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vmm_cli.inference.network import Examples
+from vmm_cli.inference.examples import Examples
+from vmm_cli.inference.in_torch import batch_of
 from vmm_cli.networks.pyramid import AnchorPoints, anchor_points
 from vmm_cli.training.augment import drop_streams
 from vmm_cli.training.data.samples import Sample
@@ -94,7 +95,8 @@ def timed_objective(
             steps = int(train.videos.steps[video])
             begin = int(draw.integers(0, max(0, steps - length) + 1))
             pieces.append((int(video), begin, min(steps, begin + length)))
-        values, masks, grid = train.videos.pieces(pieces).batch(range(len(pieces)), device)
+        shown = train.videos.pieces(pieces)
+        values, masks, grid = batch_of(shown, range(len(pieces)), device)
         drop_streams(masks, recipe.optimisation.stream_dropout, draw)
         mine = share(len(rows))
         if not len(rows[mine]):
@@ -122,7 +124,7 @@ def _held_out(
     with torch.inference_mode():
         for video, last in enumerate(steps.tolist()):
             piece = [(video, 0, last)]
-            values, masks, grid = data.videos.pieces(piece).batch([0], device)
+            values, masks, grid = batch_of(data.videos.pieces(piece), [0], device)
             total += float(_loss(network(values, masks, grid), data, piece, grid, recipe, counts))
     return {"val_loss": total}
 

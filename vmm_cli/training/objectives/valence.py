@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vmm_cli.inference.network import Examples, window_ratings
+from vmm_cli.inference.examples import Examples
+from vmm_cli.inference.in_torch import batch_of, window_network
+from vmm_cli.inference.network import window_ratings
 from vmm_cli.training.augment import drop_streams
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.data.truth import NO_EMOTION, ratings_truth
@@ -71,7 +73,7 @@ def valence_objective(
     def loss(
         network: nn.Module, rows: np.ndarray, draw: np.random.Generator, device: torch.device
     ) -> tuple[Tensor, float]:
-        values, masks, grid = train.batch(rows, device)
+        values, masks, grid = batch_of(train, rows, device)
         drop_streams(masks, recipe.stream_dropout, draw)
         counts = torch.from_numpy(train.weight[rows])
         valence = ratings.valence[train.sample[rows]]
@@ -113,7 +115,9 @@ def predict(
 
     Rows of samples that `examples` has no window of are NaN.
     """
-    return mean_of_windows(window_ratings(network, examples, device), examples, samples)
+    return mean_of_windows(
+        window_ratings(window_network(network, device), examples), examples, samples
+    )
 
 
 def _held_out(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vmm_cli.analysis.segments import Detection
     from vmm_cli.bundles import Bundle
     from vmm_cli.features.windows import Encoded
-    from vmm_cli.inference.network import Examples
+    from vmm_cli.inference.examples import Examples
     from vmm_cli.output.table import Cell
     from vmm_cli.training.data.inspection import Inspection
     from vmm_cli.training.encoding import Means
@@ -74,12 +74,14 @@ def _objective(material: Material) -> Objective:
 
 def found_in(learnt: Learnt, encoded: Encoded) -> list[Detection]:
     """Return the actions in a video, of any score."""
-    from vmm_cli.inference.network import fused_steps, tokens_from
+    from vmm_cli.inference.examples import tokens_from
+    from vmm_cli.inference.in_torch import step_network
+    from vmm_cli.inference.network import fused_steps
     from vmm_cli.inference.steps import segments_from_fused
 
     (whole,) = encoded.windows
     tokens = tokens_from(learnt.about)
-    network = learnt.fusion.to("cpu")
+    network = step_network(learnt.fusion.to("cpu"))
     x, mask = fused_steps(network, whole, None if tokens is None else tokens(encoded.text))
     return segments_from_fused(
         network,

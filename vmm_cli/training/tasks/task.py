@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vmm_cli.bundles import Bundle
     from vmm_cli.features.windows import Encoded
-    from vmm_cli.inference.network import Examples
+    from vmm_cli.inference.examples import Examples
     from vmm_cli.output.table import Cell, Column
     from vmm_cli.training.data.inspection import Inspection
     from vmm_cli.training.encoding import Means
