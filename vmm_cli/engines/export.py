@@ -159,7 +159,7 @@ def _traced(network: Network) -> Any:
         torch.onnx.export(
             network.module,
             tuple(network.example.values()),
-            file,
+            file,  # type: ignore[arg-type]  # it takes a file that is open, too
             dynamo=False,
             opset_version=OPSET,
             # In evaluation mode it would put normalisations into other tensors.

@@ -102,7 +102,7 @@ class _Streams(nn.Module):
         for (name, shape), value, mask in zip(
             self._shapes.items(), streams[::2], streams[1::2], strict=True
         ):
-            values[name] = value if shape is None else value.unflatten(2, shape)
+            values[name] = value if shape is None else value.reshape(*value.shape[:2], *shape)
             masks[name] = mask
         if self._fused:
             x, there = self.network.fused(values, masks, grid)

@@ -109,7 +109,8 @@ def features_after(tail: ImageTail, before: np.ndarray) -> np.ndarray:
     """Return what the last blocks of an encoder make of some pictures: [N, C * H * W] -> [N, D]."""
     device = next(tail.parameters()).device
     with torch.inference_mode():
-        return tail(torch.from_numpy(before).to(device)).cpu().numpy()
+        features: Tensor = tail(torch.from_numpy(before).to(device))
+    return features.cpu().numpy()
 
 
 def parts_of(given: Tensor | AnchorPoints) -> tuple[Tensor, ...]:

@@ -14,8 +14,9 @@ that.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ def run_over_present(network: nn.LSTM | nn.GRU, x: Tensor, mask: Tensor) -> Tens
     by their lengths would be the same, but cannot be written as a graph.
     """
     absent = ~mask[..., None]
-    weights = network._flat_weights
+    weights = cast(list[Tensor], network._flat_weights)
     ways = places_of_present(mask)
     each = len(weights) // (network.num_layers * len(ways))  # of a layer in a direction
     x = x.masked_fill(absent, 0.0)
@@ -70,17 +71,16 @@ def run_over_present(network: nn.LSTM | nn.GRU, x: Tensor, mask: Tensor) -> Tens
     return x.masked_fill(absent, 0.0)
 
 
-def _read(
-    network: nn.LSTM | nn.GRU, weights: Sequence[Tensor], x: Tensor, places: Tensor
-) -> Tensor:
+def _read(network: nn.LSTM | nn.GRU, weights: list[Tensor], x: Tensor, places: Tensor) -> Tensor:
     """Read the steps in one direction, in the order of their places: [B, T, D] -> [B, T, D']."""
     ordered = torch.zeros_like(x).scatter(1, _each_channel(places, x.shape[2]), x)
     start = x.new_zeros(1, x.shape[0], network.hidden_size)
-    settings = (weights, True, 1, 0.0, network.training, False, True)
+    # With biases, of one layer, without dropout, in one direction, the batch first.
+    training = network.training
     if isinstance(network, nn.LSTM):
-        y = torch.lstm(ordered, (start, start), *settings)[0]
+        y = torch.lstm(ordered, (start, start), weights, True, 1, 0.0, training, False, True)[0]
     else:
-        y = torch.gru(ordered, start, *settings)[0]
+        y = torch.gru(ordered, start, weights, True, 1, 0.0, training, False, True)[0]
     return y.gather(1, _each_channel(places, network.hidden_size))
 
 

@@ -419,7 +419,7 @@ def test_words_are_learnt_with_pieces_of_a_video() -> None:
         _, one = video(50, [(2, 5, "a")], text=text, steps=80)
         tokens = tokens_from(shown.about)
         assert tokens is not None
-        x, mask = fused_steps(shown.fusion, one.windows[0], tokens(text))
+        x, mask = fused_steps(step_network(shown.fusion), one.windows[0], tokens(text))
         assert x.shape == (80, 16) and mask.all()
         assert np.isfinite(x).all()
         found_in(shown, one)
