@@ -156,9 +156,8 @@ def _piece(
     """Return the predictions of HEAD_STEPS steps, and of the anchor points in them."""
     begin, end = max(0, first - beside), min(len(x), first + HEAD_STEPS + beside)
     there = mask[begin:end]
-    step_logits, logits, offsets = (
-        part[0] for part in network.head(x[None, begin:end], there[None])
-    )
+    given = network.head(x[None, begin:end], there[None])
+    step_logits, logits, offsets = (part[0] for part in given)
     steps = anchor_steps(len(there), network.levels)
     at = steps + begin
     mine = (at >= first) & (at < first + HEAD_STEPS) & there[steps]

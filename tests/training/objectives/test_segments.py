@@ -17,6 +17,7 @@ from tests.training import fabricated
 from vmm_cli.features.grid import Window, grid_times
 from vmm_cli.features.windows import Encoded, WindowFeatures
 from vmm_cli.inference.examples import Examples, examples, tokens_from
+from vmm_cli.inference.in_torch import step_network
 from vmm_cli.inference.network import fused_steps
 from vmm_cli.networks.pyramid import anchor_points
 from vmm_cli.training import learn as learning

@@ -125,9 +125,8 @@ def predict(
 
     Rows of samples that `examples` has no window of are NaN.
     """
-    probabilities = window_probabilities(
-        window_network(network, device), examples, multi_label
-    )  # [N, C]
+    run = window_network(network, device)
+    probabilities = window_probabilities(run, examples, multi_label)  # [N, C]
     return mean_of_windows(probabilities, examples, samples)
 
 
