@@ -63,6 +63,56 @@ def test_faces_and_voices_are_judged(
         assert {"face", "voice"} <= set(record["evidence"])
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classify", "--model", "fights"),
+        ("classify", "--model", "fights", "--explain", "--windows", "1"),
+        ("detect-actions", "--model", "falls"),
+        ("detect-actions", "--model", "fights"),
+    ],
+    ids=" ".join,
+)
+def test_trained_networks(
+    run_vmm: Vmm, bikes: Path, bunny: Path, no_torch: dict[str, str], command: tuple[str, ...]
+) -> None:
+    """In two workers, which are interpreters of their own."""
+    words = (*command, bikes, bunny, "--jobs", "2", "--format", "jsonl", "--no-store")
+    found = []
+    for env in (no_torch, {"VMM_ENGINE": "torch"}):
+        done = run_vmm(*words, env=env)
+        assert done.returncode == 0, done.stderr
+        found.append([_rounded(json.loads(line)) for line in done.stdout.splitlines()])
+    assert found[0] == found[1]
+    assert [record["status"] for record in found[0]] == ["ok", "ok"]
+
+
+def test_falls_are_found_alike(run_vmm: Vmm, vmm_data: Path, no_torch: dict[str, str]) -> None:
+    clips = sorted((vmm_data / "falls" / "videos").glob("*Fall*.mp4"))[:2]
+    words = ("detect-actions", "--model", "falls", *clips, "--format", "jsonl", "--no-store")
+    found = []
+    for env in (no_torch, {"VMM_ENGINE": "torch"}):
+        done = run_vmm(*words, env=env)
+        assert done.returncode == 0, done.stderr
+        found.append([_rounded(json.loads(line)) for line in done.stdout.splitlines()])
+    assert found[0] == found[1]
+    assert all(record["segments"] for record in found[0])
+
+
+def test_evaluate(
+    run_vmm: Vmm, bikes: Path, bunny: Path, no_torch: dict[str, str], tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"path,label\n{bikes},no_fight\n{bunny},fight\n")
+    words = ("evaluate", "fights", rows, "--jobs", "2", "--no-store", "--format", "json")
+    found = []
+    for env in (no_torch, {"VMM_ENGINE": "torch"}):
+        done = run_vmm(*words, env=env)
+        assert done.returncode == 0, done.stderr
+        found.append(_rounded(json.loads(done.stdout)))
+    assert found[0] == found[1]
+
+
 def test_pytorch_is_what_there_is_without_a_graph(
     run_vmm: Vmm, bikes: Path, no_torch: dict[str, str]
 ) -> None:
