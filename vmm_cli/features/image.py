@@ -202,7 +202,8 @@ class _Whole(nn.Module):
         self._preprocess = preprocess
 
     def forward(self, pictures: Tensor) -> Tensor:
-        features: Tensor = self.network(normalised(self._preprocess, pictures.movedim(-1, 1)))
+        x = pictures.movedim(pictures.dim() - 1, 1)  # no -1, which a graph would keep
+        features: Tensor = self.network(normalised(self._preprocess, x))
         return features
 
 
