@@ -8,15 +8,19 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
 from tests.training import fabricated
+from vmm_cli.bundles.weights import weights_of
 from vmm_cli.errors import DataError
 from vmm_cli.features.grid import Window
+from vmm_cli.features.image_stream import carried, tensor_prefix
 from vmm_cli.features.windows import Encoded, WindowFeatures
 from vmm_cli.inference.examples import examples, tokens_from
 from vmm_cli.inference.in_torch import batch_of, network_from
 from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.training.data.samples import Sample
+from vmm_cli.training.graphs import graphs_of_run
 from vmm_cli.training.learn import learn
 from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.objectives.classes import targets_of
@@ -137,7 +141,7 @@ def test_the_last_blocks_of_the_image_encoder_learn_with_the_rest() -> None:
     made = learnt(samples, encoded, recipe)
     assert isinstance(made.network, NetworkWithTail) and made.tail is not None
     assert made.about["streams"][0]["width"] == 1280
-    from vmm_cli.features.trained_image import load_tail
+    from vmm_cli.features.trained_image import learnt_encoder, load_tail
 
     before = load_tail("efficientnet-lite0", 1).state_dict()
     after = made.tail.state_dict()
@@ -147,3 +151,11 @@ def test_the_last_blocks_of_the_image_encoder_learn_with_the_rest() -> None:
     assert not moved & {"running_mean", "running_var"}, "statistics are kept"
     chances = np.stack(probabilities(made, encoded, CPU))
     np.testing.assert_allclose(chances.sum(axis=1), 1)
+    # Both graphs are tried with what they are written for.
+    spec, own = learnt_encoder(carried("imagenet"), made.tail)
+    tensors = {f"network.{k}": v.numpy() for k, v in made.fusion.state_dict().items()}
+    tensors |= {f"{tensor_prefix('image')}{k}": v for k, v in own.items()}
+    weights = weights_of(save(tensors))
+    graphs = graphs_of_run(made, {"image": spec}, tensors, encoded[:2])
+    assert graphs.keys() == {"network", "image"}
+    assert all(make(weights) for make in graphs.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import resource
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ FILES = {
     "calibration.png",
     "confusion.png",
     "curves.png",
+    "graph.onnx",
     "history.jsonl",
     "metrics.json",
     "recipe.yaml",
@@ -126,6 +128,22 @@ def test_a_run_is_a_bundle_and_tells_how_it_came_about(
     kinds = Counter(s.labels[0] for s in manifest.samples if s.split == "train")
     assert all(f"- {kind}: {kinds[kind]} samples" in card for kind in KINDS)
     assert "trained on 10 samples" in bundle.summary
+
+
+def test_a_run_without_the_packages_that_write_graphs(
+    looked_at: Inspection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    absent: Any = None
+    monkeypatch.setitem(sys.modules, "onnx", absent)
+    with caplog.at_level("WARNING"):
+        run(looked_at, tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES - {"graph.onnx"}
+    assert not bundles.load(str(tmp_path / "run")).graphs
+    assert "saved without a graph" in caplog.text
+    assert "run: pip install onnx onnxscript" in caplog.text
 
 
 @pytest.mark.slow
