@@ -54,7 +54,8 @@ def test_the_wheel_carries_the_models_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for model in ("imagenet", "fights"):
         assert f"vmm_cli/_models/{model}/weights.safetensors" in names
-    assert "vmm_cli/_models/imagenet/graph.onnx" in names
+    for graph in ("imagenet/graph", "fights/graph", "falls/graph.fused", "falls/graph.head"):
+        assert f"vmm_cli/_models/{graph}.onnx" in names
     assert not [n for n in names if n.startswith(("tests/", "tools/", "benchmarks/"))]
 
 

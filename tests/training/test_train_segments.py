@@ -33,6 +33,8 @@ FILES = {
     "CARD.md",
     "bundle.yaml",
     "curves.png",
+    "graph.fused.onnx",
+    "graph.head.onnx",
     "history.jsonl",
     "metrics.json",
     "recipe.yaml",

@@ -77,7 +77,7 @@ def window_network(network: nn.Module, device: torch.device = CPU) -> WindowNetw
     def run(values: Streams, masks: Streams, grid: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             outputs: Tensor = network(*tensors_of((values, masks, grid), device))
-        return outputs.cpu().numpy()
+        return outputs.detach().cpu().numpy()
 
     return run
 
