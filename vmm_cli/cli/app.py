@@ -14,7 +14,7 @@ from typer.main import get_command
 
 import vmm_cli
 from vmm_cli import errors
-from vmm_cli.cli import cache, configuration, console, doctor, evaluate, help, models, train
+from vmm_cli.cli import cache, configuration, console, doctor, evaluate, export, help, models, train
 from vmm_cli.cli.commands import AnyOperation, add_command
 from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
 from vmm_cli.operations.classify import CLASSIFY
@@ -84,6 +84,7 @@ def build(more: Sequence[AnyOperation] = ()) -> Any:
         add_command(app, operation)
     app.command("train", options_metavar="-o RUN [OPTIONS]")(train.train)
     app.command("evaluate")(evaluate.evaluate)
+    app.command("export", options_metavar="-o DIR [OPTIONS]")(export.export)
     for operation in (INFO, *more):
         add_command(app, operation)
     app.add_typer(models.app, name="models")

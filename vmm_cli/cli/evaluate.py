@@ -97,20 +97,21 @@ def evaluate(
     log_file: LogFile = None,
     config: Config = None,
 ) -> int:
-    """Measure a model on labelled videos.
+    """Measure a model, or an export of one, on labelled videos.
 
     DATA has the same form as for `vmm train`: with timed actions for a model that finds actions,
     with valences and emotions for a model that predicts those. With groups, the accuracy of each
     and a confidence interval over them are reported too.
     """
     from vmm_cli import bundles
+    from vmm_cli.exports import read
     from vmm_cli.training.encoding import Means
 
     start = time.monotonic()
     refuse_contradiction(keep_features, no_store)
     if output is not None:
         refuse_output(output, overwrite)
-    bundle = bundles.load(model)
+    bundle = read.load(model) if read.is_export(model) else bundles.load(model)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
     means = Means(workers, not no_store, keep_features, max_pixels, device_wanted(device))
     found = _evaluated(bundle, data, group, split, means)

@@ -40,6 +40,13 @@ EXAMPLES: dict[tuple[str, ...], Sequence[Example]] = {
             "vmm evaluate runs/mine data -o measured",
         ),
     ),
+    ("export",): (
+        ("What runs a model without vmm", "vmm export imagenet -o exported"),
+        (
+            "The same, smaller and faster, with what that costs",
+            "vmm export imagenet -o small --precision int8 --calibrate clips",
+        ),
+    ),
     ("doctor",): (
         ("Is all well on this machine?", "vmm doctor"),
         ("For a bug report", "vmm doctor --format json > doctor.json"),

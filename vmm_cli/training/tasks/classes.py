@@ -96,11 +96,14 @@ def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
 def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
     """Return the probabilities of a model's labels for one sample: float64 [C]."""
     from vmm_cli.batch.inputs import Input
+    from vmm_cli.exports import read as exports
     from vmm_cli.inference import classify, classify_windows
     from vmm_cli.inference.classify_request import classify_request, sees_windows
     from vmm_cli.training.encoding import video_of
 
     video = video_of(sample, means.max_pixels)
+    if exports.is_for(bundle):
+        return exports.probabilities(bundle, video)
     input = Input(sample.path, sample.name, Path(sample.name).name)
     if sees_windows(bundle):
         wanted = classify_windows.windows_request(

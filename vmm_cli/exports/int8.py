@@ -1,0 +1,168 @@
+"""A graph in 8 bits: calibrated by ONNX Runtime's own tools, then corrected layer by layer.
+
+Weights are int8 with a scale for each channel, what flows between layers is uint8: the form that
+ONNX Runtime's documentation recommends for CPUs that multiply 8-bit numbers (VNNI) and that it runs
+fastest there. The first convolutions, which see the picture at its full size, stay in float32: the
+roundings there cost the most labels and save the least time.
+
+Rounded weights shift what a convolution gives on average, and in a network of depthwise
+convolutions shifts add up. So the bias of each convolution is moved by what its output is off on
+the calibrating pictures, from the first to the last, each after those before it (after Nagel et
+al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.2).
+
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vmm_cli.errors import UsageError
+from vmm_cli.exports.network import PICTURES, bare, required_runtime
+
+CORRECTING = 64  # pictures whose means correct the biases
+KEPT_FIRST = 3  # convolutions that stay in float32
+_BATCH_BYTES = 8 * 224 * 224 * 3
+# Of ONNX's operators, those that the runtime has in 8 bits and that these networks spend time in.
+_QUANTIZED = ["Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "MaxPool", "ReduceMean"]
+_LAYERS = ("Conv", "Gemm")
+
+
+def in_int8(whole: Any, pictures: np.ndarray) -> Any:
+    """Return a graph of `network.whole_graph` in 8 bits.
+
+    pictures: to calibrate with, uint8 [N, ...].
+
+    Raises:
+        UsageError: the runtime's tools are missing.
+    """
+    try:
+        from onnxruntime import quantization as tools
+    except ImportError as error:
+        raise UsageError(f"{error}; run: pip install --upgrade onnxruntime onnx") from None
+    import onnx
+
+    with tempfile.TemporaryDirectory(prefix="vmm-") as folder, _silent():
+        plain, made = Path(folder, "plain.onnx"), Path(folder, "int8.onnx")
+        onnx.save(whole, plain)
+        tools.quantize_static(
+            plain,
+            made,
+            _Reader(pictures),
+            quant_format=tools.QuantFormat.QDQ,
+            op_types_to_quantize=_QUANTIZED,
+            per_channel=True,
+            activation_type=tools.QuantType.QUInt8,
+            weight_type=tools.QuantType.QInt8,
+            nodes_to_exclude=_kept(whole),
+            # Their names are needed; the runtime itself leaves out those that do nothing.
+            extra_options={"QDQKeepRemovableActivations": True},
+        )
+        quantized = onnx.load(made)
+    step = max(1, len(pictures) // CORRECTING)
+    _correct(whole, quantized, pictures[::step][:CORRECTING])
+    return bare(quantized)
+
+
+class _Reader:
+    """Gives pictures one batch after the other, as the runtime's tools want them."""
+
+    def __init__(self, pictures: np.ndarray) -> None:
+        self._batches = _batches(pictures)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {PICTURES: batch}
+
+
+def _batches(pictures: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, _BATCH_BYTES // pictures[0].nbytes)
+    for first in range(0, len(pictures), step):
+        yield pictures[first : first + step]
+
+
+def _kept(whole: Any) -> list[str]:
+    """Return the nodes that stay in float32: the first convolutions, and what bounds their output.
+
+    A small network of few layers keeps none.
+    """
+    layers = [node for node in whole.graph.node if node.op_type in _LAYERS]
+    outputs = {node.output[0] for node in layers[:KEPT_FIRST]}
+    bounds = [
+        node
+        for node in whole.graph.node
+        if node.op_type in ("Clip", "Relu") and node.input[0] in outputs
+    ]
+    return [node.name for node in (*layers[:KEPT_FIRST], *bounds)]
+
+
+def _correct(whole: Any, quantized: Any, pictures: np.ndarray) -> None:
+    """Move the biases of a quantized graph so that its layers give on average what they did."""
+    layers = [node for node in whole.graph.node if node.op_type in _LAYERS and len(node.input) == 3]
+    wanted = _means(whole, [node.output[0] for node in layers], pictures)
+    tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    nodes = {node.name: node for node in quantized.graph.node if node.op_type in _LAYERS}
+    widened = {
+        node.output[0]: node
+        for node in quantized.graph.node
+        if node.op_type == "DequantizeLinear"
+    }
+    for layer, mean in zip(layers, wanted, strict=True):
+        node = nodes[layer.name]
+        (found,) = _means(quantized, [node.output[0]], pictures)
+        _move(tensors, widened.get(node.input[2]), node.input[2], mean - found)
+
+
+def _move(tensors: dict[str, Any], widened: Any, name: str, by: np.ndarray) -> None:
+    """Add to a bias, float64 [C]; one that is stored as whole numbers has a scale for each."""
+    from onnx import numpy_helper
+
+    if widened is None:
+        tensor = tensors[name]
+        value = (numpy_helper.to_array(tensor) + by).astype(np.float32)
+    else:
+        tensor = tensors[widened.input[0]]
+        scale = numpy_helper.to_array(tensors[widened.input[1]]).astype(np.float64)
+        moved = numpy_helper.to_array(tensor) + np.round(by / scale)
+        bounds = np.iinfo(np.int32)
+        value = np.clip(moved, bounds.min, bounds.max).astype(np.int32)
+    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+
+
+def _means(graph: Any, names: Sequence[str], pictures: np.ndarray) -> list[np.ndarray]:
+    """Return the mean of each channel, float64 [C], of tensors [N, C, ...] of a graph."""
+    from onnx import ModelProto, helper
+
+    runtime = required_runtime()
+    part = ModelProto()
+    part.CopyFrom(graph)
+    part.graph.ClearField("output")  # what nothing depends on is not computed
+    part.graph.output.extend(helper.make_tensor_value_info(name, 1, None) for name in names)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = runtime.InferenceSession(
+        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    sums = [np.float64(0)] * len(names)
+    for batch in _batches(pictures):
+        for i, found in enumerate(session.run(list(names), {PICTURES: batch})):
+            others = tuple(axis for axis in range(found.ndim) if axis != 1)
+            sums[i] = sums[i] + found.mean(axis=others, dtype=np.float64) * len(batch)
+    return [one / len(pictures) for one in sums]
+
+
+class _silent:
+    """Keeps the tools' advice, which is for who calls them, from the user."""
+
+    def __enter__(self) -> None:
+        self._before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *_: object) -> None:
+        logging.disable(self._before)

@@ -1,0 +1,138 @@
+"""An exported model, run by vmm itself: so that it can be measured on labelled videos."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vmm_cli import progress
+from vmm_cli.bundles import Bundle, EncoderSpec, SamplingSpec
+from vmm_cli.errors import InputError, ModelError, UsageError
+from vmm_cli.exports.folder import (
+    EXPORT_FILE,
+    LABELS_FILE,
+    MAX_FILE_BYTES,
+    PREPROCESSING_FILE,
+    described,
+)
+from vmm_cli.exports.formats import FORMATS, PRECISIONS
+from vmm_cli.exports.network import Run
+from vmm_cli.features.clips import iter_prepared
+from vmm_cli.features.image_stream import STREAM
+from vmm_cli.features.preprocess import Preprocess
+from vmm_cli.media.frames import DecodeReport
+from vmm_cli.media.sampling import every
+from vmm_cli.media.video import Video, past_end
+from vmm_cli.output.owned import digest_of
+from vmm_cli.plain_file import UnreadableError, read_regular
+
+HEAD = "exported"  # what `Bundle.network` says of how it is run
+_SETTINGS = ("short_side", "crop", "mean", "scale", "resize", "frames", "rate_hz")
+
+
+def is_export(name: str) -> bool:
+    """Tell whether `name` is the path of an exported model."""
+    return Path(name, EXPORT_FILE).is_file()
+
+
+def is_for(bundle: Bundle) -> bool:
+    """Tell whether a model is an exported one, as `load` returns it."""
+    return bundle.network.get("head") == HEAD
+
+
+def load(name: str) -> Bundle:
+    """Return an exported model as what stands for models everywhere; its files were verified.
+
+    Raises:
+        ModelError: it is damaged, or its files could run code when they are read.
+    """
+    folder = Path(name)
+    try:
+        said = described(folder)
+        _verify(folder, said["files"])
+        labels = _read(folder / LABELS_FILE).split("\n")
+        how = json.loads(_read(folder / PREPROCESSING_FILE))
+        settings = {key: how[key] for key in _SETTINGS}
+        if how["size"] is not None:
+            settings["width"] = how["size"][1]
+        row = FORMATS[said["format"]]
+        Preprocess.from_dict(settings)
+        model = said["model"]
+        bundle = Bundle(
+            folder=folder.resolve(),
+            digest=hashlib.sha256(read_regular(folder / EXPORT_FILE, MAX_FILE_BYTES)).hexdigest(),
+            name=f"{model['name']}:{said['format']}-{said['precision']}",
+            version=int(model["version"]),
+            summary=f"{model['name']}, exported for {row.title}",
+            task="classes",
+            labels=tuple(labels),
+            streams=(STREAM,),
+            encoders={STREAM: EncoderSpec(HEAD, model["digest"], settings)},
+            network={"head": HEAD, "pool": "mean-probability", "format": said["format"]},
+            sampling=SamplingSpec(float(how["every_s"]), free=True),
+            thresholds={},
+            licence={},
+            weights_digest=said["files"][row.files[0]],
+        )
+        if said["precision"] not in PRECISIONS or bundle.sampling.every_s <= 0:
+            raise ValueError("does not say how it was exported")
+    except (ValueError, KeyError, TypeError, OSError, UnreadableError) as error:
+        reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ModelError(f"{folder / EXPORT_FILE}: {reason}; export the model again") from None
+    if not row.safe:
+        raise ModelError(
+            f"{folder}: is exported for {row.title}, whose files can run code when they are read; "
+            "evaluate an export for onnx or openvino"
+        )
+    return bundle
+
+
+def probabilities(bundle: Bundle, video: Video) -> np.ndarray:
+    """Return the probabilities of an exported model's labels for a video: float64 [L].
+
+    Raises:
+        InputError: the video cannot be read.
+        ModelError: the model changed meanwhile.
+    """
+    from fractions import Fraction
+
+    run = _opened(bundle.folder, bundle.digest, bundle.network["format"])
+    numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)
+    step = Fraction(str(bundle.sampling.every_s))
+    sampling = every(step, start=video.start, end=video.end)
+    looks = iter_prepared(video, numbers, sampling, until=video.end, report=DecodeReport())
+    found = [run(look[None])[0] for _, look in looks]
+    if not found:
+        if video.start >= video.pictures_end_s > 0:
+            raise past_end(video.start, video.pictures_end_s)
+        raise InputError("no_video", "there is no picture at any of the wanted times")
+    mean: np.ndarray = np.mean(found, axis=0, dtype=np.float64)
+    return mean
+
+
+@lru_cache(maxsize=1)
+@progress.loading()
+def _opened(folder: Path, digest: str, format: str) -> Run:
+    bundle = load(str(folder))
+    if bundle.digest != digest:
+        raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
+    try:
+        return FORMATS[format].open_model(folder)
+    except UsageError as error:
+        raise ModelError(str(error)) from None
+
+
+def _verify(folder: Path, files: Mapping[str, Any]) -> None:
+    for name, digest in files.items():
+        if digest_of(folder / name) != digest:
+            raise ValueError(f"refused: {name} has another SHA-256 digest than it names")
+
+
+def _read(path: Path) -> str:
+    return read_regular(path, MAX_FILE_BYTES).decode()
