@@ -21,6 +21,7 @@ LONG_FUNCTIONS = {
 }
 MANY_PARAMETERS = {
     "cli/evaluate.py::evaluate": OPTIONS,
+    "cli/export.py::export": OPTIONS,
     "cli/train.py::train": OPTIONS,
     "networks/model.py::FusionNetwork.__init__": "one for each key of a bundle's `network`",
 }

@@ -58,7 +58,7 @@ for label in np.argsort(-scores, kind="stable")[:5]:
     print(f"{{scores[label]:.5f}}  {{LABELS[label]}}")
 '''
 
-_BY_DECODER = '''\
+_BY_DECODER = """\
 def prepared(frame, aspect):  # what the network sees of a picture: uint8 [CROP, CROP, 3] RGB
     sides = frame.width * aspect, frame.height
     width, height = (2 * round(HOW["short_side"] / min(sides) * side / 2) for side in sides)
@@ -66,10 +66,10 @@ def prepared(frame, aspect):  # what the network sees of a picture: uint8 [CROP,
     image = np.rot90(image, frame.rotation // 90)
     top, left = ((side - CROP) // 2 for side in image.shape[:2])
     return image[top : top + CROP, left : left + CROP]\
-'''
+"""
 
 # As torchvision scales, which is as PyTorch does: each pixel is a weighted mean of those near it.
-_AS_TORCHVISION = '''\
+_AS_TORCHVISION = """\
 def prepared(frame, aspect):  # what the network sees of a picture: uint8 [CROP, CROP, 3] RGB
     wide = round(frame.width * aspect)
     image = frame.reformat(wide, frame.height, "rgb24", interpolation="BICUBIC").to_ndarray()
@@ -82,7 +82,7 @@ def prepared(frame, aspect):  # what the network sees of a picture: uint8 [CROP,
         near = np.maximum(0, 1 - abs(np.arange(old) + 0.5 - centres[:, None]) / reach)
         image = np.tensordot(image, near / near.sum(axis=1, keepdims=True), (0, 1))
     return np.rint(image.transpose(1, 2, 0)).astype(np.uint8)  # from [3, CROP, CROP]\
-'''
+"""
 
 
 def program(numbers: Preprocess, package: str, load: str) -> str:

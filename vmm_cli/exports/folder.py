@@ -19,7 +19,8 @@ from vmm_cli.durable import sync_file_system, sync_folder
 from vmm_cli.errors import UsageError
 from vmm_cli.exports.example import program
 from vmm_cli.exports.formats import FORMATS
-from vmm_cli.exports.network import PICTURES, PROBABILITIES, Exportable
+from vmm_cli.exports.network import PROBABILITIES, Exportable
+from vmm_cli.features.image_stream import PICTURES
 from vmm_cli.files import as_output_error, make_folder
 from vmm_cli.output.owned import digest_of
 from vmm_cli.plain_file import UnreadableError, read_regular
@@ -143,6 +144,7 @@ def preprocessing(model: Exportable) -> dict[str, Any]:
         "every_s": model.bundle.sampling.every_s,
         "times_s": [0.0 if numbers.frames == 1 else float(k * numbers.step_s) for k in steps],
         "frames": numbers.frames,
+        "rate_hz": numbers.rate_hz,
         "resize": numbers.resize,
         "short_side": numbers.short_side,
         "size": None if numbers.width is None else [numbers.short_side, numbers.width],

@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.errors import UsageError
-from vmm_cli.exports.network import PICTURES, bare, required_runtime
+from vmm_cli.exports.network import bare, required_runtime
+from vmm_cli.features.image_stream import PICTURES
 
 CORRECTING = 64  # pictures whose means correct the biases
-KEPT_FIRST = 3  # convolutions that stay in float32
+KEPT_FIRST = 6  # convolutions that stay in float32
 _BATCH_BYTES = 8 * 224 * 224 * 3
 # Of ONNX's operators, those that the runtime has in 8 bits and that these networks spend time in.
 _QUANTIZED = ["Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "MaxPool", "ReduceMean"]
@@ -109,9 +110,7 @@ def _correct(whole: Any, quantized: Any, pictures: np.ndarray) -> None:
     tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
     nodes = {node.name: node for node in quantized.graph.node if node.op_type in _LAYERS}
     widened = {
-        node.output[0]: node
-        for node in quantized.graph.node
-        if node.op_type == "DequantizeLinear"
+        node.output[0]: node for node in quantized.graph.node if node.op_type == "DequantizeLinear"
     }
     for layer, mean in zip(layers, wanted, strict=True):
         node = nodes[layer.name]
@@ -149,7 +148,7 @@ def _means(graph: Any, names: Sequence[str], pictures: np.ndarray) -> list[np.nd
     session = runtime.InferenceSession(
         part.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    sums = [np.float64(0)] * len(names)
+    sums = [np.zeros(1)] * len(names)
     for batch in _batches(pictures):
         for i, found in enumerate(session.run(list(names), {PICTURES: batch})):
             others = tuple(axis for axis in range(found.ndim) if axis != 1)

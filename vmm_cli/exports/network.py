@@ -17,7 +17,7 @@ from vmm_cli import bundles
 from vmm_cli.bundles import Bundle, Weights
 from vmm_cli.engines import choice
 from vmm_cli.errors import ModelError, UsageError
-from vmm_cli.features.image_stream import FEATURES, PICTURES, STREAM
+from vmm_cli.features.image_stream import FEATURES, STREAM
 from vmm_cli.features.preprocess import Preprocess
 
 PROBABILITIES = "probabilities"

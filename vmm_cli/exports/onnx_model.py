@@ -9,16 +9,17 @@ import numpy as np
 
 from vmm_cli.engines.graph_check import check
 from vmm_cli.errors import ModelError
-from vmm_cli.exports.network import PICTURES, Exportable, Run, required_runtime
+from vmm_cli.exports.network import Exportable, Run, required_runtime
+from vmm_cli.features.image_stream import PICTURES
 
 FILE = "model.onnx"
-LOAD = '''\
+LOAD = """\
 session = onnxruntime.InferenceSession(HERE / "model.onnx")
 
 
 def run(pictures):  # uint8 [N, ...] -> probabilities of the labels, [N, L]
     return session.run(None, {"pictures": pictures})[0]\
-'''
+"""
 
 # Smaller tensors are left in float32: they are no weight.
 LEAST_HALVED_VALUES = 1024

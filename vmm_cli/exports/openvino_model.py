@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.errors import ModelError, UsageError
-from vmm_cli.exports.network import PICTURES, Exportable, Run
+from vmm_cli.exports.network import Exportable, Run
+from vmm_cli.features.image_stream import PICTURES
 
 FILES = ("model.xml", "model.bin")
 INSTALL = "run: pip install 'vmm-cli[openvino]'"
-LOAD = '''\
+LOAD = """\
 model = openvino.compile_model(HERE / "model.xml", "CPU")
 
 
 def run(pictures):  # uint8 [N, ...] -> probabilities of the labels, [N, L]
     return model(pictures)[0]\
-'''
+"""
 # float32 where the CPU has bfloat16, too: its roundings would show in the labels.
 CONFIGURATION = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
 

@@ -100,7 +100,8 @@ def _evenly(pictures: np.ndarray, n: int) -> np.ndarray:
     """Return `n` of them, or all where there are fewer."""
     if len(pictures) <= n:
         return pictures
-    return pictures[np.linspace(0, len(pictures) - 1, n).round().astype(int)]
+    chosen: np.ndarray = pictures[np.linspace(0, len(pictures) - 1, n).round().astype(int)]
+    return chosen
 
 
 def _megabytes(path: Path) -> float:

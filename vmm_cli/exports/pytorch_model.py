@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FILE = "model.pt2"
-LOAD = '''\
+LOAD = """\
 model = torch.export.load(HERE / "model.pt2").module()
 
 
 def run(pictures):  # uint8 [N, ...] -> probabilities of the labels, [N, L]
     return model(torch.from_numpy(pictures)).detach().numpy()\
-'''
+"""
 
 
 def write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,6 @@ def probabilities(bundle: Bundle, video: Video) -> np.ndarray:
         InputError: the video cannot be read.
         ModelError: the model changed meanwhile.
     """
-    from fractions import Fraction
-
     run = _opened(bundle.folder, bundle.digest, bundle.network["format"])
     numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)
     step = Fraction(str(bundle.sampling.every_s))
@@ -112,7 +111,7 @@ def probabilities(bundle: Bundle, video: Video) -> np.ndarray:
         if video.start >= video.pictures_end_s > 0:
             raise past_end(video.start, video.pictures_end_s)
         raise InputError("no_video", "there is no picture at any of the wanted times")
-    mean: np.ndarray = np.mean(found, axis=0, dtype=np.float64)
+    mean: np.ndarray = np.stack(found).mean(axis=0, dtype=np.float64)
     return mean
 
 
