@@ -16,7 +16,7 @@ FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "base.py"}
 # Third-party package -> the rooms (or modules) that may import it.
 ONLY_IN = {
     "av": {"media"},
-    "onnx": {"engines"},
+    "onnx": {"engines", "exports"},
     "onnxscript": {"engines"},
     "rich": {"cli", "output"},
     "typer": {"cli"},

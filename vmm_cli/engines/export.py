@@ -116,6 +116,8 @@ def _exported(network: Network, weights: Weights) -> Any:
     """Return an onnx.ModelProto with all tensors in it, and nothing of where it was made."""
     import onnxscript.optimizer as optimizer
 
+    _give_biases(network.module)
+
     def should_fold(node: Any) -> bool | None:
         """Leave alone what changes a stored tensor; None: go by the sizes."""
         if node.op_type in _OF_SHAPE_ALONE:
@@ -170,6 +172,16 @@ def _traced(network: Network) -> Any:
             dynamic_axes={name: list(axes) for name, axes in network.dynamic.items()},
         )
     return _stripped(onnx.load_model_from_string(file.getvalue()))
+
+
+def _give_biases(module: nn.Module) -> None:
+    """Give convolutions in three dimensions that have none a bias of zeros.
+
+    The exporter makes one of a shape that ONNX Runtime refuses.
+    """
+    for one in module.modules():
+        if isinstance(one, nn.Conv3d) and one.bias is None:
+            one.bias = nn.Parameter(torch.zeros(one.out_channels), requires_grad=False)
 
 
 def _stripped(model: Any) -> Any:

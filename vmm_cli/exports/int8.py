@@ -9,6 +9,7 @@ Rounded weights shift what a convolution gives on average, and in a network of d
 convolutions shifts add up. So the bias of each convolution is moved by what its output is off on
 the calibrating pictures, from the first to the last, each after those before it (after Nagel et
 al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.2).
+Convolutions of single pixels are rounded anew before that, see `rounding`.
 
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
@@ -17,7 +18,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ import numpy as np
 
 from vmm_cli.errors import UsageError
 from vmm_cli.exports.network import bare, required_runtime
+from vmm_cli.exports.rounding import rounded
 from vmm_cli.features.image_stream import PICTURES
 
 CORRECTING = 64  # pictures whose means correct the biases
@@ -33,6 +36,7 @@ _BATCH_BYTES = 8 * 224 * 224 * 3
 # Of ONNX's operators, those that the runtime has in 8 bits and that these networks spend time in.
 _QUANTIZED = ["Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "MaxPool", "ReduceMean"]
 _LAYERS = ("Conv", "Gemm")
+_PIXELS = 4096  # of a batch, whose products are looked at
 
 
 def in_int8(whole: Any, pictures: np.ndarray) -> Any:
@@ -103,31 +107,73 @@ def _kept(whole: Any) -> list[str]:
     return [node.name for node in (*layers[:KEPT_FIRST], *bounds)]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layers:
+    """What is looked up in a quantized graph, by name: tensors, nodes, and what widens a tensor."""
+
+    tensors: Mapping[str, Any]
+    nodes: Mapping[str, Any]
+    widened: Mapping[str, Any]
+
+    def stored(self, name: str) -> tuple[Any, np.ndarray] | None:
+        """Return the tensor of whole numbers behind an input and its scales; None for floats."""
+        from onnx import numpy_helper
+
+        node = self.widened.get(name)
+        if node is None or node.input[0] not in self.tensors:
+            return None
+        scale = numpy_helper.to_array(self.tensors[node.input[1]]).astype(np.float64)
+        return self.tensors[node.input[0]], scale
+
+
 def _correct(whole: Any, quantized: Any, pictures: np.ndarray) -> None:
-    """Move the biases of a quantized graph so that its layers give on average what they did."""
+    """Round weights and move biases so that the layers give what they did; see above."""
     layers = [node for node in whole.graph.node if node.op_type in _LAYERS and len(node.input) == 3]
     wanted = _means(whole, [node.output[0] for node in layers], pictures)
-    tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
-    nodes = {node.name: node for node in quantized.graph.node if node.op_type in _LAYERS}
-    widened = {
-        node.output[0]: node for node in quantized.graph.node if node.op_type == "DequantizeLinear"
-    }
+    inner = quantized.graph
+    there = _Layers(
+        {tensor.name: tensor for tensor in inner.initializer},
+        {node.name: node for node in inner.node if node.op_type in _LAYERS},
+        {node.output[0]: node for node in inner.node if node.op_type == "DequantizeLinear"},
+    )
+    weights = {tensor.name: tensor for tensor in whole.graph.initializer}
     for layer, mean in zip(layers, wanted, strict=True):
-        node = nodes[layer.name]
+        node = there.nodes[layer.name]
+        if _is_of_pixels(layer, weights[layer.input[1]]):
+            _round(quantized, there, node, weights[layer.input[1]], pictures)
         (found,) = _means(quantized, [node.output[0]], pictures)
-        _move(tensors, widened.get(node.input[2]), node.input[2], mean - found)
+        _move(there, node.input[2], mean - found)
 
 
-def _move(tensors: dict[str, Any], widened: Any, name: str, by: np.ndarray) -> None:
+def _is_of_pixels(layer: Any, weight: Any) -> bool:
+    """Tell whether a layer is a convolution of single pixels, over all channels."""
+    groups = next((one.i for one in layer.attribute if one.name == "group"), 1)
+    return layer.op_type == "Conv" and groups == 1 and all(side == 1 for side in weight.dims[2:])
+
+
+def _round(quantized: Any, there: _Layers, node: Any, weight: Any, pictures: np.ndarray) -> None:
+    from onnx import numpy_helper
+
+    stored = there.stored(node.input[1])
+    if stored is None:
+        return
+    tensor, scale = stored
+    matrix = numpy_helper.to_array(weight).reshape(len(scale), -1)
+    moments = _moments(quantized, node.input[0], pictures)
+    steps = rounded(matrix, np.maximum(scale, np.finfo(np.float32).tiny), moments)
+    tensor.CopyFrom(numpy_helper.from_array(steps.reshape(weight.dims), tensor.name))
+
+
+def _move(there: _Layers, name: str, by: np.ndarray) -> None:
     """Add to a bias, float64 [C]; one that is stored as whole numbers has a scale for each."""
     from onnx import numpy_helper
 
-    if widened is None:
-        tensor = tensors[name]
+    stored = there.stored(name)
+    if stored is None:
+        tensor = there.tensors[name]
         value = (numpy_helper.to_array(tensor) + by).astype(np.float32)
     else:
-        tensor = tensors[widened.input[0]]
-        scale = numpy_helper.to_array(tensors[widened.input[1]]).astype(np.float64)
+        tensor, scale = stored
         moved = numpy_helper.to_array(tensor) + np.round(by / scale)
         bounds = np.iinfo(np.int32)
         value = np.clip(moved, bounds.min, bounds.max).astype(np.int32)
@@ -136,6 +182,27 @@ def _move(tensors: dict[str, Any], widened: Any, name: str, by: np.ndarray) -> N
 
 def _means(graph: Any, names: Sequence[str], pictures: np.ndarray) -> list[np.ndarray]:
     """Return the mean of each channel, float64 [C], of tensors [N, C, ...] of a graph."""
+    sums = [np.zeros(1)] * len(names)
+    for batch in _values(graph, names, pictures):
+        for i, found in enumerate(batch):
+            others = tuple(axis for axis in range(found.ndim) if axis != 1)
+            sums[i] = sums[i] + found.mean(axis=others, dtype=np.float64) * len(found)
+    return [one / len(pictures) for one in sums]
+
+
+def _moments(graph: Any, name: str, pictures: np.ndarray) -> np.ndarray:
+    """Return the mean of the products of channels, float64 [C, C], of a tensor [N, C, ...]."""
+    total, n = np.zeros((1, 1)), 0
+    for (found,) in _values(graph, [name], pictures):
+        pixels = np.moveaxis(found, 1, 0).reshape(found.shape[1], -1)  # [C, N * ...]
+        pixels = pixels[:, :: max(1, pixels.shape[1] // _PIXELS)]
+        total = total + (pixels @ pixels.T).astype(np.float64)
+        n += pixels.shape[1]
+    return total / n
+
+
+def _values(graph: Any, names: Sequence[str], pictures: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Yield tensors of a graph for one batch of pictures after the other."""
     from onnx import ModelProto, helper
 
     runtime = required_runtime()
@@ -148,12 +215,8 @@ def _means(graph: Any, names: Sequence[str], pictures: np.ndarray) -> list[np.nd
     session = runtime.InferenceSession(
         part.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    sums = [np.zeros(1)] * len(names)
     for batch in _batches(pictures):
-        for i, found in enumerate(session.run(list(names), {PICTURES: batch})):
-            others = tuple(axis for axis in range(found.ndim) if axis != 1)
-            sums[i] = sums[i] + found.mean(axis=others, dtype=np.float64) * len(batch)
-    return [one / len(pictures) for one in sums]
+        yield session.run(list(names), {PICTURES: batch})
 
 
 class _silent:
