@@ -9,7 +9,6 @@ Rounded weights shift what a convolution gives on average, and in a network of d
 convolutions shifts add up. So the bias of each convolution is moved by what its output is off on
 the calibrating pictures, from the first to the last, each after those before it (after Nagel et
 al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.2).
-Convolutions of single pixels are rounded anew before that, see `rounding`.
 
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
@@ -27,7 +26,6 @@ import numpy as np
 
 from vmm_cli.errors import UsageError
 from vmm_cli.exports.network import bare, required_runtime
-from vmm_cli.exports.rounding import rounded
 from vmm_cli.features.image_stream import PICTURES
 
 CORRECTING = 64  # pictures whose means correct the biases
@@ -36,7 +34,6 @@ _BATCH_BYTES = 8 * 224 * 224 * 3
 # Of ONNX's operators, those that the runtime has in 8 bits and that these networks spend time in.
 _QUANTIZED = ["Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "MaxPool", "ReduceMean"]
 _LAYERS = ("Conv", "Gemm")
-_PIXELS = 4096  # of a batch, whose products are looked at
 
 
 def in_int8(whole: Any, pictures: np.ndarray) -> Any:
@@ -127,7 +124,7 @@ class _Layers:
 
 
 def _correct(whole: Any, quantized: Any, pictures: np.ndarray) -> None:
-    """Round weights and move biases so that the layers give what they did; see above."""
+    """Move the biases of a quantized graph so that its layers give on average what they did."""
     layers = [node for node in whole.graph.node if node.op_type in _LAYERS and len(node.input) == 3]
     wanted = _means(whole, [node.output[0] for node in layers], pictures)
     inner = quantized.graph
@@ -136,32 +133,10 @@ def _correct(whole: Any, quantized: Any, pictures: np.ndarray) -> None:
         {node.name: node for node in inner.node if node.op_type in _LAYERS},
         {node.output[0]: node for node in inner.node if node.op_type == "DequantizeLinear"},
     )
-    weights = {tensor.name: tensor for tensor in whole.graph.initializer}
     for layer, mean in zip(layers, wanted, strict=True):
         node = there.nodes[layer.name]
-        if _is_of_pixels(layer, weights[layer.input[1]]):
-            _round(quantized, there, node, weights[layer.input[1]], pictures)
         (found,) = _means(quantized, [node.output[0]], pictures)
         _move(there, node.input[2], mean - found)
-
-
-def _is_of_pixels(layer: Any, weight: Any) -> bool:
-    """Tell whether a layer is a convolution of single pixels, over all channels."""
-    groups = next((one.i for one in layer.attribute if one.name == "group"), 1)
-    return layer.op_type == "Conv" and groups == 1 and all(side == 1 for side in weight.dims[2:])
-
-
-def _round(quantized: Any, there: _Layers, node: Any, weight: Any, pictures: np.ndarray) -> None:
-    from onnx import numpy_helper
-
-    stored = there.stored(node.input[1])
-    if stored is None:
-        return
-    tensor, scale = stored
-    matrix = numpy_helper.to_array(weight).reshape(len(scale), -1)
-    moments = _moments(quantized, node.input[0], pictures)
-    steps = rounded(matrix, np.maximum(scale, np.finfo(np.float32).tiny), moments)
-    tensor.CopyFrom(numpy_helper.from_array(steps.reshape(weight.dims), tensor.name))
 
 
 def _move(there: _Layers, name: str, by: np.ndarray) -> None:
@@ -188,17 +163,6 @@ def _means(graph: Any, names: Sequence[str], pictures: np.ndarray) -> list[np.nd
             others = tuple(axis for axis in range(found.ndim) if axis != 1)
             sums[i] = sums[i] + found.mean(axis=others, dtype=np.float64) * len(found)
     return [one / len(pictures) for one in sums]
-
-
-def _moments(graph: Any, name: str, pictures: np.ndarray) -> np.ndarray:
-    """Return the mean of the products of channels, float64 [C, C], of a tensor [N, C, ...]."""
-    total, n = np.zeros((1, 1)), 0
-    for (found,) in _values(graph, [name], pictures):
-        pixels = np.moveaxis(found, 1, 0).reshape(found.shape[1], -1)  # [C, N * ...]
-        pixels = pixels[:, :: max(1, pixels.shape[1] // _PIXELS)]
-        total = total + (pixels @ pixels.T).astype(np.float64)
-        n += pixels.shape[1]
-    return total / n
 
 
 def _values(graph: Any, names: Sequence[str], pictures: np.ndarray) -> Iterator[list[np.ndarray]]:
