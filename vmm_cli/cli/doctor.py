@@ -45,6 +45,7 @@ PACKAGES = (
 
 # By extra: what it is for, and the module whose `check_packages` loads what it brings.
 EXTRAS = {
+    "openvino": ("exports for OpenVINO", "vmm_cli.exports.openvino_model"),
     "sentences": ("what sentences mean, by MiniLM", "vmm_cli.features.sentences"),
     "speech": ("speech recognition in English, by Whisper", "vmm_cli.features.transcript"),
 }
