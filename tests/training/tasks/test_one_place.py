@@ -18,8 +18,8 @@ ALLOWED = {
     "inference/classify_request.py": "refuses a bundle that it cannot run",
     "operations/action_models.py": "runs bundles of two tasks",
     "analysis/sentiment/fusion.py": "refuses a bundle that it cannot run",
-    "inference/load.py": "refuses a network that needs the whole video",
-    "inference/steps.py": "refuses a bundle that it cannot run",
+    "inference/in_graph.py": "asks which head a network has, for what goes in and comes out of it",
+    "exports/network.py": "refuses a bundle that it cannot export",
     "inference/valence.py": "refuses a bundle that it cannot run",
 }
 
