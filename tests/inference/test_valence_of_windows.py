@@ -15,11 +15,12 @@ from tests.squares import squares_clip
 from tests.wanted import detect_job
 from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
-from vmm_cli.errors import InputError, ModelError
+from vmm_cli.errors import DeviceError, InputError, ModelError
 from vmm_cli.inference import windows as inference_windows
 from vmm_cli.inference.classify_request import classify_request
 from vmm_cli.inference.valence import check_valence_model, rate_windows
 from vmm_cli.media.video import Video
+from vmm_cli.operations.sentiment import SENTIMENT, SentimentOptions
 from vmm_cli.training.data.inspection import inspect
 from vmm_cli.training.data.read_valence import read_valence
 from vmm_cli.training.encoding import Means
@@ -128,6 +129,15 @@ def test_a_clip_is_rated_as_a_whole_by_what_is_there(model: Bundle, tmp_path: Pa
     assert found.predictions.values[0] == pytest.approx(rate_windows(model, Video(path)).mean)
     assert list(found.failed) == ["silent.mp4"] and "no_stream" in found.failed["silent.mp4"]
     assert found.document["metrics"]["emotions"] is None, "no row has one"
+
+
+def test_its_encoders_run_on_the_device_that_is_asked_for(model: Bundle) -> None:
+    options = SentimentOptions(model=str(model.folder), device="cuda:99")
+    try:
+        device = SENTIMENT.prepare(options).work.device
+    except DeviceError:  # it was looked for, and this machine has none
+        return
+    assert device is not None and device.name == "cuda:99"
 
 
 def test_what_a_model_is_not_for_is_refused(model: Bundle) -> None:

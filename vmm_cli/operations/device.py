@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmm_cli.batch.executor import Device
+from vmm_cli.engines.choice import chosen_engine
 from vmm_cli.errors import DeviceError
 
 # What the drivers make: NVIDIA's (on Jetson boards the second), that of WSL, AMD's.
@@ -18,7 +19,9 @@ def device_wanted(text: str) -> Device | None:
 
     Raises:
         DeviceError: a GPU is wanted and there is no driver for one.
+        UsageError: $VMM_ENGINE is no engine.
     """
+    chosen_engine()  # says now, not for each video, what is wrong with it
     name = chosen_device(text)
     return None if name == "cpu" else Device(name, open_device, optional=text == "auto")
 

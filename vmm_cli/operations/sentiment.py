@@ -18,6 +18,7 @@ from vmm_cli import progress
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import InputError, OptionError
+from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -170,7 +171,8 @@ def prepare(
 
     _check(options, EXPERTS)
     job = job_of(options, None if options.model is None else bundles.load(options.model))
-    work = Work(job, run=run, finish=finish, plan=plan)
+    device = device_wanted("cpu" if options.model is None else options.device)
+    work = Work(job, run=run, finish=finish, plan=plan, device=device)
     if options.plot is not None:
         from vmm_cli.output.pictured import Pictures
         from vmm_cli.pictures.sentiment_plot import PLOT
