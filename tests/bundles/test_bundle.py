@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from vmm_cli import bundles
+from vmm_cli.bundles.bundle_file import without_graphs
 from vmm_cli.errors import ModelError
 
 PREPROCESS = {"short_side": 256, "crop": 224, "mean": 127.0, "scale": 128.0}
@@ -341,3 +342,11 @@ def test_packaged_models_are_found_in_a_checkout_and_in_a_wheel(tmp_path: Path) 
     assert found() == os.fspath(tmp_path / "models")
     (package / "_models").mkdir()
     assert found() == os.fspath(package / "_models")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_graphs_are_taken_out_of_a_description_however_its_lines_end(end: str) -> None:
+    plain = f"a: 1{end}b: 2{end}"
+    graphs = f"graphs:{end}  image:{end}    file: graph.onnx{end}    sha256: '0'"
+    assert without_graphs(f"{plain}{graphs}".encode()) == plain.encode()
+    assert without_graphs(f"{plain}{graphs}{end}c: 3".encode()) == f"{plain}c: 3".encode()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,3 +174,23 @@ def test_labels_on_cuda_agree_with_the_cpus(
     ours = probabilities(imagenet, encode_pictures(encoder, pictures).values)
     theirs = probabilities(imagenet, encode_pictures(there, pictures).values)
     assert np.abs(ours - theirs).max() < 1e-2
+
+
+def test_a_graph_of_others_never_stands_for_the_encoder_of_vmm(
+    imagenet: bundles.Bundle, tmp_path: Path
+) -> None:
+    """What it gives would be kept as the features of everybody's encoder."""
+    other = tmp_path / "other"
+    shutil.copytree(imagenet.folder, other)
+    (other / "graph.onnx").write_bytes(b"another graph")
+    text = (other / "bundle.yaml").read_text()
+    known = imagenet.graphs["image"].digest
+    digest = hashlib.sha256(b"another graph").hexdigest()
+    (other / "bundle.yaml").write_text(text.replace(known, digest))
+    read = bundles.read(other)
+    assert read.graphs["image"].digest == digest
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    theirs, ours = (
+        encode(catalogue.load_image_encoder(bundle, "cpu"), pictures) for bundle in (read, imagenet)
+    )
+    assert np.array_equal(theirs, ours)

@@ -20,7 +20,7 @@ from vmm_cli.errors import DeviceError
 
 # Importing torch, perhaps from a cold network disk, and setting the device up. Less than workers
 # have for loading, who wait for it meanwhile.
-OPEN_LIMIT_S = 100.0
+OPEN_LIMIT_S = 60.0
 # Connections that wait for the process to start, or for its successor.
 BACKLOG = 1024
 
@@ -56,7 +56,10 @@ class DeviceProcess:
         if wait([self._listener], 0):
             from vmm_cli.batch.device_server import open_device
 
-            self._submit(_OPENS, open_device, OPEN_LIMIT_S)
+            try:
+                self._submit(_OPENS, open_device, OPEN_LIMIT_S)
+            except OSError as error:  # no process left for it
+                self._lose(f"the device's process cannot be started: {error}")
 
     def take(self, outcome: Outcome) -> bool:
         """Take what came of the process; tell whether the outcome is of it.

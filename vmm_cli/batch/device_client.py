@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vmm_cli import progress
-from vmm_cli.batch.device_server import Answer, Question
+from vmm_cli.batch.device_server import Answer, Question, peer_user
 from vmm_cli.errors import InputError
 
 
@@ -84,7 +85,10 @@ class RemoteNetwork:
         """
         if not len(rows):
             return np.empty((0, self.width), np.float32)
-        return _asked(self.address, Question(self.loader, rows)).rows
+        values = _asked(self.address, Question(self.loader, rows)).rows
+        if len(values) != len(rows):
+            raise RuntimeError(f"{len(rows)} rows gave {len(values)}")
+        return values
 
 
 @lru_cache(maxsize=64)
@@ -117,6 +121,9 @@ def _asked(address: str, question: Question) -> Answer:
             _disconnect()
             alone = True
             continue
+        except BaseException:  # no memory for it, say: half a message must not meet the next one
+            _disconnect()
+            raise
         assert isinstance(answer, Answer)
         if answer.error is not None:
             raise answer.error
@@ -136,6 +143,8 @@ def _connection(address: str) -> Connection[Any, Any]:
     plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         plain.connect(address)
+        if peer_user(plain) != os.getuid():  # the name is free again once the device is lost
+            raise ConnectionRefusedError
     except BaseException:
         plain.close()
         raise

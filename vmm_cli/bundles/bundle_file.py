@@ -34,7 +34,8 @@ SHORTEST_STEP_S = 0.001  # between the pictures that a model wants
 MAX_GRAPHS = 16
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_GRAPHS = re.compile(rb"^graphs:\n(?: .*\n)*", re.MULTILINE)  # as `saving` writes them
+# As `saving` writes them, perhaps edited where lines end otherwise.
+_GRAPHS = re.compile(rb"^graphs:\r?\n(?: .*(?:\n|\Z))*", re.MULTILINE)
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _GRAPH_FILE = re.compile(rf"graph(?:\.{_ROLE.pattern})?\.onnx")
 

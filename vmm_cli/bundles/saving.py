@@ -87,15 +87,18 @@ def add_graphs(bundle: Bundle, graphs: Mapping[str, Graph]) -> Bundle:
     weights = load_weights(bundle)
     made = {role: make(weights) for role, make in graphs.items()}
     there = {role: data for role, data in made.items() if data is not None}
+    text = without_graphs((bundle.folder / BUNDLE_FILE).read_bytes())
+    text += b"" if text.endswith(b"\n") else b"\n"
+    # Without graphs first: one that is cut short here leaves a bundle that PyTorch runs.
+    _write_whole(bundle.folder / BUNDLE_FILE, text)
     named = {}
     for role, data in there.items():
         file = GRAPH_FILE if len(there) == 1 else f"graph.{role}.onnx"
         _write_whole(bundle.folder / file, data)
         named[role] = {"file": file, "sha256": hashlib.sha256(data).hexdigest()}
-    text = without_graphs((bundle.folder / BUNDLE_FILE).read_bytes())
     if named:
         text += yaml.safe_dump({"graphs": named}, sort_keys=False).encode()
-    _write_whole(bundle.folder / BUNDLE_FILE, text)
+        _write_whole(bundle.folder / BUNDLE_FILE, text)
     return read(bundle.folder)
 
 

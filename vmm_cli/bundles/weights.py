@@ -87,8 +87,8 @@ def verify(bundle: Bundle) -> None:
     """Check that weights, graphs, labels and network are those that were saved.
 
     Pickles are refused. The file is read piece by piece, and not at all where it cannot be what it
-    says. What the
-    weights do not tell of labels and network, as in bundles of an earlier vmm, is not checked.
+    says. What the weights do not tell of labels and network, as in bundles of an earlier vmm, is
+    not checked.
 
     Raises:
         ModelError: missing, another digest, another kind of file, other labels or another network.

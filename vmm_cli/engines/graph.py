@@ -92,7 +92,13 @@ def compiled(data: bytes, weights: Weights, *, inputs: Ports, outputs: Ports) ->
     taken, given = list(inputs), list(outputs)
 
     def run(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(session.run(given, dict(zip(taken, arrays, strict=True))))
+        try:
+            return tuple(session.run(given, dict(zip(taken, arrays, strict=True))))
+        except Exception as error:  # the runtime's errors have no common type
+            said = " ".join(str(error).split())[:300]
+            raise ModelError(
+                f"a model's graph cannot compute what it should: {said}; fetch or train it again"
+            ) from None
 
     return run
 

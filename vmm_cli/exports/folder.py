@@ -24,6 +24,7 @@ from vmm_cli.features.image_stream import PICTURES
 from vmm_cli.files import as_output_error, make_folder
 from vmm_cli.output.owned import digest_of
 from vmm_cli.plain_file import UnreadableError, read_regular
+from vmm_cli.plain_yaml import YamlError
 from vmm_cli.plain_yaml import load as load_yaml
 
 EXPORT_FILE = "export.yaml"
@@ -60,7 +61,7 @@ def described(folder: Path) -> Mapping[str, Any]:
     """Return what an `export.yaml` says. ValueError where there is none, or another thing."""
     try:
         fields = load_yaml(read_regular(folder / EXPORT_FILE, MAX_FILE_BYTES)).value
-    except (OSError, UnreadableError) as error:
+    except (OSError, UnreadableError, YamlError) as error:
         raise ValueError(f"cannot be read: {error}") from None
     if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
         raise ValueError(f"is not of the schema {SCHEMA}")
@@ -85,8 +86,8 @@ def whole_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     with as_output_error(target):
         parent = target.absolute().parent
         work = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", dir=parent))
+        made, old = work / "made", work / "old"
         try:
-            made, old = work / "made", work / "old"
             made.mkdir()  # with the mode that folders have; that of mkdtemp is for secrets
             yield made
             sync_file_system(made)
@@ -96,6 +97,8 @@ def whole_folder(target: Path, overwrite: bool) -> Iterator[Path]:
             made.rename(target)
             sync_folder(parent)
         finally:
+            if old.is_dir() and not target.exists():  # interrupted right between
+                old.rename(target)
             shutil.rmtree(work, ignore_errors=True)
 
 

@@ -53,7 +53,7 @@ def exportable(bundle: Bundle) -> Exportable:
             f"{', '.join(bundle.streams)}. What can be: imagenet, and what `vmm models fetch` "
             "brings, which look at single pictures or clips"
         )
-    if any("\n" in label for label in bundle.labels):
+    if any(len(label.splitlines()) > 1 for label in bundle.labels):
         raise ModelError(f"model {bundle.name!r} cannot be exported: a label has a line break")
     try:
         numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)

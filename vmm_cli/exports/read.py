@@ -34,6 +34,7 @@ from vmm_cli.output.owned import digest_of
 from vmm_cli.plain_file import UnreadableError, read_regular
 
 HEAD = "exported"  # what `Bundle.network` says of how it is run
+MAX_EVERY_S = 1e6
 _SETTINGS = ("short_side", "crop", "mean", "scale", "resize", "frames", "rate_hz")
 
 
@@ -81,9 +82,14 @@ def load(name: str) -> Bundle:
             licence={},
             weights_digest=said["files"][row.files[0]],
         )
-        if said["precision"] not in PRECISIONS or bundle.sampling.every_s <= 0:
+        if said["precision"] not in PRECISIONS or not 0 < bundle.sampling.every_s < MAX_EVERY_S:
             raise ValueError("does not say how it was exported")
-    except (ValueError, KeyError, TypeError, OSError, UnreadableError) as error:
+        if lacking := {*row.files, LABELS_FILE, PREPROCESSING_FILE} - said["files"].keys():
+            raise ValueError(f"does not name {', '.join(sorted(lacking))}")
+    except (
+        *(ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError),
+        *(OSError, UnreadableError),
+    ) as error:
         reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"{folder / EXPORT_FILE}: {reason}; export the model again") from None
     if not row.safe:

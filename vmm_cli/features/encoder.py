@@ -142,7 +142,8 @@ class Compute:
     """A frozen network, loaded, on its device.
 
     Attributes:
-        run: uint8 [N, ...] -> float32 [N, width].
+        run: uint8 [N, ...] -> float32 [N, width], each row of its own picture or clip alone: on a
+            device those of several videos come together, and N may be any number.
         width: D.
         batch: how many pictures or clips are best computed at once.
     """

@@ -145,7 +145,7 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
     spec = bundle.encoders.get(STREAM)
     if spec is None:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
-    carrier, held = _carrier(bundle, weights)
+    carrier, held = _carrier(bundle, weights, spec.digest)
     tensors = held.tensors(tensor_prefix(STREAM))
     if bundles.encoder_digest(spec.name, spec.preprocess, tensors) != spec.digest:
         raise ModelError(
@@ -154,8 +154,10 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
         )
     try:
         numbers = Preprocess.from_dict(spec.preprocess)
-        # A graph normalises, too: it is of the carrier's numbers.
-        if not train_last and carrier.encoders[STREAM].digest == spec.digest:
+        # A graph normalises, too: it is of the carrier's numbers. Of networks that are fetched no
+        # graph is taken from elsewhere: what they give is kept under the digest of their tensors.
+        is_own = spec.name not in TORCHVISION and carrier.encoders[STREAM].digest == spec.digest
+        if not train_last and is_own:
             compiled = _compiled(carrier, held, spec.name, numbers, device)
             if compiled is not None:
                 return compiled
@@ -164,8 +166,16 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
         raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
 
 
-def _carrier(bundle: Bundle, weights: str) -> tuple[Bundle, Weights]:
-    """Return the bundle that has the tensors of a bundle's encoder, and its weights."""
+def _carrier(bundle: Bundle, weights: str, digest: str) -> tuple[Bundle, Weights]:
+    """Return the bundle that has the tensors of a bundle's encoder, and its weights.
+
+    digest: of the encoder. One that vmm carries is taken from there alone: what a graph of others
+    gives would be kept as what it gives.
+    """
+    if weights not in TORCHVISION:
+        packaged = bundles.read(bundles.packaged_models() / weights)
+        if packaged.encoders[STREAM].digest == digest:
+            return packaged, bundles.load_weights(packaged)
     held = bundles.load_weights(bundle)
     if any(name.startswith(tensor_prefix(STREAM)) for name in held.stored):
         return bundle, held

@@ -51,7 +51,7 @@ class Training:
         name: of the model; None: that of the folder.
         seeds: how many, from `seed` on, the accuracy is measured with.
         group, folds: columns of the data; with folds each is left out in turn.
-        device: auto, cpu or cuda[:N]; a GPU that is asked for by name reads files as well.
+        device: auto, cpu or cuda[:N], for frozen encoders as well.
         jobs: processes that read files; None: as many as fit the machine.
         use_store, keep_features: whether the feature store is used, and may hold what is of faces
             and voices.

@@ -43,10 +43,12 @@ def chosen_device(text: str, *, root: Path = Path("/")) -> str:
 
 def open_device(name: str) -> None:
     """Try a device. DeviceError where this machine has none such, or it does not work."""
-    import torch
+    try:
+        import torch
 
-    from vmm_cli.features.image import device_from
-
+        from vmm_cli.features.image import device_from
+    except (ImportError, OSError) as error:  # a damaged library beside a driver that is there
+        raise DeviceError(f"device {name}: PyTorch cannot be imported: {error}") from error
     device = device_from(name)
     try:
         torch.ones(1, device=device).add(1).item()

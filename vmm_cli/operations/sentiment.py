@@ -181,7 +181,12 @@ def prepare(
     settled = options
     if options.model is None:
         settled = replace(options, evidence=options.evidence or EXPERTS)
-    return Prepared(settled, work, WORKER_MEMORY_BYTES, job.digest)
+    warnings = []
+    if options.model is None and options.device.startswith("cuda"):
+        warnings.append(
+            f"device {options.device} is for models of `vmm train`; the experts run on the CPU"
+        )
+    return Prepared(settled, work, WORKER_MEMORY_BYTES, job.digest, warnings=warnings)
 
 
 def _check(options: SentimentOptions, experts: Sequence[str]) -> None:
@@ -205,12 +210,6 @@ def _check(options: SentimentOptions, experts: Sequence[str]) -> None:
             raise OptionError(
                 f"{{{name}}} needs {what}; add {kind} to {{evidence}}, or leave {{{name}}} out"
             )
-    if options.model is None and options.device.startswith("cuda"):
-        raise OptionError(
-            "{device} {name}: the experts run on the CPU; leave it out, or give a model of "
-            "`vmm train` with {model}",
-            name=options.device,
-        )
     if options.keep_features and options.no_store:
         raise OptionError(
             "{keep_features} writes to the feature store, which {no_store} disables; leave one out"

@@ -21,7 +21,7 @@ import torch
 
 from vmm_cli import __version__
 from vmm_cli.batch.lock import lock
-from vmm_cli.errors import DataError, ModelError, OutputError
+from vmm_cli.errors import DataError, DeviceError, ModelError, OutputError
 from vmm_cli.files import make_folder
 from vmm_cli.inference.export import WINDOWS
 from vmm_cli.training.data.inspection import Inspection
@@ -78,7 +78,7 @@ def train(inspection: Inspection, request: TrainRequest, listener: Listener) -> 
     try:
         with lock(request.folder):
             return _train_alone(inspection, request, listener)
-    except (DataError, ModelError):
+    except (DataError, DeviceError, ModelError):
         if not request.resume:  # it would end so again
             forget(request.folder)
         raise

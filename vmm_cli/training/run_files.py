@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,9 +31,12 @@ from vmm_cli.training.tasks.catalogue import TASKS
 from vmm_cli.training.tasks.task import Files
 
 if TYPE_CHECKING:
+    from vmm_cli.bundles.saving import Graph
     from vmm_cli.features.windows import Encoded
     from vmm_cli.training.evaluation import Evaluation
     from vmm_cli.training.learnt import Learnt
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +78,11 @@ def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: 
         tensors |= {f"{tensor_prefix('image')}{k}": v for k, v in learnt.items()}
     from vmm_cli.training.graphs import graphs_of_run  # torch, and this is read without it
 
-    graphs = graphs_of_run(run.learnt, encoders, tensors, run.shown)
+    graphs: Mapping[str, Graph] = {}
+    try:
+        graphs = graphs_of_run(run.learnt, encoders, tensors, run.shown)
+    except Exception as error:  # whatever it is, what was learnt is not lost over it
+        _log.warning("saved without a graph, so that PyTorch must run it: %s", error)
     try:
         fields = _fields(run, encoders, task.thresholds(found.metrics))
         bundles.save(folder, fields, tensors, graphs)
