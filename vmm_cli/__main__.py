@@ -15,10 +15,13 @@ def main() -> None:
     _have_a_home()
     try:
         # Imported here: spawned workers import this module again and must stay light.
-        from vmm_cli.cli.app import run
+        from vmm_cli.cli.ahead import worker_ahead
 
-        code = run(sys.argv[1:])
-        interruptions.ignore()
+        with worker_ahead(sys.argv[1:]):
+            from vmm_cli.cli.app import run
+
+            code = run(sys.argv[1:])
+            interruptions.ignore()
     except KeyboardInterrupt:  # before or after there was anything that could say more
         interruptions.ignore()
         code = 130

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from vmm_cli.batch.device import DeviceProcess
 from vmm_cli.batch.executor import Device, Outcome, Stands, Task
 from vmm_cli.batch.runner import WorkerPool
+from vmm_cli.batch.worker import import_ahead
+from vmm_cli.errors import ResourceError
+
+_ahead: WorkerPool | None = None
+
+
+@contextmanager
+def started_ahead(modules: Sequence[str]) -> Iterator[None]:
+    """Have a worker import `modules` while this process still finds out what there is to do.
+
+    The first `LocalExecutor` within the block that needs no device takes it.
+    """
+    global _ahead
+    wanted = ("vmm_cli.batch.work", *modules)
+    try:
+        with suppress(ResourceError, OSError):  # the executor says it, where it matters then
+            _ahead = WorkerPool(1, initializer=import_ahead, initargs=(wanted,))
+            _ahead.start_ahead()
+        yield
+    finally:
+        if (left := _take_ahead()) is not None:
+            left.close()
+
+
+def _take_ahead() -> WorkerPool | None:
+    global _ahead
+    taken, _ahead = _ahead, None
+    return taken
 
 
 class LocalExecutor:
@@ -20,7 +49,8 @@ class LocalExecutor:
         self.slots = jobs
         self._device = None if device is None else DeviceProcess(device)
         if self._device is None:
-            self._pool = WorkerPool(jobs)
+            self._pool = _take_ahead() or WorkerPool(jobs)
+            self._pool.widen(jobs)
         else:
             from vmm_cli.batch.device_client import attach
 

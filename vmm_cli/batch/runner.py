@@ -112,6 +112,18 @@ class WorkerPool:
         busy = sum(worker.job is not None for worker in self._workers)
         return len(self._waiting) + busy + len(self._outcomes)
 
+    def start_ahead(self) -> None:
+        """Start a worker before there is anything for it to do.
+
+        Raises:
+            OSError: it could not be started.
+        """
+        self._start_worker()
+
+    def widen(self, workers: int) -> None:
+        """Allow `workers` processes from here on; raises ResourceError as the constructor does."""
+        self._limit = min(workers, _workers_by_files(workers))
+
     def submit(self, task: Task) -> None:
         """Queue a task; it starts at once where a worker is free.
 

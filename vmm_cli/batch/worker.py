@@ -10,6 +10,7 @@ and `REPORT`, the last.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.abc
 import importlib.machinery
 import os
@@ -74,6 +75,13 @@ def work(
             del task, report  # not held while waiting for the next one
     # Nobody waits for this process any more: threads a task left behind must not keep it.
     os._exit(0)
+
+
+def import_ahead(modules: Sequence[str]) -> None:
+    """Import what tasks will need. What cannot be imported, the task that needs it says better."""
+    for module in modules:
+        with suppress(Exception):
+            importlib.import_module(module)
 
 
 class _Imports(importlib.abc.MetaPathFinder):
