@@ -8,6 +8,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.batch.test_runner import children_of, wait_until_gone
 from vmm_cli.batch.executor import Device, Task
 from vmm_cli.batch.local import LocalExecutor, started_ahead
@@ -61,6 +63,17 @@ def test_who_computes_on_a_device_starts_workers_that_know_of_it() -> None:
             pid, _ = ask(executor, 1)
             assert pid not in early
     assert not wait_until_gone(early)
+
+
+def test_who_has_changed_the_environment_starts_workers_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = workers_of_this_process()
+    with started_ahead(["colorsys"]):
+        early = workers_of_this_process() - before
+        monkeypatch.setenv("VMM_ENGINE", "torch")
+        with closing(LocalExecutor(1)) as executor:
+            assert ask(executor, 1)[0] not in early
 
 
 def test_a_command_line_that_is_wrong_leaves_no_worker(tmp_path: Path) -> None:

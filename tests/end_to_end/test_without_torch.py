@@ -125,7 +125,18 @@ def test_pytorch_is_what_there_is_without_a_graph(
 def test_another_engine_is_told(run_vmm: Vmm, bikes: Path) -> None:
     done = run_vmm("classify", bikes, "--no-store", env={"VMM_ENGINE": "abacus"})
     assert (done.returncode, done.stdout) == (2, "")
-    assert "VMM_ENGINE is 'abacus'; it is auto, torch or onnxruntime" in done.stderr
+    assert "VMM_ENGINE: 'abacus' is not auto, torch or onnxruntime" in done.stderr
+
+
+def test_an_option_says_which_engine_runs(
+    run_vmm: Vmm, bikes: Path, no_torch: dict[str, str]
+) -> None:
+    words = ("classify", bikes, "--no-store")
+    done = run_vmm(*words, "--engine", "torch", env=no_torch)
+    assert done.returncode != 0
+    assert "torch is not to be imported" in done.stderr
+    env = {**no_torch, "VMM_ENGINE": "torch"}
+    assert run_vmm(*words, "--engine", "onnxruntime", env=env).returncode == 0
 
 
 def _both_ways(run_vmm: Vmm, clip: Path, no_torch: dict[str, str]) -> dict[str, object]:

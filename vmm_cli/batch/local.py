@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -11,31 +12,38 @@ from vmm_cli.batch.runner import WorkerPool
 from vmm_cli.batch.worker import import_ahead
 from vmm_cli.errors import ResourceError
 
-_ahead: WorkerPool | None = None
+# A pool whose worker has started, and the environment that this was told.
+_ahead: tuple[WorkerPool, dict[str, str]] | None = None
 
 
 @contextmanager
 def started_ahead(modules: Sequence[str]) -> Iterator[None]:
     """Have a worker import `modules` while this process still finds out what there is to do.
 
-    The first `LocalExecutor` within the block that needs no device takes it.
+    The first `LocalExecutor` within the block takes it, unless that computes on a device, or the
+    environment is another one by then.
     """
     global _ahead
     wanted = ("vmm_cli.batch.work", *modules)
     try:
         with suppress(ResourceError, OSError):  # the executor says it, where it matters then
-            _ahead = WorkerPool(1, initializer=import_ahead, initargs=(wanted,))
-            _ahead.start_ahead()
+            _ahead = WorkerPool(1, initializer=import_ahead, initargs=(wanted,)), dict(os.environ)
+            _ahead[0].start_ahead()
         yield
     finally:
-        if (left := _take_ahead()) is not None:
-            left.close()
+        if _ahead is not None:
+            _ahead[0].close()
+            _ahead = None
 
 
-def _take_ahead() -> WorkerPool | None:
+def _pool_of(jobs: int) -> WorkerPool:
+    """Return a pool of at most `jobs` workers: the one that has started, where that will do."""
     global _ahead
-    taken, _ahead = _ahead, None
-    return taken
+    if _ahead is None or _ahead[1] != os.environ:
+        return WorkerPool(jobs)
+    pool, _ahead = _ahead[0], None
+    pool.widen(jobs)
+    return pool
 
 
 class LocalExecutor:
@@ -49,8 +57,7 @@ class LocalExecutor:
         self.slots = jobs
         self._device = None if device is None else DeviceProcess(device)
         if self._device is None:
-            self._pool = _take_ahead() or WorkerPool(jobs)
-            self._pool.widen(jobs)
+            self._pool = _pool_of(jobs)
         else:
             from vmm_cli.batch.device_client import attach
 

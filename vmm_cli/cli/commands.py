@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from vmm_cli import errors
-from vmm_cli.cli.options import SharedOptions, parameter
+from vmm_cli.cli.options import Engine, SharedOptions, parameter
 from vmm_cli.cli.running import run_operation
+from vmm_cli.engines.choice import AUTO
 from vmm_cli.operations.operation import Operation
 from vmm_cli.operations.options import OUTPUT, Option, declared
 
@@ -72,6 +73,8 @@ def _parameters(operation: AnyOperation, by_name: Mapping[str, Option]) -> list[
         for one, option in declared(operation.options)
         if one.name not in _SHARED
     ]
+    if "device" in by_name:  # networks compute
+        own.append(_parameter("engine", AUTO, Engine))
     shared = []
     for name, one in _SHARED.items():
         annotation = shared_hints[name]

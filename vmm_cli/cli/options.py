@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vmm_cli.cli import configuration, console
+from vmm_cli.engines.choice import AUTO, ENGINES
+from vmm_cli.engines.choice import VARIABLE as ENGINE_VARIABLE
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.operations.options import (
     DEVICE,
@@ -50,6 +52,7 @@ SHARED_NAMES = frozenset(
         "no_resume",
         "no_store",
         "device",
+        "engine",
         "max_pixels",
         "quiet",
         "verbose",
@@ -90,6 +93,14 @@ def _hush(value: bool) -> bool:
 def _log(value: Path | None) -> Path | None:
     if value is not None:
         console.open_log(value)
+    return value
+
+
+def _run_with(value: str) -> str:
+    if value not in ENGINES:
+        raise typer.BadParameter(f"{value!r} is not {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+    if value != (os.environ.get(ENGINE_VARIABLE) or AUTO):
+        os.environ[ENGINE_VARIABLE] = value  # which tells workers, too
     return value
 
 
@@ -175,6 +186,11 @@ Config = Annotated[
 
 # Of the commands they mean something to
 Device = Annotated[str, parameter(DEVICE, RUN)]
+_ENGINE = "Run networks on a CPU with auto, torch or onnxruntime [default: auto]."
+Engine = Annotated[
+    str,
+    _option("--engine", metavar="NAME", show_default=False, callback=_run_with, help=_ENGINE),
+]
 NoStore = Annotated[bool, parameter(NO_STORE, RUN)]
 
 # Of commands that print one document

@@ -44,9 +44,9 @@ from vmm_cli.media.video import Video, past_end
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
 
-# A worker that starts takes about a second, two where PyTorch encodes: below so many pictures a
-# part, which take about as long, splitting a video gains nothing. A clip takes as long as they do.
-MIN_FRAMES_PER_PART = 64
+# A worker that starts takes half a second, two where PyTorch encodes: below so many pictures a
+# part, which take about a second, splitting a video gains nothing. A clip takes as long as they do.
+MIN_FRAMES_PER_PART = 24
 MIN_CLIPS_PER_PART = 2
 
 
