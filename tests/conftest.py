@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -183,12 +184,22 @@ def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm | None]:
-    """What runs are forked from, see tests/warm.py; None where each is to start afresh."""
+    """What runs and workers are forked from, see tests/warm.py; None where they start afresh."""
     if os.environ.get("TEST_FRESH_RUNS"):
         yield None
     else:
         with Warm() as warm:
             yield warm
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_workers(warm: Warm | None) -> Iterator[None]:
+    """Have the workers of pools that tests make themselves forked, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        if warm is not None:
+            start = warm.start_program
+            patch.setattr(multiprocessing.util, "spawnv_passfds", start)
+        yield
 
 
 @pytest.fixture

@@ -1,19 +1,13 @@
-"""Runs of the command that are forked from a process which has imported what the command imports.
+"""Runs of the command, and workers, that are spared to start Python and to import what they need.
 
-Each run is still a process of its own, with its own folder, environment, descriptors and exit code,
-and runs `vmm_cli` as `python -m vmm_cli` does; its workers are started afresh. What it is spared is
-to start Python and to import typer, numpy and av, which is most of what a short run takes.
+That takes most of the time of a short run. Where it is to be part of what is tested, a test starts
+a process itself; with TEST_FRESH_RUNS all are started so.
 """
 
 from __future__ import annotations
 
-import gc
-import importlib
 import io
-import json
 import os
-import pkgutil
-import runpy
 import selectors
 import signal
 import socket
@@ -21,36 +15,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import vmm_cli
+from tests.forking import Starter
 
 LIBRARIES = (
     *("numpy", "av", "rich.console", "typer._adapters", "yaml", "platformdirs.unix"),
-    *("safetensors.numpy", "multiprocessing.popen_spawn_posix"),
+    *("safetensors.numpy", "multiprocessing.popen_spawn_posix", "multiprocessing.resource_tracker"),
 )
-ROOMS = ("batch", "cli", "media", "output")  # none of them loads torch
+ROOMS = ("batch", "bundles", "cli", "media", "operations", "output")  # none of them loads torch
+# Commands that have use for torch, and where they do their work.
+WITH_TORCH = ("classify", "detect-actions", "evaluate", "sentiment", "train")
+ROOMS_WITH_TORCH = (*ROOMS, "analysis", "features", "inference", "networks")
 # What Python, or a library as it is imported, looks up in the environment needs a fresh start.
 LOOKED_UP_LATER = frozenset({"COLUMNS", "HOME", "no_proxy"})
 INPUT_LIMIT = 32768  # bytes: what any pipe holds
 
 
 class Warm:
-    """The process that forks. To be used as a context."""
+    """The processes that fork, each started when it is first needed. To be used as a context."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
-                cwd=Path(__file__).parents[1],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
+        self._forking: dict[bool, tuple[socket.socket, subprocess.Popen[bytes], Starter]] = {}
 
     def __enter__(self) -> Warm:
         return self
@@ -61,8 +49,34 @@ class Warm:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._socket.close()
-        self._process.wait()
+        for requests, process, _ in self._forking.values():
+            requests.close()
+            process.wait()
+
+    def starter(self, with_torch: bool) -> Starter:
+        """Return what starts processes, in which torch is imported or is not."""
+        if with_torch not in self._forking:
+            rooms = ROOMS_WITH_TORCH if with_torch else ROOMS
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                process = subprocess.Popen(
+                    [
+                        *(sys.executable, "-m", "tests.forking", str(theirs.fileno())),
+                        *(*LIBRARIES, *modules_of(*rooms)),
+                    ],
+                    cwd=Path(__file__).parents[1],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                )
+            self._forking[with_torch] = ours, process, Starter(ours)
+        return self._forking[with_torch][-1]
+
+    def start_program(
+        self, path: bytes, args: Sequence[str | bytes], fds: Sequence[int]
+    ) -> int:
+        """Stand in for `multiprocessing.util.spawnv_passfds`, for pools of the tests' own."""
+        return self.starter(with_torch=True).program(path, args, fds)
 
     def run(
         self,
@@ -78,29 +92,32 @@ class Warm:
         Raises:
             subprocess.TimeoutExpired: the run was killed, as it took longer.
         """
-        stdin, out, err, told = (os.pipe() for _ in range(4))
-        theirs = (stdin[0] if input is not None else 0, out[1], err[1], told[1])
-        request = {"args": list(args), "cwd": os.fspath(cwd), "env": dict(env)}
-        socket.send_fds(self._socket, [json.dumps(request).encode()], theirs)
-        for descriptor in (stdin[0], out[1], err[1], told[1]):
+        stdin, out, err = (os.pipe() for _ in range(3))
+        theirs = (stdin[0] if input is not None else 0, out[1], err[1])
+        starter = self.starter(with_torch=any(word in WITH_TORCH for word in args[:1]))
+        pid = starter.run(args, env, os.fspath(cwd), theirs)
+        for descriptor in (stdin[0], out[1], err[1]):
             os.close(descriptor)
         os.write(stdin[1], (input or "").encode(errors="surrogateescape"))
         os.close(stdin[1])
+        content = None
         try:
-            content = _read_all((out[0], err[0], told[0]), time.monotonic() + timeout)
+            content = _read_all((out[0], err[0]), time.monotonic() + timeout)
         finally:
-            for descriptor in (out[0], err[0], told[0]):
+            for descriptor in (out[0], err[0]):
                 os.close(descriptor)
+            if content is None:
+                os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
         if content is None:
             raise subprocess.TimeoutExpired(list(args), timeout)
-        printed, said, code = content
-        return subprocess.CompletedProcess(list(args), int(code), _text(printed), _text(said))
+        code = os.waitstatus_to_exitcode(status)
+        return subprocess.CompletedProcess(list(args), code, *map(_text, content))
 
 
-def _read_all(descriptors: tuple[int, int, int], deadline: float) -> list[bytes] | None:
-    """Read to the end; the last one is told the process id and then the exit code."""
+def _read_all(descriptors: Sequence[int], deadline: float) -> list[bytes] | None:
+    """Read to the ends; None where these do not come in time."""
     content = dict.fromkeys(descriptors, b"")
-    told = descriptors[-1]
     with selectors.DefaultSelector() as selector:
         for descriptor in descriptors:
             selector.register(descriptor, selectors.EVENT_READ)
@@ -111,10 +128,8 @@ def _read_all(descriptors: tuple[int, int, int], deadline: float) -> list[bytes]
                 if not chunk:
                     selector.unregister(key.fd)
             if selector.get_map() and time.monotonic() >= deadline:
-                with suppress(ProcessLookupError):
-                    os.kill(int(content[told].split()[0]), signal.SIGKILL)
                 return None
-    return [*(content[d] for d in descriptors[:-1]), content[told].split()[1]]
+    return list(content.values())
 
 
 def _text(content: bytes) -> str:
@@ -127,74 +142,11 @@ def fits(env: Mapping[str, str], input: str | None) -> bool:
     return late and len(input or "") <= INPUT_LIMIT // 4
 
 
-# --- in the process that forks
-
-
 def modules_of(*rooms: str) -> list[str]:
     package = Path(vmm_cli.__file__).parent
+    files = (path for room in rooms for path in sorted((package / room).rglob("*.py")))
     return [
-        module.name
-        for room in rooms
-        for module in pkgutil.iter_modules([str(package / room)], f"vmm_cli.{room}.")
+        ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        for path in files
+        if path.name != "__init__.py"
     ]
-
-
-def serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork a run for each request. Return it in the forked one, and None at the end of all."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for the runs
-    while True:
-        content, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 4)
-        if not content:
-            return None
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            requests.close()
-            *standard, told = descriptors
-            pid = os.fork()
-            if pid == 0:
-                os.close(told)
-                for number, descriptor in enumerate(standard):
-                    os.dup2(descriptor, number)
-                    os.close(descriptor)
-                request: dict[str, Any] = json.loads(content)
-                return request
-            for descriptor in standard:
-                os.close(descriptor)
-            os.write(told, f"{pid} ".encode())
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            os.write(told, str(code).encode())
-            os._exit(0)
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def opened_anew(stream: Any, mode: str) -> Any:
-    """Return a standard stream as Python opens it: what can be done with it is asked only then."""
-    unbuffered = stream.write_through
-    binary: Any = open(stream.fileno(), mode, 0 if unbuffered else -1, closefd=False)  # noqa: SIM115
-    return io.TextIOWrapper(
-        binary,
-        stream.encoding,
-        stream.errors,
-        newline="\n" if mode == "wb" else None,
-        line_buffering=stream.line_buffering,
-        write_through=unbuffered,
-    )
-
-
-if __name__ == "__main__":
-    for name in (*LIBRARIES, *modules_of(*ROOMS)):
-        importlib.import_module(name)
-    gc.freeze()  # what is there already is not looked through again in each run
-    asked = serve(socket.socket(fileno=int(sys.argv[1])))
-    if asked is not None:
-        os.chdir(asked["cwd"])
-        os.environ.clear()
-        os.environ.update(asked["env"])
-        sys.path[0] = asked["cwd"]
-        sys.argv[1:] = asked["args"]
-        sys.stdin, sys.stdout, sys.stderr = (
-            opened_anew(stream, mode)
-            for stream, mode in ((sys.stdin, "rb"), (sys.stdout, "wb"), (sys.stderr, "wb"))
-        )
-        runpy.run_module("vmm_cli", run_name="__main__", alter_sys=True)
