@@ -21,24 +21,24 @@ from types import TracebackType
 import vmm_cli
 from tests.forking import Starter
 
+# What short runs import. ONNX Runtime, once imported, has threads, which no fork has.
 LIBRARIES = (
     *("numpy", "av", "rich.console", "typer._adapters", "yaml", "platformdirs.unix"),
     *("safetensors.numpy", "multiprocessing.popen_spawn_posix", "multiprocessing.resource_tracker"),
 )
-ROOMS = ("batch", "bundles", "cli", "media", "operations", "output")  # none of them loads torch
-# Commands that have use for torch, and where they do their work.
-WITH_TORCH = ("classify", "detect-actions", "evaluate", "sentiment", "train")
-ROOMS_WITH_TORCH = (*ROOMS, "analysis", "features", "inference", "networks")
+ROOMS = ("batch", "bundles", "cli", "media", "operations", "output")
 # What Python, or a library as it is imported, looks up in the environment needs a fresh start.
 LOOKED_UP_LATER = frozenset({"COLUMNS", "HOME", "no_proxy"})
 INPUT_LIMIT = 32768  # bytes: what any pipe holds
 
 
 class Warm:
-    """The processes that fork, each started when it is first needed. To be used as a context."""
+    """The process that forks, started when it is first needed. To be used as a context."""
 
     def __init__(self) -> None:
-        self._forking: dict[bool, tuple[socket.socket, subprocess.Popen[bytes], Starter]] = {}
+        self._requests, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starter = Starter(self._requests)
 
     def __enter__(self) -> Warm:
         return self
@@ -49,34 +49,34 @@ class Warm:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        for requests, process, _ in self._forking.values():
-            requests.close()
-            process.wait()
+        self._requests.close()
+        self._theirs.close()
+        if self._process is not None:
+            self._process.wait()
 
-    def starter(self, with_torch: bool) -> Starter:
-        """Return what starts processes, in which torch is imported or is not."""
-        if with_torch not in self._forking:
-            rooms = ROOMS_WITH_TORCH if with_torch else ROOMS
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                process = subprocess.Popen(
-                    [
-                        *(sys.executable, "-m", "tests.forking", str(theirs.fileno())),
-                        *(*LIBRARIES, *modules_of(*rooms)),
-                    ],
-                    cwd=Path(__file__).parents[1],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                )
-            self._forking[with_torch] = ours, process, Starter(ours)
-        return self._forking[with_torch][-1]
+    @property
+    def starter(self) -> Starter:
+        """What asks that process."""
+        if self._process is None:
+            number = self._theirs.fileno()
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "tests.forking", str(number)),
+                    *(*LIBRARIES, *modules_of(*ROOMS)),
+                ],
+                cwd=Path(__file__).parents[1],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(number,),
+            )
+            self._theirs.close()
+        return self._starter
 
     def start_program(
         self, path: bytes, args: Sequence[str | bytes], fds: Sequence[int]
     ) -> int:
         """Stand in for `multiprocessing.util.spawnv_passfds`, for pools of the tests' own."""
-        return self.starter(with_torch=True).program(path, args, fds)
+        return self.starter.program(path, args, fds)
 
     def run(
         self,
@@ -94,8 +94,7 @@ class Warm:
         """
         stdin, out, err = (os.pipe() for _ in range(3))
         theirs = (stdin[0] if input is not None else 0, out[1], err[1])
-        starter = self.starter(with_torch=any(word in WITH_TORCH for word in args[:1]))
-        pid = starter.run(args, env, os.fspath(cwd), theirs)
+        pid = self.starter.run(args, env, os.fspath(cwd), theirs)
         for descriptor in (stdin[0], out[1], err[1]):
             os.close(descriptor)
         os.write(stdin[1], (input or "").encode(errors="surrogateescape"))
