@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -197,9 +197,21 @@ def forked_workers(warm: Warm | None) -> Iterator[None]:
     """Have the workers of pools that tests make themselves forked, too."""
     with pytest.MonkeyPatch.context() as patch:
         if warm is not None:
-            start = warm.start_program
+            plain = warm.plain
+
+            def start(path: bytes, args: Sequence[bytes], fds: Sequence[int]) -> int:
+                return plain.starter.program(path, args, fds)
+
             patch.setattr(multiprocessing.util, "spawnv_passfds", start)
         yield
+
+
+@pytest.fixture
+def forked_with_torch(warm: Warm | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have them forked from a process that has imported PyTorch."""
+    if warm is not None:
+        start = warm.with_torch.starter.program
+        monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", start)
 
 
 @pytest.fixture

@@ -27,18 +27,56 @@ LIBRARIES = (
     *("safetensors.numpy", "multiprocessing.popen_spawn_posix", "multiprocessing.resource_tracker"),
 )
 ROOMS = ("batch", "bundles", "cli", "media", "operations", "output")
+# What training imports besides, and what computes with PyTorch.
+TORCH_LIBRARIES = ("torch", "torch._dynamo", "sklearn.metrics", "matplotlib.backends.backend_agg")
+TORCH_ROOMS = ("analysis", "features", "inference", "networks", "pictures", "training")
+TORCH_COMMANDS = ("evaluate", "train")
 # What Python, or a library as it is imported, looks up in the environment needs a fresh start.
 LOOKED_UP_LATER = frozenset({"COLUMNS", "HOME", "no_proxy"})
 INPUT_LIMIT = 32768  # bytes: what any pipe holds
 
 
+class Forking:
+    """A process that forks and has imported some modules; it is started when it is first asked."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = modules
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._starter = Starter(self._requests)
+
+    @property
+    def starter(self) -> Starter:
+        """What asks it."""
+        if self._process is None:
+            number = self._theirs.fileno()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.forking", str(number), *self._modules],
+                cwd=Path(__file__).parents[1],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(number,),
+            )
+            self._theirs.close()
+        return self._starter
+
+    def end(self) -> None:
+        self._requests.close()
+        self._theirs.close()
+        if self._process is not None:
+            self._process.wait()
+
+
 class Warm:
-    """The process that forks, started when it is first needed. To be used as a context."""
+    """A process to fork from for what computes with PyTorch, and one for all else.
+
+    To be used as a context.
+    """
 
     def __init__(self) -> None:
-        self._requests, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._starter = Starter(self._requests)
+        modules = [*LIBRARIES, *modules_of(*ROOMS)]
+        self.plain = Forking(modules)
+        self.with_torch = Forking([*modules, *TORCH_LIBRARIES, *modules_of(*TORCH_ROOMS)])
 
     def __enter__(self) -> Warm:
         return self
@@ -49,34 +87,8 @@ class Warm:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._requests.close()
-        self._theirs.close()
-        if self._process is not None:
-            self._process.wait()
-
-    @property
-    def starter(self) -> Starter:
-        """What asks that process."""
-        if self._process is None:
-            number = self._theirs.fileno()
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "tests.forking", str(number)),
-                    *(*LIBRARIES, *modules_of(*ROOMS)),
-                ],
-                cwd=Path(__file__).parents[1],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(number,),
-            )
-            self._theirs.close()
-        return self._starter
-
-    def start_program(
-        self, path: bytes, args: Sequence[str | bytes], fds: Sequence[int]
-    ) -> int:
-        """Stand in for `multiprocessing.util.spawnv_passfds`, for pools of the tests' own."""
-        return self.starter.program(path, args, fds)
+        self.plain.end()
+        self.with_torch.end()
 
     def run(
         self,
@@ -94,7 +106,9 @@ class Warm:
         """
         stdin, out, err = (os.pipe() for _ in range(3))
         theirs = (stdin[0] if input is not None else 0, out[1], err[1])
-        pid = self.starter.run(args, env, os.fspath(cwd), theirs)
+        with_torch = "".join(args[:1]) in TORCH_COMMANDS or env.get("VMM_ENGINE") == "torch"
+        forking = self.with_torch if with_torch else self.plain
+        pid = forking.starter.run(args, env, os.fspath(cwd), theirs)
         for descriptor in (stdin[0], out[1], err[1]):
             os.close(descriptor)
         os.write(stdin[1], (input or "").encode(errors="surrogateescape"))

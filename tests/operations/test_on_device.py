@@ -29,7 +29,7 @@ from vmm_cli.operations.operation import Operation
 from vmm_cli.training.data.samples import Sample
 from vmm_cli.training.encoding import Means, encode_samples
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache", "forked_with_torch")
 
 APART = Device("cpu", open_device)
 
