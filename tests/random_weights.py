@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
+from tests.shared import made_once
 from vmm_cli.compat import ensure_torchvision
 
 
@@ -25,6 +27,13 @@ def random_network(name: str) -> nn.Module:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.1)
     return network.eval().requires_grad_(False)
+
+
+def weights_for_all(name: str, factory: pytest.TempPathFactory) -> Path:
+    """Return such a file, made once for all tests of a session."""
+    short = name.removeprefix("torchvision/")
+    folder = made_once(factory, f"{short}_weights", lambda folder: random_weights(name, folder))
+    return next(folder.iterdir())
 
 
 def random_weights(name: str, folder: Path, *, zipped: bool = True) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import sys
-from pathlib import Path
+from functools import cache
+from pathlib import PurePosixPath
 
 import pytest
 
 import vmm_cli
+from tests.sources import trees
 
-PACKAGE = Path(vmm_cli.__file__).parent
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "base.py"}
 
 # Third-party package -> the rooms (or modules) that may import it.
@@ -36,8 +37,8 @@ USERS_OF_MEDIA = {
 }
 
 
-def module_name(path: Path) -> str:
-    parts = ["vmm_cli", *path.relative_to(PACKAGE).with_suffix("").parts]
+def module_name(file: str) -> str:
+    parts = ["vmm_cli", *PurePosixPath(file).with_suffix("").parts]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -65,9 +66,16 @@ def imports(tree: ast.AST, *, at_import_only: bool) -> set[str]:
     return found
 
 
-SOURCES = {module_name(p): ast.parse(p.read_text()) for p in sorted(PACKAGE.rglob("*.py"))}
-AT_IMPORT = {name: imports(tree, at_import_only=True) for name, tree in SOURCES.items()}
-EVER = {name: imports(tree, at_import_only=False) for name, tree in SOURCES.items()}
+@cache
+def at_import() -> dict[str, set[str]]:
+    """What each module loads as it is imported."""
+    return {module_name(f): imports(tree, at_import_only=True) for f, tree in trees().items()}
+
+
+@cache
+def ever() -> dict[str, set[str]]:
+    """What each module imports at all."""
+    return {module_name(f): imports(tree, at_import_only=False) for f, tree in trees().items()}
 
 
 def room(name: str) -> str:
@@ -80,12 +88,12 @@ def tops(names: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("package", ONLY_IN)
 def test_a_library_stays_in_its_room(package):
-    users = {room(name) for name, names in EVER.items() if package in tops(names)}
+    users = {room(name) for name, names in ever().items() if package in tops(names)}
     assert users == ONLY_IN[package]
 
 
 def test_networks_import_torch_and_nothing_of_ours():
-    for name, names in EVER.items():
+    for name, names in ever().items():
         if room(name) == "networks":
             ours = {n for n in names if n.startswith("vmm_cli") and room(n) != "networks"}
             assert not ours, name
@@ -94,26 +102,26 @@ def test_networks_import_torch_and_nothing_of_ours():
 
 def test_only_the_shell_and_its_entry_know_the_shell():
     users = {
-        name for name, names in EVER.items() if any(n.startswith("vmm_cli.cli") for n in names)
+        name for name, names in ever().items() if any(n.startswith("vmm_cli.cli") for n in names)
     }
     assert {name for name in users if room(name) != "cli"} == {"vmm_cli.__main__"}
 
 
 def test_media_stands_on_nothing_that_uses_it():
-    for name, names in EVER.items():
+    for name, names in ever().items():
         if room(name) == "media":
             ours = {room(n) for n in names if n.startswith("vmm_cli.")}
             assert not ours & USERS_OF_MEDIA, name
 
 
 def test_engines_load_torch_to_write_graphs_alone():
-    for name in SOURCES:
+    for name in ever():
         if room(name) == "engines" and name != "vmm_cli.engines.export":
-            assert not tops(EVER[name] | loaded_by(name)) & TORCH, name
+            assert not tops(ever()[name] | loaded_by(name)) & TORCH, name
 
 
 def test_analysis_knows_neither_shell_nor_output():
-    for name, names in EVER.items():
+    for name, names in ever().items():
         if room(name) == "analysis":
             assert not {n for n in names if n.startswith(("vmm_cli.cli", "vmm_cli.output"))}, name
 
@@ -123,7 +131,7 @@ def loaded_by(name: str) -> set[str]:
     seen: set[str] = set()
     stack = [name]
     while stack:
-        for imported in AT_IMPORT.get(stack.pop(), ()):
+        for imported in at_import().get(stack.pop(), ()):
             if imported not in seen:
                 seen.add(imported)
                 stack.append(imported)
@@ -131,7 +139,7 @@ def loaded_by(name: str) -> set[str]:
 
 
 def test_the_light_rooms_load_no_torch():
-    for name in SOURCES:
+    for name in ever():
         if room(name) in LIGHT_ROOMS:
             assert not tops(loaded_by(name)) & TORCH, name
 
@@ -151,17 +159,17 @@ def refuse_cycles(graph: dict[str, set[str]]) -> None:
 
 
 def test_there_are_no_import_cycles():
-    refuse_cycles({name: {n for n in names if n in SOURCES} for name, names in AT_IMPORT.items()})
+    refuse_cycles({name: {n for n in names if n in ever()} for name, names in at_import().items()})
 
 
 def test_rooms_import_one_way_lazy_imports_included():
-    rooms: dict[str, set[str]] = {room(name): set() for name in SOURCES}
-    for name, names in EVER.items():
+    rooms: dict[str, set[str]] = {room(name): set() for name in ever()}
+    for name, names in ever().items():
         if name == vmm_cli.__name__:
             continue  # it gives out what the library has
-        rooms[room(name)] |= {room(n) for n in names if n in SOURCES}
+        rooms[room(name)] |= {room(n) for n in names if n in ever()}
     refuse_cycles(rooms)
 
 
 def test_no_file_is_a_drawer_for_odds_and_ends():
-    assert not [p for p in PACKAGE.rglob("*.py") if p.name in FORBIDDEN_NAMES]
+    assert not {PurePosixPath(file).name for file in trees()} & FORBIDDEN_NAMES

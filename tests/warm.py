@@ -30,7 +30,7 @@ ROOMS = ("batch", "bundles", "cli", "media", "operations", "output")
 # What training imports besides, and what computes with PyTorch.
 TORCH_LIBRARIES = ("torch", "torch._dynamo", "sklearn.metrics", "matplotlib.backends.backend_agg")
 TORCH_ROOMS = ("analysis", "features", "inference", "networks", "pictures", "training")
-TORCH_COMMANDS = ("evaluate", "train")
+TORCH_COMMANDS = (["evaluate"], ["export"], ["train"], ["models", "fetch"])
 # What Python, or a library as it is imported, looks up in the environment needs a fresh start.
 LOOKED_UP_LATER = frozenset({"COLUMNS", "HOME", "no_proxy"})
 INPUT_LIMIT = 32768  # bytes: what any pipe holds
@@ -106,7 +106,8 @@ class Warm:
         """
         stdin, out, err = (os.pipe() for _ in range(3))
         theirs = (stdin[0] if input is not None else 0, out[1], err[1])
-        with_torch = "".join(args[:1]) in TORCH_COMMANDS or env.get("VMM_ENGINE") == "torch"
+        words = [list(args[:1]), list(args[:2])]
+        with_torch = env.get("VMM_ENGINE") == "torch" or any(w in TORCH_COMMANDS for w in words)
         forking = self.with_torch if with_torch else self.plain
         pid = forking.starter.run(args, env, os.fspath(cwd), theirs)
         for descriptor in (stdin[0], out[1], err[1]):

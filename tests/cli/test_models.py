@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.file_server import serving
-from tests.random_weights import random_weights
+from tests.random_weights import weights_for_all
 from tests.terminal import run_at_terminal
 from vmm_cli.bundles import packaged_models
 from vmm_cli.bundles.published import TORCHVISION
@@ -31,7 +31,7 @@ Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return random_weights(NAME, tmp_path_factory.mktemp("weights"))
+    return weights_for_all(NAME, tmp_path_factory)
 
 
 def test_a_model_is_fetched_shown_and_used(

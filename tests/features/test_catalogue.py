@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import pickle
 from fractions import Fraction
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pytest
 
-import vmm_cli
+from tests.sources import PACKAGE, trees
 from vmm_cli import bundles
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.errors import ModelError
@@ -18,7 +18,6 @@ from vmm_cli.features.catalogue import ENCODERS, entry_of
 from vmm_cli.features.encoder import OF_FEATURES, Encoder, OfFrames, OfText
 from vmm_cli.features.plan import StreamPlan, encoder_spec, plan_of
 
-PACKAGE = Path(vmm_cli.__file__).parent
 HERE = ("catalogue.py", "published.py")
 # Words of plain English that stand for something else than an encoder where they are.
 OTHER_MEANINGS = {
@@ -39,14 +38,15 @@ BUNDLED = ("fights", "falls", "imagenet")
 
 def test_no_other_module_names_an_encoder() -> None:
     found = set()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, tree in trees().items():
+        file = PurePosixPath(path).name
         names = {
             node.value
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(tree)
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
-        if path.name not in HERE:
-            found |= {(name, path.name) for name in names & ENCODERS.keys()}
+        if file not in HERE:
+            found |= {(name, file) for name in names & ENCODERS.keys()}
     assert found == OTHER_MEANINGS.keys()
 
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 import yaml
 
-from tests.random_weights import random_network, random_weights
+from tests.random_weights import random_network, random_weights, weights_for_all
 from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
 from vmm_cli.bundles.published import TORCHVISION
@@ -44,7 +44,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return random_weights(NAME, tmp_path_factory.mktemp("weights"))
+    return weights_for_all(NAME, tmp_path_factory)
 
 
 @pytest.fixture

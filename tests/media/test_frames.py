@@ -6,8 +6,10 @@ import random
 import subprocess
 import sys
 from fractions import Fraction
+from functools import cache
 from math import floor
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -42,16 +44,30 @@ PLANS = {
 }
 
 
-def shown_times(path: Path, plan: Sampling) -> list[int]:
-    """What `iter_frames` must give, the slow way: decode everything, then choose."""
+class Decoded(NamedTuple):
+    """All pictures of a file, as (ticks, whether a keyframe, duration in ticks)."""
+
+    pictures: list[tuple[int, bool, int | None]]
+    base: Fraction
+    origin: int
+    rate: Fraction
+
+
+@cache
+def decoded_whole(path: Path) -> Decoded:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         base = stream.time_base
         origin = round(Fraction(container.start_time or 0, 1_000_000) / base)
-        decoded = [
+        pictures = [
             (f.pts, f.key_frame, f.duration) for p in container.demux(stream) for f in p.decode()
         ]
-        stream_rate = stream.average_rate
+        return Decoded(pictures, base, origin, stream.average_rate)
+
+
+def shown_times(path: Path, plan: Sampling) -> list[int]:
+    """What `iter_frames` must give, the slow way: decode everything, then choose."""
+    decoded, base, origin, stream_rate = decoded_whole(path)
 
     def ticks(seconds: Fraction) -> int:
         return floor((seconds + Fraction(1, 2_000_000)) / base) + origin

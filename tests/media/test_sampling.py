@@ -126,7 +126,7 @@ def test_the_parts_of_a_plan_add_up_to_it(plan, length, n):
 
 @given(
     plans,
-    st.fractions(Fraction(1, 10), 100, max_denominator=1000),
+    st.fractions(Fraction(1, 10), 20, max_denominator=1000),
     st.integers(1, 5),
     st.fractions(Fraction(1, 30), 3, max_denominator=60),
 )

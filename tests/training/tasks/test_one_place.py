@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
-import vmm_cli
+from tests.sources import trees
 from vmm_cli.tasks import PURPOSES
 
-PACKAGE = Path(vmm_cli.__file__).parent
 ROWS = "training/tasks/"
 FLAGS = {"timed", "rated"}  # of a data set, as they were once
 KEYS = {"mAP", "emotions"}  # of metrics, that only one task has
@@ -45,14 +44,16 @@ def questions(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, ast.unparse(node)
 
 
-def places() -> Iterator[tuple[str, str]]:
-    """Yield files of the package that ask, and what they ask; flags count in training alone."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).as_posix()
-        for line, asked in questions(ast.parse(path.read_text())):
+@cache
+def places() -> list[tuple[str, str]]:
+    """Return files of the package that ask, and what they ask; flags count in training alone."""
+    found = []
+    for name, tree in trees().items():
+        for line, asked in questions(tree):
             is_flag = asked.rsplit(".", 1)[-1] in FLAGS
             if not is_flag or name.startswith(("training/", "cli/train", "cli/evaluate")):
-                yield name, f"{name}:{line}: {asked}"
+                found.append((name, f"{name}:{line}: {asked}"))
+    return found
 
 
 def test_no_other_module_asks_which_task_it_is() -> None:
