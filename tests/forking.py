@@ -17,6 +17,7 @@ import json
 import multiprocessing.util
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -36,10 +37,18 @@ class Starter:
         self._requests = requests
         self._lock = threading.Lock()
 
-    def run(self, args: Sequence[str], env: Mapping[str, str], cwd: str, fds: Sequence[int]) -> int:
-        """Start `python -m vmm_cli ARGS` with these standard descriptors; return the process id."""
+    def run(
+        self,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        fds: Sequence[int],
+        *,
+        new_session: bool,
+    ) -> Child:
+        """Start `python -m vmm_cli ARGS` with these standard descriptors."""
         request = {"args": list(args), "env": dict(env), "cwd": cwd, "fds": [0, 1, 2]}
-        return self._start(request, fds)
+        return Child(self._start(request | {"new_session": new_session}, fds))
 
     def program(self, path: bytes, args: Sequence[str | bytes], fds: Sequence[int]) -> int:
         """Stand in for `multiprocessing.util.spawnv_passfds`, which is given `python -c ...`."""
@@ -60,6 +69,28 @@ class Starter:
             finally:
                 _be_reaper(False)
         return pid
+
+
+class Child:
+    """A run that was started, with what is used of `subprocess.Popen`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._handle = os.pidfd_open(pid)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code. TimeoutError where it has not ended after `timeout` seconds."""
+        if self.returncode is None:
+            if not select.select([self._handle], [], [], timeout)[0]:
+                raise TimeoutError(f"{self.pid} has not ended after {timeout} s")
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self._handle)
+        return self.returncode
+
+    def kill(self) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def _be_reaper(on: bool) -> None:
@@ -130,6 +161,8 @@ def fork_and_be(requests: socket.socket) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked"])
             exec(request["program"], {"__name__": "__main__"})
             return
+        if request["new_session"]:
+            os.setsid()
         os.chdir(request["cwd"])
         sys.path[0] = request["cwd"]
         sys.stdin, sys.stdout, sys.stderr = (

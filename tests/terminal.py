@@ -12,10 +12,17 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.forking import Child
+from tests.warm import Warm
+
 _SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+AtTerminal = Callable[..., "Session"]  # the type of the fixture `run_at_terminal`
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class Session:
 
 
 def run_at_terminal(
+    warm: Warm | None,
     *args: str | Path,
     cwd: Path,
     env: dict[str, str] | None = None,
@@ -52,19 +60,14 @@ def run_at_terminal(
     """Run vmm with stderr, and perhaps stdout, at a terminal `columns` wide."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("4H", 30, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vmm_cli", *map(os.fspath, args)],
-        cwd=cwd,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": str(columns)} | (env or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=child if stdout_too else subprocess.PIPE,
-        stderr=child,
-        start_new_session=True,
-    )
-    os.close(child)
-    texts = {parent: b""}
-    if process.stdout is not None:
-        texts[process.stdout.fileno()] = b""
+    printed, stdout = os.pipe()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    theirs = (nothing, child if stdout_too else stdout, child)
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns)} | (env or {})
+    process = _started(warm, list(map(os.fspath, args)), cwd, environment, theirs)
+    for descriptor in (nothing, child, stdout):
+        os.close(descriptor)
+    texts = {parent: b"", printed: b""}
     open_ones = set(texts)
     deadline = time.monotonic() + timeout_s
     try:
@@ -83,7 +86,21 @@ def run_at_terminal(
         process.kill()
         process.wait()
         os.close(parent)
-    printed = b"" if process.stdout is None else texts[process.stdout.fileno()]
-    if process.stdout is not None:
-        process.stdout.close()
-    return Session(code, texts[parent].decode(errors="replace"), printed.decode())
+        os.close(printed)
+    return Session(code, texts[parent].decode(errors="replace"), texts[printed].decode())
+
+
+def _started(
+    warm: Warm | None, args: list[str], cwd: Path, env: dict[str, str], fds: tuple[int, int, int]
+) -> Child | subprocess.Popen[bytes]:
+    if warm is not None:
+        return warm.start(args, cwd=cwd, env=env, fds=fds, new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "vmm_cli", *args],
+        cwd=cwd,
+        env=env,
+        stdin=fds[0],
+        stdout=fds[1],
+        stderr=fds[2],
+        start_new_session=True,
+    )

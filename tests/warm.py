@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 import vmm_cli
-from tests.forking import Starter
+from tests.forking import Child, Starter
 
 # What short runs import. ONNX Runtime, once imported, has threads, which no fork has.
 LIBRARIES = (
@@ -30,9 +29,9 @@ ROOMS = ("batch", "bundles", "cli", "media", "operations", "output")
 # What training imports besides, and what computes with PyTorch.
 TORCH_LIBRARIES = ("torch", "torch._dynamo", "sklearn.metrics", "matplotlib.backends.backend_agg")
 TORCH_ROOMS = ("analysis", "features", "inference", "networks", "pictures", "training")
-TORCH_COMMANDS = (["evaluate"], ["export"], ["train"], ["models", "fetch"])
+TORCH_COMMANDS = (["doctor"], ["evaluate"], ["export"], ["train"], ["models", "fetch"])
 # What Python, or a library as it is imported, looks up in the environment needs a fresh start.
-LOOKED_UP_LATER = frozenset({"COLUMNS", "HOME", "no_proxy"})
+LOOKED_UP_LATER = frozenset({"COLUMNS", "HOME", "TERM", "XDG_DATA_HOME", "no_proxy"})
 INPUT_LIMIT = 32768  # bytes: what any pipe holds
 
 
@@ -90,6 +89,21 @@ class Warm:
         self.plain.end()
         self.with_torch.end()
 
+    def start(
+        self,
+        args: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        fds: Sequence[int],
+        new_session: bool = False,
+    ) -> Child:
+        """Start vmm with these standard descriptors."""
+        words = [list(args[:1]), list(args[:2])]
+        with_torch = env.get("VMM_ENGINE") == "torch" or any(w in TORCH_COMMANDS for w in words)
+        forking = self.with_torch if with_torch else self.plain
+        return forking.starter.run(args, env, os.fspath(cwd), fds, new_session=new_session)
+
     def run(
         self,
         args: Sequence[str],
@@ -106,10 +120,7 @@ class Warm:
         """
         stdin, out, err = (os.pipe() for _ in range(3))
         theirs = (stdin[0] if input is not None else 0, out[1], err[1])
-        words = [list(args[:1]), list(args[:2])]
-        with_torch = env.get("VMM_ENGINE") == "torch" or any(w in TORCH_COMMANDS for w in words)
-        forking = self.with_torch if with_torch else self.plain
-        pid = forking.starter.run(args, env, os.fspath(cwd), theirs)
+        run = self.start(args, cwd=cwd, env=env, fds=theirs)
         for descriptor in (stdin[0], out[1], err[1]):
             os.close(descriptor)
         os.write(stdin[1], (input or "").encode(errors="surrogateescape"))
@@ -121,11 +132,10 @@ class Warm:
             for descriptor in (out[0], err[0]):
                 os.close(descriptor)
             if content is None:
-                os.kill(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
+                run.kill()
+            code = run.wait()
         if content is None:
             raise subprocess.TimeoutExpired(list(args), timeout)
-        code = os.waitstatus_to_exitcode(status)
         return subprocess.CompletedProcess(list(args), code, *map(_text, content))
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.file_server import serving
 from tests.random_weights import weights_for_all
-from tests.terminal import run_at_terminal
+from tests.terminal import AtTerminal
 from vmm_cli.bundles import packaged_models
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.features.catalogue import entry_of
@@ -70,7 +70,9 @@ def test_a_model_is_fetched_shown_and_used(
     assert len(record["labels"]) == 5
 
 
-def test_a_terminal_is_told_how_long_a_fetch_took(weights: Path, tmp_path: Path) -> None:
+def test_a_terminal_is_told_how_long_a_fetch_took(
+    run_at_terminal: AtTerminal, weights: Path, tmp_path: Path
+) -> None:
     home = {"HOME": os.fspath(tmp_path), "XDG_DATA_HOME": os.fspath(tmp_path / "data")}
     with serving(weights.read_bytes(), weights.name) as site:
         site.pauses_s = 1  # long enough to be drawn

@@ -18,7 +18,7 @@ import pytest
 
 from tests.command import Vmm
 from tests.squares import squares_clip, squares_folder
-from tests.terminal import run_at_terminal
+from tests.terminal import AtTerminal
 
 # Sound is encoded in no time, and needs no torch.
 TONES = """
@@ -71,7 +71,9 @@ def test_two_folders_become_a_model_that_labels_a_third(
     assert refused.returncode == 2 and "leave out --count" in refused.stderr
 
 
-def test_a_terminal_is_told_how_far_it_is_and_what_came_of_it(tones: Path, tmp_path: Path) -> None:
+def test_a_terminal_is_told_how_far_it_is_and_what_came_of_it(
+    run_at_terminal: AtTerminal, tones: Path, tmp_path: Path
+) -> None:
     squares_folder(tmp_path / "data", 3, sound=True)
     (tmp_path / "data" / "still" / "bad.mp4").write_bytes(b"no video")
     (tmp_path / "data" / "moving" / "mute.mp4").write_bytes(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import run_at_terminal
+from tests.terminal import AtTerminal
 
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., Path]
@@ -45,7 +45,7 @@ def test_an_input_that_takes_too_much_memory_fails_alone(
 
 
 def test_a_terminal_is_told_what_was_done_and_where_it_is(
-    render_clip: Render, tmp_path: Path
+    run_at_terminal: AtTerminal, render_clip: Render, tmp_path: Path
 ) -> None:
     render_clip("a.mp4")
     home = {"HOME": os.fspath(tmp_path)}
@@ -59,7 +59,9 @@ def test_a_terminal_is_told_what_was_done_and_where_it_is(
     assert quiet.drawn == []
 
 
-def test_a_terminal_is_told_how_far_a_video_is(bikes: Path, tmp_path: Path) -> None:
+def test_a_terminal_is_told_how_far_a_video_is(
+    run_at_terminal: AtTerminal, bikes: Path, tmp_path: Path
+) -> None:
     asked = ("extract-frames", bikes, "-o", "out", "--all", "--size", "800")
     shown = run_at_terminal(*asked, cwd=tmp_path, env={"HOME": os.fspath(tmp_path)})
     percents = {int(n) for line in shown.drawn for n in re.findall(r"(\d+)%", line)}
@@ -67,7 +69,7 @@ def test_a_terminal_is_told_how_far_a_video_is(bikes: Path, tmp_path: Path) -> N
 
 
 def test_a_file_that_cannot_be_opened_counts_for_no_half_of_the_work(
-    bikes: Path, tmp_path: Path
+    run_at_terminal: AtTerminal, bikes: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no video")
     asked = ("extract-frames", "a.mp4", bikes, "-o", "out", "--all", "--size", "800")
