@@ -135,10 +135,10 @@ def coarse_ticks(tools: Tools) -> None:
 
 
 def no_keyframe_before(tools: Tools) -> None:
-    frames = tools.frames("--all")
+    frames = tools.frames("--all", "--size", "160")
     assert len(frames.times) == 58
     assert frames.times[0] == 0
-    assert len(tools.frames("--at", "0,0.5,1.5,1.9").times) == 4
+    assert len(tools.frames("--at", "0,0.5,1.5,1.9", "--size", "160").times) == 4
 
 
 def default_stream(tools: Tools) -> None:

@@ -77,7 +77,7 @@ def test_trained_networks(
     run_vmm: Vmm, bikes: Path, bunny: Path, no_torch: dict[str, str], command: tuple[str, ...]
 ) -> None:
     """In two workers, which are interpreters of their own."""
-    words = (*command, bikes, bunny, "--jobs", "2", "--format", "jsonl", "--no-store")
+    words = (*command, bikes, bunny, "--end", "3", "--jobs", "2", "--format", "jsonl", "--no-store")
     found = []
     for env in (no_torch, {"VMM_ENGINE": "torch"}):
         done = run_vmm(*words, env=env)
@@ -103,7 +103,7 @@ def test_evaluate(
     run_vmm: Vmm, bikes: Path, bunny: Path, no_torch: dict[str, str], tmp_path: Path
 ) -> None:
     rows = tmp_path / "rows.csv"
-    rows.write_text(f"path,label\n{bikes},no_fight\n{bunny},fight\n")
+    rows.write_text(f"path,label,start,end\n{bikes},no_fight,0,4\n{bunny},fight,1,5\n")
     words = ("evaluate", "fights", rows, "--jobs", "2", "--no-store", "--format", "json")
     found = []
     for env in (no_torch, {"VMM_ENGINE": "torch"}):
