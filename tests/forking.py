@@ -8,6 +8,7 @@ each run a process stays as it was before the run began, and its workers are for
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import gc
@@ -23,7 +24,8 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from multiprocessing import resource_tracker
+from typing import Any, NoReturn
 
 Request = dict[str, Any]
 MOST_BYTES, MOST_DESCRIPTORS = 1 << 20, 32  # of a request
@@ -177,12 +179,31 @@ def fork_and_be(requests: socket.socket) -> None:
         theirs.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked"])
         multiprocessing.util.spawnv_passfds = Starter(ours).program
-        runpy.run_module("vmm_cli", run_name="__main__", alter_sys=True)
+        try:
+            runpy.run_module("vmm_cli", run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            _end(end.code)
         return
+
+
+def _end(code: Any) -> NoReturn:
+    """End as Python does, but for taking apart all that was imported: that takes as long as a run."""
+    if not isinstance(code, int | None):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        code = 120
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":
     for name in sys.argv[2:]:
         importlib.import_module(name)
+    resource_tracker.ensure_running()  # one for all that is forked
     gc.freeze()  # what is there already is not looked through again in what is forked
     fork_and_be(socket.socket(fileno=int(sys.argv[1])))
