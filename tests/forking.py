@@ -187,7 +187,7 @@ def fork_and_be(requests: socket.socket) -> None:
 
 
 def _end(code: Any) -> NoReturn:
-    """End as Python does, but for taking apart all that was imported: that takes as long as a run."""
+    """End as Python does, but leave what was imported as it is: to take it apart takes long."""
     if not isinstance(code, int | None):
         print(code, file=sys.stderr)
         code = 1
