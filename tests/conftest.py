@@ -39,12 +39,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
-hypothesis.settings.register_profile("vmm", deadline=None)
+EXAMPLES = 100 if "TEST_FRESH_RUNS" in os.environ else 50
+hypothesis.settings.register_profile("vmm", deadline=None, max_examples=EXAMPLES)
 hypothesis.settings.load_profile("vmm")
 
 
 # Nothing that is collected is garbage.
 gc.disable()
+
+START_AFRESH = multiprocessing.util.spawnv_passfds
 
 # What each extra installs, by the names that are imported.
 EXTRAS = {
@@ -55,7 +58,7 @@ EXTRAS = {
 
 
 def pytest_collection_finish() -> None:
-    """Look no more through what importing and collecting have left, at each collection of garbage."""
+    """Look for garbage again, but not in what importing and collecting have left."""
     gc.enable()
     gc.freeze()
 
@@ -198,6 +201,12 @@ def forked_workers(warm: Warm | None) -> Iterator[None]:
 
             patch.setattr(multiprocessing.util, "spawnv_passfds", start)
         yield
+
+
+@pytest.fixture
+def workers_start_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have them started as users' are, where that is part of what is tested."""
+    monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", START_AFRESH)
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from vmm_cli.batch.executor import Outcome, Task
 from vmm_cli.batch.interruptions import held
 from vmm_cli.batch.runner import WorkerPool
 
+pytestmark = pytest.mark.usefixtures("workers_start_afresh")
+
 # What hangs would last so long. That it is not waited for is told by less than half of this: a
 # bound on what takes a moment would tell how busy the machine is.
 FOR_EVER_S = 60
@@ -346,6 +348,7 @@ def test_an_interrupt_waits_until_a_worker_is_wholly_started(elsewhere: bool) ->
     """Also where another thread of the process takes the signal."""
     thread = threading.Thread(target=time.sleep, args=(0.3,))
     thread.start()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     reached = False
     with pytest.raises(KeyboardInterrupt), held():
         assert thread.ident is not None
@@ -354,7 +357,7 @@ def test_an_interrupt_waits_until_a_worker_is_wholly_started(elsewhere: bool) ->
         reached = True
     assert reached
     thread.join()
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

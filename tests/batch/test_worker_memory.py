@@ -9,6 +9,8 @@ from vmm_cli.batch.executor import Outcome, Task
 from vmm_cli.batch.memory import DEEP_BYTES, DEFAULT_BYTES, MemoryLimit, default_limit, is_watched
 from vmm_cli.batch.runner import WorkerPool
 
+pytestmark = pytest.mark.usefixtures("workers_start_afresh")
+
 MIB = 2**20
 watched = pytest.mark.skipif(
     not is_watched(), reason="this system doesn't tell how much memory a process takes"

