@@ -17,6 +17,8 @@ from vmm_cli.cli.ahead import MODULES
 from vmm_cli.cli.app import OPERATIONS
 from vmm_cli.operations.info import INFO
 
+pytestmark = pytest.mark.usefixtures("workers_start_afresh")
+
 
 def has_imported(module: str) -> tuple[int, bool]:
     return os.getpid(), module in sys.modules
