@@ -90,7 +90,8 @@ def work(home: Path) -> Path:
 
 
 BUNDLE_FILES = {
-    f"{NAME}/{file}" for file in ("CARD.md", "bundle.yaml", "recipe.yaml", "weights.safetensors")
+    f"{NAME}/{file}"
+    for file in ("CARD.md", "bundle.yaml", "graph.onnx", "recipe.yaml", "weights.safetensors")
 }
 
 
@@ -102,7 +103,7 @@ def test_a_fetched_model_is_a_bundle_and_an_encoder(site: Site, weights: Path, h
     assert not done.already and not done.is_original
     assert files_in(home) == BUNDLE_FILES
     assert seen[0] == f"downloading {weights.name}"
-    assert seen[-1] == "checking and converting"
+    assert seen[-2:] == ["checking and converting", "writing its graph"]
 
     model = bundles.load(NAME)
     assert model.folder == home / NAME

@@ -49,6 +49,9 @@ class Elsewhere:
         fields = {**FIELDS, "name": name, "source": dict(about)}
         bundles.save(folder, fields, {"head.weight": weight})
 
+    def with_graphs(self, bundle: bundles.Bundle) -> bundles.Bundle:
+        return bundle
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +69,7 @@ def test_a_model_of_another_source_is_fetched(tmp_path: Path) -> None:
     file.write_bytes(DATA)
     done = fetched(file)
     assert done.is_original
+    assert (done.graphed, done.no_graph) == (False, "")
     assert done.bundle.source == {"file": "two.bin", "sha256": hashlib.sha256(DATA).hexdigest()}
     weight = bundles.load_tensors(bundles.load(NAME))["head.weight"]
     assert np.array_equal(weight, np.eye(2))

@@ -49,6 +49,8 @@ class TorchvisionModel:
         download_mib: size of torchvision's file.
         memory_mib: what a process takes at most that labels a video of 1920 x 1080 on a CPU, with
             one thread, rounded up: printed by tools/measure_torchvision.py.
+        traced: whether its graph is written by TorchScript, see `engines.export`. Attention that
+            goes by the lengths of what it sees is not: that takes a minute instead of seconds.
     """
 
     weights: str
@@ -61,6 +63,7 @@ class TorchvisionModel:
     accuracy_percent: float
     download_mib: int
     memory_mib: int
+    traced: bool = True
 
     @property
     def kind(self) -> Literal["picture", "clip"]:
@@ -206,6 +209,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
         accuracy_percent=80.8,
         download_mib=132,
         memory_mib=1000,
+        traced=False,
     ),
     "torchvision/swin3d_t": TorchvisionModel(
         weights="Swin3D_T_Weights.KINETICS400_V1",
@@ -218,6 +222,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
         accuracy_percent=77.7,
         download_mib=122,
         memory_mib=1500,
+        traced=False,
     ),
     "torchvision/swin3d_s": TorchvisionModel(
         weights="Swin3D_S_Weights.KINETICS400_V1",
@@ -230,6 +235,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
         accuracy_percent=79.5,
         download_mib=218,
         memory_mib=1550,
+        traced=False,
     ),
     "torchvision/swin3d_b": TorchvisionModel(
         weights="Swin3D_B_Weights.KINETICS400_V1",
@@ -242,6 +248,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
         accuracy_percent=79.4,
         download_mib=364,
         memory_mib=2000,
+        traced=False,
     ),
 }
 

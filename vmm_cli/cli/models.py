@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,7 +88,7 @@ def list_models(
         from vmm_cli import bundles
 
         found = [summary(model) for model in bundles.list_bundles()]
-        columns = ("name", "task", "labels", "summary")
+        columns = ("name", "task", "labels", "engine", "summary")
     if wants_table(format):
         _print_table(found, columns)
     else:
@@ -184,8 +185,9 @@ def fetch(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> int:
-    """Download a published model, check it and install it.
+    """Download a published model, check it, install it, and write its graph.
 
+    With its graph a model runs on a CPU without PyTorch; one that is here without it is given it.
     An interrupted download continues where it stopped. On a machine without a network, give the
     file that another machine downloaded to --from.
     """
@@ -216,12 +218,18 @@ def _say_fetched(name: str, fetched: Fetched, seconds: float) -> None:
         console.warning(
             f"{name}: these are not the weights that torchvision publishes under this name"
         )
+    if fetched.no_graph:
+        console.warning(
+            f"{name}: no graph could be written, so PyTorch runs it: {fetched.no_graph}"
+        )
     said = "is here already" if fetched.already else "is here now"
     stream = console.stdout(data=False)
     stream.write(f"{name} {said}: {fetched.bundle.folder}\n")
     stream.flush()
     if not fetched.already:
         console.closing(f"fetched in {duration(seconds)}")
+    elif fetched.graphed:
+        console.closing(f"its graph was written in {duration(seconds)}")
 
 
 def _encoders(recipe: Recipe) -> dict[str, str]:
@@ -250,8 +258,12 @@ def _fetchable() -> list[dict[str, Any]]:
 
 
 def summary(model: Bundle | BrokenBundle) -> dict[str, Any]:
-    """Return what a list says of a model; `problem` is None where it can be used."""
+    """Return what a list says of a model; `problem` is None where it can be used.
+
+    `engine`: what runs it on a CPU, see `engines.of_model`.
+    """
     from vmm_cli.bundles import BrokenBundle
+    from vmm_cli.engines.of_model import engine_of
 
     if isinstance(model, BrokenBundle):
         return {"name": model.name, "path": str(model.folder), "problem": model.problem}
@@ -260,6 +272,7 @@ def summary(model: Bundle | BrokenBundle) -> dict[str, Any]:
         "version": model.version,
         "task": model.task,
         "labels": len(model.labels),
+        "engine": engine_of(model).name,
         "summary": model.summary,
         "demonstration": model.demonstration or None,
         "path": str(model.folder),
@@ -269,6 +282,7 @@ def summary(model: Bundle | BrokenBundle) -> dict[str, Any]:
 
 def details(model: Bundle) -> dict[str, Any]:
     """Return all that a bundle says of itself; `accuracy` is what its card says of that."""
+    from vmm_cli.engines.of_model import engine_of
     from vmm_cli.training.measured import accuracy_of, card_of, measured_of
 
     card = card_of(model.folder)
@@ -287,6 +301,7 @@ def details(model: Bundle) -> dict[str, Any]:
             stream: {"name": encoder.name, "digest": encoder.digest}
             for stream, encoder in model.encoders.items()
         },
+        "engine": asdict(engine_of(model)),
         "sampling": {"every_s": model.sampling.every_s, "free": model.sampling.free},
         "thresholds": dict(model.thresholds),
         "licence": dict(model.licence),

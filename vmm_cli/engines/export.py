@@ -50,7 +50,8 @@ class Network:
 
     Attributes:
         module: in evaluation mode; takes the inputs by position in their order.
-        example: the inputs by name, of any length where that may vary, but not 0 or 1.
+        example: the inputs by name, of any length where that may vary, but not 0, nor 1 unless
+            `traced`.
         outputs: names of what the module gives: a tensor, or a tuple of them.
         dynamic: of an input, the axes whose length may vary.
         stored: gives the name in the bundle's weights of a parameter or buffer of `module`.

@@ -207,19 +207,22 @@ class _Whole(nn.Module):
         return features
 
 
-def to_export(network: nn.Module, preprocess: Preprocess) -> Network:
+def to_export(network: nn.Module, preprocess: Preprocess, *, traced: bool = False) -> Network:
     """Return an encoder as what a graph is made of; its normalisation must not be folded away.
 
-    network: see `encoder_of`; on the CPU.
+    network: see `encoder_of`; on the CPU; traced: see `Network`.
     """
     generator = np.random.default_rng(0)
-    pictures = generator.integers(0, 256, (2, *preprocess.shape), np.uint8)
+    # One clip where one is enough: two of s3d take 4.5 GB.
+    count = 1 if traced and preprocess.frames > 1 else 2
+    pictures = generator.integers(0, 256, (count, *preprocess.shape), np.uint8)
     return Network(
         _Whole(network, preprocess).eval(),
         {PICTURES: torch.from_numpy(pictures)},
         [FEATURES],
         {PICTURES: [0]},
         lambda name: name.replace("network.", tensor_prefix(STREAM), 1),
+        traced,
     )
 
 
@@ -237,5 +240,6 @@ def graph_of_bundle(bundle: Bundle) -> Network | None:
     if spec.name in TORCHVISION:
         from vmm_cli.features.torchvision_networks import backbone
 
-        return to_export(backbone(spec.name, tensors), numbers)
+        traced = TORCHVISION[spec.name].traced
+        return to_export(backbone(spec.name, tensors), numbers, traced=traced)
     return to_export(lite0(tensors), numbers)

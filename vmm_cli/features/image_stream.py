@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
@@ -145,7 +146,7 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
     spec = bundle.encoders.get(STREAM)
     if spec is None:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
-    carrier, held = _carrier(bundle, weights, spec.digest)
+    carrier, held = _carrier(bundle, weights, spec)
     tensors = held.tensors(tensor_prefix(STREAM))
     if bundles.encoder_digest(spec.name, spec.preprocess, tensors) != spec.digest:
         raise ModelError(
@@ -154,10 +155,8 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
         )
     try:
         numbers = Preprocess.from_dict(spec.preprocess)
-        # A graph normalises, too: it is of the carrier's numbers. Of networks that are fetched no
-        # graph is taken from elsewhere: what they give is kept under the digest of their tensors.
-        is_own = spec.name not in TORCHVISION and carrier.encoders[STREAM].digest == spec.digest
-        if not train_last and is_own:
+        # A graph normalises, too: it is of the carrier's numbers.
+        if not train_last and carrier.encoders[STREAM].digest == spec.digest:
             compiled = _compiled(carrier, held, spec.name, numbers, device)
             if compiled is not None:
                 return compiled
@@ -166,24 +165,35 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
         raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
 
 
-def _carrier(bundle: Bundle, weights: str, digest: str) -> tuple[Bundle, Weights]:
+def _carrier(bundle: Bundle, weights: str, spec: EncoderSpec) -> tuple[Bundle, Weights]:
     """Return the bundle that has the tensors of a bundle's encoder, and its weights.
 
-    digest: of the encoder. One that vmm carries is taken from there alone: what a graph of others
-    gives would be kept as what it gives.
+    An encoder that everybody has is taken from where its name leads alone: what a graph of others
+    gives would be kept as what it gives. So where that is not at hand a bundle that carries the
+    encoder of a network to be fetched is returned without its graphs.
     """
-    if weights not in TORCHVISION:
-        packaged = bundles.read(bundles.packaged_models() / weights)
-        if packaged.encoders[STREAM].digest == digest:
-            return packaged, bundles.load_weights(packaged)
+    known = _everybody_s(weights)
+    if known is not None and known.encoders[STREAM].digest == spec.digest:
+        return known, bundles.load_weights(known)
     held = bundles.load_weights(bundle)
     if any(name.startswith(tensor_prefix(STREAM)) for name in held.stored):
-        return bundle, held
-    folder = (
-        bundles.find(weights) if weights in TORCHVISION else bundles.packaged_models() / weights
-    )
-    carrier = bundles.read(folder)
+        return (replace(bundle, graphs={}) if spec.name in TORCHVISION else bundle), held
+    carrier = known or bundles.read(bundles.find(weights))  # which says how to fetch it
     return carrier, bundles.load_weights(carrier)
+
+
+def _everybody_s(weights: str) -> Bundle | None:
+    """Return the bundle of an encoder that vmm carries, or that was fetched; None where it is not.
+
+    The first lies in vmm itself; what others put under its name is another model.
+    """
+    if weights not in TORCHVISION:
+        return bundles.read(bundles.packaged_models() / weights)
+    try:
+        found = bundles.read(bundles.find(weights))
+    except ModelError:
+        return None
+    return found if STREAM in found.encoders else None
 
 
 def _compiled(

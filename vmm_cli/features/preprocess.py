@@ -1,7 +1,4 @@
-"""From pictures to what an image network was trained on.
-
-Numpy only, but for `prepare` with torchvision's own resizing: that is torch's, to the last bit.
-"""
+"""From pictures to what an image network was trained on. Numpy only."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import pickle
 import textwrap
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from torch import Tensor
 from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
 from vmm_cli.bundles.published import SUMMARIES, TORCHVISION, TorchvisionModel
+from vmm_cli.engines.export import ExportError, graph_bytes
 from vmm_cli.errors import ModelError
-from vmm_cli.features.image_stream import tensor_prefix
+from vmm_cli.features.image import graph_of_bundle
+from vmm_cli.features.image_stream import STREAM, tensor_prefix
 from vmm_cli.features.torchvision_networks import Converted, Published, convert, published
 from vmm_cli.files import atomic_file
 
@@ -55,10 +58,27 @@ def make_bundle(name: str, file: Path, source: Mapping[str, str], folder: Path) 
         accuracy = {data: dict(numbers) for data, numbers in row.accuracy.items()}
         stated = {"stated_by_torchvision_percent": accuracy}
         _write(folder / "metrics.json", json.dumps(stated, indent=2) + "\n")
-    prefix = tensor_prefix("image")
+    prefix = tensor_prefix(STREAM)
     tensors = {f"{prefix}{key}": value for key, value in converted.backbone.items()}
     tensors |= {"head.weight": converted.weight, "head.bias": converted.bias}
     return bundles.save(folder, _fields(name, row, converted, source, is_original), tensors)
+
+
+def with_graph(bundle: Bundle) -> Bundle:
+    """Write a bundle's graph, by which it runs without PyTorch, and return it with that.
+
+    Raises:
+        ModelError: the network cannot be written as one, or the weights are damaged.
+        OSError: the folder cannot be written.
+    """
+    try:
+        network = graph_of_bundle(bundle)
+        if network is None:
+            raise ModelError(f"{bundle.folder}: holds no network of its own")
+        return bundles.add_graphs(bundle, {STREAM: partial(graph_bytes, network)})
+    except (ExportError, ValueError, RuntimeError, MemoryError) as error:
+        # PyTorch says with a RuntimeError that there is not enough memory.
+        raise ModelError(" ".join(str(error).split())[:500] or type(error).__name__) from error
 
 
 def read_state(file: Path) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """Bring a published model to this machine: download, check, convert, and only then put in place.
 
 Everything is made in a hidden folder beside the user's models and renamed when it is whole and on
-disk. Nothing here runs unasked: `vmm models fetch` alone calls it.
+disk. Its graph comes last: PyTorch runs a model without one, and the same command writes it later.
+Nothing here runs unasked: `vmm models fetch` alone calls it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -32,7 +33,10 @@ from vmm_cli.suggest import did_you_mean
 
 WORK_FOLDER = ".fetch"  # in the user's models: the same file system, so that a rename is enough
 FETCHED_FILES = frozenset(
-    {bundles.BUNDLE_FILE, bundles.WEIGHTS_FILE, "CARD.md", "recipe.yaml", "metrics.json"}
+    {
+        *(bundles.BUNDLE_FILE, bundles.WEIGHTS_FILE, bundles.GRAPH_FILE),
+        *("CARD.md", "recipe.yaml", "metrics.json"),
+    }
 )
 MIRROR_VARIABLE = "VMM_MODELS_URL"
 
@@ -50,13 +54,17 @@ class Fetched:
     """A model that is now on this machine.
 
     Attributes:
-        already: it was there before, and nothing was done.
+        already: it was there before.
         is_original: its file is the one that is published.
+        graphed: its graph was written now.
+        no_graph: why it has none, so that PyTorch runs it; "" where it has one, or wants none.
     """
 
     bundle: Bundle
     already: bool
     is_original: bool
+    graphed: bool = False
+    no_graph: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class _Wanted:
 def fetch(
     name: str, source: str | None = None, *, force: bool = False, on_progress: OnProgress
 ) -> Fetched:
-    """Make the published model `name` one of the user's bundles.
+    """Make the published model `name` one of the user's bundles, and write its graph.
 
     source: an http(s) address or a file, in place of where the weights are published (or of the
     mirror in $VMM_MODELS_URL, to which the file's name is appended); force: also where the model
@@ -89,22 +97,49 @@ def fetch(
     """
     wanted = _wanted(name)
     if not force and (there := _there(name)) is not None:
-        return Fetched(there, already=True, is_original=True)
+        return _that_was_there(wanted, there, on_progress)
     target = bundles.user_models() / name
     _refuse_foreign(target)
     if not force:
         _refuse_made_by_others(target)
-    work = bundles.user_models() / WORK_FOLDER / name.replace("/", "-")
-    with as_output_error(work):
-        work.mkdir(parents=True, exist_ok=True)
-    with _held(name, work):
+    with _held(name) as work:
         if not force and (there := _there(name)) is not None:  # another process was quicker
-            return Fetched(there, already=True, is_original=True)
+            return _graphed(wanted, there, on_progress, already=True)
         made = _made(wanted, source, work, on_progress)
         _put_in_place(made, target)
-    bundle = bundles.read(target)
-    is_original = bundle.source.get("file") == wanted.file.name
-    return Fetched(bundle, already=False, is_original=is_original)
+        return _graphed(wanted, bundles.read(target), on_progress, already=False)
+
+
+def _that_was_there(wanted: _Wanted, there: Bundle, on_progress: OnProgress) -> Fetched:
+    """Return a model that is on this machine, with a graph: an earlier vmm wrote none."""
+    found = Fetched(there, already=True, is_original=True)
+    if not _lacks_graph(there):
+        return found
+    if not os.access(there.folder, os.W_OK | os.X_OK):  # an administrator's, for everybody
+        return replace(found, no_graph=f"{there.folder} cannot be written to")
+    with _held(wanted.name):
+        there = _there(wanted.name) or there
+        return _graphed(wanted, there, on_progress, already=True)
+
+
+def _lacks_graph(bundle: Bundle) -> bool:
+    """Tell whether a bundle that was fetched has no graph; of others nothing is asked."""
+    return bool(bundle.source) and not bundle.graphs
+
+
+def _graphed(wanted: _Wanted, bundle: Bundle, on_progress: OnProgress, *, already: bool) -> Fetched:
+    """Return a model with its graph, or why it has none."""
+    is_original = already or bundle.source.get("file") == wanted.file.name
+    found = Fetched(bundle, already=already, is_original=is_original)
+    if not _lacks_graph(bundle):
+        return found
+    on_progress("writing its graph", 0, None)
+    try:
+        with as_output_error(bundle.folder):
+            bundle = wanted.source.with_graphs(bundle)
+    except (ModelError, OutputError) as error:
+        return replace(found, no_graph=str(error))
+    return replace(found, bundle=bundle, graphed=bool(bundle.graphs))
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -163,14 +198,17 @@ def _there(name: str) -> Bundle | None:
 
 
 @contextmanager
-def _held(name: str, work: Path) -> Iterator[None]:
-    """Keep other processes from fetching the same model."""
+def _held(name: str) -> Iterator[Path]:
+    """Yield where a model is made, and keep other processes from fetching the same one."""
+    work = bundles.user_models() / WORK_FOLDER / name.replace("/", "-")
+    with as_output_error(work):
+        work.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
             stack.enter_context(lock(work))
         except LockedError:
             raise LockedError(f"another vmm is fetching {name!r} now; wait for it to end") from None
-        yield
+        yield work
 
 
 def _made(wanted: _Wanted, source: str | None, work: Path, on_progress: OnProgress) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from vmm_cli.bundles import Bundle
 from vmm_cli.fetching import torchvision
 from vmm_cli.fetching.published_file import PublishedFile
 
@@ -33,6 +34,16 @@ class Source(Protocol):
         Raises:
             ModelError: the file holds something else.
             OutputError, OSError: the folder cannot be written.
+        """
+
+    def with_graphs(self, bundle: Bundle) -> Bundle:
+        """Write the graphs of a bundle that `make_bundle` made, and return it with them.
+
+        As it was, where nothing of it is to run as a graph.
+
+        Raises:
+            ModelError: it cannot be written as graphs; it is as it was.
+            OutputError, OSError: its folder cannot be written.
         """
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from vmm_cli.bundles import Bundle
 from vmm_cli.bundles.published import PUBLISHED_AT, TORCHVISION
 from vmm_cli.fetching.published_file import PublishedFile
 
@@ -36,3 +37,10 @@ def make_bundle(name: str, file: Path, about: Mapping[str, str], folder: Path) -
     from vmm_cli.features import torchvision_bundle  # torch: seconds
 
     torchvision_bundle.make_bundle(name, file, about, folder)
+
+
+def with_graphs(bundle: Bundle) -> Bundle:
+    """Write the graph of a bundle, and return it with that; see `torchvision_bundle.with_graph`."""
+    from vmm_cli.features import torchvision_bundle  # torch: seconds
+
+    return torchvision_bundle.with_graph(bundle)

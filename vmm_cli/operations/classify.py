@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
-from vmm_cli.operations.demonstration import remarks_on
 from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
@@ -32,6 +31,7 @@ from vmm_cli.operations.parse import (
     parse_path,
     parse_positive_seconds,
 )
+from vmm_cli.operations.remarks import remarks_on
 from vmm_cli.operations.sampled import sampling_text
 from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value, span
@@ -132,7 +132,8 @@ def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any
     check_options(options)
     model = bundles.load(options.model)
     prepared = (_of_windows if sees_windows(model) else _of_pictures)(options, model)
-    return replace(prepared, model_digest=model.journal_digest, remarks=remarks_on(model))
+    remarks = remarks_on(model, on_cpu=prepared.work.device is None)
+    return replace(prepared, model_digest=model.journal_digest, remarks=remarks)
 
 
 def check_options(options: ClassifyOptions) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
-from vmm_cli.operations.demonstration import remarks_on
 from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
@@ -29,6 +28,7 @@ from vmm_cli.operations.options import (
     start_option,
 )
 from vmm_cli.operations.parse import parse_path, parse_time
+from vmm_cli.operations.remarks import remarks_on
 from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Value, span
 from vmm_cli.output.subtitles import Cue
@@ -169,7 +169,7 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
         work,
         WORKER_MEMORY_BYTES,
         model.journal_digest,
-        remarks=remarks_on(model),
+        remarks=remarks_on(model, on_cpu=device is None),
     )
 
 

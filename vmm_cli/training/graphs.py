@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -38,5 +37,5 @@ def graphs_of_run(
         prefix = tensor_prefix(STREAM)
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         numbers = Preprocess.from_dict(encoders[STREAM].preprocess)
-        networks[STREAM] = replace(to_export(lite0(own), numbers), traced=True)
+        networks[STREAM] = to_export(lite0(own), numbers, traced=True)
     return {role: graph_maker(network) for role, network in networks.items()}
