@@ -134,7 +134,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
         data="ImageNet-1K",
         accuracy_percent=80.9,
         download_mib=98,
-        memory_mib=600,
+        memory_mib=650,
     ),
     "torchvision/mobilenet_v3_large": TorchvisionModel(
         weights="MobileNet_V3_Large_Weights.IMAGENET1K_V2",
@@ -196,7 +196,7 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
         data="Kinetics-400",
         accuracy_percent=68.4,
         download_mib=32,
-        memory_mib=1700,
+        memory_mib=2100,
     ),
     "torchvision/mvit_v2_s": TorchvisionModel(
         weights="MViT_V2_S_Weights.KINETICS400_V1",
