@@ -42,7 +42,9 @@ FIELDS = {
     "labels": ["one"],
 }
 NAMES = [
-    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in TORCHVISION
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+    for name, model in TORCHVISION.items()
+    if model.as_graph
 ]
 
 
@@ -198,6 +200,16 @@ def test_a_trained_model_that_has_its_name_is_left_alone(tmp_path: Path) -> None
     done = fetch.fetch(NAME, on_progress=lambda *at: None)
     assert (done.already, done.graphed, done.no_graph) == (True, False, "")
     assert file.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_what_pytorch_runs_best_gets_no_graph(tmp_path: Path) -> None:
+    name = "torchvision/swin3d_t"
+    file = random_weights(name, tmp_path)
+    done = fetch.fetch(name, os.fspath(file), on_progress=lambda *at: None)
+    assert (done.graphed, done.no_graph) == (False, "")
+    assert engine_of(done.bundle).name == "torch"
+    assert "PyTorch is what runs it best" in engine_of(done.bundle).why
 
 
 def test_what_runs_a_model_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

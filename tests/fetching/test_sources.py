@@ -49,6 +49,9 @@ class Elsewhere:
         fields = {**FIELDS, "name": name, "source": dict(about)}
         bundles.save(folder, fields, {"head.weight": weight})
 
+    def runs_as_graph(self, name: str) -> bool:
+        return False
+
     def with_graphs(self, bundle: bundles.Bundle) -> bundles.Bundle:
         return bundle
 

@@ -27,6 +27,9 @@ def engine_of(bundle: Bundle) -> Engine:
     """
     if choice.chosen_engine() == choice.TORCH:
         return Engine(choice.TORCH, f"{choice.VARIABLE} is {choice.TORCH}")
+    slower = [spec.name for spec in _fetched(bundle) if not TORCHVISION[spec.name].as_graph]
+    if slower:
+        return Engine(choice.TORCH, f"{slower[0]} has no graph: PyTorch is what runs it best")
     name = _without_graph(bundle)
     if name is not None:
         return Engine(choice.TORCH, f"{name} has no graph; `vmm models fetch {name}` writes it")
@@ -49,6 +52,8 @@ def _without_graph(bundle: Bundle) -> str | None:
     One counts where the network's name leads alone: see `features.image_stream`.
     """
     for spec in _fetched(bundle):
+        if not TORCHVISION[spec.name].as_graph:
+            continue
         try:
             known = bundles.read(bundles.find(spec.name))
         except ModelError:

@@ -240,6 +240,6 @@ def graph_of_bundle(bundle: Bundle) -> Network | None:
     if spec.name in TORCHVISION:
         from vmm_cli.features.torchvision_networks import backbone
 
-        traced = TORCHVISION[spec.name].traced
+        traced = TORCHVISION[spec.name].as_graph
         return to_export(backbone(spec.name, tensors), numbers, traced=traced)
     return to_export(lite0(tensors), numbers)

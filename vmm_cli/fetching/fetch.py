@@ -113,7 +113,7 @@ def fetch(
 def _that_was_there(wanted: _Wanted, there: Bundle, on_progress: OnProgress) -> Fetched:
     """Return a model that is on this machine, with a graph: an earlier vmm wrote none."""
     found = Fetched(there, already=True, is_original=True)
-    if not _lacks_graph(there):
+    if not _lacks_graph(wanted, there):
         return found
     if not os.access(there.folder, os.W_OK | os.X_OK):  # an administrator's, for everybody
         return replace(found, no_graph=f"{there.folder} cannot be written to")
@@ -122,16 +122,16 @@ def _that_was_there(wanted: _Wanted, there: Bundle, on_progress: OnProgress) -> 
         return _graphed(wanted, there, on_progress, already=True)
 
 
-def _lacks_graph(bundle: Bundle) -> bool:
+def _lacks_graph(wanted: _Wanted, bundle: Bundle) -> bool:
     """Tell whether a bundle that was fetched has no graph; of others nothing is asked."""
-    return bool(bundle.source) and not bundle.graphs
+    return bool(bundle.source) and not bundle.graphs and wanted.source.runs_as_graph(wanted.name)
 
 
 def _graphed(wanted: _Wanted, bundle: Bundle, on_progress: OnProgress, *, already: bool) -> Fetched:
     """Return a model with its graph, or why it has none."""
     is_original = already or bundle.source.get("file") == wanted.file.name
     found = Fetched(bundle, already=already, is_original=is_original)
-    if not _lacks_graph(bundle):
+    if not _lacks_graph(wanted, bundle):
         return found
     on_progress("writing its graph", 0, None)
     try:
@@ -139,7 +139,7 @@ def _graphed(wanted: _Wanted, bundle: Bundle, on_progress: OnProgress, *, alread
             bundle = wanted.source.with_graphs(bundle)
     except (ModelError, OutputError) as error:
         return replace(found, no_graph=str(error))
-    return replace(found, bundle=bundle, graphed=bool(bundle.graphs))
+    return replace(found, bundle=bundle, graphed=True)
 
 
 def _refuse_foreign(target: Path) -> None:

@@ -36,10 +36,11 @@ class Source(Protocol):
             OutputError, OSError: the folder cannot be written.
         """
 
+    def runs_as_graph(self, name: str) -> bool:
+        """Tell whether a model is to have graphs; without, PyTorch runs it."""
+
     def with_graphs(self, bundle: Bundle) -> Bundle:
         """Write the graphs of a bundle that `make_bundle` made, and return it with them.
-
-        As it was, where nothing of it is to run as a graph.
 
         Raises:
             ModelError: it cannot be written as graphs; it is as it was.

@@ -39,6 +39,11 @@ def make_bundle(name: str, file: Path, about: Mapping[str, str], folder: Path) -
     torchvision_bundle.make_bundle(name, file, about, folder)
 
 
+def runs_as_graph(name: str) -> bool:
+    """Tell whether a model is to have a graph."""
+    return TORCHVISION[name].as_graph
+
+
 def with_graphs(bundle: Bundle) -> Bundle:
     """Write the graph of a bundle, and return it with that; see `torchvision_bundle.with_graph`."""
     from vmm_cli.features import torchvision_bundle  # torch: seconds
