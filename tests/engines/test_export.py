@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,24 @@ class Large(tiny.Tiny):
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = super().forward(x, mask) + self.table.mean(dim=0)[:2]
         return y
+
+
+class Counting(tiny.Tiny):
+    """Counts rows or steps as it is traced, so that its graph knows the numbers of the example."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return super().forward(x, mask) / int(x.shape[self.axis])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_graph_that_kept_a_length_is_refused(weights: bundles.Weights, axis: int) -> None:
+    network = replace(tiny.network(Counting(axis)), traced=True)
+    with pytest.raises(ExportError, match=r"shapes \[\(1, 3, 3\), \(1, 3\)\]: .*y is .* off"):
+        graph_bytes(network, weights)
 
 
 class Branching(tiny.Tiny):

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from tests.engines import tiny
 from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
-from vmm_cli.engines.graph import graph_of
+from vmm_cli.engines.graph import Port, graph_of
 from vmm_cli.engines.graph_check import check
 from vmm_cli.errors import ModelError
 
@@ -210,7 +210,30 @@ def test_an_exchanged_graph_is_told(
 
 def test_another_networks_graph_is_told(model: Bundle) -> None:
     with pytest.raises(ModelError, match="is of another network: it gives"):
-        graph_of(model, "network", inputs=tiny.INPUTS, outputs={"y": (None, None, 3)})
+        graph_of(model, "network", inputs=tiny.INPUTS, outputs={"y": Port((None, None, 3))})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "said"),
+    [
+        ({"x": "float64"}, {}, r"takes x float32\[any, any, 3\], .* not x float64\[any, any, 3\]"),
+        ({"mask": "uint8"}, {}, r"mask bool\[any, any\], and not .*mask uint8\[any, any\]"),
+        ({}, {"y": "int64"}, r"gives y float32\[any, any, 2\], and not y int64"),
+    ],
+)
+def test_values_of_another_type_are_told_before_it_runs(
+    model: Bundle, inputs: dict[str, str], outputs: dict[str, str], said: str
+) -> None:
+    def retyped(ports: dict[str, Port], types: dict[str, str]) -> dict[str, Port]:
+        return {k: Port(one.shape, types.get(k, one.type)) for k, one in ports.items()}
+
+    with pytest.raises(ModelError, match=said):
+        graph_of(
+            model,
+            "network",
+            inputs=retyped(tiny.INPUTS, inputs),
+            outputs=retyped(tiny.OUTPUTS, outputs),
+        )
 
 
 def test_another_file_than_the_digest_is_of(model: Bundle) -> None:

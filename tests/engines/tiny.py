@@ -12,9 +12,10 @@ from torch import nn
 from vmm_cli import bundles
 from vmm_cli.bundles import Bundle
 from vmm_cli.engines.export import Network, graph_maker
+from vmm_cli.engines.graph import Port
 
-INPUTS = {"x": (None, None, 3), "mask": (None, None)}
-OUTPUTS = {"y": (None, None, 2)}
+INPUTS = {"x": Port((None, None, 3)), "mask": Port((None, None), "bool")}
+OUTPUTS = {"y": Port((None, None, 2))}
 
 
 class Tiny(nn.Module):

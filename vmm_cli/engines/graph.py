@@ -11,6 +11,7 @@ MB more in a worker; it reads weights by a path alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,25 @@ from vmm_cli.engines import choice
 from vmm_cli.engines.graph_check import check
 from vmm_cli.errors import ModelError
 
-# Named inputs and outputs, in order: their shapes; None is a length that may vary.
-Ports = Mapping[str, tuple[int | None, ...]]
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What one input or output of a graph is: None is a length that may vary."""
+
+    shape: tuple[int | None, ...]
+    type: str = "float32"  # as numpy calls it
+
+    def __str__(self) -> str:
+        return f"{self.type}[{', '.join('any' if n is None else str(n) for n in self.shape)}]"
+
+
+Ports = Mapping[str, Port]  # inputs or outputs by name, in order
 # The inputs' arrays in their order -> the outputs' arrays in their order.
 Run = Callable[..., tuple[np.ndarray, ...]]
 
 _ERRORS_ONLY = 3  # of ONNX Runtime's log
+# What the runtime calls otherwise than numpy does.
+_TYPES = {"float": "float32", "double": "float64"}
 
 
 def graph_of(
@@ -45,7 +59,7 @@ def graph_of(
     Args:
         bundle: that has the graph.
         role: what it is of, see `Bundle.graphs`.
-        inputs, outputs: what the network must take and give.
+        inputs, outputs: what the network must take and give: names, shapes and types.
         weights: the bundle's, where they have been read already.
         device: that networks are to run on.
 
@@ -87,8 +101,13 @@ def compiled(data: bytes, weights: Weights, *, inputs: Ports, outputs: Ports) ->
     runtime = choice.runtime()
     assert runtime is not None, "asked for where there is no runtime"
     session = _session(runtime, data, weights)
-    _refuse_others("takes", inputs, session.get_inputs())
-    _refuse_others("gives", outputs, session.get_outputs())
+    for does, wanted, there in (
+        ("takes", inputs, session.get_inputs()),
+        ("gives", outputs, session.get_outputs()),
+    ):
+        if (found := ports_of(there)) != dict(wanted):
+            said, asked = _said(found), _said(wanted)
+            raise ValueError(f"it is of another network: it {does} {said}, and not {asked}")
     taken, given = list(inputs), list(outputs)
 
     def run(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -120,11 +139,15 @@ def _session(runtime: Any, data: bytes, weights: Weights) -> Any:
         raise ValueError(f"the runtime cannot make a network of it: {said}") from None
 
 
-def _refuse_others(does: str, wanted: Ports, ports: list[Any]) -> None:
-    """Raise ValueError where a graph's inputs or outputs are not those that are wanted."""
-    found = {
-        port.name: tuple(size if isinstance(size, int) else None for size in port.shape)
-        for port in ports
-    }
-    if found != dict(wanted):
-        raise ValueError(f"it is of another network: it {does} {found}, and not {dict(wanted)}")
+def ports_of(ports: list[Any]) -> dict[str, Port]:
+    """Return the inputs or outputs of a session as ports."""
+    found = {}
+    for port in ports:
+        name = port.type.removeprefix("tensor(").removesuffix(")")
+        shape = tuple(size if isinstance(size, int) else None for size in port.shape)
+        found[port.name] = Port(shape, _TYPES.get(name, name))
+    return found
+
+
+def _said(ports: Ports) -> str:
+    return ", ".join(f"{name} {port}" for name, port in ports.items()) or "nothing"

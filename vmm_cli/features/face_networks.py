@@ -73,7 +73,8 @@ def to_export(tensors: Mapping[str, np.ndarray], name: str) -> dict[str, Network
     found = {}
     for role, network in networks_of(tensors, name).items():
         inputs, outputs = GRAPHS[role]
-        ((taken, shape),) = inputs.items()
+        ((taken, port),) = inputs.items()
+        shape = port.shape
         if shape[0] is None:
             size, dynamic = (_NUMBER, *(side or 0 for side in shape[1:])), [0]
         else:

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from vmm_cli.bundles import Bundle, load_weights
-from vmm_cli.engines.graph import Ports, graph_of
+from vmm_cli.engines.graph import Port, Ports, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.boxes import squared
 from vmm_cli.features.face_detection import Detector, Judge, detect
@@ -39,17 +39,17 @@ GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
 FEATURE_WIDTH = EXPRESSIONS + EXPRESSION_CHANNELS
 
 # Graphs by what they are of: the names and shapes of what they take and give.
-_JUDGED = {"probabilities": (None,), "shifts": (None, 4)}
+_JUDGED = {"probabilities": Port((None,)), "shifts": Port((None, 4))}
 GRAPHS: dict[str, tuple[Ports, Ports]] = {
     "proposal": (
-        {"pictures": (1, 3, None, None)},
-        {"probabilities": (1, None, None), "shifts": (1, 4, None, None)},
+        {"pictures": Port((1, 3, None, None))},
+        {"probabilities": Port((1, None, None)), "shifts": Port((1, 4, None, None))},
     ),
-    "refine": ({"pictures": (None, 3, REFINE_SIDE, REFINE_SIDE)}, _JUDGED),
-    "output": ({"pictures": (None, 3, OUTPUT_SIDE, OUTPUT_SIDE)}, _JUDGED),
+    "refine": ({"pictures": Port((None, 3, REFINE_SIDE, REFINE_SIDE))}, _JUDGED),
+    "output": ({"pictures": Port((None, 3, OUTPUT_SIDE, OUTPUT_SIDE))}, _JUDGED),
     "expression": (
-        {"grey": (None, 1, FACE_SIDE, FACE_SIDE)},
-        {"logits": (None, EXPRESSIONS), "features": (None, EXPRESSION_CHANNELS)},
+        {"grey": Port((None, 1, FACE_SIDE, FACE_SIDE))},
+        {"logits": Port((None, EXPRESSIONS)), "features": Port((None, EXPRESSION_CHANNELS))},
     ),
 }
 

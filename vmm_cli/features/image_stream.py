@@ -13,7 +13,7 @@ import numpy as np
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle, EncoderSpec, Weights
 from vmm_cli.bundles.published import TORCHVISION
-from vmm_cli.engines.graph import graph_of
+from vmm_cli.engines.graph import Port, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.clips import Prepared, Viewer, frame_request
 from vmm_cli.features.encoder import Compute, Encoder, Job
@@ -204,8 +204,8 @@ def _compiled(
     run = graph_of(
         carrier,
         STREAM,
-        inputs={PICTURES: (None, *numbers.shape)},
-        outputs={FEATURES: (None, width)},
+        inputs={PICTURES: Port((None, *numbers.shape), "uint8")},
+        outputs={FEATURES: Port((None, width))},
         weights=held,
         device=device,
     )

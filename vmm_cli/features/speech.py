@@ -21,7 +21,7 @@ import numpy as np
 
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle
-from vmm_cli.engines.graph import Ports, graph_of
+from vmm_cli.engines.graph import Port, Ports, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.log_mel import HOP, SAMPLE_RATE, WINDOW, log_powers
 from vmm_cli.features.values import Features
@@ -54,13 +54,13 @@ DECADES = 8  # of power below the loudest, as Whisper hears
 WINDOW_S = 2.0
 
 # Graphs by what they are of: the names and shapes of what they take and give.
-_STATE = {"hidden": (1, 1, STATE), "cell": (1, 1, STATE)}
+_STATE = {"hidden": Port((1, 1, STATE)), "cell": Port((1, 1, STATE))}
 GRAPHS: dict[str, tuple[Ports, Ports]] = {
     "activity": (
-        {"chunks": (1, None, CONTEXT + CHUNK), **_STATE},
-        {"probabilities": (1, None), **{f"{name}_after": _STATE[name] for name in _STATE}},
+        {"chunks": Port((1, None, CONTEXT + CHUNK)), **_STATE},
+        {"probabilities": Port((1, None)), **{f"{name}_after": _STATE[name] for name in _STATE}},
     ),
-    "encoder": ({"log_mel": (1, SPEECH_MELS, None)}, {"states": (1, None, WIDTH)}),
+    "encoder": ({"log_mel": Port((1, SPEECH_MELS, None))}, {"states": Port((1, None, WIDTH))}),
 }
 
 Chunk = tuple[Samples, float]  # 32 ms of sound, and the probability of speech

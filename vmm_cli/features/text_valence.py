@@ -25,7 +25,7 @@ import numpy as np
 
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle
-from vmm_cli.engines.graph import Ports, Run, graph_of
+from vmm_cli.engines.graph import Port, Ports, Run, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features import sentences
 from vmm_cli.features.extras import NotInstalledError
@@ -37,8 +37,8 @@ VADER_WIDTH = 6
 LONGEST_REASON = 300  # characters, of what torch says of a network that it cannot make
 # The network: names and shapes of what it takes and gives.
 GRAPH = "valence"
-TAKES: Ports = {"states": (1, None, TOKEN_WIDTH), "scores": (1, VADER_WIDTH)}
-GIVES: Ports = {"logits": (1,)}
+TAKES: Ports = {"states": Port((1, None, TOKEN_WIDTH)), "scores": Port((1, VADER_WIDTH))}
+GIVES: Ports = {"logits": Port((1,))}
 
 ENOUGH_WORDS = 4.0  # so many words have half of the confidence of many
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.bundles import Bundle, Weights
-from vmm_cli.engines.graph import Ports, Run, graph_of
+from vmm_cli.engines.graph import Port, Ports, Run, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.inference.network import (
     DEFAULT_HEAD,
@@ -36,20 +36,25 @@ def roles_of(about: Mapping[str, Any]) -> tuple[str, ...]:
 def ports_of(about: Mapping[str, Any], role: str) -> tuple[Ports, Ports]:
     """Return what a graph takes and gives, by the description of the network in its bundle."""
     width, labels, head = about["width"], about["outputs"], about.get("head", DEFAULT_HEAD)
-    fused: Ports = {"x": (None, None, width), "there": (None, None)}
-    steps: Ports = {"step_logits": (None, None, labels)}
+    mask = Port((None, None), "bool")
+    fused: Ports = {"x": Port((None, None, width)), "there": mask}
+    steps: Ports = {"step_logits": Port((None, None, labels))}
     if role == HEAD:
-        points: Ports = {"logits": (None, None, labels), "offsets": (None, None, 2)}
+        points: Ports = {
+            "logits": Port((None, None, labels)),
+            "offsets": Port((None, None, 2)),
+        }
         return fused, {**steps, **points} if head == "segments" else steps
-    streams: dict[str, tuple[int | None, ...]] = {}
+    streams: dict[str, Port] = {}
     for shape in about["streams"]:
-        flat = () if shape["kind"] == "tokens" else (shape["width"],)
-        streams[f"values.{shape['name']}"] = (None, None, *flat)
-        streams[f"mask.{shape['name']}"] = (None, None)
-    streams["grid"] = (None, None)
+        is_text = shape["kind"] == "tokens"
+        values = Port((None, None), "int64") if is_text else Port((None, None, shape["width"]))
+        streams[f"values.{shape['name']}"] = values
+        streams[f"mask.{shape['name']}"] = mask
+    streams["grid"] = mask
     if role == FUSED:
         return streams, fused
-    return streams, {"outputs": (None, labels + (head == "valence"))}
+    return streams, {"outputs": Port((None, labels + (head == "valence")))}
 
 
 def inputs_of(
