@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.command import Vmm
+from tests.exports.bad_models import operator, with_graph
 from tests.random_weights import random_weights
 from vmm_cli.exports.example import MAX_LINES
 
@@ -176,6 +179,24 @@ def test_models_that_cannot_be_exported(run_vmm: Vmm, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_wrong_is_told_before_a_video_is_opened(run_vmm: Vmm, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with_graph(tmp_path / "bad", operator)
+    more = ("-o", "out", "--precision", "int8", "--calibrate", "a.mp4")
+    done = run_vmm("export", "bad", *more)
+    assert done.returncode == 1 and "model 'bad': its graph is refused" in done.stderr
+    done = run_vmm("export", "imagenet", *more, env={"VMM_ENGINE": "abacus"})
+    assert done.returncode == 2 and "VMM_ENGINE is 'abacus'" in done.stderr
+    assert "a.mp4" not in done.stderr
+
+
+def digest_again(folder: Path, name: str) -> None:
+    """Give an export another file's true digest."""
+    said = yaml.safe_load((folder / "export.yaml").read_text())
+    said["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "export.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
+
+
 def test_an_export_can_be_evaluated(run_vmm: Vmm, bikes: Path, tmp_path: Path) -> None:
     assert run_vmm("export", "imagenet", "-o", "out").returncode == 0
     (tmp_path / "rows.csv").write_text(f"path,label\n{bikes},unicycle\n")
@@ -189,6 +210,14 @@ def test_an_export_can_be_evaluated(run_vmm: Vmm, bikes: Path, tmp_path: Path) -
     done = run_vmm("evaluate", "out", "rows.csv")
     assert done.returncode == 1
     assert "labels.txt has another SHA-256 digest" in done.stderr
+    (tmp_path / "out" / "labels.txt").write_text("unicycle\ncup")
+    digest_again(tmp_path / "out", "labels.txt")
+    done = run_vmm("evaluate", "out", "rows.csv")
+    assert done.returncode == 1
+    assert "model.onnx: is of another network: it gives float32[1, 1000], and not" in done.stderr
+    os.truncate(tmp_path / "out" / "model.onnx", 2**31 + 1)
+    done = run_vmm("evaluate", "out", "rows.csv")
+    assert done.returncode == 1 and "model.onnx is larger than 2 GiB" in done.stderr
 
 
 @pytest.mark.slow
@@ -235,7 +264,9 @@ def test_an_export_for_openvino(run_vmm: Vmm, bunny: Path, tmp_path: Path) -> No
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="openvino is there")
 def test_a_runtime_that_is_missing(run_vmm: Vmm, tmp_path: Path) -> None:
-    done = run_vmm("export", "imagenet", "-o", "out", "--format", "openvino")
-    assert done.returncode == 1
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    more = ("--format", "openvino", "--calibrate", "a.mp4")
+    done = run_vmm("export", "imagenet", "-o", "out", *more)
+    assert done.returncode == 1 and "a.mp4" not in done.stderr
     assert "pip install 'vmm-cli[openvino]'" in done.stderr
     assert not list(tmp_path.glob("*out*"))

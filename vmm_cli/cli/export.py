@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vmm_cli import errors
-from vmm_cli.batch.capacity import default_workers
 from vmm_cli.cli import console
 from vmm_cli.cli.options import Config, Jobs, LogFile, MaxPixels, Quiet, Verbose, wants_table
 from vmm_cli.cli.standing import Stages, duration
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from vmm_cli.exports.export import Exported
 
 EXIT_SOME_FAILED = 3
-# Of a worker that reads pictures to calibrate with.
-WORKER_MEMORY_BYTES = 600 * 2**20
 
 Model = Annotated[
     str,
@@ -117,7 +114,7 @@ def export(
         videos=[(one.name, one.path) for one in found.inputs] if found else (),
         overwrite=overwrite,
         max_pixels=max_pixels,
-        jobs=jobs or default_workers(WORKER_MEMORY_BYTES),
+        jobs=jobs,
     )
     with console.progress() as drawn:
         stages = Stages(drawn.update)
@@ -131,6 +128,12 @@ def export(
     for name, error in exported.failed.items():
         console.failure(f"{name}: {error.code}: {error.message}")
     _report(exported)
+    videos = exported.document["videos"]
+    if videos and videos["opened"] < videos["given"]:
+        console.remark(
+            f"looked at {videos['opened']} of {videos['given']} videos, evenly chosen: more are "
+            "not needed"
+        )
     console.closing(f"exported in {duration(time.monotonic() - start)}: {output}")
     missing = found is not None and (found.missing or found.unreadable or found.silent)
     return EXIT_SOME_FAILED if exported.failed or missing else 0

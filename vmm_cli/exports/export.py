@@ -11,18 +11,22 @@ import numpy as np
 
 from vmm_cli.batch.tally import Standing
 from vmm_cli.bundles import Bundle
+from vmm_cli.engines import choice
 from vmm_cli.errors import InputError, ModelError, UsageError
 from vmm_cli.exports import cost, onnx_model
 from vmm_cli.exports.folder import refuse_foreign, whole_folder, write_rest
-from vmm_cli.exports.formats import FORMATS, PRECISIONS
+from vmm_cli.exports.formats import FORMATS, PRECISIONS, opened
 from vmm_cli.exports.network import (
     Exportable,
+    Run,
+    checked,
     exportable,
+    refusing,
     required_runtime,
     vmm_s_own,
     whole_graph,
 )
-from vmm_cli.exports.pictures import Shown, shown_in
+from vmm_cli.exports.pictures import shown_in
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 
 # Of any probability, over what vmm gives: other sums of the same numbers in float32.
@@ -39,7 +43,7 @@ class ExportRequest:
         format: a key of `FORMATS`; precision: one of `PRECISIONS`.
         videos: to calibrate and to compare with, each with its name; none: no comparison.
         overwrite: whether an earlier export may be replaced.
-        jobs: how many videos are read at once.
+        jobs: how many videos are read at once; None: as many as cores and memory allow.
     """
 
     bundle: Bundle
@@ -49,7 +53,7 @@ class ExportRequest:
     videos: Sequence[tuple[str, Path]] = ()
     overwrite: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
-    jobs: int = 1
+    jobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Listener:
 def export(request: ExportRequest, listener: Listener = Listener()) -> Exported:
     """Export a model.
 
+    It is written in float32 and tried before any video is opened.
+
     Raises:
         UsageError: the options contradict each other, something else is where it is to go, or a
             package is missing.
@@ -86,24 +92,43 @@ def export(request: ExportRequest, listener: Listener = Listener()) -> Exported:
     """
     _refuse_contradictions(request)
     model = exportable(request.bundle)
-    shown = None
-    if request.videos:
-        shown = shown_in(
-            request.videos, model.numbers, request.max_pixels, request.jobs, listener.reading
-        )
+    _refuse_missing(request)
     listener.stage("writing the model")
     whole = whole_graph(model)
-    row = FORMATS[request.format]
+    plain = whole.SerializeToString()
+    before = _in_float32(model, plain)
+    shown = None
     with whole_folder(request.output, request.overwrite) as folder:
-        calibrating = None if shown is None else shown.calibrating
-        row.write(model, whole, folder, request.precision, calibrating)
+        # In 8 bits it needs videos: then it is tried in float32, and written over that.
+        precision = PRECISIONS[0] if _calibrates(request) else request.precision
+        after = _written(request, model, whole, folder, precision)
+        if request.videos:
+            shown = shown_in(
+                request.videos, model.numbers, request.max_pixels, request.jobs, listener.reading
+            )
+        if _calibrates(request):
+            assert shown is not None
+            listener.stage("rounding it to 8 bits")
+            calibrating = shown.calibrating
+            after = _written(request, model, whole, folder, request.precision, calibrating)
         listener.stage("measuring it")
-        measured = _measured(request, model, whole, folder, shown)
+        looked_at = model.example if shown is None else shown.measured
+        alike = _compared(request, before, after, looked_at)
+        row = FORMATS[request.format]
+        measured = {
+            "bytes": {
+                "before": len(plain),
+                "after": sum((folder / name).stat().st_size for name in row.files),
+            },
+            "looks_per_second": cost.speed(before, after, looked_at[:1]).to_record(),
+            "calibrated_on": len(shown.calibrating) if shown and _calibrates(request) else 0,
+            "agreement": None if shown is None else alike.to_record(),
+            "videos": None if shown is None else {"given": shown.given, "opened": shown.opened},
+        }
         write_rest(folder, model, request.format, request.precision, measured)
-    bundle = request.bundle
     document = {
         "schema": "vmm.export/1",
-        "model": {"name": bundle.name, "version": bundle.version},
+        "model": {"name": request.bundle.name, "version": request.bundle.version},
         "folder": str(request.output),
         "format": request.format,
         "precision": request.precision,
@@ -128,49 +153,59 @@ def _refuse_contradictions(request: ExportRequest) -> None:
     refuse_foreign(request.output, request.overwrite)
 
 
-def _measured(
-    request: ExportRequest, model: Exportable, whole: Any, folder: Path, shown: Shown | None
-) -> dict[str, Any]:
-    """Return size, speed and agreement with float32, as JSON types.
+def _refuse_missing(request: ExportRequest) -> None:
+    """Raise a VmmError where $VMM_ENGINE is none, or a package is missing."""
+    choice.chosen_engine()
+    FORMATS[request.format].check_packages()
+    if _calibrates(request):
+        from vmm_cli.exports.int8 import required_tools
 
-    Raises:
-        ModelError: in float32 it gives something else than vmm does.
-    """
-    row = FORMATS[request.format]
-    plain = whole.SerializeToString()
-    before = onnx_model.session_of(required_runtime(), plain, request.bundle.name)
-    after = row.open_model(folder)
-    looked_at = model.example if shown is None else shown.measured
-    _compare_with_vmm(request, model, before(model.example), "joined to one graph")
-    found = cost.run_all(after, looked_at)
-    reference = cost.run_all(before, looked_at)
-    alike = cost.agreement(reference, found)
-    if request.precision == PRECISIONS[0] and not alike.largest_difference <= TOLERANCE:
-        raise ModelError(
-            f"model {request.bundle.name!r} is not exported: for {row.title} its probabilities are "
-            f"up to {alike.largest_difference:.2g} off"
-        )
-    return {
-        "bytes": {
-            "before": len(plain),
-            "after": sum((folder / name).stat().st_size for name in row.files),
-        },
-        "looks_per_second": cost.speed(before, after, looked_at[:1]).to_record(),
-        "calibrated_on": len(shown.calibrating) if shown and _calibrates(request) else 0,
-        "agreement": None if shown is None else alike.to_record(),
-    }
+        required_tools()
 
 
 def _calibrates(request: ExportRequest) -> bool:
     return request.precision == PRECISIONS[-1]
 
 
-def _compare_with_vmm(
-    request: ExportRequest, model: Exportable, found: np.ndarray, how: str
-) -> None:
-    apart = float(np.abs(vmm_s_own(model)(model.example) - found).max())
+def _in_float32(model: Exportable, plain: bytes) -> Run:
+    """Return a graph as a function, once it gave what vmm gives. ModelError where it does not."""
+    name = f"model {model.bundle.name!r}"
+    session = onnx_model.session_of(required_runtime(), plain, name)
+    run = checked(session, name, len(model.bundle.labels))
+    apart = float(np.abs(vmm_s_own(model)(model.example) - run(model.example)).max())
     if not apart <= TOLERANCE:
         raise ModelError(
-            f"model {request.bundle.name!r} is not exported: {how}, its probabilities are up to "
+            f"{name} is not exported: joined to one graph, its probabilities are up to "
             f"{apart:.2g} off those of vmm"
         )
+    return run
+
+
+def _written(
+    request: ExportRequest,
+    model: Exportable,
+    whole: Any,
+    folder: Path,
+    precision: str,
+    calibrating: np.ndarray | None = None,
+) -> Run:
+    """Write a model into its folder; return it from there as a function, which was tried."""
+    row = FORMATS[request.format]
+    with refusing(request.bundle, f"it cannot be written for {row.title} in {precision}"):
+        row.write(model, whole, folder, precision, calibrating)
+        return opened(request.format, folder, model.numbers.shape, len(model.bundle.labels))
+
+
+def _compared(
+    request: ExportRequest, before: Run, after: Run, looked_at: np.ndarray
+) -> cost.Agreement:
+    """Compare with float32. ModelError where float32 itself is something else."""
+    found = cost.run_all(after, looked_at)
+    alike = cost.agreement(cost.run_all(before, looked_at), found)
+    if request.precision == PRECISIONS[0] and not alike.largest_difference <= TOLERANCE:
+        raise ModelError(
+            f"model {request.bundle.name!r} is not exported: for "
+            f"{FORMATS[request.format].title} its probabilities are up to "
+            f"{alike.largest_difference:.2g} off"
+        )
+    return alike

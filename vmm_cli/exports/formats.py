@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.exports import onnx_model, openvino_model, pytorch_model
-from vmm_cli.exports.network import Exportable, Run
+from vmm_cli.exports.network import Exportable, Run, checked, required_runtime
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -27,6 +27,7 @@ class Format:
         precisions: in which it can be written.
         load: lines of the example that define how the model is run.
         write, open_model: see `onnx_model`.
+        check_packages: raises a VmmError where what writes it is missing or damaged.
         safe: whether reading its files cannot run code that is in them.
     """
 
@@ -37,6 +38,7 @@ class Format:
     load: str
     write: Write
     open_model: Callable[[Path], Run]
+    check_packages: Callable[[], object]
     safe: bool = True
 
 
@@ -49,6 +51,7 @@ FORMATS = {
         onnx_model.LOAD,
         onnx_model.write,
         onnx_model.open_model,
+        required_runtime,
     ),
     "openvino": Format(
         "OpenVINO",
@@ -58,6 +61,7 @@ FORMATS = {
         openvino_model.LOAD,
         openvino_model.write,
         openvino_model.open_model,
+        openvino_model.check_packages,
     ),
     "torch": Format(
         "PyTorch",
@@ -67,6 +71,22 @@ FORMATS = {
         pytorch_model.LOAD,
         pytorch_model.write,
         pytorch_model.open_model,
+        required_runtime,  # the graph is compared with
         safe=False,
     ),
 }
+
+
+def opened(format: str, folder: Path, shape: Sequence[int], labels: int) -> Run:
+    """Return the model of a folder as a function that was tried, see `network.checked`.
+
+    format: a key of `FORMATS`; shape: of what it looks at once.
+
+    Raises:
+        ModelError: it is damaged, or of another network.
+        UsageError: its runtime is missing.
+    """
+    row = FORMATS[format]
+    run = checked(row.open_model(folder), str(folder / row.files[0]), labels)
+    run(np.zeros((1, *shape), np.uint8))
+    return run

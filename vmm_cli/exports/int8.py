@@ -44,11 +44,9 @@ def in_int8(whole: Any, pictures: np.ndarray) -> Any:
     Raises:
         UsageError: the runtime's tools are missing.
     """
-    try:
-        from onnxruntime import quantization as tools
-    except ImportError as error:
-        raise UsageError(f"{error}; run: pip install --upgrade onnxruntime onnx") from None
     import onnx
+
+    tools = required_tools()
 
     with tempfile.TemporaryDirectory(prefix="vmm-") as folder, _silent():
         plain, made = Path(folder, "plain.onnx"), Path(folder, "int8.onnx")
@@ -70,6 +68,15 @@ def in_int8(whole: Any, pictures: np.ndarray) -> Any:
     step = max(1, len(pictures) // CORRECTING)
     _correct(whole, quantized, pictures[::step][:CORRECTING])
     return bare(quantized)
+
+
+def required_tools() -> Any:
+    """Return ONNX Runtime's tools. UsageError, with the pip command, where they are missing."""
+    try:
+        from onnxruntime import quantization
+    except ImportError as error:
+        raise UsageError(f"{error}; run: pip install --upgrade onnxruntime onnx") from None
+    return quantization
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""A model as one graph: prepared pictures, or clips of them, to the probabilities of its labels.
+"""A model as one graph: what it looks at, prepared, to the probabilities of its labels.
 
 Encoder, head and softmax of a bundle are joined; its tensors, which lie in the bundle's
 `weights.safetensors`, go into the graph. Needs the package onnx; PyTorch only where the bundle has
@@ -7,7 +7,9 @@ no graph of its encoder.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +18,34 @@ import numpy as np
 from vmm_cli import bundles
 from vmm_cli.bundles import Bundle, Weights
 from vmm_cli.engines import choice
-from vmm_cli.errors import ModelError, UsageError
-from vmm_cli.features.image_stream import FEATURES, STREAM
+from vmm_cli.engines.graph import Port, Ports, compiled
+from vmm_cli.engines.graph_check import DATA_TYPES
+from vmm_cli.errors import ModelError, UsageError, VmmError
+from vmm_cli.features.image_stream import FEATURES, PICTURES, STREAM
 from vmm_cli.features.preprocess import Preprocess
+from vmm_cli.files import as_output_error
 
 PROBABILITIES = "probabilities"
+MAX_MODEL_BYTES = 2 * 2**30  # of an export's file; as of a bundle's weights
 _DOMAIN = ""  # of ONNX's own operators
 
-# uint8 [N, *Preprocess.shape] -> probabilities, float32 [N, L]; N >= 1.
+# What is looked at, uint8 [N, *Exportable.numbers.shape] -> probabilities, float32 [N, L]; N >= 1.
 Run = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exportable:
-    """A model that can be exported: what it looks at, how often, and its labels' names."""
+    """A model that can be exported.
+
+    Attributes:
+        bundle: the model.
+        numbers: how pictures are prepared, and how many it looks at once.
+        every_s: seconds from one look to the next.
+    """
 
     bundle: Bundle
     numbers: Preprocess
+    every_s: float
 
     @property
     def example(self) -> np.ndarray:
@@ -59,7 +72,45 @@ def exportable(bundle: Bundle) -> Exportable:
         numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)
     except ValueError as error:
         raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
-    return Exportable(bundle, numbers)
+    return Exportable(bundle, numbers, bundle.sampling.every_s)
+
+
+@contextmanager
+def refusing(bundle: Bundle, what: str) -> Iterator[None]:
+    """Have whatever a library raises be a ModelError that names the model and what was done."""
+    try:
+        yield
+    except (VmmError, OSError, MemoryError):
+        raise
+    except Exception as error:  # what runtimes and exporters raise has no common type
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ModelError(f"model {bundle.name!r} cannot be exported: {what}: {said}") from error
+
+
+def checked(run: Run, name: str, labels: int) -> Run:
+    """Return a function that refuses what are no probabilities of so many labels.
+
+    name: whose they are. The function raises ModelError, also where the network cannot compute.
+    """
+
+    def checking(shown: np.ndarray) -> np.ndarray:
+        try:
+            found = run(shown)
+        except Exception as error:  # the runtimes' errors have no common type
+            said = " ".join(str(error).split())[:300]
+            raise ModelError(f"{name}: cannot compute: {said}") from None
+        if found.shape != (len(shown), labels) or found.dtype != np.float32:
+            port = Port(found.shape, found.dtype.name)
+            wanted = Port((len(shown), labels))
+            raise ModelError(
+                f"{name}: is of another network: it gives {port}, and not {wanted}, the "
+                f"probabilities of {labels} labels"
+            )
+        if not np.isfinite(found).all():
+            raise ModelError(f"{name}: gives probabilities that are no numbers")
+        return found
+
+    return checking
 
 
 def vmm_s_own(model: Exportable) -> Run:
@@ -90,8 +141,11 @@ def head_of(bundle: Bundle, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray,
         ModelError: they are not there, or not of these labels.
     """
     weight, bias = tensors.get("weight"), tensors.get("bias")
-    if weight is None or bias is None or weight.ndim != 2 or len(weight) != len(bundle.labels):
-        raise ModelError(f"model {bundle.name!r} has no head for its {len(bundle.labels)} labels")
+    labels = len(bundle.labels)
+    if weight is None or weight.ndim != 2 or len(weight) != labels:
+        raise ModelError(f"model {bundle.name!r} has no head for its {labels} labels")
+    if bias is None or bias.shape != (labels,):
+        raise ModelError(f"model {bundle.name!r} has no biases for its {labels} labels")
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
@@ -103,18 +157,24 @@ def whole_graph(model: Exportable) -> Any:
     Raises:
         ModelError: it is damaged, or its network cannot be written so.
         UsageError: a package that this needs is missing.
+        OutputError: the folder for temporary files cannot be written.
     """
     try:
-        import onnx
-        from onnx import helper, numpy_helper
+        importlib.import_module("onnx")
     except ImportError as error:
         raise UsageError(f"{error}; run: pip install onnx") from None
+    with refusing(model.bundle, "its network cannot be written as one graph"):
+        return simplified(_with_head(model))
+
+
+def _with_head(model: Exportable) -> Any:
+    from onnx import TensorProto, helper, numpy_helper
+
     bundle = model.bundle
     weights = bundles.load_weights(bundle)
-    graph = onnx.load_model_from_string(_encoder_graph(bundle, weights))
-    _take_in(graph, weights)
-    head = dict(zip(("weight", "bias"), head_of(bundle, weights.tensors("head.")), strict=True))
-    for name, value in head.items():
+    weight, bias = head_of(bundle, weights.tensors("head."))
+    graph = encoder_graph(bundle, weights, model.numbers, weight.shape[1])
+    for name, value in {"weight": weight, "bias": bias}.items():
         graph.graph.initializer.append(numpy_helper.from_array(value, f"head.{name}"))
     graph.graph.node.extend(
         [
@@ -126,24 +186,43 @@ def whole_graph(model: Exportable) -> Any:
     )
     graph.graph.ClearField("output")
     graph.graph.output.append(
-        helper.make_tensor_value_info(
-            PROBABILITIES, onnx.TensorProto.FLOAT, ["N", len(bundle.labels)]
-        )
+        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", len(bundle.labels)])
     )
-    return simplified(graph)
+    return graph
 
 
-def _encoder_graph(bundle: Bundle, weights: Weights) -> bytes:
-    """Return the graph of a bundle's encoder, which was checked: its own, or one made of it."""
+def encoder_graph(bundle: Bundle, weights: Weights, numbers: Preprocess, width: int) -> Any:
+    """Return the graph of a bundle's encoder with its tensors: its own, or one made of it.
+
+    numbers: of what it looks at; width: D of its features. Errors as of `whole_graph`.
+    """
     if STREAM in bundle.graphs:
-        from vmm_cli.engines.graph_check import check
-
         data = bundles.read_graph(bundle, STREAM)
-        try:
-            check(data, weights.stored)
-        except ValueError as error:
-            raise ModelError(f"model {bundle.name!r}: its graph is refused: {error}") from None
-        return data
+    else:
+        data = _made_graph(bundle, weights)
+    takes = {PICTURES: Port((None, *numbers.shape), "uint8")}
+    return taken_in(bundle, data, weights, takes, {FEATURES: Port((None, width))})
+
+
+def taken_in(bundle: Bundle, data: bytes, weights: Weights, inputs: Ports, outputs: Ports) -> Any:
+    """Return a graph, once it was checked, with the tensors that it reads from its weights.
+
+    Raises:
+        ModelError: it is damaged, or of another network.
+    """
+    import onnx
+
+    required_runtime()
+    try:
+        compiled(data, weights, inputs=inputs, outputs=outputs)
+    except ValueError as error:
+        raise ModelError(f"model {bundle.name!r}: its graph is refused: {error}") from None
+    graph = onnx.load_model_from_string(data)
+    _take_in(graph, weights)
+    return graph
+
+
+def _made_graph(bundle: Bundle, weights: Weights) -> bytes:
     from vmm_cli.engines.export import ExportError, graph_bytes
     from vmm_cli.features.image import graph_of_bundle
 
@@ -162,12 +241,17 @@ def _take_in(graph: Any, weights: Weights) -> None:
     """Put the tensors into a graph that it reads from the bundle's weights."""
     from onnx import TensorProto, numpy_helper
 
-    names = {(one.offset, one.length): name for name, one in weights.stored.items()}
+    # Not by the place alone: tensors of no values lie where the next one begins.
+    names = {
+        (DATA_TYPES[one.dtype], one.shape, one.offset, one.length): name
+        for name, one in weights.stored.items()
+    }
     for tensor in graph.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
             place = {entry.key: entry.value for entry in tensor.external_data}
-            value = weights.tensor(names[int(place["offset"]), int(place["length"])])
-            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+            offset, length = int(place["offset"]), int(place["length"])
+            key = (tensor.data_type, tuple(tensor.dims), offset, length)
+            tensor.CopyFrom(numpy_helper.from_array(weights.tensor(names[key]), tensor.name))
 
 
 def simplified(graph: Any) -> Any:
@@ -178,6 +262,8 @@ def simplified(graph: Any) -> Any:
 
     Raises:
         UsageError: ONNX Runtime is missing or too old.
+        ValueError: it needs other operators; or what ONNX Runtime raises.
+        OutputError: the folder for temporary files cannot be written.
     """
     import tempfile
     from pathlib import Path
@@ -188,14 +274,18 @@ def simplified(graph: Any) -> Any:
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3  # errors only
-    with tempfile.TemporaryDirectory(prefix="vmm-") as folder:
+    with (
+        as_output_error(Path(tempfile.gettempdir())),
+        tempfile.TemporaryDirectory(prefix="vmm-") as folder,
+    ):
         file = Path(folder, "simplified.onnx")
         options.optimized_model_filepath = str(file)
         runtime.InferenceSession(
             graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         simple = onnx.load(file)
-    assert all(node.domain == _DOMAIN for node in simple.graph.node)
+    if others := sorted({node.op_type for node in simple.graph.node if node.domain != _DOMAIN}):
+        raise ValueError(f"ONNX Runtime makes operators of its own of it: {', '.join(others)}")
     return bare(simple)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from vmm_cli.engines.graph_check import check
 from vmm_cli.errors import ModelError
-from vmm_cli.exports.network import Exportable, Run, required_runtime
+from vmm_cli.exports.network import MAX_MODEL_BYTES, Exportable, Run, required_runtime
 from vmm_cli.features.image_stream import PICTURES
+from vmm_cli.plain_file import UnreadableError, read_regular
 
 FILE = "model.onnx"
 LOAD = """\
@@ -52,13 +53,15 @@ def open_model(folder: Path) -> Run:
     """Return the model of a folder as a function; it runs in one thread.
 
     Raises:
-        ModelError: it is damaged, or asks for what it must not have.
+        ModelError: it is damaged, too large, or asks for what it must not have.
         UsageError: the runtime is missing.
     """
     runtime = required_runtime()
-    data = (folder / FILE).read_bytes()
     try:
+        data = read_regular(folder / FILE, MAX_MODEL_BYTES)
         check(data, {})
+    except UnreadableError as error:
+        raise ModelError(f"{folder / FILE}: {error}") from None
     except ValueError as error:
         raise ModelError(f"{folder / FILE}: refused: {error}") from None
     return session_of(runtime, data, str(folder / FILE))

@@ -1,4 +1,4 @@
-"""Pictures of the user's videos: some to calibrate with, others to see what an export costs."""
+"""What a model looks at in the user's videos: some to calibrate with, others to measure on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from vmm_cli.batch.capacity import default_workers
 from vmm_cli.batch.gather import gather
 from vmm_cli.batch.tally import Standing
 from vmm_cli.errors import DataError, InputError
@@ -19,11 +21,22 @@ from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import every
 from vmm_cli.media.video import Video
 
+T = TypeVar("T")
+
 # Ranges of values are found with a hundred pictures as well as with thousands; a network of clips
 # takes as long over one as others over twenty pictures.
 PICTURES, CLIPS = (128, 512), (32, 64)  # to calibrate with, to measure on
+# Of all that is held at once; fewer clips are looked at where they are long: those of s3d take 19
+# MB each.
+MOST_BYTES = 256 * 2**20
+LEAST_PER_VIDEO = 2  # the first picture is often black
 CLOSEST_S = Fraction(1, 10)  # nearer to each other, pictures say the same
 LIMIT_BASE_S, LIMIT_PER_MEGABYTE_S = 120.0, 5.0  # how long a worker may take over a file
+# Of a worker, beside what it holds: that, and what of it is on the way.
+WORKER_MEMORY_BYTES = 600 * 2**20
+COPIES = 2
+
+Named = tuple[str, Path]  # a video, with the name by which failures tell it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,55 +46,102 @@ class Shown:
     Attributes:
         calibrating: of every second video, or of the first half where there is only one.
         measured: of the others.
-        failed: by name, why other videos cannot be read.
+        given, opened: how many videos there are, and how many of them were opened.
+        failed: by name, why videos cannot be read.
     """
 
     calibrating: np.ndarray
     measured: np.ndarray
+    given: int
+    opened: int
     failed: dict[str, InputError]
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Videos that are to show so many pictures, or clips, in all, of each `per_video`."""
+
+    videos: Sequence[Named]
+    most: int
+    per_video: int
+
+
 def shown_in(
-    videos: Sequence[tuple[str, Path]],
+    videos: Sequence[Named],
     numbers: Preprocess,
     max_pixels: int,
-    jobs: int,
+    jobs: int | None,
     on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> Shown:
-    """Read pictures, or clips, of videos; each has a name by which failures tell it.
+    """Read pictures, or clips, of videos: of as many as are needed, evenly chosen.
+
+    jobs: how many are read at once; None: as many as cores and memory allow.
 
     Raises:
         DataError: none can be read, or there are not two pictures in all of them.
     """
-    most = PICTURES if numbers.frames == 1 else CLIPS
-    per_video = max(2, math.ceil(sum(most) / len(videos)))
+    shares = shares_of(videos, numbers)
+    calls = [
+        (path, numbers, share.per_video, max_pixels) for share in shares for _, path in share.videos
+    ]
     results = gather(
         pictures_of,
-        [(path, numbers, per_video, max_pixels) for _, path in videos],
-        [LIMIT_BASE_S + LIMIT_PER_MEGABYTE_S * _megabytes(path) for _, path in videos],
-        jobs=jobs,
+        calls,
+        [LIMIT_BASE_S + LIMIT_PER_MEGABYTE_S * _megabytes(path) for path, *_ in calls],
+        jobs=jobs or default_workers(worker_bytes(shares, numbers)),
         on_progress=on_progress,
     )
-    failed, parts = {}, []
-    for (name, _), result in zip(videos, results, strict=True):
-        if isinstance(result, InputError):
-            failed[name] = result
-        else:
-            parts.append(result)
-    if not parts:
+    names = [name for share in shares for name, _ in share.videos]
+    failed = {
+        name: result
+        for name, result in zip(names, results, strict=True)
+        if isinstance(result, InputError)
+    }
+    if len(failed) == len(results):
         name, first = next(iter(failed.items()))
         raise DataError(f"no video to calibrate with can be read: {name}: {first.message}")
-    if len(parts) == 1:
-        middle = math.ceil(len(parts[0]) / 2)
-        parts = [parts[0][:middle], parts[0][middle:]]
-    calibrating, measured = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
-    if not len(measured):
+    first_measured = len(shares[0].videos)
+    calibrating = _read(results[:first_measured])
+    measured = _read(results[first_measured:])
+    if not calibrating or not measured:
+        calibrating, measured = _halves([*calibrating, *measured])
+    if not measured:
         raise DataError("the videos to calibrate with show one picture in all; give more of them")
-    return Shown(_evenly(calibrating, most[0]), _evenly(measured, most[1]), failed)
+    return Shown(
+        _stacked(calibrating, shares[0].most),
+        _stacked(measured, shares[1].most),
+        len(videos),
+        len(calls),
+        failed,
+    )
 
 
-def pictures_of(path: Path, numbers: Preprocess, n: int, max_pixels: int) -> np.ndarray:
-    """Return at most about `n` pictures, or clips, of a video: uint8 [N, *numbers.shape].
+def shares_of(videos: Sequence[Named], numbers: Preprocess) -> tuple[Share, Share]:
+    """Return what is read to calibrate with, and what to measure on; a single video is for both."""
+    most = PICTURES if numbers.frames == 1 else CLIPS
+    fit = max(LEAST_PER_VIDEO, MOST_BYTES // math.prod(numbers.shape))
+    if fit < sum(most):
+        calibrating = max(1, fit * most[0] // sum(most))
+        most = calibrating, fit - calibrating
+    if len(videos) == 1:
+        return Share(videos, most[0], max(LEAST_PER_VIDEO, sum(most))), Share((), most[1], 0)
+    first, second = (
+        Share(chosen, n, max(LEAST_PER_VIDEO, math.ceil(n / len(chosen))))
+        for n, chosen in (
+            (n, evenly(videos[i::2], max(1, n // LEAST_PER_VIDEO))) for i, n in enumerate(most)
+        )
+    )
+    return first, second
+
+
+def worker_bytes(shares: Sequence[Share], numbers: Preprocess) -> int:
+    """Return how much memory a worker may take, in bytes."""
+    held = max(share.per_video for share in shares) * math.prod(numbers.shape)
+    return WORKER_MEMORY_BYTES + COPIES * held
+
+
+def pictures_of(path: Path, numbers: Preprocess, n: int, max_pixels: int) -> list[np.ndarray]:
+    """Return at most `n` pictures, or clips, of a video, evenly: uint8 [*numbers.shape] each.
 
     Raises:
         InputError: it cannot be read.
@@ -90,18 +150,34 @@ def pictures_of(path: Path, numbers: Preprocess, n: int, max_pixels: int) -> np.
     end = video.pictures_end_s
     step = max(CLOSEST_S, end / n)
     prepared = iter_prepared(video, numbers, every(step), until=None, report=DecodeReport())
-    images = [image for _, image in prepared]
+    images = [image for _, image in prepared][:n]
     if not images:
         raise InputError("no_video", "there is no picture in it")
-    return np.stack(images)
+    return images
 
 
-def _evenly(pictures: np.ndarray, n: int) -> np.ndarray:
+def evenly(things: Sequence[T], n: int) -> Sequence[T]:
     """Return `n` of them, or all where there are fewer."""
-    if len(pictures) <= n:
-        return pictures
-    chosen: np.ndarray = pictures[np.linspace(0, len(pictures) - 1, n).round().astype(int)]
-    return chosen
+    if len(things) <= n:
+        return things
+    return [things[i] for i in np.linspace(0, len(things) - 1, n).round().astype(int)]
+
+
+def _read(results: Sequence[list[np.ndarray] | InputError]) -> list[list[np.ndarray]]:
+    return [result for result in results if not isinstance(result, InputError)]
+
+
+def _halves(parts: list[list[np.ndarray]]) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]]]:
+    """Return every second video and the others, or the first half of a single one and the rest."""
+    if len(parts) > 1:
+        return parts[::2], parts[1::2]
+    middle = math.ceil(len(parts[0]) / 2)
+    return [parts[0][:middle]], [parts[0][middle:]] if parts[0][middle:] else []
+
+
+def _stacked(parts: Sequence[list[np.ndarray]], n: int) -> np.ndarray:
+    """Return `n` of what videos show, or all: uint8 [N, ...]."""
+    return np.stack(evenly([image for part in parts for image in part], n))
 
 
 def _megabytes(path: Path) -> float:

@@ -22,8 +22,8 @@ from vmm_cli.exports.folder import (
     PREPROCESSING_FILE,
     described,
 )
-from vmm_cli.exports.formats import FORMATS, PRECISIONS
-from vmm_cli.exports.network import Run
+from vmm_cli.exports.formats import FORMATS, PRECISIONS, opened
+from vmm_cli.exports.network import MAX_MODEL_BYTES, Run
 from vmm_cli.features.clips import iter_prepared
 from vmm_cli.features.image_stream import STREAM
 from vmm_cli.features.preprocess import Preprocess
@@ -31,7 +31,7 @@ from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import every
 from vmm_cli.media.video import Video, past_end
 from vmm_cli.output.owned import digest_of
-from vmm_cli.plain_file import UnreadableError, read_regular
+from vmm_cli.plain_file import UnreadableError, open_regular, read_regular, size_text
 
 HEAD = "exported"  # what `Bundle.network` says of how it is run
 MAX_EVERY_S = 1e6
@@ -107,7 +107,7 @@ def probabilities(bundle: Bundle, video: Video) -> np.ndarray:
         InputError: the video cannot be read.
         ModelError: the model changed meanwhile.
     """
-    run = _opened(bundle.folder, bundle.digest, bundle.network["format"])
+    run = _opened(bundle.folder, bundle.digest)
     numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)
     step = Fraction(str(bundle.sampling.every_s))
     sampling = every(step, start=video.start, end=video.end)
@@ -121,20 +121,36 @@ def probabilities(bundle: Bundle, video: Video) -> np.ndarray:
     return mean
 
 
+def check(bundle: Bundle) -> None:
+    """Open an exported model and try it. ModelError where it gives no probabilities of its labels.
+
+    A worker opens it again: here nothing of it is kept.
+    """
+    _open(bundle)
+
+
 @lru_cache(maxsize=1)
 @progress.loading()
-def _opened(folder: Path, digest: str, format: str) -> Run:
+def _opened(folder: Path, digest: str) -> Run:
     bundle = load(str(folder))
     if bundle.digest != digest:
         raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
+    return _open(bundle)
+
+
+def _open(bundle: Bundle) -> Run:
+    numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)
     try:
-        return FORMATS[format].open_model(folder)
+        return opened(bundle.network["format"], bundle.folder, numbers.shape, len(bundle.labels))
     except UsageError as error:
         raise ModelError(str(error)) from None
 
 
 def _verify(folder: Path, files: Mapping[str, Any]) -> None:
     for name, digest in files.items():
+        with open_regular(folder / name) as (_, size):
+            if size > MAX_MODEL_BYTES:
+                raise ValueError(f"{name} is larger than {size_text(MAX_MODEL_BYTES)}")
         if digest_of(folder / name) != digest:
             raise ValueError(f"refused: {name} has another SHA-256 digest than it names")
 

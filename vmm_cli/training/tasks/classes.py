@@ -80,11 +80,14 @@ def probabilities(
 
 
 def _check(bundle: Bundle, data: DataSet, samples: Sequence[Sample]) -> None:
+    from vmm_cli.exports import read as exports
     from vmm_cli.features.plan import plan_of
     from vmm_cli.inference.classify_request import sees_windows
     from vmm_cli.inference.load import check
 
     refuse_unknown(bundle, data, samples)
+    if exports.is_for(bundle):
+        exports.check(bundle)
     one = not bundle.network.get("multi_label")
     if one and any(len(sample.labels) > 1 for sample in samples):
         raise DataError(f"{data.source}: has several labels a sample, model {bundle.name!r} one")
