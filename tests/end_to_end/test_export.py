@@ -18,7 +18,10 @@ import yaml
 from tests.command import Vmm
 from tests.exports.bad_models import operator, with_graph
 from tests.random_weights import random_weights
+from tests.squares import squares_clip
+from vmm_cli.exports import read
 from vmm_cli.exports.example import MAX_LINES
+from vmm_cli.media.video import Video
 
 ORT = ("onnxruntime", "flatbuffers", "google", "packaging", "sympy", "mpmath", "coloredlogs")
 OPENVINO = ("openvino", "openvino_telemetry")
@@ -165,10 +168,11 @@ def test_what_is_there_is_not_replaced(run_vmm: Vmm, tmp_path: Path) -> None:
 
 
 def test_models_that_cannot_be_exported(run_vmm: Vmm, tmp_path: Path) -> None:
-    for model in ("fights", "falls"):
+    for model, why in {"fights": "sees of a video: image, motion", "falls": "for segments"}.items():
         done = run_vmm("export", model, "-o", "out")
         assert done.returncode == 1
-        assert "cannot be exported" in done.stderr and "imagenet" in done.stderr
+        assert f"model {model!r} cannot be exported: " in done.stderr and why in done.stderr
+        assert "What can: imagenet" in done.stderr
     shutil.copytree(Path("models/imagenet").resolve(), tmp_path / "m")
     with (tmp_path / "m" / "weights.safetensors").open("r+b") as file:
         file.seek(-4, 2)
@@ -218,6 +222,54 @@ def test_an_export_can_be_evaluated(run_vmm: Vmm, bikes: Path, tmp_path: Path) -
     os.truncate(tmp_path / "out" / "model.onnx", 2**31 + 1)
     done = run_vmm("evaluate", "out", "rows.csv")
     assert done.returncode == 1 and "model.onnx is larger than 2 GiB" in done.stderr
+
+
+def trained(run_vmm: Vmm, squares: Path, *more: str) -> str:
+    """A model of pictures alone: its windows of three seconds overlap by three steps."""
+    settings = ("window_s=3", "rate_hz=2", "temporal=lstm", "optimisation.epochs=2", *more)
+    wanted = [word for one in settings for word in ("--set", one)]
+    done = run_vmm("train", squares, "-o", "mine", "--recipe", "frames", *wanted)
+    assert done.returncode == 0, done.stderr
+    return "mine"
+
+
+def test_a_trained_model_gives_its_labels(
+    run_vmm: Vmm, squares: Path, bikes: Path, bunny: Path, tmp_path: Path
+) -> None:
+    model = trained(run_vmm, squares)
+    short = squares_clip(tmp_path / "short.mp4", seconds=0.9)
+    done = run_vmm("export", model, "-o", "out", "--calibrate", bikes)
+    assert done.returncode == 0, done.stderr
+    alike = json.loads(done.stdout)["agreement"]
+    assert alike["pictures"] > 10 and alike["largest_difference"] < 1e-4
+    assert len((tmp_path / "out" / "example.py").read_text().splitlines()) <= MAX_LINES
+    env = alone(tmp_path / "packages", ORT)
+    exported = read.load(str(tmp_path / "out"))
+    for video in (bikes, bunny, short):  # 10, 5.3 and 0.9 s: windows that end with the video
+        wanted = labels_of_vmm(run_vmm, video, model)
+        same(labels_of_example(tmp_path / "out", video, env), wanted, 1e-4)
+        found = read.probabilities(exported, Video(video))
+        same(
+            dict(sorted(zip(exported.labels, found, strict=True), key=lambda x: -x[1])),
+            wanted,
+            1e-5,
+        )
+    done = run_vmm("evaluate", "out", squares, "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    done = run_vmm("export", model, "-o", "other", "--format", "torch")
+    assert done.returncode == 1 and "for onnx and openvino alone" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_trained_model_whose_encoder_learnt_in_int8(
+    run_vmm: Vmm, squares: Path, bikes: Path, bunny: Path, tmp_path: Path
+) -> None:
+    model = trained(run_vmm, squares, "streams.image.train_last=1")
+    calibrate = ("--precision", "int8", "--calibrate", bikes, "--calibrate", bunny)
+    done = run_vmm("export", model, "-o", "out", *calibrate, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    found = labels_of_example(tmp_path / "out", bunny, alone(tmp_path / "packages", ORT))
+    same(found, labels_of_vmm(run_vmm, bunny, model), 0.1)
 
 
 @pytest.mark.slow

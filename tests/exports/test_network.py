@@ -15,7 +15,8 @@ from vmm_cli import bundles
 from vmm_cli.bundles.weights import weights_of
 from vmm_cli.engines.graph_check import DATA_TYPES
 from vmm_cli.errors import ModelError
-from vmm_cli.exports.network import _take_in, checked, exportable, simplified, whole_graph
+from vmm_cli.exports.kinds import exportable, whole_graph
+from vmm_cli.exports.network import _take_in, checked, simplified
 
 
 @pytest.mark.parametrize("change", BAD, ids=lambda change: change.__name__)

@@ -6,7 +6,7 @@ tests hold it to. What a damaged or odd file needs beyond that, it does not do.
 
 from __future__ import annotations
 
-from vmm_cli.features.preprocess import Preprocess
+from vmm_cli.exports.network import Exportable
 
 MAX_LINES = 60
 
@@ -33,7 +33,7 @@ CROP, EVERY, TIMES = HOW["crop"], HOW["every_s"], np.array(HOW["times_s"])
 
 
 def looks(path):
-    """Return pictures, and which of them each look is at: [N], or [N, T] for clips."""
+    """Return pictures, and which of them each look is at."""
     seen = {{}}  # by the seconds at which they begin
     with av.open(path) as container:
         stream = container.streams.best("video")
@@ -46,10 +46,7 @@ def looks(path):
             nth = np.maximum(np.ceil((begin - 1e-6 - TIMES) / EVERY), 0)
             if not seen or (nth * EVERY + TIMES < end - 1e-6).any():  # shown at a wanted time
                 seen[begin] = prepared(frame, float(stream.sample_aspect_ratio or 1))
-    wanted = np.arange(0, end - 1e-6, EVERY)[:, None] + TIMES  # [N, T]; T is 1 for pictures
-    wanted = np.maximum.accumulate(np.where(wanted < end - 1e-6, wanted, 0), axis=1)
-    place = np.maximum(np.searchsorted(list(seen), wanted + 1e-6, side="right") - 1, 0)
-    return np.stack(list(seen.values())), np.unique(place) if len(TIMES) == 1 else place
+{places}
 
 
 seen, places = looks(sys.argv[1])
@@ -57,6 +54,28 @@ scores = np.mean([run(seen[place][None])[0] for place in places], axis=0)
 for label in np.argsort(-scores, kind="stable")[:5]:
     print(f"{{scores[label]:.5f}}  {{LABELS[label]}}")
 '''
+
+_PICTURES = """\
+    wanted = np.arange(0, end - 1e-6, EVERY)
+    place = np.maximum(np.searchsorted(list(seen), wanted + 1e-6, side="right") - 1, 0)
+    return np.stack(list(seen.values())), np.unique(place)\
+"""
+
+_CLIPS = """\
+    wanted = np.arange(0, end - 1e-6, EVERY)[:, None] + TIMES  # [N, T]
+    wanted = np.maximum.accumulate(np.where(wanted < end - 1e-6, wanted, 0), axis=1)
+    place = np.maximum(np.searchsorted(list(seen), wanted + 1e-6, side="right") - 1, 0)
+    return np.stack(list(seen.values())), place\
+"""
+
+# Windows go on until one reaches the end, and have nothing behind that.
+_WINDOWS = """\
+    windows = max(1, int(np.ceil((end - HOW["window_s"] - 1e-3) / EVERY)) + 1)
+    wanted = np.arange(windows)[:, None] * EVERY + TIMES  # [N, T]
+    place = np.maximum(np.searchsorted(list(seen), wanted + 1e-3, side="right") - 1, 0)
+    inside = wanted < np.maximum(end - 1e-3, wanted[:, :1] + 1e-6)
+    return np.stack(list(seen.values())), [one[there] for one, there in zip(place, inside)]\
+"""
 
 _BY_DECODER = """\
 def prepared(frame, aspect):  # what the network sees of a picture: uint8 [CROP, CROP, 3] RGB
@@ -85,13 +104,21 @@ def prepared(frame, aspect):  # what the network sees of a picture: uint8 [CROP,
 """
 
 
-def program(numbers: Preprocess, package: str, load: str) -> str:
+def program(model: Exportable, package: str, load: str) -> str:
     """Return the program of a model.
 
     Args:
-        numbers: how its pictures are prepared.
+        model: what it looks at, and when.
         package: what its runtime is called, to pip and to Python.
-        load: lines that define `run`: uint8 [N, *numbers.shape] -> float32 [N, L].
+        load: lines that define `run`: uint8 [N, *model.numbers.shape] -> float32 [N, L].
     """
+    numbers = model.numbers
     prepared = _BY_DECODER if numbers.resize == "decoder" else _AS_TORCHVISION
-    return _PROGRAM.format(package=package, module=package, load=load, prepared=prepared)
+    places = _PICTURES if numbers.frames == 1 else _CLIPS
+    return _PROGRAM.format(
+        package=package,
+        module=package,
+        load=load,
+        prepared=prepared,
+        places=places if model.window_s is None else _WINDOWS,
+    )

@@ -16,16 +16,8 @@ from vmm_cli.errors import InputError, ModelError, UsageError
 from vmm_cli.exports import cost, onnx_model
 from vmm_cli.exports.folder import refuse_foreign, whole_folder, write_rest
 from vmm_cli.exports.formats import FORMATS, PRECISIONS, opened
-from vmm_cli.exports.network import (
-    Exportable,
-    Run,
-    checked,
-    exportable,
-    refusing,
-    required_runtime,
-    vmm_s_own,
-    whole_graph,
-)
+from vmm_cli.exports.kinds import exportable, vmm_s_own, whole_graph
+from vmm_cli.exports.network import Exportable, Run, checked, refusing, required_runtime
 from vmm_cli.exports.pictures import shown_in
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 

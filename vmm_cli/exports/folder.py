@@ -117,7 +117,7 @@ def write_rest(
     row, bundle = FORMATS[format], model.bundle
     _text(folder / LABELS_FILE, "\n".join(bundle.labels))
     _text(folder / PREPROCESSING_FILE, json.dumps(preprocessing(model), indent=2) + "\n")
-    _text(folder / EXAMPLE_FILE, program(model.numbers, row.package, row.load))
+    _text(folder / EXAMPLE_FILE, program(model, row.package, row.load))
     _text(folder / CARD_FILE, card(model, format, precision, measured))
     names = (*row.files, LABELS_FILE, PREPROCESSING_FILE, EXAMPLE_FILE, CARD_FILE)
     said = {
@@ -137,6 +137,8 @@ def preprocessing(model: Exportable) -> dict[str, Any]:
     numbers = model.numbers
     steps = range(numbers.frames)
     shape = [None, *numbers.shape]
+    if model.window_s is not None:
+        shape[1] = None  # the last window ends with the video
     return {
         "input": {"name": PICTURES, "type": "uint8", "shape": shape, "colours": "RGB"},
         "output": {
@@ -144,7 +146,8 @@ def preprocessing(model: Exportable) -> dict[str, Any]:
             "type": "float32",
             "shape": [None, len(model.bundle.labels)],
         },
-        "every_s": model.bundle.sampling.every_s,
+        "every_s": model.every_s,
+        "window_s": model.window_s,
         "times_s": [0.0 if numbers.frames == 1 else float(k * numbers.step_s) for k in steps],
         "frames": numbers.frames,
         "rate_hz": numbers.rate_hz,

@@ -16,6 +16,7 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from vmm_cli.errors import UsageError
 from vmm_cli.exports.network import bare, required_runtime
 from vmm_cli.features.image_stream import PICTURES
 
-CORRECTING = 64  # pictures whose means correct the biases
+# Pictures whose means correct the biases, alone or in clips; so many clips at least.
+CORRECTING, LEAST_CLIPS = 64, 8
 KEPT_FIRST = 6  # convolutions that stay in float32
 _BATCH_BYTES = 8 * 224 * 224 * 3
 # Of ONNX's operators, those that the runtime has in 8 bits and that these networks spend time in.
@@ -65,8 +67,9 @@ def in_int8(whole: Any, pictures: np.ndarray) -> Any:
             extra_options={"QDQKeepRemovableActivations": True},
         )
         quantized = onnx.load(made)
-    step = max(1, len(pictures) // CORRECTING)
-    _correct(whole, quantized, pictures[::step][:CORRECTING])
+    correcting = max(LEAST_CLIPS, CORRECTING // math.prod(pictures.shape[1:-3]))
+    step = max(1, len(pictures) // correcting)
+    _correct(whole, quantized, pictures[::step][:correcting])
     return bare(quantized)
 
 

@@ -1,13 +1,10 @@
-"""A model as one graph: what it looks at, prepared, to the probabilities of its labels.
+"""What graphs of whole models are made of: checked graphs of a bundle, with all their tensors.
 
-Encoder, head and softmax of a bundle are joined; its tensors, which lie in the bundle's
-`weights.safetensors`, go into the graph. Needs the package onnx; PyTorch only where the bundle has
-no graph of its encoder.
+Needs the package onnx; PyTorch only where a bundle has no graph of its encoder.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +24,10 @@ from vmm_cli.files import as_output_error
 
 PROBABILITIES = "probabilities"
 MAX_MODEL_BYTES = 2 * 2**30  # of an export's file; as of a bundle's weights
+WHAT_CAN = (
+    "imagenet, what `vmm models fetch` brings, and models of `vmm train --recipe frames`, which "
+    "see pictures alone and tell labels"
+)
 _DOMAIN = ""  # of ONNX's own operators
 
 # What is looked at, uint8 [N, *Exportable.numbers.shape] -> probabilities, float32 [N, L]; N >= 1.
@@ -41,38 +42,19 @@ class Exportable:
         bundle: the model.
         numbers: how pictures are prepared, and how many it looks at once.
         every_s: seconds from one look to the next.
+        window_s: of what it sees as a window, which ends with the video and may then have fewer
+            pictures: its seconds; None: it looks at pictures, or at clips, which are filled up.
     """
 
     bundle: Bundle
     numbers: Preprocess
     every_s: float
+    window_s: float | None = None
 
     @property
     def example(self) -> np.ndarray:
-        """Two pictures, or clips, of noise: uint8 [2, *Preprocess.shape]."""
+        """Two pictures, clips or windows of noise: uint8 [2, *Preprocess.shape]."""
         return np.random.default_rng(0).integers(0, 256, (2, *self.numbers.shape), np.uint8)
-
-
-def exportable(bundle: Bundle) -> Exportable:
-    """Return a model as what is exported.
-
-    Raises:
-        ModelError: it cannot be.
-    """
-    is_for_pictures = bundle.task == "classes" and bundle.network.get("pool") == "mean-probability"
-    if not is_for_pictures or STREAM not in bundle.encoders:
-        raise ModelError(
-            f"model {bundle.name!r} cannot be exported: it judges windows of what vmm makes of "
-            f"{', '.join(bundle.streams)}. What can be: imagenet, and what `vmm models fetch` "
-            "brings, which look at single pictures or clips"
-        )
-    if any(len(label.splitlines()) > 1 for label in bundle.labels):
-        raise ModelError(f"model {bundle.name!r} cannot be exported: a label has a line break")
-    try:
-        numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)
-    except ValueError as error:
-        raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
-    return Exportable(bundle, numbers, bundle.sampling.every_s)
 
 
 @contextmanager
@@ -113,88 +95,11 @@ def checked(run: Run, name: str, labels: int) -> Run:
     return checking
 
 
-def vmm_s_own(model: Exportable) -> Run:
-    """Return how vmm itself computes the probabilities.
-
-    Raises:
-        ModelError: the model is damaged.
-    """
-    from vmm_cli.features.catalogue import load_image_encoder
-    from vmm_cli.features.image_encoder import encode
-
-    encoder = load_image_encoder(model.bundle, "cpu")
-    weight, bias = head_of(model.bundle, bundles.load_tensors(model.bundle, "head."))
-
-    def run(pictures: np.ndarray) -> np.ndarray:
-        logits = encode(encoder, pictures) @ weight.T + bias  # [N, L]
-        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = exponent / exponent.sum(axis=1, keepdims=True)
-        return probabilities
-
-    return run
-
-
-def head_of(bundle: Bundle, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight, float32 [L, D], and bias, float32 [L], of a linear head.
-
-    Raises:
-        ModelError: they are not there, or not of these labels.
-    """
-    weight, bias = tensors.get("weight"), tensors.get("bias")
-    labels = len(bundle.labels)
-    if weight is None or weight.ndim != 2 or len(weight) != labels:
-        raise ModelError(f"model {bundle.name!r} has no head for its {labels} labels")
-    if bias is None or bias.shape != (labels,):
-        raise ModelError(f"model {bundle.name!r} has no biases for its {labels} labels")
-    return weight.astype(np.float32), bias.astype(np.float32)
-
-
-def whole_graph(model: Exportable) -> Any:
-    """Return a model as an onnx.ModelProto in float32 that holds all its tensors.
-
-    Its normalisations are part of its convolutions, as far as ONNX Runtime makes them so.
-
-    Raises:
-        ModelError: it is damaged, or its network cannot be written so.
-        UsageError: a package that this needs is missing.
-        OutputError: the folder for temporary files cannot be written.
-    """
-    try:
-        importlib.import_module("onnx")
-    except ImportError as error:
-        raise UsageError(f"{error}; run: pip install onnx") from None
-    with refusing(model.bundle, "its network cannot be written as one graph"):
-        return simplified(_with_head(model))
-
-
-def _with_head(model: Exportable) -> Any:
-    from onnx import TensorProto, helper, numpy_helper
-
-    bundle = model.bundle
-    weights = bundles.load_weights(bundle)
-    weight, bias = head_of(bundle, weights.tensors("head."))
-    graph = encoder_graph(bundle, weights, model.numbers, weight.shape[1])
-    for name, value in {"weight": weight, "bias": bias}.items():
-        graph.graph.initializer.append(numpy_helper.from_array(value, f"head.{name}"))
-    graph.graph.node.extend(
-        [
-            helper.make_node(
-                "Gemm", [FEATURES, "head.weight", "head.bias"], ["logits"], "head", transB=1
-            ),
-            helper.make_node("Softmax", ["logits"], [PROBABILITIES], "softmax", axis=1),
-        ]
-    )
-    graph.graph.ClearField("output")
-    graph.graph.output.append(
-        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", len(bundle.labels)])
-    )
-    return graph
-
-
 def encoder_graph(bundle: Bundle, weights: Weights, numbers: Preprocess, width: int) -> Any:
     """Return the graph of a bundle's encoder with its tensors: its own, or one made of it.
 
-    numbers: of what it looks at; width: D of its features. Errors as of `whole_graph`.
+    numbers: of what it looks at; width: D of its features. ModelError as of `taken_in`, and where
+    there is none.
     """
     if STREAM in bundle.graphs:
         data = bundles.read_graph(bundle, STREAM)

@@ -9,7 +9,8 @@ import numpy as np
 
 from vmm_cli import bundles
 from vmm_cli.errors import ModelError
-from vmm_cli.exports.network import Exportable, Run, head_of
+from vmm_cli.exports.looks import head_of
+from vmm_cli.exports.network import Exportable, Run
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,6 +37,10 @@ def write(
 
     from vmm_cli.features.image import graph_of_bundle
 
+    if model.window_s is not None:
+        raise ModelError(
+            f"model {model.bundle.name!r} sees windows: it is exported for onnx and openvino alone"
+        )
     try:
         network = graph_of_bundle(model.bundle)
     except ValueError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -25,8 +26,11 @@ from vmm_cli.exports.folder import (
 from vmm_cli.exports.formats import FORMATS, PRECISIONS, opened
 from vmm_cli.exports.network import MAX_MODEL_BYTES, Run
 from vmm_cli.features.clips import iter_prepared
+from vmm_cli.features.encoder import sampling_of
+from vmm_cli.features.grid import ROUNDING_S, grid_times, windows
 from vmm_cli.features.image_stream import STREAM
 from vmm_cli.features.preprocess import Preprocess
+from vmm_cli.inference.windows import CHUNK_STEPS
 from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import every
 from vmm_cli.media.video import Video, past_end
@@ -76,12 +80,19 @@ def load(name: str) -> Bundle:
             labels=tuple(labels),
             streams=(STREAM,),
             encoders={STREAM: EncoderSpec(HEAD, model["digest"], settings)},
-            network={"head": HEAD, "pool": "mean-probability", "format": said["format"]},
+            network={
+                "head": HEAD,
+                "pool": "mean-probability",
+                "format": said["format"],
+                "window_s": how["window_s"],
+            },
             sampling=SamplingSpec(float(how["every_s"]), free=True),
             thresholds={},
             licence={},
             weights_digest=said["files"][row.files[0]],
         )
+        if how["window_s"] is not None and not 0 < how["window_s"] < MAX_EVERY_S:
+            raise ValueError("does not say how long its windows are")
         if said["precision"] not in PRECISIONS or not 0 < bundle.sampling.every_s < MAX_EVERY_S:
             raise ValueError("does not say how it was exported")
         if lacking := {*row.files, LABELS_FILE, PREPROCESSING_FILE} - said["files"].keys():
@@ -108,17 +119,42 @@ def probabilities(bundle: Bundle, video: Video) -> np.ndarray:
         ModelError: the model changed meanwhile.
     """
     run = _opened(bundle.folder, bundle.digest)
-    numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)
-    step = Fraction(str(bundle.sampling.every_s))
-    sampling = every(step, start=video.start, end=video.end)
-    looks = iter_prepared(video, numbers, sampling, until=video.end, report=DecodeReport())
-    found = [run(look[None])[0] for _, look in looks]
+    found = [run(look[None])[0] for look in _looks(bundle, video)]
     if not found:
         if video.start >= video.pictures_end_s > 0:
             raise past_end(video.start, video.pictures_end_s)
         raise InputError("no_video", "there is no picture at any of the wanted times")
     mean: np.ndarray = np.stack(found).mean(axis=0, dtype=np.float64)
     return mean
+
+
+def _looks(bundle: Bundle, video: Video) -> Iterator[np.ndarray]:
+    """Yield pictures, clips or windows of a video: uint8 [..., H, W, 3]."""
+    numbers = Preprocess.from_dict(bundle.encoders[STREAM].preprocess)
+    if bundle.network["window_s"] is not None:
+        yield from _windows(video, numbers, Fraction(str(bundle.network["window_s"])))
+        return
+    step = Fraction(str(bundle.sampling.every_s))
+    sampling = every(step, start=video.start, end=video.end)
+    for _, look in iter_prepared(video, numbers, sampling, until=video.end, report=DecodeReport()):
+        yield look
+
+
+def _windows(video: Video, numbers: Preprocess, window_s: Fraction) -> Iterator[np.ndarray]:
+    """Yield the pictures of each window, uint8 [T, H, W, 3], as `features.windows` times them."""
+    rate_hz = Fraction(str(numbers.rate_hz))
+    picture = replace(numbers, frames=1, rate_hz=0.0)
+    every_one = windows(video.start, video.until_s, window_s)
+    at_once = max(1, CHUNK_STEPS // numbers.frames)
+    for first in range(0, len(every_one), at_once):
+        chunk = every_one[first : first + at_once]
+        wanted = sampling_of(chunk, rate_hz)
+        seen = [*iter_prepared(video, picture, wanted, until=None, report=DecodeReport())]
+        times = [time_s for time_s, _ in seen]
+        for window in chunk if seen else ():
+            shown_by = grid_times(window, rate_hz) + float(ROUNDING_S)
+            at = np.searchsorted(times, shown_by, side="right") - 1
+            yield np.stack([seen[i][1] for i in np.maximum(at, 0)])
 
 
 def check(bundle: Bundle) -> None:

@@ -146,7 +146,7 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
     spec = bundle.encoders.get(STREAM)
     if spec is None:
         raise ModelError(f"model {bundle.name!r} has no encoder for pictures")
-    carrier, held = _carrier(bundle, weights, spec)
+    carrier, held = carrier_of(bundle, weights, spec)
     tensors = held.tensors(tensor_prefix(STREAM))
     if bundles.encoder_digest(spec.name, spec.preprocess, tensors) != spec.digest:
         raise ModelError(
@@ -165,7 +165,7 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
         raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
 
 
-def _carrier(bundle: Bundle, weights: str, spec: EncoderSpec) -> tuple[Bundle, Weights]:
+def carrier_of(bundle: Bundle, weights: str, spec: EncoderSpec) -> tuple[Bundle, Weights]:
     """Return the bundle that has the tensors of a bundle's encoder, and its weights.
 
     An encoder that everybody has is taken from where its name leads alone: what a graph of others
