@@ -261,15 +261,25 @@ def test_a_trained_model_gives_its_labels(
 
 
 @pytest.mark.slow
-def test_a_trained_model_whose_encoder_learnt_in_int8(
+def test_a_trained_model_of_several_labels_whose_encoder_learnt(
     run_vmm: Vmm, squares: Path, bikes: Path, bunny: Path, tmp_path: Path
 ) -> None:
-    model = trained(run_vmm, squares, "streams.image.train_last=1")
-    calibrate = ("--precision", "int8", "--calibrate", bikes, "--calibrate", bunny)
-    done = run_vmm("export", model, "-o", "out", *calibrate, timeout=1200)
+    clips = sorted(squares.glob("*/*.mp4"))
+    rows = [f"{clip},{clip.parent.name}{'|bright' * (i % 2)}" for i, clip in enumerate(clips)]
+    data = tmp_path / "rows.csv"
+    data.write_text("\n".join(["path,label", *rows]))
+    model = trained(run_vmm, data, "streams.image.train_last=1", "temporal=tcn")
+    done = run_vmm("export", model, "-o", "out")
     assert done.returncode == 0, done.stderr
-    found = labels_of_example(tmp_path / "out", bunny, alone(tmp_path / "packages", ORT))
-    same(found, labels_of_vmm(run_vmm, bunny, model), 0.1)
+    env = alone(tmp_path / "packages", ORT)
+    wanted = labels_of_vmm(run_vmm, bunny, model)
+    assert len(wanted) == 3 and sum(wanted.values()) != pytest.approx(1, abs=1e-3)
+    same(labels_of_example(tmp_path / "out", bunny, env), wanted, 1e-4)
+    calibrate = ("--precision", "int8", "--calibrate", bikes, "--calibrate", bunny)
+    done = run_vmm("export", model, "-o", "small", *calibrate, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    found = labels_of_example(tmp_path / "small", bunny, env)
+    assert found == pytest.approx(wanted, abs=0.1)
 
 
 @pytest.mark.slow

@@ -70,11 +70,10 @@ _CLIPS = """\
 
 # Windows go on until one reaches the end, and have nothing behind that.
 _WINDOWS = """\
-    windows = max(1, int(np.ceil((end - HOW["window_s"] - 1e-3) / EVERY)) + 1)
-    wanted = np.arange(windows)[:, None] * EVERY + TIMES  # [N, T]
+    begins = np.arange(max(1, np.ceil((end - HOW["window_s"] - 1e-3) / EVERY) + 1)) * EVERY
+    wanted = begins[:, None] + TIMES  # [N, T]
     place = np.maximum(np.searchsorted(list(seen), wanted + 1e-3, side="right") - 1, 0)
-    inside = wanted < np.maximum(end - 1e-3, wanted[:, :1] + 1e-6)
-    return np.stack(list(seen.values())), [one[there] for one, there in zip(place, inside)]\
+    return np.stack(list(seen.values())), [p[w < end - 1e-3] for p, w in zip(place, wanted)]\
 """
 
 _BY_DECODER = """\
