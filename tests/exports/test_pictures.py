@@ -55,7 +55,7 @@ def test_what_is_held_is_bounded(number: int, numbers: Preprocess) -> None:
 
 def test_as_much_as_is_needed() -> None:
     first, second = shares_of(named(280), LITE0)
-    assert (len(first.videos), len(second.videos)) == (64, 140)
+    assert (len(first.videos), len(second.videos)) == (128, 140)
     assert first.per_video * len(first.videos) >= PICTURES[0]
     assert second.per_video * len(second.videos) >= PICTURES[1]
     assert not set(first.videos) & set(second.videos)

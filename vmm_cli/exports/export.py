@@ -18,7 +18,7 @@ from vmm_cli.exports.folder import refuse_foreign, whole_folder, write_rest
 from vmm_cli.exports.formats import FORMATS, PRECISIONS, opened
 from vmm_cli.exports.kinds import exportable, vmm_s_own, whole_graph
 from vmm_cli.exports.network import Exportable, Run, checked, refusing, required_runtime
-from vmm_cli.exports.pictures import shown_in
+from vmm_cli.exports.pictures import Shown, shown_in
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 
 # Of any probability, over what vmm gives: other sums of the same numbers in float32.
@@ -104,18 +104,13 @@ def export(request: ExportRequest, listener: Listener = Listener()) -> Exported:
             calibrating = shown.calibrating
             after = _written(request, model, whole, folder, request.precision, calibrating)
         listener.stage("measuring it")
-        looked_at = model.example if shown is None else shown.measured
-        alike = _compared(request, before, after, looked_at)
-        row = FORMATS[request.format]
+        files = FORMATS[request.format].files
         measured = {
             "bytes": {
                 "before": len(plain),
-                "after": sum((folder / name).stat().st_size for name in row.files),
+                "after": sum((folder / name).stat().st_size for name in files),
             },
-            "looks_per_second": cost.speed(before, after, looked_at[:1]).to_record(),
-            "calibrated_on": len(shown.calibrating) if shown and _calibrates(request) else 0,
-            "agreement": None if shown is None else alike.to_record(),
-            "videos": None if shown is None else {"given": shown.given, "opened": shown.opened},
+            **_measured(request, before, after, model.example if shown is None else shown),
         }
         write_rest(folder, model, request.format, request.precision, measured)
     document = {
@@ -186,6 +181,21 @@ def _written(
     with refusing(request.bundle, f"it cannot be written for {row.title} in {precision}"):
         row.write(model, whole, folder, precision, calibrating)
         return opened(request.format, folder, model.numbers.shape, len(model.bundle.labels))
+
+
+def _measured(
+    request: ExportRequest, before: Run, after: Run, on: Shown | np.ndarray
+) -> dict[str, Any]:
+    """Return speed and agreement, as JSON types, on what videos show, or on noise."""
+    shown = on if isinstance(on, Shown) else None
+    looked_at = on.measured if isinstance(on, Shown) else on
+    alike = _compared(request, before, after, looked_at)
+    return {
+        "looks_per_second": cost.speed(before, after, looked_at[:1]).to_record(),
+        "calibrated_on": len(shown.calibrating) if shown and _calibrates(request) else 0,
+        "agreement": None if shown is None else alike.to_record(),
+        "videos": None if shown is None else {"given": shown.given, "opened": shown.opened},
+    }
 
 
 def _compared(

@@ -29,7 +29,6 @@ PICTURES, CLIPS = (128, 512), (32, 64)  # to calibrate with, to measure on
 # Of all that is held at once; fewer clips are looked at where they are long: those of s3d take 19
 # MB each.
 MOST_BYTES = 256 * 2**20
-LEAST_PER_VIDEO = 2  # the first picture is often black
 CLOSEST_S = Fraction(1, 10)  # nearer to each other, pictures say the same
 LIMIT_BASE_S, LIMIT_PER_MEGABYTE_S = 120.0, 5.0  # how long a worker may take over a file
 # Of a worker, beside what it holds: that, and what of it is on the way.
@@ -119,17 +118,15 @@ def shown_in(
 def shares_of(videos: Sequence[Named], numbers: Preprocess) -> tuple[Share, Share]:
     """Return what is read to calibrate with, and what to measure on; a single video is for both."""
     most = PICTURES if numbers.frames == 1 else CLIPS
-    fit = max(LEAST_PER_VIDEO, MOST_BYTES // math.prod(numbers.shape))
+    fit = max(2, MOST_BYTES // math.prod(numbers.shape))
     if fit < sum(most):
         calibrating = max(1, fit * most[0] // sum(most))
         most = calibrating, fit - calibrating
     if len(videos) == 1:
-        return Share(videos, most[0], max(LEAST_PER_VIDEO, sum(most))), Share((), most[1], 0)
+        return Share(videos, most[0], sum(most)), Share((), most[1], 0)
     first, second = (
-        Share(chosen, n, max(LEAST_PER_VIDEO, math.ceil(n / len(chosen))))
-        for n, chosen in (
-            (n, evenly(videos[i::2], max(1, n // LEAST_PER_VIDEO))) for i, n in enumerate(most)
-        )
+        Share(chosen, n, math.ceil(n / len(chosen)))
+        for n, chosen in ((n, evenly(videos[i::2], n)) for i, n in enumerate(most))
     )
     return first, second
 
@@ -143,13 +140,18 @@ def worker_bytes(shares: Sequence[Share], numbers: Preprocess) -> int:
 def pictures_of(path: Path, numbers: Preprocess, n: int, max_pixels: int) -> list[np.ndarray]:
     """Return at most `n` pictures, or clips, of a video, evenly: uint8 [*numbers.shape] each.
 
+    Each is the middle of its part of the video, since the first picture is often black; a clip
+    begins with its part.
+
     Raises:
         InputError: it cannot be read.
     """
     video = Video(path, max_pixels)
     end = video.pictures_end_s
     step = max(CLOSEST_S, end / n)
-    prepared = iter_prepared(video, numbers, every(step), until=None, report=DecodeReport())
+    start = step / 2 if numbers.frames == 1 and step / 2 < end else Fraction(0)
+    times = every(step, start=start)
+    prepared = iter_prepared(video, numbers, times, until=None, report=DecodeReport())
     images = [image for _, image in prepared][:n]
     if not images:
         raise InputError("no_video", "there is no picture in it")

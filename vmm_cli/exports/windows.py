@@ -100,59 +100,74 @@ def graph_of(model: Exportable) -> Any:
     Raises:
         ModelError: it is damaged; else what onnx raises.
     """
-    from onnx import TensorProto, compose, helper
+    from onnx import TensorProto, helper
+
+    bundle = model.bundle
+    encoder, network = _parts(model)
+    picture = model.numbers.shape[1:]
+    tensors = [
+        helper.make_tensor("of_pictures", TensorProto.INT64, [4], [-1, *picture]),
+        helper.make_tensor("width", TensorProto.INT64, [1], [_width(bundle)]),
+        *encoder.graph.initializer,
+        *network.graph.initializer,
+    ]
+    takes = helper.make_tensor_value_info(PICTURES, TensorProto.UINT8, ["N", "T", *picture])
+    gives = helper.make_tensor_value_info(
+        PROBABILITIES, TensorProto.FLOAT, ["N", len(bundle.labels)]
+    )
+    nodes = _joined(encoder, network, bool(bundle.network.get("multi_label")))
+    graph = helper.make_graph(nodes, bundle.name, [takes], [gives], tensors)
+    return helper.make_model(
+        graph, opset_imports=list(encoder.opset_import), ir_version=encoder.ir_version
+    )
+
+
+def _width(bundle: Bundle) -> int:
+    inputs, _ = ports_of(bundle.network, WHOLE)
+    width = inputs[f"values.{STREAM}"].shape[-1]
+    assert width is not None
+    return width
+
+
+def _parts(model: Exportable) -> tuple[Any, Any]:
+    """Return the graphs of encoder and network; their names begin with `encoder.`, `network.`."""
+    from onnx import compose
 
     bundle = model.bundle
     inputs, outputs = ports_of(bundle.network, WHOLE)
-    width = inputs[f"values.{STREAM}"].shape[-1]
-    assert width is not None
     data = bundles.read_graph(bundle, WHOLE)
     network = taken_in(bundle, data, bundles.load_weights(bundle), inputs, outputs)
     spec = bundle.encoders[STREAM]
     carrier, held = carrier_of(bundle, entry_of(STREAM, spec.name).weights, spec)
     picture = replace(model.numbers, frames=1, rate_hz=0.0)
-    encoder = encoder_graph(carrier, held, picture, width)
+    encoder = encoder_graph(carrier, held, picture, _width(bundle))
     if network.opset_import[0].version != encoder.opset_import[0].version:
         raise ModelError(
             f"model {bundle.name!r} cannot be exported: its graphs are of two opsets; train it "
             "again with this vmm-cli"
         )
-    parts = [
-        compose.add_prefix(part, prefix)
-        for part, prefix in ((encoder, "encoder."), (network, "network."))
+    return compose.add_prefix(encoder, "encoder."), compose.add_prefix(network, "network.")
+
+
+def _joined(encoder: Any, network: Any, multi_label: bool) -> list[Any]:
+    """Return the nodes of both, and those that make rows of pictures of windows, and back."""
+    from onnx import TensorProto, helper
+
+    make = helper.make_node
+    there = helper.make_tensor("there", TensorProto.BOOL, [1], [True])
+    masks = [
+        make("ConstantOfShape", ["sizes"], [f"network.{name}"], name, value=there)
+        for name in (f"mask.{STREAM}", "grid")
     ]
-    say = "Sigmoid" if bundle.network.get("multi_label") else "Softmax"
-    nodes = [
-        helper.make_node("Reshape", [PICTURES, "of_pictures"], [f"encoder.{PICTURES}"], "flat"),
-        *parts[0].graph.node,
-        helper.make_node("Shape", [PICTURES], ["sizes"], "sizes", start=0, end=2),
-        helper.make_node("Concat", ["sizes", "width"], ["of_windows"], "of_windows", axis=0),
-        helper.make_node(
-            "Reshape", [f"encoder.{FEATURES}", "of_windows"], [f"network.values.{STREAM}"], "steps"
-        ),
-        *(
-            helper.make_node(
-                "ConstantOfShape",
-                ["sizes"],
-                [f"network.{name}"],
-                name,
-                value=helper.make_tensor("there", TensorProto.BOOL, [1], [True]),
-            )
-            for name in (f"mask.{STREAM}", "grid")
-        ),
-        *parts[1].graph.node,
-        helper.make_node(say, [f"network.{next(iter(outputs))}"], [PROBABILITIES], "chances"),
+    values = f"network.values.{STREAM}"
+    (outputs,) = network.graph.output
+    return [
+        make("Reshape", [PICTURES, "of_pictures"], [f"encoder.{PICTURES}"], "flat"),
+        *encoder.graph.node,
+        make("Shape", [PICTURES], ["sizes"], "sizes", start=0, end=2),
+        make("Concat", ["sizes", "width"], ["of_windows"], "of_windows", axis=0),
+        make("Reshape", [f"encoder.{FEATURES}", "of_windows"], [values], "steps"),
+        *masks,
+        *network.graph.node,
+        make("Sigmoid" if multi_label else "Softmax", [outputs.name], [PROBABILITIES], "chances"),
     ]
-    tensors = [
-        helper.make_tensor("of_pictures", TensorProto.INT64, [4], [-1, *picture.shape]),
-        helper.make_tensor("width", TensorProto.INT64, [1], [width]),
-        *(tensor for part in parts for tensor in part.graph.initializer),
-    ]
-    takes = helper.make_tensor_value_info(PICTURES, TensorProto.UINT8, ["N", "T", *picture.shape])
-    gives = helper.make_tensor_value_info(
-        PROBABILITIES, TensorProto.FLOAT, ["N", len(bundle.labels)]
-    )
-    graph = helper.make_graph(nodes, bundle.name, [takes], [gives], tensors)
-    return helper.make_model(
-        graph, opset_imports=list(encoder.opset_import), ir_version=encoder.ir_version
-    )
