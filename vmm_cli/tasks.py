@@ -40,3 +40,19 @@ PURPOSES: dict[str, Purpose] = {
         run_by="`vmm sentiment --model` runs one that `vmm train` made",
     ),
 }
+
+# What models that vmm carries and does not train are for: a sentence on what runs them.
+CARRIED: dict[str, str] = {
+    "objects": "it finds objects in pictures: in Python, `vmm_cli.features.sightings` runs it",
+    "poses": "it reads the poses of people: in Python, `vmm_cli.features.sightings` runs it",
+}
+
+
+def known() -> tuple[str, ...]:
+    """Return all tasks that a model can be for."""
+    return (*PURPOSES, *CARRIED)
+
+
+def run_by(task: str) -> str:
+    """Return a sentence on what runs the models of a task, one of `known`."""
+    return PURPOSES[task].run_by if task in PURPOSES else CARRIED[task]

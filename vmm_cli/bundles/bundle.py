@@ -83,7 +83,7 @@ class Bundle:
         journal_digest: the same of `bundle.yaml` as it is without graphs, which change no record:
             what was done with a model stays done when it gets a graph.
         weights_digest: SHA-256 of `weights.safetensors`, hex.
-        task: one of `tasks.PURPOSES`.
+        task: one of `tasks.known`.
         encoders: by stream.
         source: where a fetched model's weights come from, and the digest of what was fetched.
         demonstration: why the model is one, and nothing may hang on it; "" where it is none.

@@ -26,7 +26,7 @@ from vmm_cli.bundles.damaged import as_model_error, short
 from vmm_cli.errors import ModelError
 from vmm_cli.plain_file import read_regular
 from vmm_cli.plain_yaml import load as load_yaml
-from vmm_cli.tasks import PURPOSES
+from vmm_cli.tasks import known
 
 MAX_BUNDLE_FILE_BYTES = 4 * 2**20  # the largest label map in sight is below 1 MB
 SHORTEST_STEP_S = 0.001  # between the pictures that a model wants
@@ -94,8 +94,8 @@ def bundle_of(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
         )
     name, version = _name_and_version(fields)
     task = fields.get("task")
-    if not isinstance(task, str) or task not in PURPOSES:
-        raise ValueError(f"its task {short(task)} is none of {', '.join(PURPOSES)}")
+    if not isinstance(task, str) or task not in known():
+        raise ValueError(f"its task {short(task)} is none of {', '.join(known())}")
     labels = _texts(fields, "labels")
     if len(set(labels)) != len(labels):
         raise ValueError("names a label twice")

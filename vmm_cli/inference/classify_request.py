@@ -11,7 +11,7 @@ from vmm_cli.errors import ModelError
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.sampling import Sampling, every
-from vmm_cli.tasks import PURPOSES
+from vmm_cli.tasks import run_by
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import Bundle
@@ -57,8 +57,9 @@ def classify_request(
         ModelError: the model does not classify.
     """
     if bundle.task != "classes":
-        run_by = PURPOSES[bundle.task].run_by
-        raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for classes; {run_by}")
+        raise ModelError(
+            f"model {bundle.name!r} is for {bundle.task}, not for classes; {run_by(bundle.task)}"
+        )
     if bundle.network.get("pool") != "mean-probability" or not bundle.labels:
         raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
     numbers_of(bundle)  # says now, not for each video, what is wrong with them

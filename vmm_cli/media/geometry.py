@@ -10,22 +10,27 @@ from vmm_cli.media.orientation import Orientation, display_size
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A wanted size: exactly width x height, or the shorter side (aspect kept, even sizes).
+    """A wanted size: width x height, or the shorter or longer side (aspect kept, even sizes).
 
-    With `enlarge` False a picture whose shorter side is smaller keeps its size.
+    With `enlarge` False a picture whose shorter or longer side is smaller keeps its size.
     """
 
     width: int | None = None
     height: int | None = None
     short: int | None = None
     enlarge: bool = True
+    long: int | None = None
 
     def __post_init__(self) -> None:
-        exact = self.width is not None and self.height is not None and self.short is None
-        by_short = self.width is None and self.height is None and self.short is not None
-        if not (exact or by_short):
-            raise ValueError("a size is either width and height or the shorter side")
-        if any(side is not None and side < 2 for side in (self.width, self.height, self.short)):
+        sides = (self.width, self.height, self.short, self.long)
+        given = tuple(side is not None for side in sides)
+        if given not in (
+            (True, True, False, False),
+            (False, False, True, False),
+            (False, False, False, True),
+        ):
+            raise ValueError("a size is width and height, the shorter side, or the longer side")
+        if any(side is not None and side < 2 for side in sides):
             raise ValueError("a picture is at least 2 pixels wide and high")
 
 
@@ -64,15 +69,20 @@ def fit(width: int, height: int, size: Size | None) -> tuple[int, int]:
     (398, 224)
     >>> fit(320, 240, Size(short=480, enlarge=False))
     (320, 240)
+    >>> fit(1280, 720, Size(long=416))
+    (416, 234)
     """
     if size is None:
         return width, height
-    if size.short is None:
-        assert size.width is not None and size.height is not None
+    if size.width is not None and size.height is not None:
         return size.width, size.height
-    if not size.enlarge and min(width, height) <= size.short:
+    side, wanted = min(width, height), size.short
+    if size.long is not None:
+        side, wanted = max(width, height), size.long
+    assert wanted is not None
+    if not size.enlarge and side <= wanted:
         return width, height
-    scale = Fraction(size.short, min(width, height))
+    scale = Fraction(wanted, side)
     return _even(width * scale), _even(height * scale)
 
 

@@ -22,7 +22,7 @@ from vmm_cli.features.plan import plan_of
 from vmm_cli.inference import classify, classify_windows, steps
 from vmm_cli.inference.classify_request import ClassifyRequest, classify_request, sees_windows
 from vmm_cli.media.video import Video
-from vmm_cli.tasks import PURPOSES
+from vmm_cli.tasks import run_by
 
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
@@ -158,7 +158,7 @@ def runner_of(
             fit.
     """
     if bundle.task not in ("segments", "classes") or not bundle.labels:
-        hint = "" if bundle.task in ("segments", "classes") else f"; {PURPOSES[bundle.task].run_by}"
+        hint = "" if bundle.task in ("segments", "classes") else f"; {run_by(bundle.task)}"
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions{hint}")
     if bundle.task == "segments":
         steps.check_segment_model(bundle)

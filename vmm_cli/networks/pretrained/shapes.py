@@ -22,3 +22,13 @@ SPEECH_WIDTH = 384  # of the encoder's states
 # --- text: MiniLM's blocks -----------------------------------------------------------------------
 
 TOKEN_WIDTH = 384
+
+# --- objects and poses: NanoDet-g and MoveNet Lightning -------------------------------------------
+
+OBJECT_SIDE = 416  # of the square that the detector sees, in pixels
+CANDIDATES = 300  # how many it gives of a picture, the best first
+CANDIDATE = 6  # numbers of each: left, top, right, bottom, score, number of the label
+KINDS = 80  # of objects: those of COCO
+
+POSE_SIDE = 192  # of the square that a person is seen in, in pixels
+POINTS = 17  # of a body: those of COCO

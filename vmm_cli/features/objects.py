@@ -1,0 +1,188 @@
+"""Objects in pictures: NanoDet-g names what it finds in a square of 416 pixels. No torch itself.
+
+A picture is scaled until its longer side fills the square, and lies in the middle of it; the
+rest is black, as when the network learnt. Of the network's candidates those of one kind
+that cover each other are one object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from vmm_cli import bundles, progress
+from vmm_cli.bundles import Bundle, EncoderSpec, encoder_digest
+from vmm_cli.engines.graph import Ports, graph_of
+from vmm_cli.errors import ModelError
+from vmm_cli.features.boxes import suppress
+from vmm_cli.features.encoder import Compute
+from vmm_cli.features.scaling import scaled
+from vmm_cli.features.values import Sets
+from vmm_cli.media.frames import FrameRequest
+from vmm_cli.media.geometry import Size, fit
+from vmm_cli.media.sampling import Sampling
+from vmm_cli.networks.pretrained.shapes import CANDIDATE, CANDIDATES, KINDS, OBJECT_SIDE
+
+OBJECTS = "objects"  # the bundle, its task, and its graph
+KIND = "nanodet-g"
+OBJECTS_VERSION = "1"  # part of what kept objects are named by: changes when a value changes
+
+PICTURE_SIZE = Size(long=OBJECT_SIDE)
+LEAST_SCORE = 0.05  # of what is kept: much below what is worth telling, so that users can choose
+MOST_SHARED = 0.6  # of their union, of two objects of one kind
+MOST_OBJECTS = 100  # of a picture, the best ones
+# What is told of an object: the number of its label, and its box in shares of the displayed
+# picture's width and height, x and y being those of the left upper corner.
+COLUMNS = ("label", "score", "x", "y", "w", "h")
+LABEL, SCORE, BOX = 0, 1, slice(2, 6)
+
+TAKEN: Ports = {"pictures": (None, OBJECT_SIDE, OBJECT_SIDE, 3)}
+GIVEN: Ports = {"candidates": (None, CANDIDATES, CANDIDATE)}
+
+CPU_BATCH, CUDA_BATCH = 1, 16  # pictures; more at once are no faster, and others wait for them
+
+_BEYOND = 4.0 * OBJECT_SIDE  # by this boxes of one kind are moved away from those of the next
+
+
+# --- pictures and squares -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a picture lies in the square that the network sees: pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def letterboxed(image: np.ndarray) -> tuple[np.ndarray, Placed]:
+    """Return what the network sees of a picture, and where the picture lies in that.
+
+    uint8 [H, W, 3] RGB, of any size -> uint8 [416, 416, 3]. One that has `PICTURE_SIZE` already, as
+    decoders give it, is not scaled again.
+    """
+    height, width = image.shape[:2]
+    wide, high = fit(width, height, PICTURE_SIZE)
+    place = Placed((OBJECT_SIDE - wide) // 2, (OBJECT_SIDE - high) // 2, wide, high)
+    square = np.zeros((OBJECT_SIDE, OBJECT_SIDE, 3), np.uint8)
+    square[place.top : place.top + high, place.left : place.left + wide] = scaled(image, wide, high)
+    return square, place
+
+
+def objects_in(candidates: np.ndarray, place: Placed) -> np.ndarray:
+    """Return the objects of a picture, the best first: float32 [n, 6], see `COLUMNS`.
+
+    candidates: [300, 6], what the network says of it; place: where the picture lies in the square.
+    Boxes end where the picture does.
+    """
+    likely = candidates[candidates[:, 4] >= LEAST_SCORE].astype(np.float64)
+    apart = likely[:, :4] + likely[:, 5:] * _BEYOND  # so that kinds do not cover each other
+    found = likely[suppress(apart, likely[:, 4], MOST_SHARED)]
+    origin = np.tile([place.left, place.top], 2)
+    sides = np.tile([place.width, place.height], 2)
+    corners = ((found[:, :4] - origin) / sides).clip(0, 1)
+    wide = corners[:, 2:] - corners[:, :2]
+    seen = (wide > 0).all(axis=1)  # else it lies in what is black
+    rows = np.column_stack([found[:, 5], found[:, 4], corners[:, :2], wide])[seen]
+    best: np.ndarray = rows[:MOST_OBJECTS].astype(np.float32)
+    return best
+
+
+class ObjectPictures:
+    """Prepares pictures as they come, as a `FrameLoader` does; its tracks are `Sets`."""
+
+    def __init__(self, sampling: Sampling, batch: int) -> None:
+        self.requests = [FrameRequest(OBJECTS, sampling, PICTURE_SIZE)]
+        self._batch = batch
+        self._waiting: list[np.ndarray] = []
+        self._places: list[Placed] = []
+        self._times: list[float] = []
+
+    def take(self, request: str, time_s: float, image: np.ndarray) -> Iterator[np.ndarray]:
+        """See `FrameLoader`."""
+        square, place = letterboxed(image)
+        self._times.append(time_s)
+        self._places.append(place)
+        self._waiting.append(square)
+        if len(self._waiting) == self._batch:
+            yield from self.finish(None)
+
+    def finish(self, end_s: float | None) -> Iterator[np.ndarray]:
+        """See `FrameLoader`."""
+        if self._waiting:
+            yield np.stack(self._waiting)
+            self._waiting = []
+
+    def objects(self, first: int, values: np.ndarray) -> list[np.ndarray]:
+        """Return the objects of some pictures, the first of which is number `first`.
+
+        values: float32 [N, width], what the network gave for them -> N times [n, 6].
+        """
+        places = self._places[first : first + len(values)]
+        candidates = values.reshape(-1, CANDIDATES, CANDIDATE)
+        return [objects_in(one, place) for one, place in zip(candidates, places, strict=True)]
+
+    def tracks(self, values: Sequence[np.ndarray], width: int) -> list[Sets]:
+        """Return the objects of all pictures as one track; see `FrameLoader`."""
+        whole = np.concatenate([np.empty((0, width), np.float32), *values])
+        return [Sets.of(self._times, self.objects(0, whole), COLUMNS)]
+
+
+# --- the network --------------------------------------------------------------------------------
+
+
+def check_objects(bundle: Bundle) -> None:
+    """Raise ModelError where a bundle is no model for objects."""
+    if bundle.task != OBJECTS:
+        raise ModelError(
+            f"model {bundle.name!r} is for {bundle.task}, and finds no objects; "
+            f"the one that vmm carries is called {OBJECTS!r}"
+        )
+    if bundle.network.get("kind") != KIND or len(bundle.labels) != KINDS:
+        raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
+
+
+def object_spec(bundle: Bundle) -> EncoderSpec:
+    """Return what stands for the objects that a model finds, where they are kept."""
+    made_of = f"{OBJECTS} {OBJECTS_VERSION} {bundle.weights_digest}"
+    return EncoderSpec(OBJECTS, encoder_digest(made_of, {}, {}), {})
+
+
+@lru_cache(maxsize=2)
+@progress.loading()
+def object_compute(folder: Path, digest: str, device: str) -> Compute:
+    """Return the network of a model: uint8 [N, 416, 416, 3] -> float32 [N, 300 x 6].
+
+    Of each picture the best candidates, see `vmm_cli.networks.pretrained.nanodet`. It is called by
+    `features.computing.computing`, with the model's folder and digest.
+
+    Raises:
+        ModelError: the model is damaged, none for objects, or another one than `digest` is of.
+        UsageError, DeviceError: there is no such device.
+    """
+    bundle = unchanged(folder, digest)
+    check_objects(bundle)
+    weights = bundles.load_weights(bundle)
+    width = CANDIDATES * CANDIDATE
+    run = graph_of(bundle, OBJECTS, inputs=TAKEN, outputs=GIVEN, weights=weights, device=device)
+    if run is not None:
+        return Compute(lambda images: run(images)[0].reshape(-1, width), width, CPU_BATCH)
+    from vmm_cli.features.object_networks import detector, in_torch
+
+    network = detector(weights.tensors(), bundle.name)
+    batch = CPU_BATCH if device == "cpu" else CUDA_BATCH
+    return Compute(in_torch(network, device), width, batch)
+
+
+def unchanged(folder: Path, digest: str) -> Bundle:
+    """Return the bundle in a folder. ModelError where it is another one than `digest` is of."""
+    bundle = bundles.read(folder)
+    if bundle.digest != digest:
+        raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
+    return bundle

@@ -1,0 +1,15 @@
+"""Pictures in another size, by Pillow: bicubic, as decoders scale; smooth where it is smaller."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return a picture in another size: uint8 [H, W, 3] -> [height, width, 3]; maybe `image`."""
+    if image.shape[:2] == (height, width):
+        return image
+    from PIL import Image
+
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
