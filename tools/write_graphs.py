@@ -25,6 +25,9 @@ from vmm_cli.engines.export import Network, graph_bytes
 from vmm_cli.features import (
     face_networks,
     faces,
+    object_networks,
+    objects,
+    poses,
     speech,
     speech_networks,
     text_network,
@@ -70,6 +73,8 @@ def made_up(about: Mapping[str, Any]) -> Examples:
 # Models that are several networks, or none of a stream's, by their kind.
 OF_KIND = {
     faces.KIND: face_networks.graphs_of_bundle,
+    objects.KIND: object_networks.objects_to_export,
+    poses.KIND: object_networks.poses_to_export,
     speech.KIND: speech_networks.graphs_of_bundle,
     text_valence.KIND: text_network.graphs_of_bundle,
     FUSION: of_fusion,
