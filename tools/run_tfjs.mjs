@@ -33,10 +33,11 @@ await network.load();
 const raw = readFileSync(input);
 const given = new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
 let tensor = tf.tensor(given, shape.split(',').map(Number));
-if (network.inputs[0].dtype === 'int32') tensor = tensor.toInt();
+if (network.inputs[0].dtype === 'int32') tensor = tf.cast(tensor, 'int32');
+const names = network.outputNodes;
+const outputs = [network.execute(tensor, names)].flat();
 const found = {};
-for (const name of network.outputNodes) {
-  const one = network.execute(tensor, name);
-  found[name] = { shape: one.shape, values: Array.from(one.dataSync()) };
-}
+names.forEach((name, i) => {
+  found[name] = { shape: outputs[i].shape, values: Array.from(outputs[i].dataSync()) };
+});
 writeFileSync(output, JSON.stringify(found));

@@ -43,8 +43,8 @@ PURPOSES: dict[str, Purpose] = {
 
 # What models that vmm carries and does not train are for: a sentence on what runs them.
 CARRIED: dict[str, str] = {
-    "objects": "it finds objects in pictures: in Python, `vmm_cli.features.sightings` runs it",
-    "poses": "it reads the poses of people: in Python, `vmm_cli.features.sightings` runs it",
+    "objects": "no command runs it yet; from Python, `vmm_cli.features.sightings` does",
+    "poses": "no command runs it yet; from Python, `vmm_cli.features.sightings` does",
 }
 
 

@@ -135,9 +135,9 @@ def _evaluated(
 ) -> Evaluation:
     """Read a data set and measure a model on it; say what is wrong with the data, and how far."""
     from vmm_cli.training.data.samples import NO_DURATIONS
-    from vmm_cli.training.tasks.catalogue import TASKS
+    from vmm_cli.training.tasks.catalogue import task_for
 
-    task = TASKS[bundle.task]
+    task = task_for(bundle)
     dataset, durations = task.read(data, group=group), NO_DURATIONS
     if task.inspected:
         inspection = looked_at(dataset, means.jobs, means.max_pixels)

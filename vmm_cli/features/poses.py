@@ -31,7 +31,7 @@ POSES_VERSION = "1"  # part of what kept poses are named by: changes when a valu
 PICTURE_SIZE = Size(short=720, enlarge=False)  # more shows nobody better at 192 pixels
 PERSON = "person"  # the label of people among objects
 LEAST_SCORE = 0.3  # of a person whose pose is read
-MARGIN = 1.25  # side of the square, over the longer side of the box
+MARGIN = 1.1  # side of the square, over the longer side of the box
 
 # Of the 17 points in the order of the model's labels: x and y in shares of the displayed picture's
 # width and height (a point may lie beyond its edge), and a score. `box` is the person's number

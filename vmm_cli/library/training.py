@@ -170,12 +170,12 @@ def evaluate(
     from vmm_cli.training import evaluation
     from vmm_cli.training.data.inspection import inspect
     from vmm_cli.training.encoding import Means
-    from vmm_cli.training.tasks.catalogue import TASKS
+    from vmm_cli.training.tasks.catalogue import task_for
 
     bundle = (model if isinstance(model, Model) else load_model(model)).bundle
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
     means = Means(workers, use_store, device=device_wanted(device))
-    task = TASKS[bundle.task]
+    task = task_for(bundle)
     dataset = task.read(Path(data), group=group)
     if task.inspected:
         dataset = inspect(dataset, jobs=workers, max_pixels=means.max_pixels).dataset

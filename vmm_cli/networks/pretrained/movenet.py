@@ -5,7 +5,7 @@ CenterNet (Zhou et al., "Objects as Points", 2019, arXiv 1904.07850): heat maps 
 of the body's centre, at each place where the points of a body with its centre there are, and by how
 much a point is off its cell. The person nearest to the middle of the picture is the one.
 
-Source: MoveNet SinglePose Lightning, version 4, Google (tfhub.dev/google/movenet, Apache-2.0); here
+Source: MoveNet SinglePose Lightning, Google (tfhub.dev/google/movenet, Apache-2.0); here
 its batch normalisations are folded into the convolutions.
 """
 

@@ -86,7 +86,7 @@ class NanoDet(nn.Module):
         best, at = scores.flatten(1).topk(CANDIDATES)  # [N, 300], kind by kind
         kind, cell = at // scores.shape[2], at % scores.shape[2]
         chosen = distances.gather(2, cell[:, None].expand(-1, 4 * BINS, -1))  # [N, 44, 300]
-        shares = chosen.unflatten(1, (4, BINS)).softmax(dim=2)  # [N, 4, 11, 300]
+        shares = chosen.reshape(-1, 4, BINS, CANDIDATES).softmax(dim=2)  # [N, 4, 11, 300]
         steps = torch.arange(BINS, dtype=x.dtype, device=x.device)
         away = (shares * steps[:, None]).sum(dim=2).transpose(1, 2)  # [N, 300, 4], in strides
         centres, strides = _cells(x)
