@@ -52,7 +52,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_carries_the_models_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for model in ("imagenet", "fights"):
+    for model in ("imagenet", "fights", "objects", "pose"):
         assert f"vmm_cli/_models/{model}/weights.safetensors" in names
     for graph in ("imagenet/graph", "fights/graph", "falls/graph.fused", "falls/graph.head"):
         assert f"vmm_cli/_models/{graph}.onnx" in names

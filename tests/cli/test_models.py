@@ -25,7 +25,7 @@ from vmm_cli.training.measured import accuracy_of, card_of, measured_of
 
 NAME = "torchvision/mobilenet_v3_large"
 EXPERTS = ["sentiment/face", "sentiment/text", "sentiment/voice"]
-PACKAGED = ["falls", "fights", "imagenet", *EXPERTS]
+PACKAGED = ["falls", "fights", "imagenet", "objects", "pose", *EXPERTS]
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -224,6 +224,26 @@ def test_show_says_how_good_a_model_is_and_where_its_card_lies(run_vmm: Vmm) -> 
     for said in ("accuracy", "0.832 ± 0.005", shown["card"], "demonstration"):
         assert said in table
     assert "source" not in table, "what is empty is left out"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "classify VIDEO --model objects",
+        "detect-actions VIDEO --model pose",
+        "export objects -o exported",
+        "evaluate pose FOLDER",
+    ],
+)
+def test_models_that_no_command_runs_are_refused(
+    run_vmm: Vmm, squares: Path, bikes: Path, words: str
+) -> None:
+    places = {"VIDEO": bikes, "FOLDER": squares}
+    done = run_vmm(*(places.get(word, word) for word in words.split()))
+    assert (done.returncode, done.stdout) == (1, "")
+    name = "objects" if "objects" in words else "pose"
+    assert done.stderr.startswith(f"model '{name}' ")
+    assert "from Python, `vmm_cli.features.sightings` does" in done.stderr
 
 
 @pytest.mark.parametrize("name", PACKAGED)

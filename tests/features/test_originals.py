@@ -53,8 +53,6 @@ def test_objects_are_those_of_the_original(original: dict[str, Any]) -> None:
 @pytest.mark.parametrize("original", ORIGINALS, ids=called)
 def test_poses_are_those_of_the_original(original: dict[str, Any]) -> None:
     bundle = bundles.load("pose")
-    crop = cut_out(
-        picture_of(original["clip"], original["second"])[1], Square(*original["square"])
-    )
+    crop = cut_out(picture_of(original["clip"], original["second"])[1], Square(*original["square"]))
     found = pose_compute(bundle.folder, bundle.digest, "cpu").run(crop[None]).reshape(-1, 3)
     np.testing.assert_allclose(found, original["points"], rtol=0, atol=SHARES)

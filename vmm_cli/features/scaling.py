@@ -12,4 +12,4 @@ def scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
     from PIL import Image
 
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
+    return np.array(resized)  # its own, which PyTorch may write to
