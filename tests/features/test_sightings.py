@@ -88,6 +88,24 @@ def test_poses_are_kept_only_where_that_is_allowed(both: Watching, man: Path) ->
     assert kept.poses is None and np.array_equal(kept.objects.rows, seen.objects.rows)
 
 
+def test_poses_without_their_objects_are_read_again(
+    both: Watching, man: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their numbers are those of the objects that they were read with."""
+    seen = look(Video(man), every(2), both, keep_poses=True)
+    whole = store.load
+    monkeypatch.setattr(
+        store, "load", lambda key, kind: None if key.encoder == "objects" else whole(key, kind)
+    )
+    read: list[np.ndarray] = []
+    before = sightings.poses_of
+    monkeypatch.setattr(
+        sightings, "poses_of", lambda *given: read.append(before(*given)) or read[-1]
+    )
+    assert same(seen, look(Video(man), every(2), both, keep_poses=True))
+    assert len(read) == len(seen.objects)
+
+
 def test_nothing_is_kept_where_the_store_is_not_wanted(both: Watching, man: Path) -> None:
     look(Video(man), at([1]), both, use_store=False, keep_poses=True)
     assert store.holds() == []
@@ -119,9 +137,10 @@ def test_a_part_is_seen_as_the_same_part_of_the_whole(both: Watching, bikes: Pat
 
 def test_a_file_without_pictures_has_no_times(both: Watching, tmp_path: Path) -> None:
     sound = squares_clip(tmp_path / "sound.mp4", picture=False, sound=True)
-    seen = look(Video(sound), every(1), both)
-    assert seen.poses is not None
-    assert len(seen.objects) == len(seen.poses) == 0
+    for _ in range(2):  # the second time from the store
+        seen = look(Video(sound), every(1), both, keep_poses=True)
+        assert seen.poses is not None
+        assert len(seen.objects) == len(seen.poses) == 0
     with pytest.raises(InputError):
         look(Video(tmp_path / "none.mp4"), every(1), both)
 

@@ -11,5 +11,8 @@ def scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
         return image
     from PIL import Image
 
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+    # Where it becomes much smaller, means of whole pixels come first: half the time.
+    resized = Image.fromarray(image).resize(
+        (width, height), Image.Resampling.BICUBIC, reducing_gap=2.0
+    )
     return np.array(resized)  # its own, which PyTorch may write to

@@ -103,6 +103,8 @@ def sightings(
     keys = _keys(video, sampling, watching, keep_poses) if use_store else {}
     loaded = {name: store.load(key, Sets) for name, key in keys.items()}
     found = {name: entry for name, entry in loaded.items() if entry is not None}
+    if OBJECTS not in found:
+        found = {}  # poses go by the numbers of objects, which another device may order otherwise
     lacking = [name for name in _specs(watching) if name not in found]
     if lacking:
         known = found[OBJECTS].features if OBJECTS in found else None
@@ -110,7 +112,7 @@ def sightings(
         computed = _look(video, sampling, asked, known, report or DecodeReport())
         store.keep(video, {keys[name]: computed[name] for name in lacking if name in keys})
         found |= {name: computed[name] for name in lacking}
-    else:
+    elif len(found[OBJECTS].features):
         _ = video.pictures_end_s  # refuses pictures that are too large, though they are known
     poses = found[POSES].features if POSES in found else None
     return Sightings(found[OBJECTS].features, poses, found[OBJECTS].end_s)
