@@ -231,7 +231,6 @@ def test_show_says_how_good_a_model_is_and_where_its_card_lies(run_vmm: Vmm) -> 
     [
         "classify VIDEO --model objects",
         "detect-actions VIDEO --model pose",
-        "export objects -o exported",
         "evaluate pose FOLDER",
     ],
 )

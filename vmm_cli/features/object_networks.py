@@ -85,9 +85,9 @@ def poses_to_export(bundle: Bundle) -> dict[str, Network]:
 
 
 def _to_export(network: nn.Module, taken: Ports, given: Ports) -> Network:
-    ((name, (_, *shape)),) = taken.items()
+    ((name, port),) = taken.items()
     (output,) = given
     draw = np.random.default_rng(0)
-    sides = [side or 0 for side in shape]
+    sides = [side or 0 for side in port.shape[1:]]
     pictures = draw.integers(0, 256, (2, *sides), np.uint8)
     return Network(network, {name: torch.from_numpy(pictures)}, [output], {name: [0]}, str)

@@ -16,7 +16,7 @@ import numpy as np
 
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle, EncoderSpec, encoder_digest
-from vmm_cli.engines.graph import Ports, graph_of
+from vmm_cli.engines.graph import Port, Ports, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.boxes import suppress
 from vmm_cli.features.encoder import Compute
@@ -40,8 +40,8 @@ MOST_OBJECTS = 100  # of a picture, the best ones
 COLUMNS = ("label", "score", "x", "y", "w", "h")
 LABEL, SCORE, BOX = 0, 1, slice(2, 6)
 
-TAKEN: Ports = {"pictures": (None, OBJECT_SIDE, OBJECT_SIDE, 3)}
-GIVEN: Ports = {"candidates": (None, CANDIDATES, CANDIDATE)}
+TAKEN: Ports = {"pictures": Port((None, OBJECT_SIDE, OBJECT_SIDE, 3), "uint8")}
+GIVEN: Ports = {"candidates": Port((None, CANDIDATES, CANDIDATE))}
 
 CPU_BATCH, CUDA_BATCH = 1, 16  # pictures; more at once are no faster, and others wait for them
 

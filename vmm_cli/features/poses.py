@@ -15,7 +15,7 @@ import numpy as np
 
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle, EncoderSpec, Json, encoder_digest
-from vmm_cli.engines.graph import Ports, graph_of
+from vmm_cli.engines.graph import Port, Ports, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.encoder import Compute
 from vmm_cli.features.objects import BOX, LABEL, SCORE, object_spec, unchanged
@@ -38,8 +38,8 @@ MARGIN = 1.1  # side of the square, over the longer side of the box
 # among the objects of the same picture.
 COLUMNS = ("box", *(f"{what}{point}" for point in range(POINTS) for what in ("x", "y", "score")))
 
-TAKEN: Ports = {"pictures": (None, POSE_SIDE, POSE_SIDE, 3)}
-GIVEN: Ports = {"points": (None, POINTS, 3)}
+TAKEN: Ports = {"pictures": Port((None, POSE_SIDE, POSE_SIDE, 3), "uint8")}
+GIVEN: Ports = {"points": Port((None, POINTS, 3))}
 WIDTH = POINTS * 3
 
 
