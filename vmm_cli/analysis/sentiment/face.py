@@ -21,6 +21,7 @@ import numpy as np
 
 from vmm_cli import bundles, progress
 from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing, valence_of
+from vmm_cli.analysis.tracks import Following, Tracker, by_frequency
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.features import store
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 LEAST_SHARED = 0.2
 MOST_GROWN = 1.6  # ... the longer side is at most so many times the other's, ...
 LOST_S = 2.0  # ... and it was seen at most so long ago.
+FOLLOWING = Following(LEAST_SHARED, MOST_GROWN, LOST_S)
 LEAST_SEEN = 2  # pictures, where there are as many
 
 # The gates of the confidence, from what changes when large, sharp faces are made smaller or blurred
@@ -180,83 +182,18 @@ def _at_steps(looked: _Looked, sampling: Sampling, until_s: float) -> _Looked:
     return _Looked(np.array(steps), faces, looked.end_s)
 
 
-# --- who is who --------------------------------------------------------------------------------
-
-
-class Tracker:
-    """Follows faces from picture to picture."""
-
-    def __init__(self) -> None:
-        self._last: dict[int, tuple[float, np.ndarray]] = {}  # by person: when and where seen
-        self._people = 0
-
-    def take(self, time_s: float, boxes: np.ndarray) -> list[int]:
-        """Return whose the next picture's faces are, people being counted from 0: float [F, 4].
-
-        The pair that shares most comes first; times ascend.
-        """
-        self._last = {k: seen for k, seen in self._last.items() if time_s - seen[0] <= LOST_S}
-        pairs = [
-            (shared, person, i)
-            for person, (_, box) in self._last.items()
-            for i, other in enumerate(boxes)
-            if (shared := _shared(box, other)) >= LEAST_SHARED and _one_size(box, other)
-        ]
-        people: dict[int, int] = {}  # by face
-        for _, person, i in sorted(pairs, key=lambda pair: -pair[0]):
-            if i not in people and person not in people.values():
-                people[i] = person
-        for i, box in enumerate(boxes):
-            if i not in people:
-                people[i] = self._people
-                self._people += 1
-            self._last[people[i]] = time_s, box
-        return [people[i] for i in range(len(boxes))]
-
-
-def _shared(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the intersection over union of two boxes."""
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    both = float(sides.clip(min=0).prod())
-    return both / (_area(one) + _area(other) - both) if both else 0.0
-
-
-def _area(box: np.ndarray) -> float:
-    return float((box[2:] - box[:2]).prod())
-
-
-def _one_size(one: np.ndarray, other: np.ndarray) -> bool:
-    ratio = (one[2:] - one[:2]) / (other[2:] - other[:2])
-    return bool(max(ratio.max(), 1 / ratio.min()) <= MOST_GROWN)
-
-
-def by_screen_time(people: np.ndarray, least: int) -> np.ndarray:
-    """Number people anew, the one seen most often first, then by who came first: int [N] -> [N].
-
-    Those seen fewer than `least` times are -1.
-    """
-    _, first, index, counts = np.unique(
-        people, return_index=True, return_inverse=True, return_counts=True
-    )
-    rank = np.empty(len(counts), np.int32)
-    rank[np.lexsort([first, -counts])] = np.arange(len(counts))
-    ranked: np.ndarray = np.where(counts >= least, rank, -1).astype(np.int32)[index]
-    return ranked
-
-
 # --- what it says ------------------------------------------------------------------------------
 
 
 def faces_seen(bundle: Bundle, looked: _Looked) -> FacesSeen:
     """Return what is said of the faces in a video's pictures."""
-    tracker = Tracker()
+    tracker = Tracker(FOLLOWING)
     number = [len(rows) for rows in looked.faces]
     people = [
-        person
+        tracker.take(time_s, rows[:, :_SIDE], rows[:, _SCORE])
         for time_s, rows in zip(looked.times, looked.faces, strict=True)
-        for person in tracker.take(time_s, rows[:, :_SIDE])
     ]
-    face = by_screen_time(np.array(people, int), min(LEAST_SEEN, len(looked.times)))
+    face = by_frequency(np.concatenate(people), min(LEAST_SEEN, len(looked.times)))
     times = np.repeat(looked.times, number)
     order = np.lexsort([face, times])
     order = order[face[order] >= 0]
