@@ -125,14 +125,13 @@ def test_a_track_is_named_by_all_its_pictures() -> None:
     tracks = np.array([0, 1, 0, 1, 0, -1, 3])
     labels = np.array([2, 0, 5, 0, 2, 1, 4])
     scores = np.array([0.6, 0.8, 0.7, 0.9, 0.5, 0.9, 0.4])
-    found = named(tracks, labels, scores)
+    found = named(tracks, labels, scores, 0.55)
     assert found.labels.tolist() == [2, 0, 0, 4]
-    np.testing.assert_allclose(found.scores, [1.1 / 3, 0.85, 0, 0.4])
-    assert found.seen.tolist() == [3, 2, 0, 1]
+    assert found.agreed.tolist() == [1, 2, 0, 0]
 
 
 def test_nothing_has_no_tracks() -> None:
     none = np.empty(0, int)
-    assert len(named(none, none, none.astype(float)).labels) == 0
+    assert len(named(none, none, none.astype(float), 0.5).labels) == 0
     assert len(by_frequency(none, 2)) == 0
     assert len(Tracker(OBJECTS).take(0, np.empty((0, 4)), np.empty(0))) == 0

@@ -11,10 +11,9 @@ from vmm_cli.operations.detect_actions import (
     SHEET,
     TABLE,
     cues,
-    parse_labels,
     parse_length,
-    parse_score,
 )
+from vmm_cli.operations.parse import parse_labels, parse_score
 from vmm_cli.output.rows import span
 from vmm_cli.output.subtitles import Cue
 

@@ -114,29 +114,27 @@ class Named:
 
     Attributes:
         labels: int64 [K].
-        scores: float64 [K], from 0 to 1: how sure that is.
-        seen: int64 [K], in how many pictures.
+        agreed: int64 [K], how many of their boxes are sure of that.
     """
 
     labels: np.ndarray
-    scores: np.ndarray
-    seen: np.ndarray
+    agreed: np.ndarray
 
 
-def named(tracks: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> Named:
-    """Return what tracks are by what all their boxes say: int [N], int [N], float [N].
+def named(tracks: np.ndarray, labels: np.ndarray, scores: np.ndarray, sure: float) -> Named:
+    """Return what tracks are by what all their boxes say: the label with most of their scores.
 
-    tracks: of which each box is; -1: of none. The label counts that has most of the scores of a
-    track's boxes. Its score is their sum over the number of boxes: those that say something else
-    count as 0.
+    tracks: int [N], of which each box is; -1: of none. labels: int [N]; scores: float [N], and from
+    which on a box is sure.
     """
     of_one = tracks >= 0
-    count = int(tracks.max(initial=-1)) + 1
-    width = int(labels.max(initial=0)) + 1
-    sums = np.zeros((count, width))
-    np.add.at(sums, (tracks[of_one], labels[of_one]), scores[of_one])
-    seen = np.bincount(tracks[of_one], minlength=count)
-    return Named(sums.argmax(axis=1), sums.max(axis=1, initial=0) / np.maximum(seen, 1), seen)
+    tracks, labels, scores = tracks[of_one], labels[of_one], scores[of_one]
+    shape = int(tracks.max(initial=-1)) + 1, int(labels.max(initial=0)) + 1
+    sums, counts = np.zeros(shape), np.zeros(shape, int)
+    np.add.at(sums, (tracks, labels), scores)
+    np.add.at(counts, (tracks, labels), scores >= sure)
+    best = sums.argmax(axis=1)
+    return Named(best, counts[np.arange(len(best)), best])
 
 
 def by_frequency(tracks: np.ndarray, least: int) -> np.ndarray:

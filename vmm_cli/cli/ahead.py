@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 MODULES = {
     "extract-frames": ("vmm_cli.operations.save_frames", "vmm_cli.media.video"),
     "classify": ("vmm_cli.inference.classify",),
+    "detect-objects": ("vmm_cli.operations.detect_objects", "vmm_cli.analysis.objects"),
     "detect-actions": ("vmm_cli.operations.action_models",),
     "sentiment": ("vmm_cli.operations.sentiment_result",),
     "info": ("vmm_cli.operations.info", "vmm_cli.media.video"),

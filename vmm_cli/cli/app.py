@@ -19,6 +19,7 @@ from vmm_cli.cli.commands import AnyOperation, add_command
 from vmm_cli.cli.options import COMMAND_LINE_ONLY, SHARED_NAMES
 from vmm_cli.operations.classify import CLASSIFY
 from vmm_cli.operations.detect_actions import DETECT_ACTIONS
+from vmm_cli.operations.detect_objects import DETECT_OBJECTS
 from vmm_cli.operations.extract_frames import EXTRACT_FRAMES
 from vmm_cli.operations.info import INFO
 from vmm_cli.operations.sentiment import SENTIMENT
@@ -37,7 +38,13 @@ _ADVICE = {
     errno.ENOTDIR: "a part of it is no folder; check the path",
 }
 # In the order of the help; what is inside a file stands further down.
-OPERATIONS: tuple[AnyOperation, ...] = (EXTRACT_FRAMES, CLASSIFY, DETECT_ACTIONS, SENTIMENT)
+OPERATIONS: tuple[AnyOperation, ...] = (
+    EXTRACT_FRAMES,
+    CLASSIFY,
+    DETECT_OBJECTS,
+    DETECT_ACTIONS,
+    SENTIMENT,
+)
 MAX_NAME_SHOWN = 200  # characters
 
 OWNERS_NAMED = 3  # commands that have an option which another one was given

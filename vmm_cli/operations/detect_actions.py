@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -27,7 +25,7 @@ from vmm_cli.operations.options import (
     overwrite_option,
     start_option,
 )
-from vmm_cli.operations.parse import parse_path, parse_time
+from vmm_cli.operations.parse import parse_labels, parse_path, parse_score, parse_time
 from vmm_cli.operations.remarks import remarks_on
 from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Value, span
@@ -44,35 +42,10 @@ if TYPE_CHECKING:
 WORKER_MEMORY_BYTES = 600 * 2**20
 MOST_LABELS_LISTED = 12
 
-_SHARE = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
-
-
-def parse_score(text: object) -> float:
-    """Return a score from 0 to 1. ValueError otherwise."""
-    word = str(text).strip()
-    if not _SHARE.fullmatch(word) or float(word) > 1:
-        raise ValueError(f"{word!r} is not a valid score; give a number from 0 to 1")
-    return float(word)
-
 
 def parse_length(text: object) -> float:
     """Return a length in seconds, written as `parse_time` reads times. ValueError otherwise."""
     return float(parse_time(text))
-
-
-def parse_labels(text: object) -> tuple[str, ...]:
-    """Return the labels of a comma-separated list; one that holds a comma stands in quotes.
-
-    ValueError where there is none.
-
-    >>> parse_labels('run, "stop, then go"')
-    ('run', 'stop, then go')
-    """
-    (row,) = csv.reader([" ".join(str(text).split())], skipinitialspace=True)
-    labels = tuple(dict.fromkeys(label.strip() for label in row if label.strip()))
-    if not labels:
-        raise ValueError("no label is given; give them as a,b")
-    return labels
 
 
 @dataclass(frozen=True)

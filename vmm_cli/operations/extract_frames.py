@@ -29,6 +29,7 @@ from vmm_cli.operations.parse import (
     parse_count,
     parse_file_name,
     parse_positive_seconds,
+    parse_rate,
     parse_time,
 )
 from vmm_cli.operations.sampled import sampling_text
@@ -48,7 +49,6 @@ PICTURES = "Pictures"  # a group of the help
 CHOICES = ("fps", "every", "count", "at", "keyframes", "all", "shots")
 
 _SIZE = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
-_RATE = re.compile(r"(\d+\.?\d*|\.\d+)(?:/(\d+))?", re.ASCII)
 
 
 def parse_size(text: object) -> tuple[int, ...]:
@@ -62,15 +62,6 @@ def parse_size(text: object) -> tuple[int, ...]:
             f"from 2 to {MAX_SIDE}"
         )
     return sides
-
-
-def parse_rate(text: object) -> Fraction:
-    """Return frames per second from "5", "0.5" or "30000/1001". ValueError otherwise."""
-    word = str(text).strip()
-    match = _RATE.fullmatch(word)
-    if match is None or not Fraction(match[1]) or (match[2] and not int(match[2])):
-        raise ValueError(f"{word!r} is not a frame rate above 0; give 5, 0.5 or 30000/1001")
-    return Fraction(match[1]) / int(match[2] or 1)
 
 
 def parse_times(text: object) -> tuple[Fraction, ...]:

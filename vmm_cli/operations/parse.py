@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,8 @@ _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?", re.ASCII)
 _PIXELS = re.compile(r"(\d+)(?:[xX](\d+))?", re.ASCII)
 _BYTES = re.compile(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?b)?", re.ASCII)
+_RATE = re.compile(r"(\d+\.?\d*|\.\d+)(?:/(\d+))?", re.ASCII)
+_SHARE = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 LEAST_MEMORY = 2**20
 
 
@@ -94,3 +97,35 @@ def parse_file_name(text: object) -> str:
 def parse_path(text: object) -> Path:
     """Return a path. ValueError where it is empty, which Path would take for the current folder."""
     return Path(parse_file_name(text))
+
+
+def parse_score(text: object) -> float:
+    """Return a score from 0 to 1. ValueError otherwise."""
+    word = str(text).strip()
+    if not _SHARE.fullmatch(word) or float(word) > 1:
+        raise ValueError(f"{word!r} is not a valid score; give a number from 0 to 1")
+    return float(word)
+
+
+def parse_labels(text: object) -> tuple[str, ...]:
+    """Return the labels of a comma-separated list; one that holds a comma stands in quotes.
+
+    ValueError where there is none.
+
+    >>> parse_labels('run, "stop, then go"')
+    ('run', 'stop, then go')
+    """
+    (row,) = csv.reader([" ".join(str(text).split())], skipinitialspace=True)
+    labels = tuple(dict.fromkeys(label.strip() for label in row if label.strip()))
+    if not labels:
+        raise ValueError("no label is given; give them as a,b")
+    return labels
+
+
+def parse_rate(text: object) -> Fraction:
+    """Return frames per second from "5", "0.5" or "30000/1001". ValueError otherwise."""
+    word = str(text).strip()
+    match = _RATE.fullmatch(word)
+    if match is None or not Fraction(match[1]) or (match[2] and not int(match[2])):
+        raise ValueError(f"{word!r} is not a frame rate above 0; give 5, 0.5 or 30000/1001")
+    return Fraction(match[1]) / int(match[2] or 1)

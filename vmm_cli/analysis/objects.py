@@ -1,0 +1,259 @@
+"""What is in a video and when: objects of single pictures, followed and named over several.
+
+One smeared picture names nothing: what is told was followed through two pictures at least, and all
+of these name it together (`analysis.tracks.named`). Where pictures are too far apart for that, as
+with one each ten seconds, each speaks for itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vmm_cli.analysis.tracks import Following, Tracker, by_frequency, named
+from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
+from vmm_cli.features import objects
+from vmm_cli.features.boxes import suppress
+from vmm_cli.features.sightings import Sightings
+from vmm_cli.features.values import Sets
+
+MIN_SCORE = 0.45  # below it blurred pictures of one thing are often named as another
+UNSURE_SCORE = 0.2  # from which on a box goes on with a track
+LEAST_SEEN = 2  # pictures
+LOST_S = 2.0  # for how long something may be out of sight
+LONGEST_STEP_S = 1.0  # between pictures through which something is followed
+ONE_OBJECT = 0.8  # two boxes of different labels that share more of their union are of one object
+
+BOX_DIGITS = 4  # of shares of the picture: a tenth of a pixel of 1000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which objects count: their labels, None for all, and how sure they are at least."""
+
+    labels: tuple[str, ...] | None = None
+    min_score: float = MIN_SCORE
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One object in one picture.
+
+    Attributes:
+        time_s: of the picture.
+        label, score: what it is, and how sure this picture is of that, from 0 to 1.
+        box: x, y, width and height in shares of the displayed picture's width and height.
+        track: the same for one object in several pictures, 0 for the one seen longest; None where
+            nothing is followed.
+        pose: of a person whose pose was read, 17 points of x, y and score each.
+    """
+
+    time_s: float
+    label: str
+    score: float
+    box: tuple[float, ...]
+    track: int | None
+    pose: tuple[tuple[float, ...], ...] | None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types, without what is not known."""
+        record: dict[str, Any] = {
+            "time_s": round(self.time_s, TIME_DIGITS),
+            "label": self.label,
+            "score": round(self.score, SCORE_DIGITS),
+            "box": [round(value, BOX_DIGITS) for value in self.box],
+        }
+        if self.track is not None:
+            record["track"] = self.track
+        if self.pose is not None:
+            record["pose"] = [
+                [round(x, BOX_DIGITS), round(y, BOX_DIGITS), round(score, SCORE_DIGITS)]
+                for x, y, score in self.pose
+            ]
+        return record
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How much of one label was seen.
+
+    Attributes:
+        most: how many at once.
+        share: of the pictures that were looked at, in how many.
+        first_s, last_s: when first and last.
+        tracks: how many different ones, as far as they were followed; None: nothing was.
+    """
+
+    label: str
+    most: int
+    share: float
+    first_s: float
+    last_s: float
+    tracks: int | None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "label": self.label,
+            "most_at_once": self.most,
+            "share_of_time": round(self.share, SCORE_DIGITS),
+            "first_s": round(self.first_s, TIME_DIGITS),
+            "last_s": round(self.last_s, TIME_DIGITS),
+            "tracks": self.tracks,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectsFound:
+    """What was found in one video.
+
+    Attributes:
+        pictures: how many were looked at, one each `step_s` seconds.
+        width, height: of the displayed picture, pixels.
+        summary: of each label that was seen, the one seen in most pictures first.
+        objects: by time, the best of a picture first.
+    """
+
+    pictures: int
+    step_s: float
+    width: int
+    height: int
+    summary: Sequence[Summary]
+    objects: Sequence[Seen]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record's own fields, as JSON types."""
+        return {
+            "pictures": self.pictures,
+            "step_s": round(self.step_s, TIME_DIGITS),
+            "width": self.width,
+            "height": self.height,
+            "summary": [one.to_record() for one in self.summary],
+            "objects": [one.to_record() for one in self.objects],
+        }
+
+    def __repr__(self) -> str:
+        seen = ", ".join(f"{one.most} {one.label}" for one in self.summary)
+        return f"ObjectsFound({seen or 'nothing'} in {self.pictures} pictures)"
+
+
+def objects_found(
+    seen: Sightings,
+    labels: Sequence[str],
+    wanted: Wanted,
+    size: tuple[int, int],
+    step_s: float,
+) -> ObjectsFound:
+    """Return what a video shows.
+
+    Args:
+        seen: in its pictures, by time.
+        labels: of the model that found the objects.
+        wanted: what counts.
+        size: width and height of the displayed picture, pixels.
+        step_s: from one picture to the next.
+    """
+    times = seen.objects.times
+    picture, place, rows = _rows(seen.objects)
+    label, score = rows[:, objects.LABEL].astype(int), rows[:, objects.SCORE]
+    is_followed = len(times) > 1 and step_s <= LONGEST_STEP_S
+    track = np.full(len(rows), -1)
+    kept = score >= wanted.min_score
+    if is_followed:
+        track = _followed(times, picture, rows, wanted.min_score)
+        names = named(track, label, score, wanted.min_score)
+        kept = track >= 0
+        kept[kept] = names.agreed[track[kept]] >= LEAST_SEEN
+        label[kept] = names.labels[track[kept]]
+    if wanted.labels is not None:
+        kept &= np.isin(label, [labels.index(name) for name in wanted.labels])
+    track = by_frequency(np.where(kept, track, -1), 1)
+    told = [
+        Seen(
+            float(times[picture[i]]),
+            labels[label[i]],
+            float(score[i]),
+            tuple(map(float, rows[i, objects.BOX])),
+            int(track[i]) if is_followed else None,
+            _pose(seen.poses, int(picture[i]), int(place[i])),
+        )
+        for i in np.flatnonzero(kept)
+    ]
+    summary = _summary(told, len(times))
+    return ObjectsFound(len(times), step_s, *size, summary, told)
+
+
+def _rows(found: Sets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return in which picture each object is, its number there, and its row: [N], [N], [N, 6].
+
+    Of two boxes of one object the better one stays.
+    """
+    pictures, places = [np.empty(0, int)], [np.empty(0, int)]
+    rows = [np.empty((0, len(objects.COLUMNS)), np.float32)]
+    for i in range(len(found)):
+        here = found.at(i)
+        likely = np.flatnonzero(here[:, objects.SCORE] >= UNSURE_SCORE)
+        kept = likely[suppress(_corners(here[likely]), here[likely, objects.SCORE], ONE_OBJECT)]
+        pictures.append(np.full(len(kept), i))
+        places.append(kept)
+        rows.append(here[kept])
+    return np.concatenate(pictures), np.concatenate(places), np.concatenate(rows)
+
+
+def _corners(rows: np.ndarray) -> np.ndarray:
+    """Return left, top, right and bottom of objects: [n, 6] -> [n, 4]."""
+    boxes = rows[:, objects.BOX]
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def _followed(
+    times: np.ndarray, picture: np.ndarray, rows: np.ndarray, min_score: float
+) -> np.ndarray:
+    """Return of which track each object is: int64 [N]."""
+    tracker = Tracker(Following(lost_s=LOST_S, begins_from=min_score, moves=True))
+    bounds = np.searchsorted(picture, np.arange(len(times) + 1))
+    tracks = [np.empty(0, int)]
+    for time_s, first, last in zip(times, bounds[:-1], bounds[1:], strict=True):
+        here = rows[first:last]
+        tracks.append(tracker.take(float(time_s), _corners(here), here[:, objects.SCORE]))
+    return np.concatenate(tracks)
+
+
+def _pose(found: Sets | None, picture: int, place: int) -> tuple[tuple[float, ...], ...] | None:
+    """Return the pose that was read of an object; None where there is none."""
+    if found is None:
+        return None
+    here = found.at(picture)
+    (which,) = np.nonzero(here[:, 0] == place)
+    if not len(which):
+        return None
+    points = here[which[0], 1:].reshape(-1, 3)
+    return tuple(tuple(map(float, point)) for point in points)
+
+
+def _summary(told: Sequence[Seen], pictures: int) -> list[Summary]:
+    """Return how much of each label was seen, the one seen in most pictures first."""
+    summary = [_summed(label, pictures, ones) for label, ones in _by_label(told)]
+    return sorted(summary, key=lambda one: (-one.share, -one.most, one.label))
+
+
+def _by_label(told: Sequence[Seen]) -> Iterator[tuple[str, list[Seen]]]:
+    for label in dict.fromkeys(one.label for one in told):
+        yield label, [one for one in told if one.label == label]
+
+
+def _summed(label: str, pictures: int, ones: Sequence[Seen]) -> Summary:
+    at_once = Counter(one.time_s for one in ones)
+    tracks = {one.track for one in ones}
+    return Summary(
+        label,
+        max(at_once.values()),
+        len(at_once) / pictures,
+        min(at_once),
+        max(at_once),
+        None if None in tracks else len(tracks),
+    )

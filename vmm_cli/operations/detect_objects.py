@@ -1,0 +1,248 @@
+"""`vmm detect-objects`: what is to be seen in pictures, where, and how it moves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from vmm_cli.batch.inputs import Input
+from vmm_cli.batch.work import Work
+from vmm_cli.errors import OptionError
+from vmm_cli.operations.device import device_wanted
+from vmm_cli.operations.operation import Operation, Prepared, formats
+from vmm_cli.operations.options import (
+    check,
+    complete_model,
+    device_option,
+    end_option,
+    max_pixels_option,
+    no_store_option,
+    option,
+    start_option,
+)
+from vmm_cli.operations.parse import (
+    parse_labels,
+    parse_positive_seconds,
+    parse_rate,
+    parse_score,
+)
+from vmm_cli.output.formats import Shown
+from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Value, span
+from vmm_cli.output.subtitles import Cue
+from vmm_cli.spelling import spelling_of
+from vmm_cli.suggest import did_you_mean
+
+# What computes loads when a model is there to be run.
+if TYPE_CHECKING:
+    from vmm_cli.analysis.objects import ObjectsFound, Wanted
+    from vmm_cli.features.sightings import Watching
+    from vmm_cli.media.sampling import Sampling
+
+WORKER_MEMORY_BYTES = 500 * 2**20
+CHOICES = ("every", "fps")
+PICTURES_PER_S = 2
+MOST_LABELS_LISTED = 12
+
+
+@dataclass(frozen=True)
+class ObjectOptions:
+    """What `vmm detect-objects` can be asked for; times in seconds."""
+
+    model: str = option(
+        "--model",
+        "-m",
+        default="objects",
+        metavar="MODEL",
+        complete=complete_model,
+        help="A model for objects from `vmm models list`, or its folder [default: objects].",
+        counts="never",
+    )
+    every: Fraction | None = option(
+        "--every",
+        metavar="S",
+        parse=parse_positive_seconds,
+        help="Look at one picture every S seconds.",
+    )
+    fps: Fraction | None = option(
+        "--fps",
+        metavar="F",
+        parse=parse_rate,
+        help=f"Look at F pictures per second [default: {PICTURES_PER_S}].",
+    )
+    labels: tuple[str, ...] | None = option(
+        "--labels", metavar="A,B", parse=parse_labels, help="Look for these labels only."
+    )
+    min_score: float = option(
+        "--min-score",
+        default=0.45,
+        metavar="0-1",
+        parse=parse_score,
+        help="Drop what no two pictures in a row score at least so high.",
+    )
+    pose: bool = option("--pose", default=False, help="Read the poses of people: 17 points each.")
+    start: Fraction = start_option()
+    end: Fraction | None = end_option()
+    device: str = device_option()
+    no_store: bool = no_store_option()
+    max_pixels: int = max_pixels_option()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is wanted of every input."""
+
+    watching: Watching
+    wanted: Wanted
+    sampling: Sampling
+    use_store: bool
+    max_pixels: int
+
+
+# --- the work: prepare, run, finish -------------------------------------------------------------
+
+
+def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, ObjectsFound]:
+    """Load the models, and check the options against them."""
+    from vmm_cli import bundles
+    from vmm_cli.analysis.objects import Wanted
+    from vmm_cli.features.sightings import Watching
+    from vmm_cli.media import sampling
+
+    check(options, CHOICES)
+    model = bundles.load(options.model)
+    pose = bundles.load("pose") if options.pose else None
+    watching = Watching(model, pose)
+    settled = replace(options, labels=_labels(options.labels, model.labels, model.name))
+    step = options.every or 1 / (options.fps or Fraction(PICTURES_PER_S))
+    settled = replace(settled, fps=None, every=step)  # the same times under another name
+    times = sampling.every(step, start=options.start, end=options.end)
+    wanted = Wanted(settled.labels, options.min_score)
+    job = Job(watching, wanted, times, not options.no_store, options.max_pixels)
+    work = Work(job, run=run, finish=finish, device=device_wanted(options.device))
+    digest = " ".join(one.journal_digest for one in (model, pose) if one is not None)
+    return Prepared(settled, work, WORKER_MEMORY_BYTES, digest)
+
+
+def _labels(
+    asked: tuple[str, ...] | None, known: Sequence[str], model: str
+) -> tuple[str, ...] | None:
+    """Return labels as the model spells them. OptionError where it does not know one."""
+    if asked is None:
+        return None
+    labels = tuple(dict.fromkeys(map(spelling_of(known), asked)))
+    for label in labels:
+        if label not in known:
+            there = ", ".join(known[:MOST_LABELS_LISTED])
+            more = len(known) - MOST_LABELS_LISTED
+            listed = f"{there} and {more} more" if more > 0 else there
+            hint = did_you_mean(label, known) or ";"
+            said = f"model {model!r} has no label {label!r}{hint} it knows {listed}"
+            raise OptionError("{said}", said=said)
+    return labels
+
+
+def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
+    """Look at one input.
+
+    Raises:
+        InputError: it cannot be read, has no pictures, or ends before the wanted part.
+        ModelError: a model is damaged, or was exchanged meanwhile.
+    """
+    from vmm_cli.analysis.objects import objects_found
+    from vmm_cli.features.sightings import sightings
+    from vmm_cli.media.video import Video
+
+    video = Video(input.path, job.max_pixels, job.sampling.start, job.sampling.end)
+    _ = video.until_s  # refuses what ends before the wanted part, and what has no pictures
+    seen = sightings(video, job.sampling, job.watching, use_store=job.use_store)
+    shown = video.info.video[0]
+    size = shown.display_width, shown.display_height
+    assert job.sampling.step_s is not None
+    step_s = float(job.sampling.step_s)
+    return objects_found(seen, job.watching.objects.labels, job.wanted, size, step_s)
+
+
+def finish(job: Job, input: Input, parts: Sequence[ObjectsFound]) -> ObjectsFound:
+    """Return what was found: no input is split."""
+    (found,) = parts
+    return found
+
+
+# --- how records are shown ----------------------------------------------------------------------
+
+
+def cells(record: Record) -> Iterator[Sequence[Cell]]:
+    """Yield the table's row for each label."""
+    for one in record["summary"]:
+        time = span(one["first_s"], one["last_s"])
+        tracks = "-" if one["tracks"] is None else str(one["tracks"])
+        share = f"{one['share_of_time']:.0%}"
+        yield one["label"], str(one["most_at_once"]), tracks, share, time
+    if not record["summary"]:
+        yield ("(nothing recognised)",)
+
+
+def values(record: Record) -> Iterator[Sequence[Value]]:
+    """Yield the CSV row for each object of each picture."""
+    for one in record["objects"]:
+        yield one["time_s"], one["label"], one["score"], *one["box"], one.get("track")
+
+
+def cues(record: Record) -> Iterator[Cue]:
+    """Yield a cue for as long as the same is to be seen: "person 2, car"."""
+    step_s = record["step_s"]
+    labels: dict[float, Counter[str]] = {}
+    for one in record["objects"]:
+        labels.setdefault(one["time_s"], Counter())[one["label"]] += 1
+    cue: Cue | None = None
+    for time_s, counts in labels.items():
+        text = ", ".join(f"{name} {n}" if n > 1 else name for name, n in counts.most_common())
+        if cue is not None and time_s < cue.end_s + step_s / 2:  # nothing is between them
+            cue = replace(cue, end_s=time_s)
+            if cue.text == text:
+                cue = replace(cue, end_s=time_s + step_s)
+                continue
+        if cue is not None:
+            yield cue
+        cue = Cue(time_s, time_s + step_s, text)
+    if cue is not None:
+        yield cue
+
+
+TABLE = Table(
+    (
+        Column("label", shorten="end"),
+        Column("at once", number=True),
+        Column("tracks", number=True),
+        Column("of the time", number=True),
+        Column("time", number=True),
+    ),
+    cells,
+)
+SHEET = Sheet(("time_s", "label", "score", "x", "y", "w", "h", "track"), values)
+
+DETECT_OBJECTS = Operation(
+    name="detect-objects",
+    schema="vmm.detect-objects/1",
+    help="""Find people and things in each video: what, where and when, and how they move.
+
+    Looks at two pictures per second, follows what it finds, and drops what no two pictures agree
+    on. Boxes are x, y, width and height in shares of the displayed picture.
+    """,
+    examples=(
+        ("How many people are seen, and when", "vmm detect-objects clips --labels person"),
+        (
+            "Every box and pose of ten pictures a second",
+            "vmm detect-objects clip.mp4 --fps 10 --pose -o clip.jsonl",
+        ),
+    ),
+    options=ObjectOptions,
+    group="Objects",
+    prepare=prepare,
+    shown=lambda job: Shown((TABLE,), SHEET, cues),
+    formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),
+    either_or=CHOICES,
+)
