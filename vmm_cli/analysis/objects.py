@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.analysis.tracks import Following, Tracker, by_frequency, named
+from vmm_cli.bundles import Bundle
 from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
 from vmm_cli.features import objects
 from vmm_cli.features.boxes import suppress
@@ -37,6 +38,18 @@ class Wanted:
 
     labels: tuple[str, ...] | None = None
     min_score: float = MIN_SCORE
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A video as it is shown: its length, the displayed picture in pixels, and how often it was
+    looked at.
+    """
+
+    duration_s: float
+    width: int
+    height: int
+    step_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +125,17 @@ class ObjectsFound:
     """What was found in one video.
 
     Attributes:
+        duration_s: of the video.
+        model, version: what found it.
         pictures: how many were looked at, one each `step_s` seconds.
         width, height: of the displayed picture, pixels.
         summary: of each label that was seen, the one seen in most pictures first.
         objects: by time, the best of a picture first.
     """
 
+    duration_s: float
+    model: str
+    version: int
     pictures: int
     step_s: float
     width: int
@@ -128,6 +146,8 @@ class ObjectsFound:
     def to_record(self) -> dict[str, Any]:
         """Return the record's own fields, as JSON types."""
         return {
+            "duration_s": round(self.duration_s, TIME_DIGITS),
+            "model": {"name": self.model, "version": self.version},
             "pictures": self.pictures,
             "step_s": round(self.step_s, TIME_DIGITS),
             "width": self.width,
@@ -141,22 +161,16 @@ class ObjectsFound:
         return f"ObjectsFound({seen or 'nothing'} in {self.pictures} pictures)"
 
 
-def objects_found(
-    seen: Sightings,
-    labels: Sequence[str],
-    wanted: Wanted,
-    size: tuple[int, int],
-    step_s: float,
-) -> ObjectsFound:
+def objects_found(seen: Sightings, model: Bundle, wanted: Wanted, shown: Shown) -> ObjectsFound:
     """Return what a video shows.
 
     Args:
         seen: in its pictures, by time.
-        labels: of the model that found the objects.
+        model: that found the objects.
         wanted: what counts.
-        size: width and height of the displayed picture, pixels.
-        step_s: from one picture to the next.
+        shown: the video.
     """
+    labels, step_s = model.labels, shown.step_s
     times = seen.objects.times
     picture, place, rows = _rows(seen.objects)
     label, score = rows[:, objects.LABEL].astype(int), rows[:, objects.SCORE]
@@ -183,8 +197,17 @@ def objects_found(
         )
         for i in np.flatnonzero(kept)
     ]
-    summary = _summary(told, len(times))
-    return ObjectsFound(len(times), step_s, *size, summary, told)
+    return ObjectsFound(
+        shown.duration_s,
+        model.name,
+        model.version,
+        len(times),
+        step_s,
+        shown.width,
+        shown.height,
+        _summary(told, len(times)),
+        told,
+    )
 
 
 def _rows(found: Sets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -29,7 +29,7 @@ from vmm_cli.operations.parse import (
     parse_rate,
     parse_score,
 )
-from vmm_cli.output.formats import Shown
+from vmm_cli.output.formats import Shown as ShownAs
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Value, span
 from vmm_cli.output.subtitles import Cue
 from vmm_cli.spelling import spelling_of
@@ -151,18 +151,19 @@ def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
         InputError: it cannot be read, has no pictures, or ends before the wanted part.
         ModelError: a model is damaged, or was exchanged meanwhile.
     """
-    from vmm_cli.analysis.objects import objects_found
+    from vmm_cli.analysis.objects import Shown, objects_found
     from vmm_cli.features.sightings import sightings
     from vmm_cli.media.video import Video
 
     video = Video(input.path, job.max_pixels, job.sampling.start, job.sampling.end)
     _ = video.until_s  # refuses what ends before the wanted part, and what has no pictures
     seen = sightings(video, job.sampling, job.watching, use_store=job.use_store)
-    shown = video.info.video[0]
-    size = shown.display_width, shown.display_height
+    size = video.info.video[0]
     assert job.sampling.step_s is not None
-    step_s = float(job.sampling.step_s)
-    return objects_found(seen, job.watching.objects.labels, job.wanted, size, step_s)
+    shown = Shown(
+        video.duration_s, size.display_width, size.display_height, float(job.sampling.step_s)
+    )
+    return objects_found(seen, job.watching.objects, job.wanted, shown)
 
 
 def finish(job: Job, input: Input, parts: Sequence[ObjectsFound]) -> ObjectsFound:
@@ -242,7 +243,7 @@ DETECT_OBJECTS = Operation(
     options=ObjectOptions,
     group="Objects",
     prepare=prepare,
-    shown=lambda job: Shown((TABLE,), SHEET, cues),
+    shown=lambda job: ShownAs((TABLE,), SHEET, cues),
     formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),
     either_or=CHOICES,
 )
