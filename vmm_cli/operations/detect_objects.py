@@ -243,7 +243,7 @@ DETECT_OBJECTS = Operation(
     options=ObjectOptions,
     group="Objects",
     prepare=prepare,
-    shown=lambda job: ShownAs((TABLE,), SHEET, cues),
-    formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),
+    shown=lambda job: ShownAs((TABLE,), SHEET, cues, job.watching.objects.labels),
+    formats=formats("table", "jsonl", "json", "csv", "coco", "srt", "vtt", "mot"),
     either_or=CHOICES,
 )

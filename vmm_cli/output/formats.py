@@ -32,11 +32,13 @@ class Shown:
         tables: for people; one after the other.
         sheet: as rows for programs.
         cues: a record's subtitles.
+        labels: of the model that found a record's `objects`, in its order.
     """
 
     tables: Sequence[Table]
     sheet: Sheet | None = None
     cues: Callable[[Record], Iterable[Cue]] | None = None
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,18 @@ def _vtt(stream: TextIO, shown: Shown) -> RecordWriter:
     return Subtitles(stream, cues_of=shown.cues, write_cues=write_vtt)
 
 
+def _coco(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.coco import CocoDocument
+
+    return CocoDocument(stream, shown.labels)
+
+
+def _mot(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.mot import MotText
+
+    return MotText(stream)
+
+
 FORMATS: Mapping[str, Format] = {
     "table": Format(_table),
     "jsonl": Format(_json_lines, (".jsonl", ".ndjson")),
@@ -100,4 +114,6 @@ FORMATS: Mapping[str, Format] = {
     "csv": Format(_csv, (".csv",)),
     "srt": Format(_srt, (".srt",), one_input=True),
     "vtt": Format(_vtt, (".vtt",), one_input=True),
+    "coco": Format(_coco),
+    "mot": Format(_mot, (".txt",), one_input=True),
 }
