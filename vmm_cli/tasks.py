@@ -43,8 +43,8 @@ PURPOSES: dict[str, Purpose] = {
 
 # What models that vmm carries and does not train are for: a sentence on what runs them.
 CARRIED: dict[str, str] = {
-    "objects": "no command runs it yet; from Python, `vmm_cli.features.sightings` does",
-    "poses": "no command runs it yet; from Python, `vmm_cli.features.sightings` does",
+    "objects": "`vmm detect-objects` runs it",
+    "poses": "`vmm detect-objects --pose` runs it",
 }
 
 

@@ -234,7 +234,7 @@ def test_show_says_how_good_a_model_is_and_where_its_card_lies(run_vmm: Vmm) -> 
         "evaluate pose FOLDER",
     ],
 )
-def test_models_that_no_command_runs_are_refused(
+def test_models_of_another_command_are_refused(
     run_vmm: Vmm, squares: Path, bikes: Path, words: str
 ) -> None:
     places = {"VIDEO": bikes, "FOLDER": squares}
@@ -242,7 +242,7 @@ def test_models_that_no_command_runs_are_refused(
     assert (done.returncode, done.stdout) == (1, "")
     name = "objects" if "objects" in words else "pose"
     assert done.stderr.startswith(f"model '{name}' ")
-    assert "from Python, `vmm_cli.features.sightings` does" in done.stderr
+    assert "`vmm detect-objects" in done.stderr
 
 
 @pytest.mark.parametrize("name", PACKAGED)

@@ -75,12 +75,11 @@ class ObjectOptions:
     labels: tuple[str, ...] | None = option(
         "--labels", metavar="A,B", parse=parse_labels, help="Look for these labels only."
     )
-    min_score: float = option(
+    min_score: float | None = option(
         "--min-score",
-        default=0.45,
         metavar="0-1",
         parse=parse_score,
-        help="Drop what no two pictures in a row score at least so high.",
+        help="Drop what no two pictures score so high [default: the model's own threshold].",
     )
     pose: bool = option("--pose", default=False, help="Read the poses of people: 17 points each.")
     start: Fraction = start_option()
@@ -107,7 +106,7 @@ class Job:
 def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, ObjectsFound]:
     """Load the models, and check the options against them."""
     from vmm_cli import bundles
-    from vmm_cli.analysis.objects import Wanted
+    from vmm_cli.analysis.objects import MIN_SCORE, Wanted
     from vmm_cli.features.sightings import Watching
     from vmm_cli.media import sampling
 
@@ -115,11 +114,19 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     model = bundles.load(options.model)
     pose = bundles.load("pose") if options.pose else None
     watching = Watching(model, pose)
-    settled = replace(options, labels=_labels(options.labels, model.labels, model.name))
+    min_score = options.min_score
+    if min_score is None:
+        min_score = model.thresholds.get("score", MIN_SCORE)
     step = options.every or 1 / (options.fps or Fraction(PICTURES_PER_S))
-    settled = replace(settled, fps=None, every=step)  # the same times under another name
+    settled = replace(
+        options,
+        labels=_labels(options.labels, model.labels, model.name),
+        min_score=min_score,
+        fps=None,  # the same times under another name
+        every=step,
+    )
     times = sampling.every(step, start=options.start, end=options.end)
-    wanted = Wanted(settled.labels, options.min_score)
+    wanted = Wanted(settled.labels, min_score)
     job = Job(watching, wanted, times, not options.no_store, options.max_pixels)
     work = Work(job, run=run, finish=finish, device=device_wanted(options.device))
     digest = " ".join(one.journal_digest for one in (model, pose) if one is not None)
