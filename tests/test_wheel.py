@@ -52,9 +52,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_carries_the_models_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for model in ("imagenet", "fights", "objects", "pose"):
+    for model in ("imagenet", "fights", "objects", "pose", "sounds", "moderation"):
         assert f"vmm_cli/_models/{model}/weights.safetensors" in names
-    for graph in ("imagenet/graph", "fights/graph", "falls/graph.fused", "falls/graph.head"):
+    assert "vmm_cli/_models/sounds/NOTICE" in names
+    graphs = ("imagenet/graph", "fights/graph", "falls/graph.fused", "falls/graph.head")
+    for graph in (*graphs, "sounds/graph", "moderation/graph"):
         assert f"vmm_cli/_models/{graph}.onnx" in names
     assert not [n for n in names if n.startswith(("tests/", "tools/", "benchmarks/"))]
 

@@ -28,12 +28,14 @@ from vmm_cli.features import (
     object_networks,
     objects,
     poses,
+    sound_networks,
+    sounds,
     speech,
     speech_networks,
     text_network,
     text_valence,
 )
-from vmm_cli.features.image import graph_of_bundle
+from vmm_cli.features.catalogue import image_graph
 from vmm_cli.inference.examples import Examples
 from vmm_cli.inference.export import graphs_of as graphs_of_network
 from vmm_cli.inference.in_torch import trained
@@ -76,6 +78,7 @@ OF_KIND = {
     objects.KIND: object_networks.objects_to_export,
     poses.KIND: object_networks.poses_to_export,
     speech.KIND: speech_networks.graphs_of_bundle,
+    sounds.KIND: sound_networks.graphs_of_bundle,
     text_valence.KIND: text_network.graphs_of_bundle,
     FUSION: of_fusion,
 }
@@ -85,7 +88,7 @@ def graphs_of(bundle: Bundle) -> dict[str, Graph]:
     """Return what makes each graph of a bundle."""
     graphs: dict[str, Graph] = {}
     if bundle.encoders.get("image") is not None:
-        network = graph_of_bundle(bundle)
+        network = image_graph(bundle)
         if network is not None:
             graphs["image"] = partial(graph_bytes, network)
     if (networks_of := OF_KIND.get(bundle.network.get("kind", ""))) is not None:

@@ -158,6 +158,8 @@ def test_a_fifo_does_not_block(folder: Path) -> None:
         {"task": "poems"},
         {"labels": ["one", "one"]},
         {"labels": "one"},
+        {"undrawn": ["no label"]},
+        {"undrawn": "one"},
         {"encoders": {"image": "efficientnet-lite0"}},
         {"sampling": {"every_s": 0, "free": True}},
         {"sampling": {"every_s": 1}},

@@ -24,6 +24,7 @@ OTHER_MEANINGS = {
     ("faces", "curve.py"): "how many faces a point of a record rests on",
     ("faces", "sentiment_plot.py"): "the same, drawn",
     ("faces", "sentiment.py"): "the same, in tables",
+    ("sounds", "sounds.py"): "the bundle that carries the encoder",
     ("words", "sentiment.py"): "what a table calls the evidence of text",
     ("sentences", "doctor.py"): "the extra",
     ("sentences", "sentences.py"): "the extra",
@@ -33,7 +34,7 @@ OTHER_MEANINGS = {
     ("speech", "captions.py"): "where a caption is from",
     ("speech", "text.py"): "where a text is from",
 }
-BUNDLED = ("fights", "falls", "imagenet")
+BUNDLED = ("fights", "falls", "imagenet", "sounds", "moderation")
 
 
 def test_no_other_module_names_an_encoder() -> None:

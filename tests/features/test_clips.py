@@ -159,3 +159,17 @@ def test_a_clip_is_what_the_preprocessing_says() -> None:
     ((time_s, clip),) = viewer.finish(0.04)
     assert (time_s, clip.shape, clip.dtype) == (0.0, CLIP.shape, np.uint8)
     assert list(viewer.finish(None)) == []
+
+
+def test_the_decoder_squashes_where_a_width_is_wanted(render_clip: Render) -> None:
+    squashed = Preprocess(256, 256, 0.0, 1.0, width=256)
+    wide = render_clip("wide.mp4", frames=22, width=640, height=240)
+    prepared = iter_prepared(
+        Video(wide), squashed, at([Fraction(17, 25)]), until=None, report=DecodeReport()
+    )
+    (image,) = (image for _, image in prepared)
+    assert image.shape == (256, 256, 3)  # all 16 bars of a number, not those of the middle
+    assert picture_number(image) == 17
+    turned = render_clip("turned.mp4", frames=3, width=640, height=240, rotation=90)
+    prepared = iter_prepared(Video(turned), squashed, every(1), until=None, report=DecodeReport())
+    assert [image.shape for _, image in prepared] == [(256, 256, 3)]

@@ -62,6 +62,16 @@ def recorded(
     }
 
 
+def test_labels_that_are_not_to_be_drawn_have_bars_and_no_pictures(
+    tmp_path: Path, bikes: Path
+) -> None:
+    record = recorded(10.0, (2, 4, "explicit", 0.9), (6, 8, "safe", 0.8))
+    plain = draw_timeline(Video(bikes), record)
+    undrawn = draw_timeline(Video(bikes), record, undrawn=("explicit",))
+    assert plain.height - undrawn.height >= PICTURE_ROW
+    assert len(undrawn.getcolors(10**6) or ()) < 1000 < len(plain.getcolors(10**6) or ())
+
+
 def drawn(path: Path, record: dict[str, Any], target: Path, **window: Fraction) -> np.ndarray:
     save_png(draw_timeline(Video(path, **window), record), target)
     with Image.open(target) as picture:

@@ -86,6 +86,7 @@ class Bundle:
         task: one of `tasks.known`.
         encoders: by stream.
         source: where a fetched model's weights come from, and the digest of what was fetched.
+        undrawn: labels that no picture is drawn of, whatever is drawn.
         demonstration: why the model is one, and nothing may hang on it; "" where it is none.
         graphs: by what they are of, such as "image" for the encoder of pictures; none where the
             model was saved by an earlier vmm, or its network cannot be written as a graph.
@@ -107,6 +108,7 @@ class Bundle:
     weights_digest: str
     journal_digest: str = ""
     source: Mapping[str, str] = field(default_factory=dict)
+    undrawn: tuple[str, ...] = ()
     demonstration: str = ""
     graphs: Mapping[str, GraphSpec] = field(default_factory=dict)
 

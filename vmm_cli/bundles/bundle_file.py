@@ -117,6 +117,7 @@ def bundle_of(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
         demonstration=str(fields.get("demonstration") or ""),
         task=task,
         labels=labels,
+        undrawn=_undrawn(fields, labels),
         streams=_texts(fields, "streams"),
         encoders=encoders,
         network=network,
@@ -140,6 +141,13 @@ def _name_and_version(fields: Mapping[str, Any]) -> tuple[str, int]:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ValueError(f"its version {short(version)} is not a whole number from 1")
     return name, version
+
+
+def _undrawn(fields: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[str, ...]:
+    undrawn = _texts({"undrawn": [], **fields}, "undrawn")
+    if not set(undrawn) <= set(labels):
+        raise ValueError("its 'undrawn' names what is no label")
+    return undrawn
 
 
 def _thresholds(fields: Mapping[str, Any]) -> dict[str, float]:

@@ -79,7 +79,8 @@ _WINDOWS = """\
 _BY_DECODER = """\
 def prepared(frame, aspect):  # what the network sees of a picture: uint8 [CROP, CROP, 3] RGB
     sides = frame.width * aspect, frame.height
-    width, height = (2 * round(HOW["short_side"] / min(sides) * side / 2) for side in sides)
+    scaled = [2 * round(HOW["short_side"] / min(sides) * side / 2) for side in sides]
+    width, height = HOW["size"][::-1] if HOW["size"] else scaled
     image = frame.reformat(width, height, "rgb24", interpolation="BICUBIC").to_ndarray()
     image = np.rot90(image, frame.rotation // 90)
     top, left = ((side - CROP) // 2 for side in image.shape[:2])

@@ -25,8 +25,8 @@ from vmm_cli.files import as_output_error
 PROBABILITIES = "probabilities"
 MAX_MODEL_BYTES = 2 * 2**30  # of an export's file; as of a bundle's weights
 WHAT_CAN = (
-    "imagenet, what `vmm models fetch` brings, and models of `vmm train --recipe frames`, which "
-    "see pictures alone and tell labels"
+    "imagenet, moderation, what `vmm models fetch` brings, and models of `vmm train --recipe "
+    "frames`, which see pictures alone and tell labels"
 )
 _DOMAIN = ""  # of ONNX's own operators
 
@@ -129,10 +129,10 @@ def taken_in(bundle: Bundle, data: bytes, weights: Weights, inputs: Ports, outpu
 
 def _made_graph(bundle: Bundle, weights: Weights) -> bytes:
     from vmm_cli.engines.export import ExportError, graph_bytes
-    from vmm_cli.features.image import graph_of_bundle
+    from vmm_cli.features.catalogue import image_graph
 
     try:
-        network = graph_of_bundle(bundle)
+        network = image_graph(bundle)
         if network is None:
             raise ModelError(f"model {bundle.name!r} does not hold the tensors of its encoder")
         return graph_bytes(network, weights)

@@ -35,14 +35,14 @@ def write(
     """
     import torch
 
-    from vmm_cli.features.image import graph_of_bundle
+    from vmm_cli.features.catalogue import image_graph
 
     if model.window_s is not None:
         raise ModelError(
             f"model {model.bundle.name!r} sees windows: it is exported for onnx and openvino alone"
         )
     try:
-        network = graph_of_bundle(model.bundle)
+        network = image_graph(model.bundle)
     except ValueError as error:
         raise ModelError(f"model {model.bundle.name!r}: its network is unusable: {error}") from None
     if network is None:

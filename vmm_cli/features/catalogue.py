@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.errors import ModelError
-from vmm_cli.features import log_mel
+from vmm_cli.features import log_mel, sounds
 from vmm_cli.features.encoder import Encoder, OfFrames, OfSound, OfText, versioned
 from vmm_cli.features.face_stream import FacePictures, face_compute, face_spec
 from vmm_cli.features.image_stream import (
@@ -26,9 +26,11 @@ from vmm_cli.features.motion_energy import CELLS, ENERGY_VERSION, EnergyPictures
 from vmm_cli.features.motion_stream import Crops, crops_compute, crops_spec
 from vmm_cli.features.text_stream import meaning, meaning_spec
 from vmm_cli.features.voice_stream import voice_features, voice_spec
+from vmm_cli.networks.pretrained.shapes import NSFW_WIDTH, SOUND_WIDTH
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import Bundle
+    from vmm_cli.engines.export import Network
     from vmm_cli.features.image_encoder import ImageEncoder
 
 _image = partial(
@@ -65,6 +67,11 @@ ENCODERS: dict[str, Encoder] = {
         )
         for name in sorted(TORCHVISION)
     },
+    "open-nsfw": _image(
+        about="features of the whole picture, from the frozen network of `moderation`",
+        width=NSFW_WIDTH,
+        weights="moderation",
+    ),
     # Sides of the squares, of the picture's shorter side. One of .35 is as good as three and costs
     # a third: docs/results.md.
     "motion-crop": _crops(
@@ -102,6 +109,17 @@ ENCODERS: dict[str, Encoder] = {
         version=log_mel.AUDIO_VERSION,
         front_ends=("cnn",),
         kept="never",
+    ),
+    # Kept: of 0.96 s there are 1024 numbers, pooled over time, too few to hear words by, and nobody
+    # is known by them any better than by "log-mel-statistics": `python -m benchmarks.sounds kept`.
+    "sounds": Encoder(
+        stream=sounds.STREAM,
+        about="which sounds there are: 1024 features of the network of `sounds`, YAMNet, of the "
+        "second around each step",
+        runs=OfSound(sounds.steps_of_sounds),
+        spec=sounds.sounds_spec,
+        width=SOUND_WIDTH,
+        weights="sounds",
     ),
     "words": Encoder(
         stream="text",
@@ -185,3 +203,15 @@ def load_image_encoder(bundle: Bundle, device: str) -> ImageEncoder:
     spec = bundle.encoders.get("image")
     weights = "" if spec is None else entry_of("image", spec.name).weights
     return load_encoder(bundle, weights, device)
+
+
+def image_graph(bundle: Bundle) -> Network | None:
+    """Return a bundle's own image encoder as what a graph is made of; None where it has none.
+
+    Raises:
+        ModelError: the weights are damaged. ValueError: they are of another network.
+    """
+    from vmm_cli.features.image import graph_of_bundle
+
+    spec = bundle.encoders.get("image")
+    return None if spec is None else graph_of_bundle(bundle, entry_of("image", spec.name).weights)

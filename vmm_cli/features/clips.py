@@ -36,7 +36,9 @@ def frame_request(
 
     until: seconds at which clips end; the plan's own end may be that of a part of the video.
     """
-    if numbers.resize == "decoder":
+    if numbers.resize == "decoder" and numbers.width is not None:
+        size = Size(width=numbers.width, height=numbers.short_side)
+    elif numbers.resize == "decoder":
         size = Size(short=numbers.short_side)
     else:
         size = Size(short=MAX_SHORT_SIDE, enlarge=False)

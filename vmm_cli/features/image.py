@@ -8,9 +8,10 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +23,12 @@ from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.engines.export import Network
 from vmm_cli.errors import DeviceError, UsageError
 from vmm_cli.features.image_encoder import ImageEncoder
-from vmm_cli.features.image_stream import FEATURES, PICTURES, STREAM, tensor_prefix
+from vmm_cli.features.image_stream import FEATURES, PICTURES, STREAM, WIDTHS, tensor_prefix
 from vmm_cli.features.preprocess import Channels, Preprocess
 from vmm_cli.networks.pretrained.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite0
+from vmm_cli.networks.pretrained.open_nsfw import OpenNSFW
+
+N = TypeVar("N", bound=nn.Module)
 
 # The largest activation is 96 x 112 x 112 floats a picture. Up to 6 pictures it stays below the 32
 # MiB from which the C library maps fresh pages for every allocation: one thread encodes 74
@@ -90,8 +94,13 @@ def image_encoder(
 
 def lite0(tensors: Mapping[str, np.ndarray]) -> EfficientNetLite0:
     """Build EfficientNet-Lite0, to be evaluated. ValueError: the tensors are not this network's."""
+    return _filled(EfficientNetLite0, tensors)
+
+
+def _filled(kind: Callable[[], N], tensors: Mapping[str, np.ndarray]) -> N:
+    """Build a network of a kind from its tensors."""
     with torch.device("meta"):  # no time for initial values that are replaced at once
-        network = EfficientNetLite0()
+        network = kind()
     try:
         # Copies: the arrays may be views of read-only bytes.
         state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
@@ -100,6 +109,29 @@ def lite0(tensors: Mapping[str, np.ndarray]) -> EfficientNetLite0:
         raise ValueError(" ".join(str(error).split())[:500]) from None
     network.eval().requires_grad_(False)
     return network
+
+
+def open_nsfw(tensors: Mapping[str, np.ndarray]) -> OpenNSFW:
+    """Build open_nsfw, to be evaluated. ValueError: the tensors are not this network's."""
+    return _filled(OpenNSFW, tensors)
+
+
+# Networks that do not learn further, by the bundle that carries them.
+FIXED: dict[str, Callable[[Mapping[str, np.ndarray]], nn.Module]] = {"moderation": open_nsfw}
+
+
+def fixed_encoder(
+    weights: str, tensors: Mapping[str, np.ndarray], preprocess: Preprocess, device: torch.device
+) -> ImageEncoder:
+    """Build the encoder that the bundle `weights` carries, a key of `FIXED`, from its tensors.
+
+    Raises:
+        ValueError: the tensors are not this network's.
+    """
+    network = FIXED[weights](tensors)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batch = CPU_BATCH if device.type == "cpu" else CUDA_BATCH
+    return encoder_of(network, preprocess, device, batch, WIDTHS[weights])
 
 
 def encoder_of(
@@ -226,8 +258,10 @@ def to_export(network: nn.Module, preprocess: Preprocess, *, traced: bool = Fals
     )
 
 
-def graph_of_bundle(bundle: Bundle) -> Network | None:
+def graph_of_bundle(bundle: Bundle, weights: str) -> Network | None:
     """Return a bundle's own image encoder as what a graph is made of; None where it has none.
+
+    weights: the bundle that carries the weights of such an encoder.
 
     Raises:
         ModelError: the weights are damaged. ValueError: they are of another network.
@@ -237,9 +271,9 @@ def graph_of_bundle(bundle: Bundle) -> Network | None:
     if spec is None or not tensors:
         return None
     numbers = Preprocess.from_dict(spec.preprocess)
-    if spec.name in TORCHVISION:
+    if weights in TORCHVISION:
         from vmm_cli.features.torchvision_networks import backbone
 
-        traced = TORCHVISION[spec.name].as_graph
-        return to_export(backbone(spec.name, tensors), numbers, traced=traced)
-    return to_export(lite0(tensors), numbers)
+        traced = TORCHVISION[weights].as_graph
+        return to_export(backbone(weights, tensors), numbers, traced=traced)
+    return to_export(FIXED.get(weights, lite0)(tensors), numbers)

@@ -20,9 +20,12 @@ from vmm_cli.features.encoder import Compute, Encoder, Job
 from vmm_cli.features.image_encoder import ImageEncoder, encode
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.features.values import Features
+from vmm_cli.networks.pretrained.shapes import NSFW_WIDTH
 
 STREAM = "image"
 LITE0_WIDTH = 1280
+# Of the features of networks that bundles in vmm carry, by these.
+WIDTHS = {"imagenet": LITE0_WIDTH, "moderation": NSFW_WIDTH}
 # More pictures at once are no faster on a CPU, and take 15 MB each.
 GRAPH_PICTURES = 2
 PICTURES, FEATURES = "pictures", "features"  # what a graph takes and gives
@@ -157,10 +160,10 @@ def load_encoder(bundle: Bundle, weights: str, device: str, train_last: int = 0)
         numbers = Preprocess.from_dict(spec.preprocess)
         # A graph normalises, too: it is of the carrier's numbers.
         if not train_last and carrier.encoders[STREAM].digest == spec.digest:
-            compiled = _compiled(carrier, held, spec.name, numbers, device)
+            compiled = _compiled(carrier, held, weights, numbers, device)
             if compiled is not None:
                 return compiled
-        return _in_torch(spec.name, tensors, numbers, device, train_last)
+        return _in_torch(weights, tensors, numbers, device, train_last)
     except ValueError as error:
         raise ModelError(f"model {bundle.name!r}: its image encoder is unusable: {error}") from None
 
@@ -197,10 +200,10 @@ def _everybody_s(weights: str) -> Bundle | None:
 
 
 def _compiled(
-    carrier: Bundle, held: Weights, name: str, numbers: Preprocess, device: str
+    carrier: Bundle, held: Weights, weights: str, numbers: Preprocess, device: str
 ) -> ImageEncoder | None:
     """Return an encoder that runs as a graph; None where PyTorch is to run it."""
-    width = TORCHVISION[name].width if name in TORCHVISION else LITE0_WIDTH
+    width = TORCHVISION[weights].width if weights in TORCHVISION else WIDTHS[weights]
     run = graph_of(
         carrier,
         STREAM,
@@ -216,13 +219,19 @@ def _compiled(
 
 
 def _in_torch(
-    name: str, tensors: Mapping[str, np.ndarray], numbers: Preprocess, device: str, train_last: int
+    weights: str,
+    tensors: Mapping[str, np.ndarray],
+    numbers: Preprocess,
+    device: str,
+    train_last: int,
 ) -> ImageEncoder:
     from vmm_cli.features import image
 
     place = image.device_from(device)
-    if name in TORCHVISION:
+    if weights in TORCHVISION:
         from vmm_cli.features.torchvision_networks import torchvision_encoder
 
-        return torchvision_encoder(name, tensors, numbers, place)
+        return torchvision_encoder(weights, tensors, numbers, place)
+    if weights in image.FIXED:
+        return image.fixed_encoder(weights, tensors, numbers, place)
     return image.image_encoder(tensors, numbers, place, train_last)

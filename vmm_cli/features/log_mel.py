@@ -37,7 +37,7 @@ MEL_FACTOR = float(np.log(6.4) / 27)  # natural logarithm of the factor from a m
 TIME_ROUNDING_FRAMES = 1e-6  # a binary time may lie this much beside the frame that it means
 
 _RADIUS = WINDOW // 2
-_HANN = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # periodic
+HANN = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # periodic
 
 
 @lru_cache(maxsize=1)
@@ -211,7 +211,7 @@ def log_powers(samples: Samples) -> np.ndarray:
     its own rounding.
     """
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]  # [frames, 400]
-    spectrum = np.fft.rfft(windows * _HANN)  # [frames, 201]
+    spectrum = np.fft.rfft(windows * HANN)  # [frames, 201]
     power = spectrum.real**2 + spectrum.imag**2
     log_mel: np.ndarray = np.log10(np.maximum(power @ mel_filters().T, FLOOR))  # [frames, 80]
     return log_mel

@@ -72,7 +72,7 @@ def with_graph(bundle: Bundle) -> Bundle:
         OSError: the folder cannot be written.
     """
     try:
-        network = graph_of_bundle(bundle)
+        network = graph_of_bundle(bundle, bundle.encoders[STREAM].name)
         if network is None:
             raise ModelError(f"{bundle.folder}: holds no network of its own")
         return bundles.add_graphs(bundle, {STREAM: partial(graph_bytes, network)})

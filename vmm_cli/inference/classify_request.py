@@ -42,6 +42,11 @@ def sees_windows(bundle: Bundle) -> bool:
     return bundle.task == "classes" and bundle.network.get("kind") == "fusion"
 
 
+def hears_sounds(bundle: Bundle) -> bool:
+    """Tell whether a model for classes hears patches of sound, and sees nothing."""
+    return bundle.task == "classes" and bundle.network.get("kind") == "sound-events"
+
+
 def classify_request(
     bundle: Bundle,
     *,
@@ -60,6 +65,8 @@ def classify_request(
         raise ModelError(
             f"model {bundle.name!r} is for {bundle.task}, not for classes; {run_by(bundle.task)}"
         )
+    if hears_sounds(bundle):
+        raise ModelError(f"model {bundle.name!r} hears sounds; only `vmm classify` runs it")
     if bundle.network.get("pool") != "mean-probability" or not bundle.labels:
         raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
     numbers_of(bundle)  # says now, not for each video, what is wrong with them

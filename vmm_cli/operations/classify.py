@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from vmm_cli.bundles import Bundle
     from vmm_cli.inference.classify import Part, PartResult
     from vmm_cli.inference.classify_request import ClassifyRequest
+    from vmm_cli.inference.classify_sounds import SoundsRequest
     from vmm_cli.inference.classify_windows import WindowsRequest
     from vmm_cli.media.sampling import Sampling
 
@@ -127,11 +128,17 @@ class ClassifyOptions:
 def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any]:
     """Load the model, and check the options against it: it looks at pictures, or at windows."""
     from vmm_cli import bundles
-    from vmm_cli.inference.classify_request import sees_windows
+    from vmm_cli.inference.classify_request import hears_sounds, sees_windows
 
     check_options(options)
     model = bundles.load(options.model)
-    prepared = (_of_windows if sees_windows(model) else _of_pictures)(options, model)
+    prepared: Prepared[ClassifyOptions, Any, Any, Any]
+    if sees_windows(model):
+        prepared = _of_windows(options, model)
+    elif hears_sounds(model):
+        prepared = _of_sounds(options, model)
+    else:
+        prepared = _of_pictures(options, model)
     remarks = remarks_on(model, on_cpu=prepared.work.device is None)
     return replace(prepared, model_digest=model.journal_digest, remarks=remarks)
 
@@ -285,6 +292,41 @@ def _of_windows(
     return Prepared(settled, work, WORKER_MEMORY_BYTES)
 
 
+def _of_sounds(
+    options: ClassifyOptions, model: Bundle
+) -> Prepared[ClassifyOptions, SoundsRequest, Any, Any]:
+    from vmm_cli.inference import classify_sounds
+
+    if options.explain or options.strips is not None:
+        raise OptionError(
+            "model {model!r} hears sounds: {explain} and {strips} need a model made by `vmm train`",
+            model=model.name,
+        )
+    if options.every is not None or options.count is not None:
+        raise OptionError(
+            "model {name!r} hears all of the sound; leave out {every} and {count}", name=model.name
+        )
+    if options.windows is not None and options.windows < model.sampling.every_s:
+        raise OptionError(
+            "{windows} {length_s:g} is shorter than the step of {step_s:g} s from one look at the "
+            "sound to the next: some windows would hold none",
+            length_s=float(options.windows),
+            step_s=model.sampling.every_s,
+        )
+    request = classify_sounds.SoundsRequest(
+        bundle=model.folder.resolve(),
+        bundle_digest=model.digest,
+        start=options.start,
+        end=options.end,
+        top_k=options.top_k,
+        windows_s=None if options.windows is None else float(options.windows),
+        use_store=not options.no_store,
+        max_pixels=options.max_pixels,
+    )
+    work = Work(request, run=classify_sounds.run, finish=classify_sounds.finish)
+    return Prepared(options, work, WORKER_MEMORY_BYTES)
+
+
 # --- the work on pictures, for workers: the parent loads nothing of it ----------------------------
 
 
@@ -370,7 +412,7 @@ COLUMNS = (
 )
 
 
-def shown(job: ClassifyRequest | WindowsRequest) -> Shown:
+def shown(job: ClassifyRequest | WindowsRequest | SoundsRequest) -> Shown:
     """Show the labels, by time where a timeline is wanted."""
     timeline = job.windows_s is not None
     own = (Column("time", number=True), *COLUMNS) if timeline else COLUMNS

@@ -5,7 +5,7 @@ Above the bars stands the label's score over time, below them what the video sho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -62,20 +62,22 @@ COLOURS = (
 FAINT = 0.45  # of a curve, and of a bar at score 0
 
 
-def _draw(video: Video, record: Mapping[str, Any], job: object) -> Image.Image:
-    return draw_timeline(video, record)
+def _draw(video: Video, record: Mapping[str, Any], job: Any) -> Image.Image:
+    return draw_timeline(video, record, undrawn=job.bundle.undrawn)
 
 
 TIMELINE = PictureKind("--timeline", "timeline", ".timeline.png", _draw, only_drawn=("curves",))
 
 
-def draw_timeline(video: Video, record: Mapping[str, Any]) -> Image.Image:
+def draw_timeline(
+    video: Video, record: Mapping[str, Any], *, undrawn: Collection[str] = ()
+) -> Image.Image:
     """Draw a record's `segments` and `curves`, with pictures of the video, over its wanted part.
 
     There is a lane for each label that has segments, in the model's order; where none has, for
     those with the highest scores. However many there are, the picture has at most 12 lanes: of the
     labels with the best segments, of equal ones those that cover more. The others are named below.
-    The 8 best show pictures, at most 6 each.
+    The 8 best show pictures, at most 6 each; where there are labels that are `undrawn`, none does.
 
     Raises:
         InputError: the video cannot be read.
@@ -86,13 +88,15 @@ def draw_timeline(video: Video, record: Mapping[str, Any]) -> Image.Image:
     axis = TimeAxis(float(video.start), until_s, left, WIDTH - MARGIN - left)
     lanes, left_out = _lanes(record)
     names = drawable_labels([lane.label for lane in lanes])
+    if undrawn:
+        lanes = [replace(lane, peaks=()) for lane in lanes]
     pictures = pictures_at(video, [time for lane in lanes for time, _ in lane.peaks])
     row = row_height(pictures) if pictures else 0
     heights = [_height(lane, row) for lane in lanes]
     top = MARGIN + 2 * TEXT_HEIGHT
     bottom = top + sum(heights)
     below = [_more(left_out)] if left_out else []
-    below.append(_key(pictures))
+    below.append(_key(pictures, undrawn))
     height = bottom + (len(below) + 1) * TEXT_HEIGHT + MARGIN
     image = Image.new("RGB", (WIDTH, height), BACKGROUND)
     draw = ImageDraw.Draw(image)
@@ -192,8 +196,10 @@ def _more(labels: Sequence[str]) -> str:
     return shortened(f"and {number}, of lower scores: {named}", WIDTH - 2 * MARGIN)
 
 
-def _key(pictures: Mapping[float, Image.Image]) -> str:
+def _key(pictures: Mapping[float, Image.Image], undrawn: Collection[str]) -> str:
     below = "; below: what is seen where the best of them score highest" if pictures else ""
+    if undrawn:
+        below = f"; without pictures, since the model finds what is {', '.join(undrawn)}"
     return f"bars: segments and their scores; above: the score over time, from 0 to 1{below}"
 
 

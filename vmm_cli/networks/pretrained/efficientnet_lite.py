@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vmm_cli.networks.pretrained.padding import same_padding
+
 STEM_CHANNELS = 32
 FEATURE_CHANNELS = 1280
 BATCH_NORM_EPS = 1e-3  # of the published training; the folded weights depend on it
@@ -72,7 +74,7 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', ceil(H / stride), ceil(W / stride)]."""
         if self.stride > 1:
-            x = F.pad(x, _same_padding(x.shape[-2], x.shape[-1], self.kernel, self.stride))
+            x = F.pad(x, same_padding(x.shape[-2], x.shape[-1], self.kernel, self.stride))
         x = self.norm(self.conv(x))
         return F.relu6(x, inplace=not torch.is_grad_enabled()) if self.activate else x
 
@@ -87,12 +89,6 @@ class ConvNorm(nn.Module):
         self.conv.weight.mul_(scale[:, None, None, None])
         self.conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
         self.norm = nn.Identity()
-
-
-def _same_padding(height: int, width: int, kernel: int, stride: int) -> list[int]:
-    rows = max((-(-height // stride) - 1) * stride + kernel - height, 0)
-    columns = max((-(-width // stride) - 1) * stride + kernel - width, 0)
-    return [columns // 2, columns - columns // 2, rows // 2, rows - rows // 2]
 
 
 class InvertedResidual(nn.Module):

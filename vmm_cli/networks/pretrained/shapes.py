@@ -19,6 +19,15 @@ STATE = 128  # of the LSTM
 SPEECH_MELS = 80
 SPEECH_WIDTH = 384  # of the encoder's states
 
+# --- pictures: open_nsfw -------------------------------------------------------------------------
+
+NSFW_WIDTH = 1024  # of its features
+
+# --- sounds: YAMNet ------------------------------------------------------------------------------
+
+SOUND_FRAMES, SOUND_MELS = 96, 64  # of what it hears at once
+SOUND_WIDTH = 1024  # of its features
+
 # --- text: MiniLM's blocks -----------------------------------------------------------------------
 
 TOKEN_WIDTH = 384
