@@ -16,7 +16,7 @@ from tests.random_weights import random_network, random_weights
 from vmm_cli import bundles
 from vmm_cli.bundles.published import LABELS, TORCHVISION
 from vmm_cli.engines.export import graph_bytes
-from vmm_cli.engines.graph import compiled
+from vmm_cli.engines.graph import Port, compiled
 from vmm_cli.engines.of_model import engine_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.catalogue import load_image_encoder
@@ -111,8 +111,8 @@ def test_a_graph_of_clips_takes_several_at_once(tmp_path: Path) -> None:
     run = compiled(
         graph_bytes(network, weights),
         weights,
-        inputs={PICTURES: (None, *numbers.shape)},
-        outputs={FEATURES: (None, TORCHVISION[name].width)},
+        inputs={PICTURES: Port((None, *numbers.shape), "uint8")},
+        outputs={FEATURES: Port((None, TORCHVISION[name].width))},
     )
     clips = np.random.default_rng(1).integers(0, 256, (3, *numbers.shape), np.uint8)
     with torch.inference_mode():
