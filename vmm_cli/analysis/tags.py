@@ -1,0 +1,135 @@
+"""One list of labels of what is seen and heard, of what several networks say. numpy only.
+
+A picture's objects and the probabilities of ImageNet's labels speak for general labels: "dog" is
+what a detector calls one, and all breeds together. How sure a label is, a logistic regression says
+that was fitted on pictures whose content is known (tools/make_tags.py). A video is as sure of a
+label as a tenth of its pictures are, and two of them at least: what one smeared picture says is
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+SHARE = 0.1  # of the pictures, or of the patches of sound, that must be as sure
+LEAST = 2  # of them, where there are so many
+
+# Below this a network says nothing, and neither does a label of which no network says more.
+LEAST_OBJECT, LEAST_PICTURE, MOST = 0.03, 0.005, 0.99
+LEAST_EVIDENCE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """How what networks say becomes labels.
+
+    Attributes:
+        general: K labels; the first O of them are the kinds of the detector.
+        kinds: O.
+        classes: bool [K, 1000], which of ImageNet's labels speak for each.
+        both: the constant, and the weights of an object's score and of the classes' probability:
+            of kinds.
+        pictures: the constant and the weight of the classes' probability: of the others.
+        fine: the labels of ImageNet; is_fine: bool [1000], which of them are told beside the
+            general one.
+    """
+
+    general: tuple[str, ...]
+    kinds: int
+    classes: np.ndarray
+    both: tuple[float, float, float]
+    pictures: tuple[float, float]
+    fine: tuple[str, ...]
+    is_fine: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label, how sure it is, from 0 to 1, and which rows are surest of it, ascending."""
+
+    label: str
+    score: float
+    rows: tuple[int, ...]
+
+
+def evidence(
+    objects: np.ndarray, pictures: np.ndarray, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the networks say of each label, as log-odds above the least: [T, K] both.
+
+    objects: [T, O], the best score of each kind in each picture; pictures: [T, 1000]
+    probabilities; classes: bool [K, 1000]. 0 where nothing is said.
+    """
+    scores = np.zeros((len(objects), len(classes)))
+    scores[:, : objects.shape[1]] = objects
+    sums = pictures @ classes.T.astype(np.float64)
+    return (
+        _log_odds(scores.clip(LEAST_OBJECT, MOST)) - _log_odds(np.float64(LEAST_OBJECT)),
+        _log_odds(sums.clip(LEAST_PICTURE, MOST)) - _log_odds(np.float64(LEAST_PICTURE)),
+    )
+
+
+def probabilities(table: Table, objects: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """Return how sure each picture is of each general label: float64 [T, K], see `evidence`."""
+    of_objects, of_pictures = evidence(objects, pictures, table.classes)
+    constant, by_object, by_picture = table.both
+    logits = constant + by_object * of_objects + by_picture * of_pictures
+    alone = table.pictures[0] + table.pictures[1] * of_pictures
+    logits[:, table.kinds :] = alone[:, table.kinds :]
+    sure = 1 / (1 + np.exp(-logits))
+    sure[~is_said(of_objects, of_pictures)] = 0
+    return sure
+
+
+def is_said(of_objects: np.ndarray, of_pictures: np.ndarray) -> np.ndarray:
+    """Tell of which labels a network says enough for them to count: bool, of `evidence`."""
+    odds = _log_odds(np.float64(LEAST_EVIDENCE))
+    said: np.ndarray = (of_objects >= odds - _log_odds(np.float64(LEAST_OBJECT))) | (
+        of_pictures >= odds - _log_odds(np.float64(LEAST_PICTURE))
+    )
+    return said
+
+
+def seen(table: Table, objects: np.ndarray, pictures: np.ndarray) -> list[Tag]:
+    """Return the labels of some pictures, the surest first, general ones before fine ones."""
+    sure = probabilities(table, objects, pictures)
+    tags = surest(table.general, sure)
+    sums = pictures @ table.classes.T.astype(np.float64)  # [T, K]
+    fine: dict[str, Tag] = {}
+    for number in np.flatnonzero(surely(sure) > 0):
+        columns = np.flatnonzero(table.classes[number] & table.is_fine)
+        shares = pictures[:, columns] / np.maximum(sums[:, number : number + 1], MOST * 1e-6)
+        names = [table.fine[column] for column in columns]
+        for tag in surest(names, sure[:, number : number + 1] * shares):
+            if tag.label not in fine or tag.score > fine[tag.label].score:
+                fine[tag.label] = tag
+    return sorted([*tags, *fine.values()], key=lambda tag: -tag.score)
+
+
+def surest(labels: Sequence[str], sure: np.ndarray, support: int = 3) -> list[Tag]:
+    """Return the labels of some rows that are anything but 0: [T, K], and by which rows."""
+    scores = surely(sure)
+    tags = []
+    for number in np.flatnonzero(scores > 0):
+        best = np.argsort(-sure[:, number], kind="stable")[:support]
+        rows = tuple(sorted(int(row) for row in best if sure[row, number] > 0))
+        tags.append(Tag(labels[number], float(scores[number]), rows))
+    return tags
+
+
+def surely(sure: np.ndarray) -> np.ndarray:
+    """Return as how sure as `SHARE` of the rows are all is: [T, K] -> [K]; 0 without rows."""
+    if not len(sure):
+        return np.zeros(sure.shape[1])
+    needed = min(len(sure), max(LEAST, ceil(SHARE * len(sure))))
+    scores: np.ndarray = np.sort(sure, axis=0)[-needed]
+    return scores
+
+
+def _log_odds(p: np.ndarray) -> np.ndarray:
+    odds: np.ndarray = np.log(p / (1 - p))
+    return odds
