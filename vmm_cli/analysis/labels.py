@@ -26,11 +26,15 @@ KEPT_PROBABILITIES = 16_000
 
 @dataclass(frozen=True)
 class LabelScore:
-    """A label, its mean probability, and the times (s, ascending) that support it most."""
+    """A label, its mean probability, and the times (s, ascending) that support it most.
+
+    source: whether it is `seen` or `heard`, of a model that does both.
+    """
 
     label: str
     score: float
     times: tuple[float, ...]
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,9 +120,11 @@ class Classification:
 
 def label_record(label: LabelScore) -> dict[str, Any]:
     """Return what a record says of a label, rounded, as JSON types."""
+    source = {} if label.source is None else {"source": label.source}
     return {
         "label": label.label,
         "score": round(label.score, SCORE_DIGITS),
+        **source,
         "times": [round(time_s, TIME_DIGITS) for time_s in label.times],
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -62,6 +63,15 @@ class Watching:
             check_poses(self.poses)
 
 
+class Taker(Protocol):
+    """Takes the pictures that it asks for, by a name of its own."""
+
+    request: FrameRequest
+
+    def take(self, frame: Frame, /) -> None:
+        """Take the next picture."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sightings:
     """What was seen at the times of a sampling; no times: the video has no pictures there.
@@ -85,6 +95,7 @@ def sightings(
     use_store: bool = True,
     keep_poses: bool = False,
     report: DecodeReport | None = None,
+    beside: Taker | None = None,
 ) -> Sightings:
     """Return what is seen in a video's pictures, from the store or computed.
 
@@ -95,6 +106,7 @@ def sightings(
         use_store: whether what was found before is used, and what is found is kept.
         keep_poses: whether poses may be, too.
         report: is told of the decode, if there is one.
+        beside: takes pictures of the same decode, which there is in any case then.
 
     Raises:
         InputError: the file cannot be read; but one that has sound may lack pictures.
@@ -106,10 +118,10 @@ def sightings(
     if OBJECTS not in found:
         found = {}  # poses go by the numbers of objects, which another device may order otherwise
     lacking = [name for name in _specs(watching) if name not in found]
-    if lacking:
+    if lacking or beside is not None:
         known = found[OBJECTS].features if OBJECTS in found else None
         asked = watching if POSES in lacking else replace(watching, poses=None)
-        computed = _look(video, sampling, asked, known, report or DecodeReport())
+        computed = _look(video, sampling, asked, known, report or DecodeReport(), beside)
         store.keep(video, {keys[name]: computed[name] for name in lacking if name in keys})
         found |= {name: computed[name] for name in lacking}
     elif len(found[OBJECTS].features):
@@ -143,18 +155,22 @@ def _keys(
 
 
 def _look(
-    video: Video, sampling: Sampling, watching: Watching, known: Sets | None, report: DecodeReport
+    video: Video,
+    sampling: Sampling,
+    watching: Watching,
+    known: Sets | None,
+    report: DecodeReport,
+    beside: Taker | None,
 ) -> dict[str, Entry[Sets]]:
     """Return what is seen, by names of what is kept. `known`: the objects, where they are known."""
     finder = _Known(known) if known is not None else _Finder(sampling, watching.objects)
     reader = None if watching.poses is None else _Reader(sampling, watching)
-    requests = [*finder.requests, *([] if reader is None else [reader.request])]
+    takers = [taker for taker in (reader, beside) if taker is not None]
+    requests = [*finder.requests, *(taker.request for taker in takers)]
     try:
         for frame in video.frames(requests, report=report):
-            if reader is not None and frame.request == reader.request.name:
-                reader.take(frame)
-            else:
-                finder.take(frame)
+            taken = [taker for taker in takers if taker.request.name == frame.request]
+            (taken[0] if taken else finder).take(frame)
             if reader is not None:
                 reader.read(finder.found)
     except InputError as error:

@@ -103,7 +103,7 @@ def run(request: ClassifyRequest, input: Input, part: Part | None) -> PartResult
     video = Video(input.path, request.max_pixels)
     identity = video.identity if request.use_store else None
     if part is None and identity is not None:
-        kept = _stored(request, identity)
+        kept = stored(request, identity)
         if kept is not None and kept.end_s is not None:
             _ = video.pictures_end_s  # refuses pictures that are too large, though they are known
             return PartResult(kept.features, kept.end_s, identity, stored=True)
@@ -196,7 +196,7 @@ def curves(
 def _compute(
     request: ClassifyRequest, video: Video, sampling: Sampling
 ) -> tuple[Features, DecodeReport]:
-    network = computing(_network, request.bundle, request.bundle_digest)
+    network = network_of(request)
     report = DecodeReport()
     prepared = iter_prepared(
         video, _preprocess(request), sampling, until=request.sampling.end, report=report
@@ -222,12 +222,13 @@ def _is_stored(request: ClassifyRequest, input: Input) -> bool:
     if not request.use_store:
         return False
     bundle, _ = _model(request.bundle, request.bundle_digest)
-    return store.contains(_key(request, bundle, file_identity(input.path)))
+    return store.contains(_key_of(request, bundle, file_identity(input.path)))
 
 
-def _stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry[Features] | None:
+def stored(request: ClassifyRequest, identity: FileIdentity) -> store.Entry[Features] | None:
+    """Return the features that are kept of a file; None where there are none."""
     bundle, _ = _model(request.bundle, request.bundle_digest)
-    kept = store.load(_key(request, bundle, identity))
+    kept = store.load(_key_of(request, bundle, identity))
     fits = kept is not None and kept.features.values.dtype == np.float32
     return kept if fits else None
 
@@ -246,10 +247,21 @@ def _keep(
     if file_identity(path) != identity:
         return
     bundle, _ = _model(request.bundle, request.bundle_digest)
-    store.save(_key(request, bundle, identity), store.Entry(features, end_s))
+    store.save(_key_of(request, bundle, identity), store.Entry(features, end_s))
 
 
-def _key(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> store.Key:
+def key_of(request: ClassifyRequest, identity: FileIdentity) -> store.Key:
+    """Return what names the features of a file in the store."""
+    bundle, _ = _model(request.bundle, request.bundle_digest)
+    return _key_of(request, bundle, identity)
+
+
+def network_of(request: ClassifyRequest) -> Compute:
+    """Return what computes features of pictures, where networks compute. ModelError: damaged."""
+    return computing(_network, request.bundle, request.bundle_digest)
+
+
+def _key_of(request: ClassifyRequest, bundle: Bundle, identity: FileIdentity) -> store.Key:
     spec = bundle.encoders["image"]
     settings = spec.preprocess
     return store.key(identity, spec.digest, request.sampling, encoder=spec.name, settings=settings)

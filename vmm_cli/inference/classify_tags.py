@@ -1,0 +1,323 @@
+"""What a video shows and sounds like, in one list: objects, ImageNet's labels, and sounds.
+
+Pictures are decoded once for both networks. What each finds is kept as its own command keeps it, so
+that `detect-objects`, `classify --model imagenet` and `--model sounds` find it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmm_cli import bundles
+from vmm_cli.analysis import tags
+from vmm_cli.analysis.labels import (
+    Classification,
+    LabelledWindow,
+    LabelScore,
+    LinearHead,
+    windows_of,
+)
+from vmm_cli.bundles import Bundle
+from vmm_cli.errors import InputError, ModelError
+from vmm_cli.features import store
+from vmm_cli.features.clips import frame_request
+from vmm_cli.features.encoder import Compute
+from vmm_cli.features.preprocess import Preprocess, prepare
+from vmm_cli.features.sightings import Watching, sightings
+from vmm_cli.features.sounds import sound_head, sound_scores
+from vmm_cli.features.values import Features, Sets
+from vmm_cli.inference import classify, classify_sounds
+from vmm_cli.inference.classify_request import ClassifyRequest
+from vmm_cli.inference.classify_sounds import SoundsRequest
+from vmm_cli.media.frames import Frame
+from vmm_cli.media.sampling import Sampling
+from vmm_cli.media.video import Video, past_end
+
+if TYPE_CHECKING:
+    from vmm_cli.batch.inputs import Input
+
+KIND = "tags"  # of the bundle's network
+OBJECTS, PICTURES, SOUNDS = "objects", "imagenet", "sounds"  # the bundles that it joins
+SEEN, HEARD = "seen", "heard"  # where a label comes from
+IMAGE, AUDIO = "image", "audio"  # the streams
+
+
+@dataclass(frozen=True)
+class TagsRequest:
+    """What is wanted of every input.
+
+    Attributes:
+        bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
+        watching: what finds objects; pictures, sounds: what is wanted of the other two, with the
+            same part of the video.
+        min_score: of a label that is told; top_k: how many are told at most.
+        windows_s: length of a timeline's windows in seconds; None: the whole video at once.
+    """
+
+    bundle: Path
+    bundle_digest: str
+    watching: Watching
+    pictures: ClassifyRequest
+    sounds: SoundsRequest
+    min_score: float
+    top_k: int
+    windows_s: float | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which pictures."""
+        return self.pictures.sampling
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What `run` found out: objects and features of pictures at the same times, and of sound.
+
+    Without pictures or sound there are none. `end_s`: where the video ends, in seconds.
+    """
+
+    objects: Sets
+    pictures: Features
+    sounds: Features | None
+    end_s: float
+
+
+# --- the work: run, finish ----------------------------------------------------------------------
+
+
+def run(request: TagsRequest, input: Input, part: None = None) -> Found:
+    """Return what the networks find in an input: from the store, or decoded and computed.
+
+    Raises:
+        InputError: the input cannot be read, or ends before the wanted part.
+        ModelError: a model is damaged or was exchanged meanwhile.
+    """
+    wanted = request.pictures
+    video = Video(input.path, wanted.max_pixels, wanted.sampling.start, wanted.sampling.end)
+    _ = video.until_s  # refuses what ends before the wanted part
+    kept = classify.stored(wanted, video.identity) if wanted.use_store else None
+    encoding = None if kept is not None else _Encoding(wanted)
+    seen = sightings(
+        video,
+        wanted.sampling,
+        request.watching,
+        use_store=wanted.use_store,
+        beside=None if encoding is None else encoding,
+    )
+    if kept is not None:
+        features = kept.features
+    else:
+        assert encoding is not None
+        features = encoding.features()
+        if wanted.use_store and seen.end_s is not None:
+            entry = store.Entry(features, seen.end_s)
+            store.keep(video, {classify.key_of(wanted, video.identity): entry})
+    if not np.array_equal(features.times, seen.objects.times):
+        raise InputError("unreadable", "it gives other pictures each time that it is read")
+    heard = None
+    if video.has_sound:
+        heard = classify_sounds.run(request.sounds, input, None).features
+    return Found(seen.objects, features, heard, float(video.end_s))
+
+
+class _Encoding:
+    """Computes the features of pictures as they come, beside who asked for them."""
+
+    def __init__(self, request: ClassifyRequest) -> None:
+        bundle = bundles.read(request.bundle)
+        self._numbers = Preprocess.from_dict(bundle.encoders[IMAGE].preprocess)
+        self._compute: Compute = classify.network_of(request)
+        self.request = frame_request(PICTURES, self._numbers, request.sampling)
+        self._waiting: list[np.ndarray] = []
+        self._times: list[float] = []
+        self._values = [np.empty((0, self._compute.width), np.float32)]
+
+    def take(self, frame: Frame) -> None:
+        """Take the next picture."""
+        self._times.append(frame.time_s)
+        self._waiting.append(prepare(self._numbers, frame.image))
+        if len(self._waiting) == self._compute.batch:
+            self._run()
+
+    def features(self) -> Features:
+        """Return the features of all pictures."""
+        if self._waiting:
+            self._run()
+        return Features(np.array(self._times, np.float64), np.concatenate(self._values))
+
+    def _run(self) -> None:
+        self._values.append(self._compute.run(np.stack(self._waiting)))
+        self._waiting = []
+
+
+def finish(request: TagsRequest, input: Input, parts: Sequence[Found]) -> Classification:
+    """Return what one input shows and sounds like.
+
+    Raises:
+        InputError: `no_stream`: there are neither pictures nor sound in the wanted part.
+    """
+    (one,) = parts
+    bundle, judge = _judge(request)
+    has_sound = one.sounds is not None and len(one.sounds) > 0
+    if not len(one.pictures) and not has_sound:
+        if 0 < one.end_s <= request.sampling.start:
+            raise past_end(request.sampling.start, one.end_s)
+        raise InputError("no_stream", "it has neither pictures nor sound in the wanted part")
+    there = ((IMAGE, len(one.pictures) > 0), (AUDIO, has_sound))
+    scores = judge.scores(one)
+    windows = None
+    if request.windows_s is not None:
+        windows = tuple(_windows(request, scores, one.end_s))
+    return Classification(
+        duration_s=one.end_s,
+        model=bundle.name,
+        version=bundle.version,
+        frames=len(one.pictures),
+        labels=_labels(request, scores, slice(None), slice(None)),
+        windows=windows,
+        streams=tuple(stream for stream, is_there in there if is_there),
+    )
+
+
+# --- the labels ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """What the networks say of a video, by rows: T pictures, P patches of sound.
+
+    objects: [T, 80]; pictures: [T, 1000]; sounds: [P, 521], 0 for those that are not told.
+    """
+
+    table: tags.Table
+    sound_labels: Sequence[str]
+    times: np.ndarray
+    objects: np.ndarray
+    pictures: np.ndarray
+    sound_times: np.ndarray
+    sounds: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """The tables of a model, and the heads of the networks that it joins."""
+
+    table: tags.Table
+    head: LinearHead
+    hearing: Bundle
+    is_told: np.ndarray
+
+    def scores(self, one: Found) -> _Scores:
+        """Return what the networks say of one input."""
+        best = np.zeros((len(one.objects), self.table.kinds))
+        for number, row in enumerate(best):
+            for label, score, *_ in one.objects.at(number):
+                row[int(label)] = max(row[int(label)], score)
+        head = sound_head(self.hearing)
+        times, heard = np.empty(0), np.empty((0, len(head.labels)), np.float32)
+        if one.sounds is not None:
+            times, heard = one.sounds.times, sound_scores(head, one.sounds.values)
+        return _Scores(
+            self.table,
+            head.labels,
+            one.pictures.times,
+            best,
+            _softmax(one.pictures.values @ self.head.weight.T + self.head.bias),
+            times,
+            heard * self.is_told,
+        )
+
+
+def _labels(
+    request: TagsRequest, scores: _Scores, pictures: slice, sounds: slice
+) -> tuple[LabelScore, ...]:
+    """Return the labels of some pictures and patches of sound, the surest first."""
+    times, heard_at = scores.times[pictures], scores.sound_times[sounds]
+    told = [
+        LabelScore(tag.label, tag.score, tuple(float(times[row]) for row in tag.rows), SEEN)
+        for tag in tags.seen(scores.table, scores.objects[pictures], scores.pictures[pictures])
+    ]
+    told += [
+        LabelScore(tag.label, tag.score, tuple(float(heard_at[row]) for row in tag.rows), HEARD)
+        for tag in tags.surest(scores.sound_labels, scores.sounds[sounds])
+    ]
+    sure = [one for one in told if one.score >= request.min_score]
+    return tuple(sorted(sure, key=lambda one: -one.score)[: request.top_k])
+
+
+def _windows(request: TagsRequest, scores: _Scores, end_s: float) -> Iterator[LabelledWindow]:
+    """Yield the timeline; a patch of sound belongs to the window that its middle lies in."""
+    assert request.windows_s is not None
+    for begin, stop, first, last in windows_of(
+        request.sampling, request.windows_s, scores.times, end_s
+    ):
+        low, high = np.searchsorted(scores.sound_times, [begin, stop])
+        labels = _labels(request, scores, slice(first, last), slice(low, high))
+        yield LabelledWindow(begin, stop, labels)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities: [N, L] -> [N, L]; N may be 0."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+# --- the model ----------------------------------------------------------------------------------
+
+
+def check_tags_model(bundle: Bundle) -> None:
+    """Raise ModelError where a model is none of tags."""
+    if bundle.network.get("kind") != KIND:
+        raise ModelError(f"model {bundle.name!r} joins no labels of several networks")
+
+
+def joins_networks(bundle: Bundle) -> bool:
+    """Tell whether a model makes one list of what several networks say."""
+    return bundle.task == "classes" and bundle.network.get("kind") == KIND
+
+
+@lru_cache(maxsize=1)
+def _tables(folder: Path, digest: str) -> tuple[Bundle, _Judge]:
+    bundle = bundles.read(folder)
+    if bundle.digest != digest:
+        raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
+    stored = bundles.load_tensors(bundle)
+    seeing, hearing = (bundles.read(bundles.find(name)) for name in (PICTURES, SOUNDS))
+    kinds = len(bundles.read(bundles.find(OBJECTS)).labels)
+    head = bundles.load_tensors(seeing, "head.")
+    general = int(bundle.network["general"])
+    shapes = {
+        "classes": (general, len(seeing.labels)),
+        "is_fine": (len(seeing.labels),),
+        "is_told": (len(hearing.labels),),
+        "both": (3,),
+        "pictures": (2,),
+    }
+    if {name: one.shape for name, one in stored.items()} != shapes or general < kinds:
+        raise ModelError(f"model {bundle.name!r} was made for other networks than those at hand")
+    table = tags.Table(
+        bundle.labels[:general],
+        kinds,
+        stored["classes"].astype(bool),
+        tuple(map(float, stored["both"])),
+        tuple(map(float, stored["pictures"])),
+        seeing.labels,
+        stored["is_fine"].astype(bool),
+    )
+    return bundle, _Judge(
+        table,
+        LinearHead(head["weight"].astype(np.float32), head["bias"].astype(np.float32)),
+        hearing,
+        stored["is_told"].astype(bool),
+    )
+
+
+def _judge(request: TagsRequest) -> tuple[Bundle, _Judge]:
+    return _tables(request.bundle, request.bundle_digest)
