@@ -52,7 +52,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_carries_the_models_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for model in ("imagenet", "fights", "objects", "pose", "sounds", "moderation"):
+    for model in ("imagenet", "tags", "fights", "objects", "pose", "sounds", "moderation"):
         assert f"vmm_cli/_models/{model}/weights.safetensors" in names
     assert "vmm_cli/_models/sounds/NOTICE" in names
     graphs = ("imagenet/graph", "fights/graph", "falls/graph.fused", "falls/graph.head")

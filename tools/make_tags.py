@@ -22,6 +22,7 @@ import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from vmm_cli import bundles
 from vmm_cli.analysis.tags import evidence, is_said
 from vmm_cli.features.catalogue import load_image_encoder
-from vmm_cli.features.image_encoder import encode
+from vmm_cli.features.encoder import Compute
+from vmm_cli.features.image_encoder import ImageEncoder, encode
 from vmm_cli.features.objects import LABEL, SCORE, letterboxed, object_compute, objects_in
 from vmm_cli.features.preprocess import Preprocess
-from vmm_cli.inference.classify_tags import KIND, OBJECTS, PICTURES, SOUNDS
+from vmm_cli.inference.classify_tags import OBJECTS, PICTURES, SOUNDS
+from vmm_cli.media.frames import FrameRequest, iter_frames
+from vmm_cli.media.sampling import at
 from vmm_cli.networks.pretrained.shapes import CANDIDATE, CANDIDATES
+from vmm_cli.tasks import TAGS
 
 PACKAGE_SHA256 = "060cd281dc18395a723ff7dac9a9b1a9356b0da95fc29c363c5b4ec95e7a6a43"
 DATABASE = "package/WNdb-3.0.tar.gz"
@@ -46,6 +51,9 @@ NOUNS = "dict/data.noun"
 PARTS = 10  # of the pictures, each held out once
 TOLD_FROM = 0.5
 BINS = 10
+
+# Clips of $VMM_DATA that show people, indoors and in streets, and nothing of `GENERAL`.
+PEOPLE = ("fights/clips/*.mp4", "falls/videos/*.mp4", "talking_heads/*.mpg")
 
 # What ImageNet's labels say of COCO's kinds: nouns of WordNet, by offset, above them.
 OF_OBJECTS: dict[str, tuple[int, ...]] = {
@@ -212,10 +220,10 @@ def offsets_of(labels: Sequence[str], nouns: Mapping[int, Noun]) -> dict[int, in
     for number, label in enumerate(labels):
         for offset in sorted(set(by_word.get(label.lower(), ())), reverse=True):
             length = next((i for i, end in enumerate(ends) if end[0] >= offset), len(ends))
-            run = offset, number, ends[length - 1] if length else None
-            ends[length : length + 1] = [run]
+            before = ends[length - 1] if length else None
+            ends[length : length + 1] = [(offset, number, before)]
     found: dict[int, int] = {}
-    run = ends[-1]
+    run: Any = ends[-1]
     while run is not None:
         found[run[1]] = run[0]
         run = run[2]
@@ -261,34 +269,73 @@ class Looked:
     pictures: np.ndarray
 
 
-def look(folder: Path) -> Looked:
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """The detector, the encoder of pictures and its classes."""
+
+    finder: bundles.Bundle
+    detector: Compute
+    encoder: ImageEncoder
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def objects(self, image: np.ndarray) -> np.ndarray:
+        """Return the best score of each kind in a picture: [80]."""
+        square, place = letterboxed(image)
+        (values,) = self.detector.run(square[None])
+        best = np.zeros(len(self.finder.labels))
+        for row in objects_in(values.reshape(CANDIDATES, CANDIDATE), place):
+            best[int(row[LABEL])] = max(best[int(row[LABEL])], row[SCORE])
+        return best
+
+    def pictures(self, image: np.ndarray) -> np.ndarray:
+        """Return ImageNet's probabilities of a picture: [1000]."""
+        (features,) = encode(self.encoder, cropped(image, self.encoder.preprocess)[None])
+        powers = np.exp((logits := self.weight @ features + self.bias) - logits.max())
+        probabilities: np.ndarray = powers / powers.sum()
+        return probabilities
+
+
+def networks() -> Networks:
+    finder, carrier = bundles.load(OBJECTS), bundles.load(PICTURES)
+    head = bundles.load_tensors(carrier, "head.")
+    return Networks(
+        finder,
+        object_compute(finder.folder, finder.digest, "cpu"),
+        load_image_encoder(carrier, "cpu"),
+        head["weight"],
+        head["bias"],
+    )
+
+
+def look(folder: Path, by: Networks) -> Looked:
     """Look at the pictures of a folder in COCO's format."""
     told = json.loads((folder / "instances.json").read_text())
     names = {one["id"]: one["name"] for one in told["categories"]}
-    finder, carrier = bundles.load(OBJECTS), bundles.load(PICTURES)
-    detector = object_compute(finder.folder, finder.digest, "cpu")
-    encoder = load_image_encoder(carrier, "cpu")
-    head = bundles.load_tensors(carrier, "head.")
+    found: dict[int, set[str]] = {about["id"]: set() for about in told["images"]}
+    for one in told["annotations"]:
+        found[one["image_id"]].add(names[one["category_id"]])
     kinds, objects, pictures = [], [], []
     for about in told["images"]:
-        here = {
-            names[a["category_id"]] for a in told["annotations"] if a["image_id"] == about["id"]
-        }
-        kinds.append([label in here for label in finder.labels])
+        kinds.append([label in found[about["id"]] for label in by.finder.labels])
         with Image.open(next(folder.rglob(about["file_name"]))) as file:
             image = np.asarray(file.convert("RGB"))
-        square, place = letterboxed(image)
-        (values,) = detector.run(square[None])
-        best = np.zeros(len(finder.labels))
-        for row in objects_in(values.reshape(CANDIDATES, CANDIDATE), place):
-            best[int(row[LABEL])] = max(best[int(row[LABEL])], row[SCORE])
-        objects.append(best)
-        numbers = Preprocess.from_dict(carrier.encoders["image"].preprocess)
-        (features,) = encode(encoder, cropped(image, numbers)[None])
-        logits = head["weight"] @ features + head["bias"]
-        powers = np.exp(logits - logits.max())
-        pictures.append(powers / powers.sum())
+        objects.append(by.objects(image))
+        pictures.append(by.pictures(image))
     return Looked(np.array(kinds), np.array(objects), np.array(pictures))
+
+
+def strangers(data: Path, by: Networks) -> np.ndarray:
+    """Return ImageNet's probabilities of pictures in which nothing of `GENERAL` is: [N, 1000].
+
+    People indoors and in streets, one picture a clip.
+    """
+    found = []
+    for pattern in PEOPLE:
+        for path in sorted(data.glob(pattern)):
+            request = FrameRequest("", at([Fraction(1, 2)]), None)
+            found += [by.pictures(one.image) for one in iter_frames(path, [request])]
+    return np.array(found)
 
 
 def cropped(image: np.ndarray, numbers: Preprocess) -> np.ndarray:
@@ -319,9 +366,22 @@ class Cases:
 def cases_of(looked: Looked, classes: np.ndarray) -> Cases:
     """Return the cases of the detector's kinds."""
     of_objects, of_pictures = evidence(looked.objects, looked.pictures, classes)
-    picture, kind = np.nonzero(is_said(of_objects, of_pictures))
+    picture, kind = np.nonzero(is_said(of_objects, of_pictures, len(classes)))
     said = np.stack([of_objects[picture, kind], of_pictures[picture, kind]], axis=1)
     return Cases(picture, said, looked.kinds[picture, kind])
+
+
+def told_of_strangers(
+    pictures: np.ndarray, classes: np.ndarray, weights: Sequence[float]
+) -> dict[str, int]:
+    """Return how many labels are told of pictures in which none of them is.
+
+    pictures: [N, 1000]; classes: bool [G, 1000].
+    """
+    of_objects, of_pictures = evidence(np.zeros((len(pictures), 0)), pictures, classes)
+    sure = 1 / (1 + np.exp(-(weights[0] + weights[1] * of_pictures)))
+    told = is_said(of_objects, of_pictures, 0) & (sure >= TOLD_FROM)
+    return {"pictures": len(pictures), "told": int(told.sum())}
 
 
 def fitted(cases: Cases, columns: Sequence[int]) -> tuple[float, ...]:
@@ -399,7 +459,7 @@ def bundle_fields(general: Sequence[str], labels: Sequence[str]) -> dict[str, ob
         "task": "classes",
         "streams": ["image", "audio"],
         "encoders": {},
-        "network": {"kind": KIND, "general": len(general)},
+        "network": {"kind": TAGS, "general": len(general)},
         "sampling": {"every_s": 1.0, "free": True},
         "thresholds": {"score": TOLD_FROM},
         "licence": {
@@ -418,14 +478,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the bundle into this folder")
     arguments = parser.parse_args()
     finder, carrier, hearer = (bundles.load(name) for name in (OBJECTS, PICTURES, SOUNDS))
+    data, by = Path(os.environ["VMM_DATA"]), networks()
     by_label = support(carrier.labels, nouns_of(arguments.package), finder.labels)
     classes = np.zeros((len(by_label), len(carrier.labels)), bool)
     for row, columns in zip(classes, by_label.values(), strict=True):
         row[columns] = True
-    looked = look(Path(os.environ["VMM_DATA"]) / "pictures")
+    looked = look(data / "pictures", by)
     cases = cases_of(looked, classes[: len(finder.labels)])
     metrics = measured(cases, held_out(cases), looked)
-    of_classes = cases.at(cases.said[:, 1] > 0)
+    alone = fitted(cases.at(cases.said[:, 1] > 0), (1,))
+    others = classes[len(finder.labels) :]
+    metrics["general_labels_of_strangers"] = told_of_strangers(strangers(data, by), others, alone)
     is_fine = classes[(classes.sum(axis=1) > 1)].any(axis=0)
     is_told = np.array([NOT_TOLD.search(label) is None for label in hearer.labels])
     general = tuple(by_label)
@@ -437,7 +500,7 @@ def main() -> None:
         "is_fine": is_fine.astype(np.uint8),
         "is_told": is_told.astype(np.uint8),
         "both": np.array(fitted(cases, (0, 1)), np.float32),
-        "pictures": np.array(fitted(of_classes, (1,)), np.float32),
+        "pictures": np.array(alone, np.float32),
     }
     if arguments.out:
         bundles.save(arguments.out, bundle_fields(general, labels), stored, {})

@@ -47,6 +47,9 @@ CARRIED: dict[str, str] = {
     "poses": "`vmm detect-objects --pose` runs it",
 }
 
+# The kind of network of a model that joins what others see and hear, and has none of its own.
+TAGS = "tags"
+
 
 def known() -> tuple[str, ...]:
     """Return all tasks that a model can be for."""

@@ -25,7 +25,8 @@ from vmm_cli.training.measured import accuracy_of, card_of, measured_of
 
 NAME = "torchvision/mobilenet_v3_large"
 EXPERTS = ["sentiment/face", "sentiment/text", "sentiment/voice"]
-PACKAGED = ["falls", "fights", "imagenet", "objects", "pose", *EXPERTS]
+CARRIED = ["moderation", "objects", "pose", "sounds", "tags"]
+PACKAGED = sorted(["falls", "fights", "imagenet", *CARRIED, *EXPERTS])
 Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -21,6 +21,7 @@ LEAST = 2  # of them, where there are so many
 # Below this a network says nothing, and neither does a label of which no network says more.
 LEAST_OBJECT, LEAST_PICTURE, MOST = 0.03, 0.005, 0.99
 LEAST_EVIDENCE = 0.1
+LEAST_ALONE = 0.5  # of classes that no detector can confirm
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +69,8 @@ def evidence(
     scores[:, : objects.shape[1]] = objects
     sums = pictures @ classes.T.astype(np.float64)
     return (
-        _log_odds(scores.clip(LEAST_OBJECT, MOST)) - _log_odds(np.float64(LEAST_OBJECT)),
-        _log_odds(sums.clip(LEAST_PICTURE, MOST)) - _log_odds(np.float64(LEAST_PICTURE)),
+        _log_odds(scores.clip(LEAST_OBJECT, MOST)) - _log_odds(LEAST_OBJECT),
+        _log_odds(sums.clip(LEAST_PICTURE, MOST)) - _log_odds(LEAST_PICTURE),
     )
 
 
@@ -81,16 +82,20 @@ def probabilities(table: Table, objects: np.ndarray, pictures: np.ndarray) -> np
     alone = table.pictures[0] + table.pictures[1] * of_pictures
     logits[:, table.kinds :] = alone[:, table.kinds :]
     sure = 1 / (1 + np.exp(-logits))
-    sure[~is_said(of_objects, of_pictures)] = 0
+    sure[~is_said(of_objects, of_pictures, table.kinds)] = 0
     return sure
 
 
-def is_said(of_objects: np.ndarray, of_pictures: np.ndarray) -> np.ndarray:
-    """Tell of which labels a network says enough for them to count: bool, of `evidence`."""
-    odds = _log_odds(np.float64(LEAST_EVIDENCE))
-    said: np.ndarray = (of_objects >= odds - _log_odds(np.float64(LEAST_OBJECT))) | (
-        of_pictures >= odds - _log_odds(np.float64(LEAST_PICTURE))
-    )
+def is_said(of_objects: np.ndarray, of_pictures: np.ndarray, kinds: int) -> np.ndarray:
+    """Tell of which labels a network says enough for them to count: bool [T, K], of `evidence`.
+
+    kinds: how many of them, the first ones, the detector knows.
+    """
+    least_object, least_picture = _log_odds(LEAST_OBJECT), _log_odds(LEAST_PICTURE)
+    said: np.ndarray = of_objects >= _log_odds(LEAST_EVIDENCE) - least_object
+    said |= of_pictures >= _log_odds(LEAST_EVIDENCE) - least_picture
+    alone = of_pictures[:, kinds:]
+    said[:, kinds:] = alone >= _log_odds(LEAST_ALONE) - least_picture
     return said
 
 
@@ -114,7 +119,7 @@ def surest(labels: Sequence[str], sure: np.ndarray, support: int = 3) -> list[Ta
     """Return the labels of some rows that are anything but 0: [T, K], and by which rows."""
     scores = surely(sure)
     tags = []
-    for number in np.flatnonzero(scores > 0):
+    for number in np.flatnonzero(scores > 0).tolist():
         best = np.argsort(-sure[:, number], kind="stable")[:support]
         rows = tuple(sorted(int(row) for row in best if sure[row, number] > 0))
         tags.append(Tag(labels[number], float(scores[number]), rows))
@@ -130,6 +135,6 @@ def surely(sure: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _log_odds(p: np.ndarray) -> np.ndarray:
-    odds: np.ndarray = np.log(p / (1 - p))
+def _log_odds(p: np.ndarray | float) -> np.ndarray:
+    odds: np.ndarray = np.log(np.divide(p, np.subtract(1, p)))
     return odds

@@ -9,6 +9,7 @@ from vmm_cli.bundles import Bundle, EncoderSpec
 from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.engines import choice
 from vmm_cli.errors import ModelError
+from vmm_cli.tasks import TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ def engine_of(bundle: Bundle) -> Engine:
     """
     if choice.chosen_engine() == choice.TORCH:
         return Engine(choice.TORCH, f"{choice.VARIABLE} is {choice.TORCH}")
+    if bundle.network.get("kind") == TAGS:
+        return Engine(choice.ONNXRUNTIME, "the networks that it joins have graphs")
     slower = [spec.name for spec in _fetched(bundle) if not TORCHVISION[spec.name].as_graph]
     if slower:
         return Engine(choice.TORCH, f"{slower[0]} has no graph: PyTorch is what runs it best")

@@ -11,7 +11,7 @@ from vmm_cli.errors import ModelError
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.sampling import Sampling, every
-from vmm_cli.tasks import run_by
+from vmm_cli.tasks import TAGS, run_by
 
 if TYPE_CHECKING:
     from vmm_cli.bundles import Bundle
@@ -47,6 +47,11 @@ def hears_sounds(bundle: Bundle) -> bool:
     return bundle.task == "classes" and bundle.network.get("kind") == "sound-events"
 
 
+def joins_networks(bundle: Bundle) -> bool:
+    """Tell whether a model for classes makes one list of what several networks see and hear."""
+    return bundle.task == "classes" and bundle.network.get("kind") == TAGS
+
+
 def classify_request(
     bundle: Bundle,
     *,
@@ -65,6 +70,8 @@ def classify_request(
         raise ModelError(
             f"model {bundle.name!r} is for {bundle.task}, not for classes; {run_by(bundle.task)}"
         )
+    if joins_networks(bundle):
+        raise ModelError(f"model {bundle.name!r} joins networks; only `vmm classify` runs it")
     if hears_sounds(bundle):
         raise ModelError(f"model {bundle.name!r} hears sounds; only `vmm classify` runs it")
     if bundle.network.get("pool") != "mean-probability" or not bundle.labels:

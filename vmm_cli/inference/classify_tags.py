@@ -42,8 +42,8 @@ from vmm_cli.media.video import Video, past_end
 if TYPE_CHECKING:
     from vmm_cli.batch.inputs import Input
 
-KIND = "tags"  # of the bundle's network
 OBJECTS, PICTURES, SOUNDS = "objects", "imagenet", "sounds"  # the bundles that it joins
+JOINED = OBJECTS, PICTURES, SOUNDS
 SEEN, HEARD = "seen", "heard"  # where a label comes from
 IMAGE, AUDIO = "image", "audio"  # the streams
 
@@ -56,7 +56,7 @@ class TagsRequest:
         bundle: folder of the model; bundle_digest: `Bundle.digest` of what was resolved.
         watching: what finds objects; pictures, sounds: what is wanted of the other two, with the
             same part of the video.
-        min_score: of a label that is told; top_k: how many are told at most.
+        top_k: how many labels are told at most.
         windows_s: length of a timeline's windows in seconds; None: the whole video at once.
     """
 
@@ -65,7 +65,6 @@ class TagsRequest:
     watching: Watching
     pictures: ClassifyRequest
     sounds: SoundsRequest
-    min_score: float
     top_k: int
     windows_s: float | None = None
 
@@ -247,8 +246,7 @@ def _labels(
         LabelScore(tag.label, tag.score, tuple(float(heard_at[row]) for row in tag.rows), HEARD)
         for tag in tags.surest(scores.sound_labels, scores.sounds[sounds])
     ]
-    sure = [one for one in told if one.score >= request.min_score]
-    return tuple(sorted(sure, key=lambda one: -one.score)[: request.top_k])
+    return tuple(sorted(told, key=lambda one: -one.score)[: request.top_k])
 
 
 def _windows(request: TagsRequest, scores: _Scores, end_s: float) -> Iterator[LabelledWindow]:
@@ -272,17 +270,6 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 # --- the model ----------------------------------------------------------------------------------
 
 
-def check_tags_model(bundle: Bundle) -> None:
-    """Raise ModelError where a model is none of tags."""
-    if bundle.network.get("kind") != KIND:
-        raise ModelError(f"model {bundle.name!r} joins no labels of several networks")
-
-
-def joins_networks(bundle: Bundle) -> bool:
-    """Tell whether a model makes one list of what several networks say."""
-    return bundle.task == "classes" and bundle.network.get("kind") == KIND
-
-
 @lru_cache(maxsize=1)
 def _tables(folder: Path, digest: str) -> tuple[Bundle, _Judge]:
     bundle = bundles.read(folder)
@@ -302,12 +289,13 @@ def _tables(folder: Path, digest: str) -> tuple[Bundle, _Judge]:
     }
     if {name: one.shape for name, one in stored.items()} != shapes or general < kinds:
         raise ModelError(f"model {bundle.name!r} was made for other networks than those at hand")
+    both, alone = (stored[name].astype(float).tolist() for name in ("both", "pictures"))
     table = tags.Table(
         bundle.labels[:general],
         kinds,
         stored["classes"].astype(bool),
-        tuple(map(float, stored["both"])),
-        tuple(map(float, stored["pictures"])),
+        (both[0], both[1], both[2]),
+        (alone[0], alone[1]),
         seeing.labels,
         stored["is_fine"].astype(bool),
     )

