@@ -90,8 +90,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
             "no such option '--jobs'; options of a command follow it: vmm info --jobs\n",
         ),
         (
-            ["classify", "x", "--min-score", "1"],
-            "no such option '--min-score'; it is an option of vmm detect-actions\n",
+            ["classify", "x", "--merge-gap", "1"],
+            "no such option '--merge-gap'; it is an option of vmm detect-actions\n",
         ),
         (["info", "--version"], "no such option '--version'; it is an option of vmm\n"),
         (["info", "x", "--frobnicate"], "no such option '--frobnicate'\n"),
