@@ -27,7 +27,9 @@ def found(
     times = [i * step_s for i in range(len(pictures))]
     sets = [np.array(one, np.float32).reshape(-1, 6) for one in pictures]
     seen = Sightings(Sets.of(times, sets, objects.COLUMNS), None, None)
-    return objects_found(seen, MODEL, wanted or Wanted(), Shown(10.0, 640, 360, step_s))
+    return objects_found(
+        seen, MODEL, wanted or Wanted(), Shown(60.0, len(pictures) * step_s, 640, 360)
+    )
 
 
 def labels(made: ObjectsFound) -> list[str]:
@@ -59,6 +61,7 @@ def test_what_is_unsure_goes_on_with_what_was_sure() -> None:
     assert [one.time_s for one in made.objects] == [0.0, 0.5, 1.0]
     assert not found([row(CAR, 0.4)], [row(CAR, 0.4)], [row(CAR, 0.4)]).objects
     assert found([row(CAR, 0.4)], [row(CAR, 0.4)], wanted=Wanted(min_score=0.4)).objects
+    assert found([row(CAR, 0.1)], [row(CAR, 0.1)], wanted=Wanted(min_score=0.1)).objects
 
 
 def test_of_two_names_for_one_box_the_better_one_counts() -> None:
@@ -73,6 +76,32 @@ def test_pictures_far_apart_speak_for_themselves() -> None:
     assert labels(made) == ["car", "person"]
     assert [one.track for one in made.objects] == [None, None]
     assert [one.tracks for one in made.summary] == [None, None]
+
+
+def test_a_picture_that_is_shown_for_long_speaks_for_itself() -> None:
+    """As in a slide show: one picture at the times that it answers."""
+    seen = Sightings(
+        Sets.of(
+            [0.0, 5.0, 5.5, 6.0],
+            [np.array([row(label, 0.8)], np.float32) for label in (CAR, BICYCLE, PERSON, PERSON)],
+            objects.COLUMNS,
+        ),
+        None,
+        None,
+    )
+    made = objects_found(seen, MODEL, Wanted(), Shown(10.0, 10.0, 640, 360))
+    assert [(one.label, one.track) for one in made.objects] == [
+        ("car", None),
+        *[("person", 0)] * 3,  # followed: the bicycle is one picture's
+    ]
+    assert {one.label: one.share for one in made.summary} == {"car": 0.5, "person": 0.5}
+
+
+def test_a_box_within_another_of_its_label_is_the_same_object() -> None:
+    both = [row(PERSON, 0.8, 0.1, 0.4), row(PERSON, 0.7, 0.12, 0.2)]
+    assert labels(found(both, both)) == ["person"] * 2
+    other = [row(PERSON, 0.8, 0.1, 0.4), row(BICYCLE, 0.7, 0.12, 0.2)]
+    assert sorted(set(labels(found(other, other)))) == ["bicycle", "person"]
 
 
 def test_a_single_picture_speaks_for_itself() -> None:
@@ -102,7 +131,7 @@ def test_poses_belong_to_their_people() -> None:
     seen = Sightings(
         Sets.of([0.0], [picture], objects.COLUMNS), Sets.of([0.0], [pose], poses.COLUMNS), None
     )
-    car, person = objects_found(seen, MODEL, Wanted(), Shown(1.0, 640, 360, 0.5)).objects
+    car, person = objects_found(seen, MODEL, Wanted(), Shown(1.0, 1.0, 640, 360)).objects
     assert car.pose is None and "pose" not in car.to_record()
     assert person.to_record()["pose"][1] == [0.03, 0.04, 0.05]
     assert len(person.to_record()["pose"]) == 17

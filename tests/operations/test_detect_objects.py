@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def test_people_are_found_followed_and_counted(run_vmm: Vmm) -> None:
     done = run_vmm("detect-objects", clip, "--pose", "--end", "2", "--format", "jsonl")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
-    assert (record["schema"], record["pictures"]) == ("vmm.detect-objects/1", 4)
+    assert (record["schema"], len(record["times_s"])) == ("vmm.detect-objects/1", 4)
     person = record["summary"][0]
     assert person["label"] == "person" and person["share_of_time"] == 1
     assert (person["first_s"], person["last_s"]) == (0, pytest.approx(1.5, abs=0.05))
@@ -83,16 +84,30 @@ def test_options_that_are_wrong(run_vmm: Vmm, words: tuple[str, ...], said: str)
     assert said in done.stderr
 
 
-def seen(*pairs: tuple[float, str]) -> list[Cue]:
+def test_what_has_no_pictures_is_told(run_vmm: Vmm, tmp_path: Path) -> None:
+    path = tmp_path / "tone.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 8000, "NONE", ""))
+        file.writeframes(b"\0\0" * 8000)
+    done = run_vmm("detect-objects", path, "--format", "jsonl")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["error"]["code"] == "no_video"
+
+
+def seen(times: list[float], *pairs: tuple[float, str]) -> list[Cue]:
     objects = [{"time_s": time_s, "label": label} for time_s, label in pairs]
-    return list(cues({"step_s": 0.5, "objects": objects}))
+    return list(cues({"times_s": times, "until_s": 3.0, "objects": objects}))
 
 
 def test_cues_last_as_long_as_the_same_is_seen() -> None:
-    assert seen() == []
-    assert seen((0, "car"), (0.5, "car"), (2, "car")) == [Cue(0, 1, "car"), Cue(2, 2.5, "car")]
-    assert seen((0, "car"), (0.5, "car"), (0.5, "car"), (1.01, "dog")) == [
+    times = [0, 0.5, 1.01, 2, 2.5]
+    assert seen([]) == [] and seen(times) == []
+    assert seen(times, (0, "car"), (0.5, "car"), (2, "car")) == [
+        Cue(0, 1.01, "car"),
+        Cue(2, 2.5, "car"),
+    ]
+    assert seen(times, (0, "car"), (0.5, "car"), (0.5, "car"), (2.5, "dog")) == [
         Cue(0, 0.5, "car"),
         Cue(0.5, 1.01, "car 2"),
-        Cue(1.01, 1.51, "dog"),
+        Cue(2.5, 3.0, "dog"),
     ]

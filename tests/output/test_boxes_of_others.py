@@ -12,7 +12,8 @@ LABELS = ("person", "car")
 
 
 def record(*objects: dict[str, Any], name: str = "a.mp4") -> dict[str, Any]:
-    about = {"input": name, "status": "ok", "width": 200, "height": 100, "step_s": 0.5}
+    about = {"input": name, "status": "ok", "width": 200, "height": 100}
+    about["times_s"] = [0, 0.5, 1, 1.48]
     return about | {"objects": list(objects)}
 
 
@@ -43,19 +44,22 @@ def test_coco_has_images_annotations_and_categories() -> None:
     )
     made = json.loads(text)
     assert made["categories"] == [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}]
-    names = [(one["id"], one["file_name"], one["time_s"]) for one in made["images"]]
-    assert names == [(1, "a.mp4#t=0", 0), (2, "a.mp4#t=0.5", 0.5), (3, "c.mp4#t=1", 1)]
+    images = [(one["id"], one["file_name"], one["video_id"]) for one in made["images"]]
+    assert images[:2] == [(1, "a.mp4#t=0", 1), (2, "a.mp4#t=0.5", 1)]
+    assert images[6:] == [(7, "c.mp4#t=1", 2), (8, "c.mp4#t=1.48", 2)]
     car, person, later, other = made["annotations"]
     assert (car["id"], car["image_id"], car["category_id"], car["track_id"]) == (1, 1, 2, 3)
     assert (car["bbox"], car["area"], car["score"]) == ([20, 20, 100, 25], 2500, 0.75)
-    assert person["keypoints"] == [100, 50, 2, 50, 10, 2] and person["num_keypoints"] == 2
-    assert (later["image_id"], other["image_id"], other["id"]) == (2, 3, 4)
+    assert person["keypoints"] == [100, 50, 2, 50, 10, 0] and person["num_keypoints"] == 1
+    assert person["keypoint_scores"] == [0.9, 0.2]
+    assert (later["image_id"], other["image_id"], other["id"]) == (2, 7, 4)
 
 
 def test_coco_of_nothing_is_whole() -> None:
     for records in ((), (FAILED,), (record(),)):
         made = json.loads(written("coco", *records))
-        assert (made["images"], made["annotations"]) == ([], [])
+        assert made["annotations"] == []
+        assert len(made["images"]) == (4 if records == (record(),) else 0)
         assert len(made["categories"]) == 2
 
 

@@ -1,14 +1,14 @@
 """What is in a video and when: objects of single pictures, followed and named over several.
 
-One smeared picture names nothing: what is told was followed through two pictures at least, and all
-of these name it together (`analysis.tracks.named`). Where pictures are too far apart for that, as
-with one each ten seconds, each speaks for itself.
+One smeared picture names nothing: what is told was followed, two pictures at least are sure of its
+label, and all of them name it together (`analysis.tracks.named`). A picture that is more than a
+second away from the others, as in a slide show, speaks for itself.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from vmm_cli.bundles import Bundle
 from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
 from vmm_cli.features import objects
 from vmm_cli.features.boxes import suppress
+from vmm_cli.features.poses import PERSON
 from vmm_cli.features.sightings import Sightings
 from vmm_cli.features.values import Sets
 
@@ -27,7 +28,9 @@ UNSURE_SCORE = 0.2  # from which on a box goes on with a track
 LEAST_SEEN = 2  # pictures
 LOST_S = 2.0  # for how long something may be out of sight
 LONGEST_STEP_S = 1.0  # between pictures through which something is followed
-ONE_OBJECT = 0.8  # two boxes of different labels that share more of their union are of one object
+# Two boxes are of one object where they share more of their union, or, of one label, of the
+# smaller one.
+ONE_OBJECT, WITHIN = 0.8, 0.9
 
 BOX_DIGITS = 4  # of shares of the picture: a tenth of a pixel of 1000
 
@@ -42,14 +45,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A video as it is shown: its length, the displayed picture in pixels, and how often it was
-    looked at.
-    """
+    """A video as it is shown: its length, where the wanted part ends, the picture in pixels."""
 
     duration_s: float
+    until_s: float
     width: int
     height: int
-    step_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Seen:
 
     Attributes:
         time_s: of the picture.
-        label, score: what it is, and how sure this picture is of that, from 0 to 1.
+        label: what it is, by all its pictures.
+        score: of the box in this picture, whatever it is called there, from 0 to 1.
         box: x, y, width and height in shares of the displayed picture's width and height.
         track: the same for one object in several pictures, 0 for the one seen longest; None where
             nothing is followed.
@@ -96,7 +98,7 @@ class Summary:
 
     Attributes:
         most: how many at once.
-        share: of the pictures that were looked at, in how many.
+        share: of the time that was looked at.
         first_s, last_s: when first and last.
         tracks: how many different ones, as far as they were followed; None: nothing was.
     """
@@ -127,7 +129,8 @@ class ObjectsFound:
     Attributes:
         duration_s: of the video.
         model, version: what found it.
-        pictures: how many were looked at, one each `step_s` seconds.
+        until_s: where the wanted part ends.
+        times_s: of the pictures that were looked at.
         width, height: of the displayed picture, pixels.
         summary: of each label that was seen, the one seen in most pictures first.
         objects: by time, the best of a picture first.
@@ -136,8 +139,8 @@ class ObjectsFound:
     duration_s: float
     model: str
     version: int
-    pictures: int
-    step_s: float
+    until_s: float
+    times_s: Sequence[float]
     width: int
     height: int
     summary: Sequence[Summary]
@@ -148,17 +151,17 @@ class ObjectsFound:
         return {
             "duration_s": round(self.duration_s, TIME_DIGITS),
             "model": {"name": self.model, "version": self.version},
-            "pictures": self.pictures,
-            "step_s": round(self.step_s, TIME_DIGITS),
+            "until_s": round(self.until_s, TIME_DIGITS),
             "width": self.width,
             "height": self.height,
+            "times_s": [round(time_s, TIME_DIGITS) for time_s in self.times_s],
             "summary": [one.to_record() for one in self.summary],
             "objects": [one.to_record() for one in self.objects],
         }
 
     def __repr__(self) -> str:
         seen = ", ".join(f"{one.most} {one.label}" for one in self.summary)
-        return f"ObjectsFound({seen or 'nothing'} in {self.pictures} pictures)"
+        return f"ObjectsFound({seen or 'nothing'} in {len(self.times_s)} pictures)"
 
 
 def objects_found(seen: Sightings, model: Bundle, wanted: Wanted, shown: Shown) -> ObjectsFound:
@@ -170,30 +173,29 @@ def objects_found(seen: Sightings, model: Bundle, wanted: Wanted, shown: Shown) 
         wanted: what counts.
         shown: the video.
     """
-    labels, step_s = model.labels, shown.step_s
     times = seen.objects.times
-    picture, place, rows = _rows(seen.objects)
+    picture, place, rows = _rows(seen.objects, min(UNSURE_SCORE, wanted.min_score))
     label, score = rows[:, objects.LABEL].astype(int), rows[:, objects.SCORE]
-    is_followed = len(times) > 1 and step_s <= LONGEST_STEP_S
-    track = np.full(len(rows), -1)
+    track = _followed(times, picture, rows, wanted.min_score)
     kept = score >= wanted.min_score
-    if is_followed:
-        track = _followed(times, picture, rows, wanted.min_score)
-        names = named(track, label, score, wanted.min_score)
-        kept = track >= 0
-        kept[kept] = names.agreed[track[kept]] >= LEAST_SEEN
-        label[kept] = names.labels[track[kept]]
+    names = named(track, label, score, wanted.min_score)
+    followed = track >= 0
+    kept[followed] = names.agreed[track[followed]] >= LEAST_SEEN
+    kept[~followed] &= alone(times)[picture[~followed]]
+    label[followed] = names.labels[track[followed]]
     if wanted.labels is not None:
-        kept &= np.isin(label, [labels.index(name) for name in wanted.labels])
+        kept &= np.isin(label, [model.labels.index(name) for name in wanted.labels])
     track = by_frequency(np.where(kept, track, -1), 1)
     told = [
         Seen(
             float(times[picture[i]]),
-            labels[label[i]],
+            model.labels[label[i]],
             float(score[i]),
             tuple(map(float, rows[i, objects.BOX])),
-            int(track[i]) if is_followed else None,
-            _pose(seen.poses, int(picture[i]), int(place[i])),
+            int(track[i]) if track[i] >= 0 else None,
+            _pose(seen.poses, int(picture[i]), int(place[i]))
+            if model.labels[label[i]] == PERSON
+            else None,
         )
         for i in np.flatnonzero(kept)
     ]
@@ -201,26 +203,35 @@ def objects_found(seen: Sightings, model: Bundle, wanted: Wanted, shown: Shown) 
         shown.duration_s,
         model.name,
         model.version,
-        len(times),
-        step_s,
+        shown.until_s,
+        times.tolist(),
         shown.width,
         shown.height,
-        _summary(told, len(times)),
+        _summary(told, times, shown.until_s),
         told,
     )
 
 
-def _rows(found: Sets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def alone(times: np.ndarray) -> np.ndarray:
+    """Tell which pictures have no other near enough to follow something: float [T] -> bool [T]."""
+    far = np.diff(times) > LONGEST_STEP_S
+    lonely: np.ndarray = np.concatenate([[True], far]) & np.concatenate([far, [True]])
+    return lonely[: len(times)]
+
+
+def _rows(found: Sets, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return in which picture each object is, its number there, and its row: [N], [N], [N, 6].
 
-    Of two boxes of one object the better one stays.
+    Those of a score from `least` on. Of two boxes of one object the better one stays.
     """
     pictures, places = [np.empty(0, int)], [np.empty(0, int)]
     rows = [np.empty((0, len(objects.COLUMNS)), np.float32)]
     for i in range(len(found)):
         here = found.at(i)
-        likely = np.flatnonzero(here[:, objects.SCORE] >= UNSURE_SCORE)
-        kept = likely[suppress(_corners(here[likely]), here[likely, objects.SCORE], ONE_OBJECT)]
+        kept = np.flatnonzero(here[:, objects.SCORE] >= least)
+        kept = kept[suppress(_corners(here[kept]), here[kept, objects.SCORE], ONE_OBJECT)]
+        apart = _corners(here[kept]) + 2 * here[kept, objects.LABEL, None]  # so labels don't meet
+        kept = kept[suppress(apart, here[kept, objects.SCORE], WITHIN, by_smaller=True)]
         pictures.append(np.full(len(kept), i))
         places.append(kept)
         rows.append(here[kept])
@@ -236,12 +247,16 @@ def _corners(rows: np.ndarray) -> np.ndarray:
 def _followed(
     times: np.ndarray, picture: np.ndarray, rows: np.ndarray, min_score: float
 ) -> np.ndarray:
-    """Return of which track each object is: int64 [N]."""
+    """Return of which track each object is, -1 where nothing is followed: int64 [N]."""
     tracker = Tracker(Following(lost_s=LOST_S, begins_from=min_score, moves=True))
     bounds = np.searchsorted(picture, np.arange(len(times) + 1))
     tracks = [np.empty(0, int)]
-    for time_s, first, last in zip(times, bounds[:-1], bounds[1:], strict=True):
+    lonely = alone(times)
+    for time_s, first, last, is_alone in zip(times, bounds[:-1], bounds[1:], lonely, strict=True):
         here = rows[first:last]
+        if is_alone:
+            tracks.append(np.full(len(here), -1))
+            continue
         tracks.append(tracker.take(float(time_s), _corners(here), here[:, objects.SCORE]))
     return np.concatenate(tracks)
 
@@ -258,9 +273,11 @@ def _pose(found: Sets | None, picture: int, place: int) -> tuple[tuple[float, ..
     return tuple(tuple(map(float, point)) for point in points)
 
 
-def _summary(told: Sequence[Seen], pictures: int) -> list[Summary]:
-    """Return how much of each label was seen, the one seen in most pictures first."""
-    summary = [_summed(label, pictures, ones) for label, ones in _by_label(told)]
+def _summary(told: Sequence[Seen], times: np.ndarray, until_s: float) -> list[Summary]:
+    """Return how much of each label was seen, the one seen longest first."""
+    lengths = np.diff([*times, max(until_s, times[-1] if len(times) else 0.0)])
+    shown = dict(zip(times.tolist(), lengths.tolist(), strict=True))
+    summary = [_summed(label, shown, ones) for label, ones in _by_label(told)]
     return sorted(summary, key=lambda one: (-one.share, -one.most, one.label))
 
 
@@ -269,14 +286,12 @@ def _by_label(told: Sequence[Seen]) -> Iterator[tuple[str, list[Seen]]]:
         yield label, [one for one in told if one.label == label]
 
 
-def _summed(label: str, pictures: int, ones: Sequence[Seen]) -> Summary:
+def _summed(label: str, shown: Mapping[float, float], ones: Sequence[Seen]) -> Summary:
+    """Return how much of a label was seen; `shown`: for how long each picture is, by its time."""
     at_once = Counter(one.time_s for one in ones)
     tracks = {one.track for one in ones}
-    return Summary(
-        label,
-        max(at_once.values()),
-        len(at_once) / pictures,
-        min(at_once),
-        max(at_once),
-        None if None in tracks else len(tracks),
-    )
+    whole = sum(shown.values())
+    seen = sum(shown[time_s] for time_s in at_once)
+    share = seen / whole if whole else len(at_once) / len(shown)
+    count = None if None in tracks else len(tracks)
+    return Summary(label, max(at_once.values()), share, min(at_once), max(at_once), count)

@@ -2,9 +2,9 @@
 
 A picture's objects and the probabilities of ImageNet's labels speak for general labels: "dog" is
 what a detector calls one, and all breeds together. How sure a label is, a logistic regression says
-that was fitted on pictures whose content is known (tools/make_tags.py). A video is as sure of a
-label as a tenth of its pictures are, and two of them at least: what one smeared picture says is
-nothing.
+that was fitted on pictures whose content is known (tools/make_tags.py). A video, or a window of it,
+is as sure of a label as a tenth of its pictures are, and two of them at least where there are two:
+what one smeared picture says is nothing.
 """
 
 from __future__ import annotations

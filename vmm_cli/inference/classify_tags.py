@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class TagsRequest:
     sounds: SoundsRequest
     top_k: int
     windows_s: float | None = None
+    tells_sources: ClassVar[bool] = True
 
     @property
     def sampling(self) -> Sampling:
@@ -78,13 +79,15 @@ class TagsRequest:
 class Found:
     """What `run` found out: objects and features of pictures at the same times, and of sound.
 
-    Without pictures or sound there are none. `end_s`: where the video ends, in seconds.
+    Without pictures or sound there are none. `end_s`: where the video ends, in seconds, and
+    `pictures_end_s` its pictures.
     """
 
     objects: Sets
     pictures: Features
     sounds: Features | None
     end_s: float
+    pictures_end_s: float
 
 
 # --- the work: run, finish ----------------------------------------------------------------------
@@ -99,7 +102,8 @@ def run(request: TagsRequest, input: Input, part: None = None) -> Found:
     """
     wanted = request.pictures
     video = Video(input.path, wanted.max_pixels, wanted.sampling.start, wanted.sampling.end)
-    _ = video.until_s  # refuses what ends before the wanted part
+    if 0 < video.duration_s <= wanted.sampling.start:
+        raise past_end(wanted.sampling.start, video.duration_s)
     kept = classify.stored(wanted, video.identity) if wanted.use_store else None
     encoding = None if kept is not None else _Encoding(wanted)
     seen = sightings(
@@ -122,7 +126,8 @@ def run(request: TagsRequest, input: Input, part: None = None) -> Found:
     heard = None
     if video.has_sound:
         heard = classify_sounds.run(request.sounds, input, None).features
-    return Found(seen.objects, features, heard, float(video.end_s))
+    shown = video.duration_s if seen.end_s is None else seen.end_s
+    return Found(seen.objects, features, heard, video.duration_s, shown)
 
 
 class _Encoding:
@@ -165,14 +170,12 @@ def finish(request: TagsRequest, input: Input, parts: Sequence[Found]) -> Classi
     bundle, judge = _judge(request)
     has_sound = one.sounds is not None and len(one.sounds) > 0
     if not len(one.pictures) and not has_sound:
-        if 0 < one.end_s <= request.sampling.start:
-            raise past_end(request.sampling.start, one.end_s)
         raise InputError("no_stream", "it has neither pictures nor sound in the wanted part")
     there = ((IMAGE, len(one.pictures) > 0), (AUDIO, has_sound))
     scores = judge.scores(one)
     windows = None
     if request.windows_s is not None:
-        windows = tuple(_windows(request, scores, one.end_s))
+        windows = tuple(_windows(request, scores, one))
     return Classification(
         duration_s=one.end_s,
         model=bundle.name,
@@ -249,15 +252,15 @@ def _labels(
     return tuple(sorted(told, key=lambda one: -one.score)[: request.top_k])
 
 
-def _windows(request: TagsRequest, scores: _Scores, end_s: float) -> Iterator[LabelledWindow]:
+def _windows(request: TagsRequest, scores: _Scores, one: Found) -> Iterator[LabelledWindow]:
     """Yield the timeline; a patch of sound belongs to the window that its middle lies in."""
     assert request.windows_s is not None
     for begin, stop, first, last in windows_of(
-        request.sampling, request.windows_s, scores.times, end_s
+        request.sampling, request.windows_s, scores.times, one.end_s
     ):
         low, high = np.searchsorted(scores.sound_times, [begin, stop])
-        labels = _labels(request, scores, slice(first, last), slice(low, high))
-        yield LabelledWindow(begin, stop, labels)
+        pictures = slice(first, last) if begin < one.pictures_end_s else slice(0, 0)
+        yield LabelledWindow(begin, stop, _labels(request, scores, pictures, slice(low, high)))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -271,13 +274,14 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _tables(folder: Path, digest: str) -> tuple[Bundle, _Judge]:
+def _tables(
+    folder: Path, digest: str, kinds: int, seer: Path, hearer: Path
+) -> tuple[Bundle, _Judge]:
     bundle = bundles.read(folder)
     if bundle.digest != digest:
         raise ModelError(f"model {bundle.name!r} changed while it was in use; start again")
     stored = bundles.load_tensors(bundle)
-    seeing, hearing = (bundles.read(bundles.find(name)) for name in (PICTURES, SOUNDS))
-    kinds = len(bundles.read(bundles.find(OBJECTS)).labels)
+    seeing, hearing = bundles.read(seer), bundles.read(hearer)
     head = bundles.load_tensors(seeing, "head.")
     general = int(bundle.network["general"])
     shapes = {
@@ -308,4 +312,10 @@ def _tables(folder: Path, digest: str) -> tuple[Bundle, _Judge]:
 
 
 def _judge(request: TagsRequest) -> tuple[Bundle, _Judge]:
-    return _tables(request.bundle, request.bundle_digest)
+    return _tables(
+        request.bundle,
+        request.bundle_digest,
+        len(request.watching.objects.labels),
+        request.pictures.bundle,
+        request.sounds.bundle,
+    )

@@ -152,7 +152,8 @@ def prepare(options: ClassifyOptions) -> Prepared[ClassifyOptions, Any, Any, Any
         prepared = _of_pictures(options, model)
     prepared = _with_threshold(prepared, model)
     remarks = remarks_on(model, on_cpu=prepared.work.device is None)
-    return replace(prepared, model_digest=model.journal_digest, remarks=remarks)
+    digest = prepared.model_digest or model.journal_digest
+    return replace(prepared, model_digest=digest, remarks=remarks)
 
 
 def check_options(options: ClassifyOptions) -> None:
@@ -170,15 +171,19 @@ def check_options(options: ClassifyOptions) -> None:
         raise OptionError("{device}: {said}", said=error) from None
 
 
+def _refuse_explaining(options: ClassifyOptions, model: Bundle, why: str) -> None:
+    if options.explain or options.strips is not None:
+        raise OptionError(
+            "model {model!r} {why}: {explain} and {strips} need a model made by `vmm train`",
+            model=model.name,
+            why=why,
+        )
+
+
 def _of_pictures(
     options: ClassifyOptions, model: Bundle
 ) -> Prepared[ClassifyOptions, ClassifyRequest, Any, Any]:
-    if options.explain or options.strips is not None:
-        raise OptionError(
-            "model {model!r} looks at single pictures: {explain} and {strips} need a model "
-            "made by `vmm train`",
-            model=model.name,
-        )
+    _refuse_explaining(options, model, "looks at single pictures")
     request = pictures_request(options, model)
     work = Work(
         request,
@@ -309,11 +314,7 @@ def _of_sounds(
 ) -> Prepared[ClassifyOptions, SoundsRequest, Any, Any]:
     from vmm_cli.inference import classify_sounds
 
-    if options.explain or options.strips is not None:
-        raise OptionError(
-            "model {model!r} hears sounds: {explain} and {strips} need a model made by `vmm train`",
-            model=model.name,
-        )
+    _refuse_explaining(options, model, "hears sounds")
     if options.every is not None or options.count is not None:
         raise OptionError(
             "model {name!r} hears all of the sound; leave out {every} and {count}", name=model.name
@@ -346,8 +347,8 @@ def _of_tags(
     from vmm_cli.features.sightings import Watching
     from vmm_cli.inference import classify_tags
 
-    joined = [bundles.load(name) for name in classify_tags.JOINED]
-    finder, seeing, hearing = joined
+    _refuse_explaining(options, model, "joins networks")
+    joined = finder, seeing, hearing = [bundles.load(name) for name in classify_tags.JOINED]
     pictures = _of_pictures(replace(options, model=seeing.name), seeing)
     sounds = _of_sounds(replace(options, every=None, count=None), hearing)
     request = classify_tags.TagsRequest(
@@ -366,7 +367,8 @@ def _of_tags(
         device=device_wanted(options.device),
     )
     settled = replace(pictures.options, model=options.model)
-    return Prepared(settled, work, WORKER_MEMORY_BYTES)
+    digests = " ".join(one.journal_digest for one in (model, *joined))
+    return Prepared(settled, work, WORKER_MEMORY_BYTES, digests)
 
 
 def _with_threshold(
@@ -424,7 +426,8 @@ def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) 
 
 def shown(job: ClassifyRequest | WindowsRequest | SoundsRequest | TagsRequest) -> Shown:
     """Show the labels, by time where a timeline is wanted."""
-    return labels_shown.shown(timeline=job.windows_s is not None)
+    sources = getattr(job, "tells_sources", False)
+    return labels_shown.shown(timeline=job.windows_s is not None, sources=sources)
 
 
 CLASSIFY = Operation(

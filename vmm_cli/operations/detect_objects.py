@@ -139,7 +139,7 @@ def _labels(
     """Return labels as the model spells them. OptionError where it does not know one."""
     if asked is None:
         return None
-    labels = tuple(dict.fromkeys(map(spelling_of(known), asked)))
+    labels = tuple(sorted(set(map(spelling_of(known), asked))))
     for label in labels:
         if label not in known:
             there = ", ".join(known[:MOST_LABELS_LISTED])
@@ -163,13 +163,10 @@ def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
     from vmm_cli.media.video import Video
 
     video = Video(input.path, job.max_pixels, job.sampling.start, job.sampling.end)
-    _ = video.until_s  # refuses what ends before the wanted part, and what has no pictures
+    _ = video.pictures_end_s, video.until_s  # refuses what has no pictures, or ends before
     seen = sightings(video, job.sampling, job.watching, use_store=job.use_store)
     size = video.info.video[0]
-    assert job.sampling.step_s is not None
-    shown = Shown(
-        video.duration_s, size.display_width, size.display_height, float(job.sampling.step_s)
-    )
+    shown = Shown(video.duration_s, float(video.until_s), size.display_width, size.display_height)
     return objects_found(seen, job.watching.objects, job.wanted, shown)
 
 
@@ -201,22 +198,22 @@ def values(record: Record) -> Iterator[Sequence[Value]]:
 
 def cues(record: Record) -> Iterator[Cue]:
     """Yield a cue for as long as the same is to be seen: "person 2, car"."""
-    step_s = record["step_s"]
     labels: dict[float, Counter[str]] = {}
     for one in record["objects"]:
         labels.setdefault(one["time_s"], Counter())[one["label"]] += 1
+    times = record["times_s"]
     cue: Cue | None = None
-    for time_s, counts in labels.items():
+    ends = [*times[1:], record["until_s"]]
+    for time_s, end_s in zip(times, ends, strict=False):  # there may be no times
+        counts = labels.get(time_s, Counter())
         text = ", ".join(f"{name} {n}" if n > 1 else name for name, n in counts.most_common())
-        if cue is not None and time_s < cue.end_s + step_s / 2:  # nothing is between them
-            cue = replace(cue, end_s=time_s)
-            if cue.text == text:
-                cue = replace(cue, end_s=time_s + step_s)
-                continue
-        if cue is not None:
+        if cue is not None and cue.text == text:
+            cue = replace(cue, end_s=end_s)
+            continue
+        if cue is not None and cue.text:
             yield cue
-        cue = Cue(time_s, time_s + step_s, text)
-    if cue is not None:
+        cue = Cue(time_s, end_s, text)
+    if cue is not None and cue.text:
         yield cue
 
 

@@ -10,12 +10,13 @@ from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value, span
 
 
-def values(record: Record) -> Iterator[Sequence[Value]]:
+def values(record: Record, *, sources: bool = False) -> Iterator[Sequence[Value]]:
     """Yield the CSV row for each label, of each window where there are some."""
     for start_s, end_s, labels in _spans(record):
         for rank, label in enumerate(labels, start=1):
             times = " ".join(str(time_s) for time_s in label["times"])
-            yield rank, label["label"], label["score"], times, start_s, end_s
+            source = (label["source"],) if sources else ()
+            yield rank, label["label"], label["score"], *source, times, start_s, end_s
 
 
 def cells(record: Record, *, timeline: bool) -> Iterator[Sequence[Cell]]:
@@ -65,7 +66,6 @@ def _spans(
         yield window["start_s"], window["end_s"], window["labels"]
 
 
-SHEET = Sheet(("rank", "label", "score", "times", "start_s", "end_s"), values)
 COLUMNS = (
     Column("label", shorten="end"),
     Column("score", number=True),
@@ -73,7 +73,10 @@ COLUMNS = (
 )
 
 
-def shown(*, timeline: bool) -> Shown:
-    """Show the labels, by time in a timeline."""
+def shown(*, timeline: bool, sources: bool) -> Shown:
+    """Show the labels, by time in a timeline; `sources`: with whether they are seen or heard."""
+    source = ("source",) if sources else ()
+    header = ("rank", "label", "score", *source, "times", "start_s", "end_s")
     own = (Column("time", number=True), *COLUMNS) if timeline else COLUMNS
-    return Shown((Table(own, partial(cells, timeline=timeline)),), SHEET)
+    sheet = Sheet(header, partial(values, sources=sources))
+    return Shown((Table(own, partial(cells, timeline=timeline)),), sheet)

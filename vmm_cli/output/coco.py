@@ -1,18 +1,19 @@
 """Objects of pictures as COCO's JSON, as tools for labelling and measuring read it.
 
 https://cocodataset.org/#format-data: a category for each label, numbered from 1 as the model
-numbers them; an image for each picture in which something is; an annotation for each object, with
-its box in pixels, its score, its track and its keypoints.
+numbers them; an image for each picture that was looked at, with the number of its video; an
+annotation for each object, with its box in pixels, its score, its track (within its video) and its
+keypoints.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any, TextIO
 
-VISIBLE = 2  # COCO's flag of a keypoint that is seen
+SEEN, UNSEEN = 2, 0  # COCO's flags of keypoints
+LEAST_SCORE = 0.3  # of a keypoint that is seen: see the card of the model `pose`
 PIXEL_DIGITS = 2
 
 
@@ -28,6 +29,7 @@ class CocoDocument:
         self._stream = stream
         self._numbers = {label: number for number, label in enumerate(labels, start=1)}
         self._images: list[dict[str, Any]] = []
+        self._videos = 0
         self._annotations = 0
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -53,32 +55,44 @@ class CocoDocument:
 
     def _annotations_of(self, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         width, height = record["width"], record["height"]
-        for time_s, objects in groupby(record["objects"], key=lambda one: one["time_s"]):
-            image = len(self._images) + 1
-            name = f"{record['input']}#t={time_s:g}"  # a media fragment, as the W3C names them
-            about = {"id": image, "file_name": name, "width": width, "height": height}
-            self._images.append(about | {"time_s": time_s})
-            for one in objects:
-                x, y, wide, high = one["box"]
-                box = [x * width, y * height, wide * width, high * height]
-                annotation = {
-                    "id": self._annotations + 1,
-                    "image_id": image,
-                    "category_id": self._numbers[one["label"]],
-                    "bbox": [round(side, PIXEL_DIGITS) for side in box],
-                    "area": round(box[2] * box[3], PIXEL_DIGITS),
-                    "iscrowd": 0,
-                    "score": one["score"],
+        self._videos += 1
+        numbers = {}
+        for time_s in record["times_s"]:
+            numbers[time_s] = len(self._images) + 1
+            self._images.append(
+                {
+                    "id": numbers[time_s],
+                    "file_name": f"{record['input']}#t={time_s}",  # a media fragment (W3C)
+                    "width": width,
+                    "height": height,
+                    "time_s": time_s,
+                    "video_id": self._videos,
                 }
-                if "track" in one:
-                    annotation["track_id"] = one["track"]
-                if "pose" in one:
-                    points = [(p[0] * width, p[1] * height) for p in one["pose"]]
-                    flat = [round(side, PIXEL_DIGITS) for point in points for side in point]
-                    annotation["keypoints"] = [
-                        value
-                        for i in range(len(points))
-                        for value in (*flat[2 * i : 2 * i + 2], VISIBLE)
-                    ]
-                    annotation["num_keypoints"] = len(points)
-                yield annotation
+            )
+        for one in record["objects"]:
+            x, y, wide, high = one["box"]
+            box = [x * width, y * height, wide * width, high * height]
+            annotation = {
+                "id": self._annotations + 1,
+                "image_id": numbers[one["time_s"]],
+                "category_id": self._numbers[one["label"]],
+                "bbox": [round(side, PIXEL_DIGITS) for side in box],
+                "area": round(box[2] * box[3], PIXEL_DIGITS),
+                "iscrowd": 0,
+                "score": one["score"],
+            }
+            if "track" in one:
+                annotation["track_id"] = one["track"]
+            if "pose" in one:
+                annotation |= _keypoints(one["pose"], width, height)
+            yield annotation
+
+
+def _keypoints(pose: Sequence[Sequence[float]], width: int, height: int) -> dict[str, Any]:
+    """Return a pose as COCO has it: points in pixels, and which of them are seen."""
+    flat: list[float] = []
+    for x, y, score in pose:
+        seen = SEEN if score >= LEAST_SCORE else UNSEEN
+        flat += (round(x * width, PIXEL_DIGITS), round(y * height, PIXEL_DIGITS), seen)
+    count = sum(flag == SEEN for flag in flat[2::3])
+    return {"keypoints": flat, "num_keypoints": count, "keypoint_scores": [p[2] for p in pose]}

@@ -115,5 +115,5 @@ FORMATS: Mapping[str, Format] = {
     "srt": Format(_srt, (".srt",), one_input=True),
     "vtt": Format(_vtt, (".vtt",), one_input=True),
     "coco": Format(_coco),
-    "mot": Format(_mot, (".txt",), one_input=True),
+    "mot": Format(_mot, (".mot",), one_input=True),
 }

@@ -1,7 +1,7 @@
 """Tracks as the MOT Challenge's text: a line for each object that is followed, of one video.
 
-Frame, track, left, top, width, height, score, -1, -1, -1. Frames are steps of the pictures that
-were looked at, 1 at time 0; tracks are counted from 1; boxes are in pixels (Leal-Taixe et al.,
+Frame, track, left, top, width, height, score, -1, -1, -1. Frames are the pictures that were looked
+at, and tracks, whatever their label, both counted from 1; boxes are in pixels (Leal-Taixe et al.,
 "MOTChallenge 2015", arXiv:1504.01942).
 """
 
@@ -22,10 +22,11 @@ class MotText:
         if record["status"] != "ok":
             return
         width, height = record["width"], record["height"]
+        frames = {time_s: number for number, time_s in enumerate(record["times_s"], start=1)}
         for one in record["objects"]:
             if "track" not in one:
                 continue
-            frame = round(one["time_s"] / record["step_s"]) + 1
+            frame = frames[one["time_s"]]
             x, y, wide, high = one["box"]
             sides = (x * width, y * height, wide * width, high * height)
             numbers = (*(f"{side:.2f}" for side in sides), f"{one['score']:.4f}", *("-1",) * 3)
