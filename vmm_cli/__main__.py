@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from vmm_cli.batch import interruptions
+
+INTERRUPTED = 130  # the exit code
 
 
 def main() -> None:
@@ -24,8 +27,22 @@ def main() -> None:
             interruptions.ignore()
     except KeyboardInterrupt:  # before or after there was anything that could say more
         interruptions.ignore()
-        code = 130
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _end_now(code)
     sys.exit(code)
+
+
+def _end_now(code: int) -> None:
+    """End with a code that stands.
+
+    Where an interruption has passed through `exec` of a text, as dataclasses use it when they are
+    imported, `python -m` would end by SIGINT, whoever caught it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _keep_standard_descriptors() -> None:

@@ -162,3 +162,15 @@ def test_what_cannot_be_decoded_stands_in_every_record(
         frames = output / "clip.mp4" / "frames.jsonl"
         found.append((record["frames"], record["undecoded_s"], frames.read_text()))
     assert found[0] == found[1]
+
+
+def test_an_interrupt_during_an_import_ends_with_the_same_code(tmp_path: Path) -> None:
+    """`python -m` ends by SIGINT where one passed through `exec`, as dataclasses call it."""
+    (tmp_path / "interrupted.py").write_text(
+        "import vmm_cli.__main__ as command, vmm_cli.cli.app as app\n"
+        "def run(argv): exec('raise KeyboardInterrupt')\n"
+        "app.run = run\n"
+        "command.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path)
+    assert done.returncode == 130
