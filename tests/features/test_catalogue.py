@@ -21,6 +21,7 @@ from vmm_cli.features.plan import StreamPlan, encoder_spec, plan_of
 HERE = ("catalogue.py", "published.py")
 # Words of plain English that stand for something else than an encoder where they are.
 OTHER_MEANINGS = {
+    ("sounds", "classify_tags.py"): "the model that hears, which it joins",
     ("faces", "curve.py"): "how many faces a point of a record rests on",
     ("faces", "sentiment_plot.py"): "the same, drawn",
     ("faces", "sentiment.py"): "the same, in tables",
