@@ -35,6 +35,7 @@ from vmm_cli.features.values import Features, Sets
 from vmm_cli.inference import classify, classify_sounds
 from vmm_cli.inference.classify_request import ClassifyRequest
 from vmm_cli.inference.classify_sounds import SoundsRequest
+from vmm_cli.inference.network import softmax
 from vmm_cli.media.frames import Frame
 from vmm_cli.media.sampling import Sampling
 from vmm_cli.media.video import Video, past_end
@@ -119,7 +120,8 @@ def run(request: TagsRequest, input: Input, part: None = None) -> Found:
         assert encoding is not None
         features = encoding.features()
         if wanted.use_store and seen.end_s is not None:
-            entry = store.Entry(features, seen.end_s)
+            # As `classify` has it, which finds the entry again.
+            entry = store.Entry(features, max(float(video.pictures_end_s), seen.end_s))
             store.keep(video, {classify.key_of(wanted, video.identity): entry})
     if not np.array_equal(features.times, seen.objects.times):
         raise InputError("unreadable", "it gives other pictures each time that it is read")
@@ -230,7 +232,7 @@ class _Judge:
             head.labels,
             one.pictures.times,
             best,
-            _softmax(one.pictures.values @ self.head.weight.T + self.head.bias),
+            softmax(one.pictures.values @ self.head.weight.T + self.head.bias),
             times,
             heard * self.is_told,
         )
@@ -261,13 +263,6 @@ def _windows(request: TagsRequest, scores: _Scores, one: Found) -> Iterator[Labe
         low, high = np.searchsorted(scores.sound_times, [begin, stop])
         pictures = slice(first, last) if begin < one.pictures_end_s else slice(0, 0)
         yield LabelledWindow(begin, stop, _labels(request, scores, pictures, slice(low, high)))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities: [N, L] -> [N, L]; N may be 0."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 # --- the model ----------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
-from vmm_cli.errors import OptionError
 from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
@@ -27,10 +26,10 @@ from vmm_cli.operations.options import (
 )
 from vmm_cli.operations.parse import parse_labels, parse_path, parse_score, parse_time
 from vmm_cli.operations.remarks import remarks_on
+from vmm_cli.operations.wanted_labels import wanted_labels
 from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Value, span
 from vmm_cli.output.subtitles import Cue
-from vmm_cli.suggest import did_you_mean
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 # As of `vmm classify`: the same networks look at the same pictures.
 WORKER_MEMORY_BYTES = 600 * 2**20
-MOST_LABELS_LISTED = 12
 
 
 def parse_length(text: object) -> float:
@@ -179,25 +177,11 @@ def settle(options: DetectOptions, model: Bundle) -> DetectOptions:
     OptionError where it does not know a label.
     """
     from vmm_cli.operations.action_models import CLASSES_THRESHOLD
-    from vmm_cli.spelling import spelling_of
 
-    labels, min_score = options.labels, options.min_score
-    if labels is not None:
-        labels = tuple(dict.fromkeys(map(spelling_of(model.labels), labels)))
-        for label in labels:
-            if label not in model.labels:
-                raise OptionError("{said}", said=_unknown(model, label))
+    min_score = options.min_score
     if min_score is None:
         min_score = model.thresholds.get("score", CLASSES_THRESHOLD)
-    return replace(options, labels=labels, min_score=min_score)
-
-
-def _unknown(bundle: Bundle, label: str) -> str:
-    there = ", ".join(bundle.labels[:MOST_LABELS_LISTED])
-    more = len(bundle.labels) - MOST_LABELS_LISTED
-    listed = f"{there} and {more} more" if more > 0 else there
-    hint = did_you_mean(label, bundle.labels) or ";"
-    return f"model {bundle.name!r} has no label {label!r}{hint} it knows {listed}"
+    return replace(options, labels=wanted_labels(options.labels, model), min_score=min_score)
 
 
 def plan(job: Job, input: Input, workers: int) -> Sequence[Any]:

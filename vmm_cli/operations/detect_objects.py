@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
-from vmm_cli.errors import OptionError
 from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
@@ -29,11 +28,10 @@ from vmm_cli.operations.parse import (
     parse_rate,
     parse_score,
 )
+from vmm_cli.operations.wanted_labels import wanted_labels
 from vmm_cli.output.formats import Shown as ShownAs
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Value, span
 from vmm_cli.output.subtitles import Cue
-from vmm_cli.spelling import spelling_of
-from vmm_cli.suggest import did_you_mean
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 WORKER_MEMORY_BYTES = 500 * 2**20
 CHOICES = ("every", "fps")
 PICTURES_PER_S = 2
-MOST_LABELS_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -117,10 +114,11 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     min_score = options.min_score
     if min_score is None:
         min_score = model.thresholds.get("score", MIN_SCORE)
+    labels = wanted_labels(options.labels, model)
     step = options.every or 1 / (options.fps or Fraction(PICTURES_PER_S))
     settled = replace(
         options,
-        labels=_labels(options.labels, model.labels, model.name),
+        labels=None if labels is None else tuple(sorted(labels)),  # in no order
         min_score=min_score,
         fps=None,  # the same times under another name
         every=step,
@@ -131,24 +129,6 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     work = Work(job, run=run, finish=finish, device=device_wanted(options.device))
     digest = " ".join(one.journal_digest for one in (model, pose) if one is not None)
     return Prepared(settled, work, WORKER_MEMORY_BYTES, digest)
-
-
-def _labels(
-    asked: tuple[str, ...] | None, known: Sequence[str], model: str
-) -> tuple[str, ...] | None:
-    """Return labels as the model spells them. OptionError where it does not know one."""
-    if asked is None:
-        return None
-    labels = tuple(sorted(set(map(spelling_of(known), asked))))
-    for label in labels:
-        if label not in known:
-            there = ", ".join(known[:MOST_LABELS_LISTED])
-            more = len(known) - MOST_LABELS_LISTED
-            listed = f"{there} and {more} more" if more > 0 else there
-            hint = did_you_mean(label, known) or ";"
-            said = f"model {model!r} has no label {label!r}{hint} it knows {listed}"
-            raise OptionError("{said}", said=said)
-    return labels
 
 
 def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
