@@ -30,6 +30,7 @@ def classify_request(
 ) -> ClassifyRequest:
     """Return what `vmm classify` makes of options for a model of pictures."""
     options = ClassifyOptions(
+        model=bundle.name,
         every=exact(every_s),
         count=frames,
         windows=exact(windows_s),

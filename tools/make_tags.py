@@ -33,11 +33,11 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli import bundles
-from vmm_cli.analysis.tags import evidence, is_said
+from vmm_cli.analysis.tags import evidence, is_said, kinds_seen
 from vmm_cli.features.catalogue import load_image_encoder
 from vmm_cli.features.encoder import Compute
 from vmm_cli.features.image_encoder import ImageEncoder, encode
-from vmm_cli.features.objects import LABEL, SCORE, letterboxed, object_compute, objects_in
+from vmm_cli.features.objects import letterboxed, object_compute, objects_in
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.inference.classify_tags import OBJECTS, PICTURES, SOUNDS
 from vmm_cli.media.frames import FrameRequest, iter_frames
@@ -48,6 +48,7 @@ from vmm_cli.tasks import TAGS
 PACKAGE_SHA256 = "060cd281dc18395a723ff7dac9a9b1a9356b0da95fc29c363c5b4ec95e7a6a43"
 DATABASE = "package/WNdb-3.0.tar.gz"
 NOUNS = "dict/data.noun"
+ANIMALS = 15388  # the noun "animal", by its offset
 PARTS = 10  # of the pictures, each held out once
 TOLD_FROM = 0.5
 BINS = 10
@@ -70,6 +71,7 @@ OF_OBJECTS: dict[str, tuple[int, ...]] = {
     "dog": (2084071,),
     "horse": (2374451,),
     "sheep": (2411705,),
+    "cow": (2403454,),
     "elephant": (2503517,),
     "bear": (2131653,),
     "zebra": (2391049,),
@@ -239,6 +241,16 @@ def beneath(nouns: Mapping[int, Noun], offsets: Mapping[int, int], tops: Sequenc
     return {label for label, offset in offsets.items() if is_kind(offset)}
 
 
+def is_kind_of(name: str, top: int, nouns: Mapping[int, Noun]) -> bool:
+    """Tell whether a general label names kinds of a noun: by the nouns that stand for it."""
+    tops = OF_OBJECTS.get(name) or GENERAL.get(name) or ()
+    return bool(tops) and all(_lies_beneath(one, top, nouns) for one in tops)
+
+
+def _lies_beneath(offset: int, top: int, nouns: Mapping[int, Noun]) -> bool:
+    return offset == top or any(_lies_beneath(one, top, nouns) for one in nouns[offset].kinds)
+
+
 def support(
     labels: Sequence[str], nouns: Mapping[int, Noun], objects: Sequence[str]
 ) -> dict[str, list[int]]:
@@ -280,13 +292,10 @@ class Networks:
     bias: np.ndarray
 
     def objects(self, image: np.ndarray) -> np.ndarray:
-        """Return the best score of each kind in a picture: [80]."""
+        """Return the objects of a picture: [n, 6]."""
         square, place = letterboxed(image)
         (values,) = self.detector.run(square[None])
-        best = np.zeros(len(self.finder.labels))
-        for row in objects_in(values.reshape(CANDIDATES, CANDIDATE), place):
-            best[int(row[LABEL])] = max(best[int(row[LABEL])], row[SCORE])
-        return best
+        return objects_in(values.reshape(CANDIDATES, CANDIDATE), place)
 
     def pictures(self, image: np.ndarray) -> np.ndarray:
         """Return ImageNet's probabilities of a picture: [1000]."""
@@ -308,8 +317,8 @@ def networks() -> Networks:
     )
 
 
-def look(folder: Path, by: Networks) -> Looked:
-    """Look at the pictures of a folder in COCO's format."""
+def look(folder: Path, by: Networks, classes: np.ndarray, is_animal: np.ndarray) -> Looked:
+    """Look at the pictures of a folder in COCO's format; `classes`, `is_animal`: of its kinds."""
     told = json.loads((folder / "instances.json").read_text())
     names = {one["id"]: one["name"] for one in told["categories"]}
     found: dict[int, set[str]] = {about["id"]: set() for about in told["images"]}
@@ -322,7 +331,8 @@ def look(folder: Path, by: Networks) -> Looked:
             image = np.asarray(file.convert("RGB"))
         objects.append(by.objects(image))
         pictures.append(by.pictures(image))
-    return Looked(np.array(kinds), np.array(objects), np.array(pictures))
+    seen = np.array(pictures)
+    return Looked(np.array(kinds), kinds_seen(objects, seen, classes, is_animal), seen)
 
 
 def strangers(data: Path, by: Networks) -> np.ndarray:
@@ -454,7 +464,7 @@ def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 def bundle_fields(general: Sequence[str], labels: Sequence[str]) -> dict[str, object]:
     return {
         "name": "tags",
-        "version": 1,
+        "version": 2,
         "summary": "what is seen and heard: objects, animals, places, sounds, in one list",
         "task": "classes",
         "streams": ["image", "audio"],
@@ -479,15 +489,18 @@ def main() -> None:
     arguments = parser.parse_args()
     finder, carrier, hearer = (bundles.load(name) for name in (OBJECTS, PICTURES, SOUNDS))
     data, by = Path(os.environ["VMM_DATA"]), networks()
-    by_label = support(carrier.labels, nouns_of(arguments.package), finder.labels)
+    nouns = nouns_of(arguments.package)
+    by_label = support(carrier.labels, nouns, finder.labels)
     classes = np.zeros((len(by_label), len(carrier.labels)), bool)
     for row, columns in zip(classes, by_label.values(), strict=True):
         row[columns] = True
-    looked = look(data / "pictures", by)
-    cases = cases_of(looked, classes[: len(finder.labels)])
+    is_animal = np.array([is_kind_of(name, ANIMALS, nouns) for name in by_label])
+    kinds = len(finder.labels)
+    looked = look(data / "pictures", by, classes[:kinds], is_animal[:kinds])
+    cases = cases_of(looked, classes[:kinds])
     metrics = measured(cases, held_out(cases), looked)
     alone = fitted(cases.at(cases.said[:, 1] > 0), (1,))
-    others = classes[len(finder.labels) :]
+    others = classes[kinds:]
     metrics["general_labels_of_strangers"] = told_of_strangers(strangers(data, by), others, alone)
     is_fine = classes[(classes.sum(axis=1) > 1)].any(axis=0)
     is_told = np.array([NOT_TOLD.search(label) is None for label in hearer.labels])
@@ -497,6 +510,7 @@ def main() -> None:
     labels = list(dict.fromkeys([*general, *fine, *heard]))
     stored = {
         "classes": classes.astype(np.uint8),
+        "is_animal": is_animal.astype(np.uint8),
         "is_fine": is_fine.astype(np.uint8),
         "is_told": is_told.astype(np.uint8),
         "both": np.array(fitted(cases, (0, 1)), np.float32),

@@ -2,7 +2,7 @@
 
     import vmm_cli as vmm
 
-    vmm.load_model("imagenet").classify("clip.mp4")
+    vmm.load_model().classify("clip.mp4")
 
 See docs/python.md. What a name stands for loads when it is used: the import costs nothing.
 """

@@ -31,15 +31,15 @@ def main(paths: list[str]) -> None:
     numbers = model.encoders["image"].preprocess
     tensors = {k: torch.from_numpy(v.copy()) for k, v in bundles.load_tensors(model).items()}
     network = EfficientNetLite0()
-    network.load_state_dict(_under("encoders.image.", tensors))
+    network.load_state_dict(under("encoders.image.", tensors))
     network.eval()
     network.fold_batch_norm()
     network = network.to(memory_format=torch.channels_last)
-    head = _under("head.", tensors)
+    head = under("head.", tensors)
     for path in paths:
-        images = _pictures(path)
+        images = pictures(path)
         with torch.inference_mode():
-            x = _central_square(images, int(numbers["crop"])).float()  # [T, 3, 224, 224]
+            x = central_square(images, int(numbers["crop"])).float()  # [T, 3, 224, 224]
             features = network((x - numbers["mean"]) / numbers["scale"])  # -> [T, 1280]
             logits = features @ head["weight"].T + head["bias"]  # -> [T, 1000]
             scores = logits.softmax(dim=1).mean(dim=0)
@@ -49,7 +49,7 @@ def main(paths: list[str]) -> None:
         )
 
 
-def _pictures(path: str) -> torch.Tensor:
+def pictures(path: str) -> torch.Tensor:
     """Return a picture a second, scaled: uint8 [T, 3, H, W]."""
     reader = decord.VideoReader(path, width=WIDTH, height=HEIGHT, num_threads=THREADS)
     seconds = len(reader) / reader.get_avg_fps()
@@ -58,12 +58,12 @@ def _pictures(path: str) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2)  # -> [T, 3, H, W]
 
 
-def _central_square(x: torch.Tensor, side: int) -> torch.Tensor:
+def central_square(x: torch.Tensor, side: int) -> torch.Tensor:
     top, left = (x.shape[2] - side) // 2, (x.shape[3] - side) // 2
     return x[:, :, top : top + side, left : left + side]
 
 
-def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 

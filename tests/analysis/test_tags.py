@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vmm_cli.analysis.tags import Table, probabilities, seen, surely
+from vmm_cli.analysis.tags import (
+    HEARD_SHARE,
+    SEEN_SHARE,
+    Table,
+    kinds_seen,
+    probabilities,
+    seen,
+    surely,
+)
 
 KINDS = ("person", "dog")
 FINE = ("poodle", "beagle", "volcano", "lab coat")
@@ -17,6 +25,7 @@ TABLE = Table(
     classes=np.array([[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]], bool),
     both=(-7.0, 2.3, 0.3),
     pictures=(-5.0, 1.0),
+    is_animal=np.array([0, 1, 0], bool),
     fine=FINE,
     is_fine=np.array([1, 1, 0, 0], bool),
 )
@@ -57,10 +66,9 @@ def test_one_smeared_picture_says_nothing() -> None:
     dog, none = [0.0, 0.9], NOTHING
     assert told([dog, none, none], [UNSURE] * 3) == {}
     assert list(told([dog], [UNSURE])) == ["dog"]  # a still
-    few = [dog] * 3 + [none] * 37
-    assert told(few, [UNSURE] * 40) == {}  # 4 of 40 are needed
-    assert list(told([dog, *few], [UNSURE] * 41)) == []
-    assert list(told([dog] * 2 + few, [UNSURE] * 42)) == ["dog"]
+    few = [dog] * 7 + [none] * 33
+    assert told(few, [UNSURE] * 40) == {}  # 8 of 40 are needed
+    assert list(told([dog] * 2 + few[:38], [UNSURE] * 40)) == ["dog"]
 
 
 def test_no_pictures_are_no_labels() -> None:
@@ -86,10 +94,50 @@ def test_probabilities_are_probabilities(objects: np.ndarray, share: float) -> N
     assert (louder[:, :2] >= found[:, :2] - 1e-12).all()
 
 
-@given(arrays(np.float64, st.tuples(st.integers(1, 30), st.just(1)), elements=st.floats(0, 1)))
-def test_a_video_is_as_sure_as_a_tenth_of_its_pictures(sure: np.ndarray) -> None:
-    (score,) = surely(sure)
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 30), st.just(1)), elements=st.floats(0, 1)),
+    st.sampled_from((SEEN_SHARE, HEARD_SHARE)),
+)
+def test_a_video_is_as_sure_as_a_share_of_its_pictures(sure: np.ndarray, share: float) -> None:
+    (score,) = surely(sure, share)
     as_sure = int((sure >= score).sum())
-    assert as_sure >= min(len(sure), 2) and as_sure >= len(sure) / 10
+    assert as_sure >= min(len(sure), 2) and as_sure >= len(sure) * share
     surer = int((sure > score).sum())
-    assert surer < max(2, len(sure) / 10 + 1)
+    assert surer < max(2, len(sure) * share + 1)
+
+
+# --- which objects count ------------------------------------------------------------------------
+
+CLASSES = np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]], bool)  # person, dog, sheep
+ANIMALS = np.array([0, 1, 1], bool)
+PERSON, DOG, SHEEP = 0, 1, 2
+
+
+def counted(objects: list[tuple[float, ...]], picture: list[float]) -> list[int]:
+    found = np.array(objects, np.float32).reshape(-1, 6)
+    (best,) = kinds_seen([found], np.array([picture]), CLASSES, ANIMALS)
+    return np.flatnonzero(best).tolist()
+
+
+def test_one_thing_with_two_names_is_what_is_said_louder() -> None:
+    box = (0.1, 0.1, 0.5, 0.5)
+    beside = (0.7, 0.1, 0.3, 0.3)
+    dog, person = (DOG, 0.5, *box), (PERSON, 0.7, *box)
+    nothing = [0.0, 0.0, 0.0, 1.0]
+    assert counted([person, dog], nothing) == [PERSON]
+    assert counted([person, (DOG, 0.5, *beside)], nothing) == [PERSON, DOG]
+    assert counted([(PERSON, 0.55, *box), dog], [0.4, 0.0, 0.0, 0.6]) == [DOG]  # both say so
+
+
+def test_an_animal_that_a_sure_picture_rules_out_is_none() -> None:
+    sheep = (SHEEP, 0.6, 0.1, 0.1, 0.3, 0.3)
+    assert counted([sheep], [0.9, 0.0, 0.0, 0.1]) == []
+    assert counted([sheep], [0.8, 0.1, 0.0, 0.1]) == [SHEEP]
+    assert counted([(PERSON, 0.6, 0.1, 0.1, 0.3, 0.3)], [0.9, 0.0, 0.0, 0.1]) == [PERSON]
+
+
+def test_pictures_without_objects_have_none() -> None:
+    empty = np.empty((0, 6), np.float32)
+    best = kinds_seen([empty, empty], np.full((2, 4), 0.25), CLASSES, ANIMALS)
+    assert best.tolist() == [[0.0] * 3] * 2
+    assert kinds_seen([], np.empty((0, 4)), CLASSES, ANIMALS).shape == (0, 3)

@@ -106,7 +106,11 @@ def bad(render_clip: Render, bikes: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    [FRAMES, ("info",), pytest.param(("classify", "--count", "1"), marks=pytest.mark.slow)],
+    [
+        FRAMES,
+        ("info",),
+        pytest.param(("classify", "--model", "imagenet", "--count", "1"), marks=pytest.mark.slow),
+    ],
 )
 def test_each_costs_itself_alone(
     run_vmm: Vmm, bad: Path, tmp_path: Path, command: tuple[str, ...]

@@ -19,7 +19,7 @@ Vmm = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_every_format_says_the_same(run_vmm: Vmm, bikes: Path) -> None:
-    asked = ("classify", bikes, "--top-k", "2", "--count", "4")
+    asked = ("classify", bikes, "--model", "imagenet", "--top-k", "2", "--count", "4")
     record = json.loads(run_vmm(*asked).stdout)
     assert record["schema"] == "vmm.classify/1"
     assert record["model"] == {"name": "imagenet", "version": 1}

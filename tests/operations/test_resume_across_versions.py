@@ -111,24 +111,32 @@ CASES: list[tuple[Operation[Any, Any, Any, Any], Any, dict[str, object]]] = [
         frames(sampling("all", end="Fraction(3, 1)")),
     ),
     (EXTRACT_FRAMES, ExtractOptions(output="F", shots=True), frames(sampling("shots"))),
-    (CLASSIFY, ClassifyOptions(), pictures(EACH_SECOND)),
+    (CLASSIFY, ClassifyOptions(model="imagenet"), pictures(EACH_SECOND)),
     (
         CLASSIFY,
-        ClassifyOptions(top_k=3, every=Fraction(1, 10)),
+        ClassifyOptions(model="imagenet", top_k=3, every=Fraction(1, 10)),
         pictures(sampling("every", step_s="Fraction(1, 10)"), top_k=3),
     ),
     (
         CLASSIFY,
-        ClassifyOptions(count=4, start=Fraction(1), end=Fraction("9.5")),
+        ClassifyOptions(model="imagenet", count=4, start=Fraction(1), end=Fraction("9.5")),
         pictures(sampling("count", start="Fraction(1, 1)", end="Fraction(19, 2)", n="4")),
     ),
-    (CLASSIFY, ClassifyOptions(windows=Fraction(10)), pictures(EACH_SECOND, windows_s=10.0)),
     (
         CLASSIFY,
-        ClassifyOptions(windows=Fraction(1, 2), device="cpu", no_store=True),
+        ClassifyOptions(model="imagenet", windows=Fraction(10)),
+        pictures(EACH_SECOND, windows_s=10.0),
+    ),
+    (
+        CLASSIFY,
+        ClassifyOptions(model="imagenet", windows=Fraction(1, 2), device="cpu", no_store=True),
         pictures(sampling("every", step_s="Fraction(1, 2)"), windows_s=0.5),
     ),
-    (CLASSIFY, ClassifyOptions(max_pixels=10**6), pictures(EACH_SECOND, max_pixels=10**6)),
+    (
+        CLASSIFY,
+        ClassifyOptions(model="imagenet", max_pixels=10**6),
+        pictures(EACH_SECOND, max_pixels=10**6),
+    ),
     (CLASSIFY, ClassifyOptions(model="fights"), windows()),
     (
         CLASSIFY,

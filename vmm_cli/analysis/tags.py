@@ -3,8 +3,12 @@
 A picture's objects and the probabilities of ImageNet's labels speak for general labels: "dog" is
 what a detector calls one, and all breeds together. How sure a label is, a logistic regression says
 that was fitted on pictures whose content is known (tools/make_tags.py). A video, or a window of it,
-is as sure of a label as a tenth of its pictures are, and two of them at least where there are two:
-what one smeared picture says is nothing.
+is as sure of a label as a fifth of its pictures are, or a tenth of its sound, and two of them at
+least where there are two: what one smeared picture says is nothing.
+
+A detector gives one thing two names, and one animal that of another. So of boxes that cover each
+other one counts, that of which both networks say the most; and where ImageNet's labels are sure of
+an animal, another one counts only if they do not rule it out.
 """
 
 from __future__ import annotations
@@ -15,13 +19,20 @@ from math import ceil
 
 import numpy as np
 
-SHARE = 0.1  # of the pictures, or of the patches of sound, that must be as sure
+from vmm_cli.features.boxes import suppress
+
+SEEN_SHARE = 0.2  # of the pictures that must be as sure
+HEARD_SHARE = 0.1  # of the patches of sound: who speaks makes pauses
 LEAST = 2  # of them, where there are so many
 
 # Below this a network says nothing, and neither does a label of which no network says more.
 LEAST_OBJECT, LEAST_PICTURE, MOST = 0.03, 0.005, 0.99
 LEAST_EVIDENCE = 0.1
 LEAST_ALONE = 0.5  # of classes that no detector can confirm
+
+SAME_THING = 0.6  # of their union, which boxes of one thing share
+OF_PICTURE = 0.1  # what ImageNet's labels count beside a detector's score, as fitted
+SURE_ANIMAL, RULED_OUT = 0.5, 0.05  # probabilities of ImageNet's labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +46,7 @@ class Table:
         both: the constant, and the weights of an object's score and of the classes' probability:
             of kinds.
         pictures: the constant and the weight of the classes' probability: of the others.
+        is_animal: bool [K].
         fine: the labels of ImageNet; is_fine: bool [1000], which of them are told beside the
             general one.
     """
@@ -44,6 +56,7 @@ class Table:
     classes: np.ndarray
     both: tuple[float, float, float]
     pictures: tuple[float, float]
+    is_animal: np.ndarray
     fine: tuple[str, ...]
     is_fine: np.ndarray
 
@@ -55,6 +68,30 @@ class Tag:
     label: str
     score: float
     rows: tuple[int, ...]
+
+
+def kinds_seen(
+    found: Sequence[np.ndarray], pictures: np.ndarray, classes: np.ndarray, is_animal: np.ndarray
+) -> np.ndarray:
+    """Return the best score of each kind of object in each picture: float64 [T, O].
+
+    Args:
+        found: of each picture the objects, [n, 6]: kind, score, x, y, w and h.
+        pictures: ImageNet's probabilities, [T, 1000].
+        classes, is_animal: of the O kinds or of more, see `Table`.
+    """
+    best = np.zeros((len(found), len(classes)))
+    sums = pictures @ classes.T.astype(np.float64)
+    for row, objects, said in zip(best, found, sums, strict=True):
+        kinds = objects[:, 0].astype(int)
+        both = _log_odds(objects[:, 1].clip(LEAST_OBJECT, MOST))
+        both += OF_PICTURE * _log_odds(said[kinds].clip(LEAST_PICTURE, MOST))
+        corners = np.concatenate([objects[:, 2:4], objects[:, 2:4] + objects[:, 4:6]], axis=1)
+        kept = suppress(corners, both, SAME_THING)
+        np.maximum.at(row, kinds[kept], objects[kept, 1])
+        if said[is_animal].max(initial=0) >= SURE_ANIMAL:
+            row[is_animal & (said < RULED_OUT)] = 0
+    return best
 
 
 def evidence(
@@ -102,22 +139,22 @@ def is_said(of_objects: np.ndarray, of_pictures: np.ndarray, kinds: int) -> np.n
 def seen(table: Table, objects: np.ndarray, pictures: np.ndarray) -> list[Tag]:
     """Return the labels of some pictures, the surest first, general ones before fine ones."""
     sure = probabilities(table, objects, pictures)
-    tags = surest(table.general, sure)
+    tags = surest(table.general, sure, SEEN_SHARE)
     sums = pictures @ table.classes.T.astype(np.float64)  # [T, K]
     fine: dict[str, Tag] = {}
-    for number in np.flatnonzero(surely(sure) > 0):
+    for number in np.flatnonzero(surely(sure, SEEN_SHARE) > 0):
         columns = np.flatnonzero(table.classes[number] & table.is_fine)
         shares = pictures[:, columns] / np.maximum(sums[:, number : number + 1], MOST * 1e-6)
         names = [table.fine[column] for column in columns]
-        for tag in surest(names, sure[:, number : number + 1] * shares):
+        for tag in surest(names, sure[:, number : number + 1] * shares, SEEN_SHARE):
             if tag.label not in fine or tag.score > fine[tag.label].score:
                 fine[tag.label] = tag
     return sorted([*tags, *fine.values()], key=lambda tag: -tag.score)
 
 
-def surest(labels: Sequence[str], sure: np.ndarray, support: int = 3) -> list[Tag]:
+def surest(labels: Sequence[str], sure: np.ndarray, share: float, support: int = 3) -> list[Tag]:
     """Return the labels of some rows that are anything but 0: [T, K], and by which rows."""
-    scores = surely(sure)
+    scores = surely(sure, share)
     tags = []
     for number in np.flatnonzero(scores > 0).tolist():
         best = np.argsort(-sure[:, number], kind="stable")[:support]
@@ -126,11 +163,11 @@ def surest(labels: Sequence[str], sure: np.ndarray, support: int = 3) -> list[Ta
     return tags
 
 
-def surely(sure: np.ndarray) -> np.ndarray:
-    """Return as how sure as `SHARE` of the rows are all is: [T, K] -> [K]; 0 without rows."""
+def surely(sure: np.ndarray, share: float) -> np.ndarray:
+    """Return as how sure a share of the rows are: [T, K] -> [K]; 0 without rows."""
     if not len(sure):
         return np.zeros(sure.shape[1])
-    needed = min(len(sure), max(LEAST, ceil(SHARE * len(sure))))
+    needed = min(len(sure), max(LEAST, ceil(share * len(sure))))
     scores: np.ndarray = np.sort(sure, axis=0)[-needed]
     return scores
 

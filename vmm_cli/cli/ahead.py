@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 # What the first task of a command imports. Commands over videos only: others may need no worker.
 MODULES = {
     "extract-frames": ("vmm_cli.operations.save_frames", "vmm_cli.media.video"),
-    "classify": ("vmm_cli.inference.classify",),
+    "classify": ("vmm_cli.inference.classify_tags",),
     "detect-objects": ("vmm_cli.operations.detect_objects", "vmm_cli.analysis.objects"),
     "detect-actions": ("vmm_cli.operations.action_models",),
     "sentiment": ("vmm_cli.operations.sentiment_result",),

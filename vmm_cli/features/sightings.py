@@ -130,6 +130,14 @@ def sightings(
     return Sightings(found[OBJECTS].features, poses, found[OBJECTS].end_s)
 
 
+def keep_objects(
+    video: Video, sampling: Sampling, watching: Watching, objects: Sets, end_s: float
+) -> None:
+    """Keep the objects of a video that were found part by part; `end_s`: see `Sightings`."""
+    key = _keys(video, sampling, replace(watching, poses=None), keep_poses=False)[OBJECTS]
+    store.keep(video, {key: Entry(objects, end_s)})
+
+
 def _specs(watching: Watching) -> dict[str, EncoderSpec]:
     """Return what stands for what is looked for, by names of what is kept."""
     specs = {OBJECTS: object_spec(watching.objects)}

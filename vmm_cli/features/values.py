@@ -146,3 +146,14 @@ def join(parts: Sequence[Features]) -> Features:
         raise ValueError("there are no parts to join")
     times, first = np.unique(np.concatenate([p.times for p in parts]), return_index=True)
     return Features(times, np.concatenate([p.values for p in parts])[first])
+
+
+def join_sets(parts: Sequence[Sets]) -> Sets:
+    """Return the parts of one stream as a whole, as `join` does. ValueError if there are none."""
+    if not parts:
+        raise ValueError("there are no parts to join")
+    at = {
+        time: part.at(i) for part in reversed(parts) for i, time in enumerate(part.times.tolist())
+    }
+    times = sorted(at)
+    return Sets.of(times, [at[time] for time in times], parts[0].columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from vmm_cli.errors import ModelError
 from vmm_cli.features.preprocess import Preprocess
@@ -35,6 +35,7 @@ class ClassifyRequest:
     windows_s: float | None = None
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
+    tells_sources: ClassVar[bool] = False
 
 
 def sees_windows(bundle: Bundle) -> bool:

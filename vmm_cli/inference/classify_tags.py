@@ -29,13 +29,15 @@ from vmm_cli.features import store
 from vmm_cli.features.clips import frame_request
 from vmm_cli.features.encoder import Compute
 from vmm_cli.features.preprocess import Preprocess, prepare
-from vmm_cli.features.sightings import Watching, sightings
+from vmm_cli.features.sightings import Watching, keep_objects, sightings
 from vmm_cli.features.sounds import sound_head, sound_scores
-from vmm_cli.features.values import Features, Sets
+from vmm_cli.features.values import Features, Sets, join, join_sets
+from vmm_cli.identity import FileIdentity
 from vmm_cli.inference import classify, classify_sounds
 from vmm_cli.inference.classify_request import ClassifyRequest
 from vmm_cli.inference.classify_sounds import SoundsRequest
 from vmm_cli.inference.network import softmax
+from vmm_cli.media import damage
 from vmm_cli.media.frames import Frame
 from vmm_cli.media.sampling import Sampling
 from vmm_cli.media.video import Video, past_end
@@ -59,6 +61,7 @@ class TagsRequest:
             same part of the video.
         top_k: how many labels are told at most.
         windows_s: length of a timeline's windows in seconds; None: the whole video at once.
+        tells_sources: whether labels say where they come from.
     """
 
     bundle: Path
@@ -76,26 +79,58 @@ class TagsRequest:
         return self.pictures.sampling
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What `run` found out: objects and features of pictures at the same times, and of sound.
+@dataclass(frozen=True)
+class Part:
+    """A share of an input: pictures at some times; None: its sound."""
 
-    Without pictures or sound there are none. `end_s`: where the video ends, in seconds, and
-    `pictures_end_s` its pictures.
+    sampling: Sampling | None
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What was seen: objects and features of pictures, at the same times; there may be none.
+
+    Attributes:
+        end_s: where the pictures end, in seconds; None where that is unknown.
+        identity: of the file before it was read; None where what was seen is not to be kept, or is.
     """
 
     objects: Sets
     pictures: Features
+    end_s: float | None
+    identity: FileIdentity | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What `run` found out.
+
+    Attributes:
+        seen: None of a part that is the sound.
+        sounds: features of patches of sound; None of other parts, and where there is none.
+        end_s: where the video ends, in seconds.
+    """
+
+    seen: Seen | None
     sounds: Features | None
     end_s: float
-    pictures_end_s: float
 
 
-# --- the work: run, finish ----------------------------------------------------------------------
+# --- the work: plan, run, finish ----------------------------------------------------------------
 
 
-def run(request: TagsRequest, input: Input, part: None = None) -> Found:
-    """Return what the networks find in an input: from the store, or decoded and computed.
+def plan(request: TagsRequest, input: Input, workers: int) -> list[Part | None]:
+    """Return the parts to run for one input: [None] for the whole, unless splitting it pays."""
+    try:
+        parts = classify.plan(request.pictures, input, workers)
+    except InputError:  # there may be sound
+        return [None]
+    split = [Part(part.sampling) for part in parts if part is not None]
+    return [Part(None), *split] if split else [None]
+
+
+def run(request: TagsRequest, input: Input, part: Part | None) -> Found:
+    """Return what the networks find in an input or a part of it: from the store, or computed.
 
     Raises:
         InputError: the input cannot be read, or ends before the wanted part.
@@ -105,8 +140,21 @@ def run(request: TagsRequest, input: Input, part: None = None) -> Found:
     video = Video(input.path, wanted.max_pixels, wanted.sampling.start, wanted.sampling.end)
     if 0 < video.duration_s <= wanted.sampling.start:
         raise past_end(wanted.sampling.start, video.duration_s)
+    seen = sounds = None
+    if part is None:
+        seen = _seen(request, video)
+    elif part.sampling is not None:
+        seen = _seen_in(request, video, part.sampling)
+    if (part is None or part.sampling is None) and video.has_sound:
+        sounds = classify_sounds.run(request.sounds, input, None).features
+    return Found(seen, sounds, video.duration_s)
+
+
+def _seen(request: TagsRequest, video: Video) -> Seen:
+    """Return what is seen in all of a video: from the store, or computed and kept."""
+    wanted = request.pictures
     kept = classify.stored(wanted, video.identity) if wanted.use_store else None
-    encoding = None if kept is not None else _Encoding(wanted)
+    encoding = None if kept is not None else _Encoding(wanted, wanted.sampling)
     seen = sightings(
         video,
         wanted.sampling,
@@ -120,26 +168,41 @@ def run(request: TagsRequest, input: Input, part: None = None) -> Found:
         assert encoding is not None
         features = encoding.features()
         if wanted.use_store and seen.end_s is not None:
-            # As `classify` has it, which finds the entry again.
-            entry = store.Entry(features, max(float(video.pictures_end_s), seen.end_s))
-            store.keep(video, {classify.key_of(wanted, video.identity): entry})
-    if not np.array_equal(features.times, seen.objects.times):
+            _keep_features(wanted, video, features, seen.end_s)
+    _check_times(features, seen.objects)
+    return Seen(seen.objects, features, seen.end_s)
+
+
+def _seen_in(request: TagsRequest, video: Video, sampling: Sampling) -> Seen:
+    """Return what is seen at some times, of which nothing is kept by itself."""
+    identity = video.identity if request.pictures.use_store else None
+    encoding = _Encoding(request.pictures, sampling)
+    seen = sightings(video, sampling, request.watching, use_store=False, beside=encoding)
+    identity = None if damage.is_noted(video.path) else identity
+    return Seen(seen.objects, encoding.features(), seen.end_s, identity)
+
+
+def _keep_features(
+    request: ClassifyRequest, video: Video, features: Features, end_s: float
+) -> None:
+    """Keep them as `classify` does, which finds the entry again."""
+    entry = store.Entry(features, max(float(video.pictures_end_s), end_s))
+    store.keep(video, {classify.key_of(request, video.identity): entry})
+
+
+def _check_times(features: Features, objects: Sets) -> None:
+    if not np.array_equal(features.times, objects.times):
         raise InputError("unreadable", "it gives other pictures each time that it is read")
-    heard = None
-    if video.has_sound:
-        heard = classify_sounds.run(request.sounds, input, None).features
-    shown = video.duration_s if seen.end_s is None else seen.end_s
-    return Found(seen.objects, features, heard, video.duration_s, shown)
 
 
 class _Encoding:
     """Computes the features of pictures as they come, beside who asked for them."""
 
-    def __init__(self, request: ClassifyRequest) -> None:
+    def __init__(self, request: ClassifyRequest, sampling: Sampling) -> None:
         bundle = bundles.read(request.bundle)
         self._numbers = Preprocess.from_dict(bundle.encoders[IMAGE].preprocess)
         self._compute: Compute = classify.network_of(request)
-        self.request = frame_request(PICTURES, self._numbers, request.sampling)
+        self.request = frame_request(PICTURES, self._numbers, sampling)
         self._waiting: list[np.ndarray] = []
         self._times: list[float] = []
         self._values = [np.empty((0, self._compute.width), np.float32)]
@@ -168,25 +231,44 @@ def finish(request: TagsRequest, input: Input, parts: Sequence[Found]) -> Classi
     Raises:
         InputError: `no_stream`: there are neither pictures nor sound in the wanted part.
     """
-    (one,) = parts
+    seen = _joined(request, input, [part.seen for part in parts if part.seen is not None])
+    sounds = next((part.sounds for part in parts if part.sounds is not None), None)
+    end_s = parts[0].end_s
     bundle, judge = _judge(request)
-    has_sound = one.sounds is not None and len(one.sounds) > 0
-    if not len(one.pictures) and not has_sound:
+    has_sound = sounds is not None and len(sounds) > 0
+    if not len(seen.pictures) and not has_sound:
         raise InputError("no_stream", "it has neither pictures nor sound in the wanted part")
-    there = ((IMAGE, len(one.pictures) > 0), (AUDIO, has_sound))
-    scores = judge.scores(one)
+    there = ((IMAGE, len(seen.pictures) > 0), (AUDIO, has_sound))
+    scores = judge.scores(seen, sounds)
     windows = None
     if request.windows_s is not None:
-        windows = tuple(_windows(request, scores, one))
+        shown_s = end_s if seen.end_s is None else seen.end_s
+        windows = tuple(_windows(request, scores, end_s, shown_s))
     return Classification(
-        duration_s=one.end_s,
+        duration_s=end_s,
         model=bundle.name,
         version=bundle.version,
-        frames=len(one.pictures),
+        frames=len(seen.pictures),
         labels=_labels(request, scores, slice(None), slice(None)),
         windows=windows,
         streams=tuple(stream for stream, is_there in there if is_there),
     )
+
+
+def _joined(request: TagsRequest, input: Input, parts: Sequence[Seen]) -> Seen:
+    """Return what was seen in all parts, and keep it."""
+    if len(parts) == 1:
+        return parts[0]
+    sampling = request.sampling
+    video = Video(input.path, request.pictures.max_pixels, sampling.start, sampling.end)
+    objects = join_sets([part.objects for part in parts])
+    features = join([part.pictures for part in parts])
+    _check_times(features, objects)
+    end_s = max((part.end_s for part in parts if part.end_s is not None), default=None)
+    if end_s is not None and all(part.identity == video.identity for part in parts):
+        _keep_features(request.pictures, video, features, end_s)
+        keep_objects(video, sampling, request.watching, objects, end_s)
+    return Seen(objects, features, end_s)
 
 
 # --- the labels ---------------------------------------------------------------------------------
@@ -217,22 +299,22 @@ class _Judge:
     hearing: Bundle
     is_told: np.ndarray
 
-    def scores(self, one: Found) -> _Scores:
+    def scores(self, seen: Seen, sounds: Features | None) -> _Scores:
         """Return what the networks say of one input."""
-        best = np.zeros((len(one.objects), self.table.kinds))
-        for number, row in enumerate(best):
-            for label, score, *_ in one.objects.at(number):
-                row[int(label)] = max(row[int(label)], score)
+        table = self.table
+        found = [seen.objects.at(number) for number in range(len(seen.objects))]
+        pictures = softmax(seen.pictures.values @ self.head.weight.T + self.head.bias)
+        best = tags.kinds_seen(found, pictures, table.classes, table.is_animal)[:, : table.kinds]
         head = sound_head(self.hearing)
         times, heard = np.empty(0), np.empty((0, len(head.labels)), np.float32)
-        if one.sounds is not None:
-            times, heard = one.sounds.times, sound_scores(head, one.sounds.values)
+        if sounds is not None:
+            times, heard = sounds.times, sound_scores(head, sounds.values)
         return _Scores(
-            self.table,
+            table,
             head.labels,
-            one.pictures.times,
+            seen.pictures.times,
             best,
-            softmax(one.pictures.values @ self.head.weight.T + self.head.bias),
+            pictures,
             times,
             heard * self.is_told,
         )
@@ -249,19 +331,24 @@ def _labels(
     ]
     told += [
         LabelScore(tag.label, tag.score, tuple(float(heard_at[row]) for row in tag.rows), HEARD)
-        for tag in tags.surest(scores.sound_labels, scores.sounds[sounds])
+        for tag in tags.surest(scores.sound_labels, scores.sounds[sounds], tags.HEARD_SHARE)
     ]
     return tuple(sorted(told, key=lambda one: -one.score)[: request.top_k])
 
 
-def _windows(request: TagsRequest, scores: _Scores, one: Found) -> Iterator[LabelledWindow]:
-    """Yield the timeline; a patch of sound belongs to the window that its middle lies in."""
+def _windows(
+    request: TagsRequest, scores: _Scores, end_s: float, shown_s: float
+) -> Iterator[LabelledWindow]:
+    """Yield the timeline; a patch of sound belongs to the window that its middle lies in.
+
+    shown_s: where the pictures end, in seconds.
+    """
     assert request.windows_s is not None
     for begin, stop, first, last in windows_of(
-        request.sampling, request.windows_s, scores.times, one.end_s
+        request.sampling, request.windows_s, scores.times, end_s
     ):
         low, high = np.searchsorted(scores.sound_times, [begin, stop])
-        pictures = slice(first, last) if begin < one.pictures_end_s else slice(0, 0)
+        pictures = slice(first, last) if begin < shown_s else slice(0, 0)
         yield LabelledWindow(begin, stop, _labels(request, scores, pictures, slice(low, high)))
 
 
@@ -281,6 +368,7 @@ def _tables(
     general = int(bundle.network["general"])
     shapes = {
         "classes": (general, len(seeing.labels)),
+        "is_animal": (general,),
         "is_fine": (len(seeing.labels),),
         "is_told": (len(hearing.labels),),
         "both": (3,),
@@ -295,6 +383,7 @@ def _tables(
         stored["classes"].astype(bool),
         (both[0], both[1], both[2]),
         (alone[0], alone[1]),
+        stored["is_animal"].astype(bool),
         seeing.labels,
         stored["is_fine"].astype(bool),
     )

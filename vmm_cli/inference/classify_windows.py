@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class WindowsRequest:
     explain: bool = False
     use_store: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
+    tells_sources: ClassVar[bool] = False
 
     def video(self, input: Input) -> Video:
         """Return an input's wanted part."""

@@ -90,7 +90,7 @@ class Model:
         return _result(operation, path, own, self.bundle.digest)
 
 
-def load_model(name: AnyPath = "imagenet") -> Model:
+def load_model(name: AnyPath = "tags") -> Model:
     """Load a model by its name in `vmm models list`, or by its folder, and verify it.
 
     Raises:

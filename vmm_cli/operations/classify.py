@@ -65,7 +65,7 @@ class ClassifyOptions:
     model: str = option(
         "--model",
         "-m",
-        default="imagenet",
+        default="tags",
         metavar="MODEL",
         complete=complete_model,
         help="A model from `vmm models list`, or its folder.",
@@ -185,13 +185,8 @@ def _of_pictures(
 ) -> Prepared[ClassifyOptions, ClassifyRequest, Any, Any]:
     _refuse_explaining(options, model, "looks at single pictures")
     request = pictures_request(options, model)
-    work = Work(
-        request,
-        run=run,
-        finish=finish,
-        plan=plan,
-        device=device_wanted(options.device),
-    )
+    device = device_wanted(options.device)
+    work = Work(request, run=run, finish=finish, plan=plan, device=device)
     # The model's own step, given as an option, is the same pictures.
     settled = replace(options, every=request.sampling.step_s)
     earlier = {
@@ -364,6 +359,7 @@ def _of_tags(
         request,
         run=classify_tags.run,
         finish=classify_tags.finish,
+        plan=classify_tags.plan,
         device=device_wanted(options.device),
     )
     settled = replace(pictures.options, model=options.model)
@@ -426,8 +422,7 @@ def finish(request: ClassifyRequest, input: Input, parts: Sequence[PartResult]) 
 
 def shown(job: ClassifyRequest | WindowsRequest | SoundsRequest | TagsRequest) -> Shown:
     """Show the labels, by time where a timeline is wanted."""
-    sources = getattr(job, "tells_sources", False)
-    return labels_shown.shown(timeline=job.windows_s is not None, sources=sources)
+    return labels_shown.shown(timeline=job.windows_s is not None, sources=job.tells_sources)
 
 
 CLASSIFY = Operation(
