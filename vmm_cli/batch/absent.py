@@ -20,7 +20,10 @@ _PICTURES = frozenset({
 })
 # fmt: on
 _HELD = {
-    "sound": ("sound file", "`vmm sentiment` takes sound"),
+    "sound": (
+        "sound file",
+        "`vmm transcribe`, `vmm sentiment` and `vmm classify --model sounds` take sound",
+    ),
     "picture": ("picture", "vmm reads videos"),
 }
 

@@ -76,6 +76,7 @@ class Discovery:
         order: the names of all of these, in the order of the arguments.
         any_folder: whether an argument is a folder.
         is_output: the name of an input that is the file the results go to.
+        passed_over: how many files in folders are of a later kind than the inputs there.
     """
 
     inputs: tuple[Input, ...]
@@ -85,6 +86,7 @@ class Discovery:
     order: tuple[str, ...] = ()
     any_folder: bool = False
     is_output: str | None = None
+    passed_over: int = 0
 
 
 def discover(
@@ -131,7 +133,9 @@ def _found(looked_at: Iterable[Looked]) -> Discovery:
     silent: list[str] = []
     any_folder = False
     is_output = None
+    passed_over = 0
     for looked in looked_at:
+        passed_over += looked.passed_over
         found = list(_inputs(looked))
         inputs += found
         told = [name for name in looked.closed if name not in unreadable]
@@ -153,6 +157,7 @@ def _found(looked_at: Iterable[Looked]) -> Discovery:
         tuple(order),
         any_folder,
         is_output,
+        passed_over,
     )
 
 

@@ -35,6 +35,7 @@ class Looked:
             of its name.
         closed: folders that may not be listed; silent: what did not answer, and hid what follows.
         is_output: the one of `found` that is the file the results go to.
+        passed_over: how many files only a later kind knows, beside those that an earlier one does.
     """
 
     argument: str
@@ -44,6 +45,7 @@ class Looked:
     closed: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     is_output: str | None = None
+    passed_over: int = 0
 
 
 def look_at(
@@ -154,11 +156,12 @@ class _Looker:
             elif others:
                 left_over.append((relative, status))
         for wanted in others:
+            known = [one for one in left_over if wanted(Path(now.place, one[0]))]
             if now.found:
-                return
-            for relative, status in left_over:
-                if wanted(Path(now.place, relative)):
-                    self._take(relative, status)
+                now.passed_over += len(known)
+                continue
+            for relative, status in known:
+                self._take(relative, status)
 
     def _take(self, relative: str, status: os.stat_result) -> None:
         if self._first_time(os.path.join(self._now.place, relative)):  # noqa: PTH118

@@ -14,6 +14,7 @@ MODULES = {
     "classify": ("vmm_cli.inference.classify_tags",),
     "detect-objects": ("vmm_cli.operations.detect_objects", "vmm_cli.analysis.objects"),
     "detect-actions": ("vmm_cli.operations.action_models",),
+    "transcribe": ("vmm_cli.features.transcript",),
     "sentiment": ("vmm_cli.operations.sentiment_result",),
     "info": ("vmm_cli.operations.info", "vmm_cli.media.video"),
 }

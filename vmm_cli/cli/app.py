@@ -23,6 +23,7 @@ from vmm_cli.operations.detect_objects import DETECT_OBJECTS
 from vmm_cli.operations.extract_frames import EXTRACT_FRAMES
 from vmm_cli.operations.info import INFO
 from vmm_cli.operations.sentiment import SENTIMENT
+from vmm_cli.operations.transcribe import TRANSCRIBE
 from vmm_cli.suggest import did_you_mean
 
 EXIT_INTERNAL = 1
@@ -43,6 +44,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     CLASSIFY,
     DETECT_OBJECTS,
     DETECT_ACTIONS,
+    TRANSCRIBE,
     SENTIMENT,
 )
 MAX_NAME_SHOWN = 200  # characters

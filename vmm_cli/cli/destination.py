@@ -41,6 +41,11 @@ class Writers:
         """Those of which a text holds one input."""
         return tuple(name for name, one in self.formats.items() if one.one_input)
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Those of which a folder holds a file for each input."""
+        return tuple(name for name, one in self.formats.items() if one.one_input or one.own_files)
+
     def choose(self, wanted: str | None, file: Path | None) -> str:
         """Return the name of the format to write.
 
@@ -149,7 +154,8 @@ def destination(
     """Return where the results go of a command whose work fills no folder.
 
     In a format of which a text holds one input, -o is a file where one file is given as input or
-    where its suffix is the format's, and a folder otherwise, or with a slash at its end.
+    where its suffix is the format's, and a folder otherwise, or with a slash at its end. In one of
+    which a text may, -o is a folder where there is one, or with that slash.
 
     Raises:
         UsageError: they cannot go there, or would take the place of what vmm did not write.
@@ -158,8 +164,8 @@ def destination(
     output, single = shared.output_path, writers.single
     count = len(discovery.order)
     is_folder = output is not None and (output.is_dir() or shared.output_is_folder)
-    if is_folder and wanted not in single:
-        into = f", or give --format {'|'.join(single)}" if single else ""
+    if is_folder and wanted not in writers.own:
+        into = f", or give --format {'|'.join(writers.own)}" if writers.own else ""
         raise errors.UsageError(
             f"{shared.output}: is a folder; -o takes a file for the results{into}"
         )
@@ -175,7 +181,7 @@ def destination(
     given = shared.inputs or []
     one_file = shared.files_from is None and len(given) == 1 and not discovery.any_folder
     for_one = one_file or output.suffix.lower() in writers.formats[name].suffixes
-    if name in single and (is_folder or not for_one):
+    if is_folder or (name in single and not for_one):
         return _files_in(output, name, discovery, overwrite=shared.overwrite)
     if name in single and count > 1:
         raise errors.UsageError(

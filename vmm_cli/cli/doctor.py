@@ -47,7 +47,10 @@ PACKAGES = (
 EXTRAS = {
     "openvino": ("exports for OpenVINO", "vmm_cli.exports.openvino_model"),
     "sentences": ("what sentences mean, by MiniLM", "vmm_cli.features.sentences"),
-    "speech": ("speech recognition in English, by Whisper", "vmm_cli.features.transcript"),
+    "speech": (
+        "speech recognition by Whisper: `vmm transcribe`, `vmm sentiment`",
+        "vmm_cli.features.transcript",
+    ),
 }
 
 _PACKAGE = re.compile(r"[A-Za-z0-9._-]+")

@@ -64,7 +64,7 @@ def run_operation(
     prepared = operation.prepare(options)
     _say_first(prepared, shared)
     drawing, fills = prepared.work.drawing, operation.fills_folder
-    discovery = _find_inputs(shared, operation)
+    discovery = _find_inputs(shared, prepared, fills=fills)
     _refuse(discovery, prepared, fills=fills)
     writers = Writers(operation.formats, operation.shown(prepared.work.job))
     if fills:
@@ -193,7 +193,7 @@ def _memory_limit(shared: SharedOptions, work_bytes: int, jobs: int) -> MemoryLi
     return MemoryLimit(limit, limit)
 
 
-def _find_inputs(shared: SharedOptions, operation: Operation[Options, Any, Any, Any]) -> Discovery:
+def _find_inputs(shared: SharedOptions, prepared: AnyPrepared, *, fills: bool) -> Discovery:
     arguments = list(shared.inputs or ())
     if not arguments and shared.files_from is None:
         raise errors.UsageError(
@@ -201,15 +201,20 @@ def _find_inputs(shared: SharedOptions, operation: Operation[Options, Any, Any, 
         )
     if shared.null and shared.files_from is None:
         raise errors.UsageError("-0 describes the list of --files-from, and none is given")
-    sound = (looks_like_sound,) if operation.takes_sound else ()
+    sound = (looks_like_sound,) if prepared.takes_sound else ()
     discovery = discover(
         arguments,
         files_from=shared.files_from,
         nul=shared.null,
-        output=None if operation.fills_folder else shared.output_path,
+        output=None if fills else shared.output_path,
         kinds=(looks_like_video, *sound),
     )
     require_inputs(discovery, arguments)
+    if number := discovery.passed_over:
+        files = "sound file is" if number == 1 else "sound files are"
+        console.remark(
+            f"{number} {files} left out beside videos in a folder; name them to add them"
+        )
     return discovery
 
 

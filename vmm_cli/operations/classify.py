@@ -332,7 +332,7 @@ def _of_sounds(
         max_pixels=options.max_pixels,
     )
     work = Work(request, run=classify_sounds.run, finish=classify_sounds.finish)
-    return Prepared(options, work, WORKER_MEMORY_BYTES)
+    return Prepared(options, work, WORKER_MEMORY_BYTES, takes_sound=True)
 
 
 def _of_tags(
@@ -364,7 +364,7 @@ def _of_tags(
     )
     settled = replace(pictures.options, model=options.model)
     digests = " ".join(one.journal_digest for one in (model, *joined))
-    return Prepared(settled, work, WORKER_MEMORY_BYTES, digests)
+    return Prepared(settled, work, WORKER_MEMORY_BYTES, digests, takes_sound=True)
 
 
 def _with_threshold(

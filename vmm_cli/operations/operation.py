@@ -26,6 +26,7 @@ class Prepared(Generic[Options, Job, Part, Result]):
         earlier: what earlier versions said that such records depend on, where that was something
             else: what they have done is not done again.
         remarks, warnings: what is said once, before the work.
+        takes_sound: where folders hold no video, their files of sound are the inputs.
     """
 
     options: Options
@@ -35,6 +36,7 @@ class Prepared(Generic[Options, Job, Part, Result]):
     earlier: Mapping[str, object] | None = None
     remarks: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    takes_sound: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,6 @@ class Operation(Generic[Options, Job, Part, Result]):
         formats: those that the records can be written in, by name.
         fills_folder: the output is a folder that the work itself fills, each input under its own
             name; else it is the file that the records go to.
-        takes_sound: where folders hold no video, their files of sound are the inputs.
     """
 
     name: str
@@ -67,7 +68,6 @@ class Operation(Generic[Options, Job, Part, Result]):
     shown: Callable[[Job], Shown]
     formats: Mapping[str, Format]
     fills_folder: bool = False
-    takes_sound: bool = False
     either_or: Sequence[str] = ()
 
 

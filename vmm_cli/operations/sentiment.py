@@ -186,7 +186,9 @@ def prepare(
         warnings.append(
             f"device {options.device} is for models of `vmm train`; the experts run on the CPU"
         )
-    return Prepared(settled, work, WORKER_MEMORY_BYTES, job.digest, warnings=warnings)
+    return Prepared(
+        settled, work, WORKER_MEMORY_BYTES, job.digest, warnings=warnings, takes_sound=True
+    )
 
 
 def _check(options: SentimentOptions, experts: Sequence[str]) -> None:
@@ -419,5 +421,4 @@ SENTIMENT = Operation(
     prepare=prepare,
     shown=shown,
     formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),
-    takes_sound=True,
 )

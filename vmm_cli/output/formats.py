@@ -33,12 +33,14 @@ class Shown:
         sheet: as rows for programs.
         cues: a record's subtitles.
         labels: of the model that found a record's `objects`, in its order.
+        text: what a record says, in a paragraph.
     """
 
     tables: Sequence[Table]
     sheet: Sheet | None = None
     cues: Callable[[Record], Iterable[Cue]] | None = None
     labels: Sequence[str] = ()
+    text: Callable[[Record], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class Format:
         begin: makes a writer.
         suffixes: of the files that hold it.
         one_input: whether a text holds the record of one input alone.
+        own_files: whether it may: in a folder each input has a text of its own.
     """
 
     begin: Callable[[TextIO, Shown], RecordWriter]
     suffixes: tuple[str, ...] = ()
     one_input: bool = False
+    own_files: bool = False
 
 
 def _table(stream: TextIO, shown: Shown) -> RecordWriter:
@@ -79,6 +83,13 @@ def _csv(stream: TextIO, shown: Shown) -> RecordWriter:
 
     assert shown.sheet is not None, "an operation with CSV says what its rows are"
     return CsvTable(stream, shown.sheet.header, shown.sheet.rows)
+
+
+def _txt(stream: TextIO, shown: Shown) -> RecordWriter:
+    from vmm_cli.output.plain_text import PlainText
+
+    assert shown.text is not None, "an operation with plain text says what it is"
+    return PlainText(stream, shown.text)
 
 
 def _srt(stream: TextIO, shown: Shown) -> RecordWriter:
@@ -112,6 +123,7 @@ FORMATS: Mapping[str, Format] = {
     "jsonl": Format(_json_lines, (".jsonl", ".ndjson")),
     "json": Format(_json, (".json",)),
     "csv": Format(_csv, (".csv",)),
+    "txt": Format(_txt, (".txt",), own_files=True),
     "srt": Format(_srt, (".srt",), one_input=True),
     "vtt": Format(_vtt, (".vtt",), one_input=True),
     "coco": Format(_coco),

@@ -20,7 +20,7 @@ from vmm_cli.errors import ModelError
 from vmm_cli.features.extras import NotInstalledError
 from vmm_cli.features.listening import Span
 from vmm_cli.features.text_valence import read_valence
-from vmm_cli.features.transcript import Transcript, transcribe
+from vmm_cli.features.transcript import Transcript, not_understood, transcribe
 from vmm_cli.media.captions import Caption, CaptionResult
 from vmm_cli.media.video import Video, wanted_until
 
@@ -38,7 +38,6 @@ TITLE_COUNTS = 0.2  # a title says what a video is about, not how it feels at a 
 
 # Below this number of letters a language is a guess: of "Talk" alone Finnish is the likeliest.
 LEAST_LETTERS = 20
-MOST_TOLD = 3  # places where speech was not understood; the record has them all
 SURELY = 0.7
 ENGLISH = {"en", "eng"}
 UNTOLD = {"und", "mul", "zxx", "mis"}  # ISO 639-2: these tags name no language
@@ -168,15 +167,15 @@ def _choose(
         end = None if end_s == float("inf") else end_s
         said = NOTHING_SAID
         if video.has_sound:
-            said = transcribe(video, start=begin_s, end=end, model=asr_model)
+            said = transcribe(video, start=begin_s, end=end, model=asr_model, only="en")
     except ModelError as error:
         code = "not_installed" if isinstance(error, NotInstalledError) else "unusable"
         unheard = Missing(code, str(error))
         notes.advice.append(unheard.message)
     else:
-        if said.missed:
+        if said.missed and said.language != "":
             notes.not_understood = said.missed
-            notes.warnings.append(_not_understood(said.missed))
+            notes.warnings.append(not_understood(said.missed))
         if heard := tuple(_placed(said.captions, begin_s, end_s)):
             return _Source("speech", heard)
         if said.language is not None and said.language != "en":
@@ -194,22 +193,6 @@ def _choose(
         message = f"no {what}, title or description there, and what is said was not understood"
         return Missing("no_text", message)
     return Missing("no_text", f"no {what}, speech, title or description there")
-
-
-def _not_understood(missed: Sequence[Span]) -> str:
-    """Return the warning of speech without words.
-
-    >>> _not_understood([(6.25, 29.0), (40.0, 44.1)])
-    'speech from 6.2 to 29.0 s and from 40.0 to 44.1 s was not understood'
-    """
-    told = [f"from {start_s:.1f} to {end_s:.1f} s" for start_s, end_s in missed[:MOST_TOLD]]
-    in_all = ""
-    if (others := len(missed) - len(told)) > 0:
-        told.append(f"at {others} other {'times' if others > 1 else 'time'}")
-        in_all = f" ({sum(end_s - start_s for start_s, end_s in missed):.0f} s in all)"
-    *first, last = told
-    listed = f"{', '.join(first)} and {last}" if first else last
-    return f"speech {listed} was not understood{in_all}"
 
 
 def _in_another(what: str, notes: _Notes) -> Missing:
