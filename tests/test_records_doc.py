@@ -30,6 +30,7 @@ COMMANDS_BEFORE = {
     for match in SAMPLE.finditer(DOCUMENT)
 }
 LEFT_OUT = "..."  # the key that says how many entries of one kind a sample does not show
+MARKS = {"transcribe": pytest.mark.extra("speech")}
 TRAINED = {"model", "rated"}  # the models that the samples train, then use
 # A code where an error or a failed record is made, whichever way it is written.
 CODE = re.compile(r"(?:InputError\(|Report\(None,|_failed\(schema, name,)\s*\"(\w+)\"")
@@ -103,7 +104,7 @@ def render_data(folder: Path) -> None:
             arguments,
             sample,
             id=" ".join(arguments),
-            marks=pytest.mark.slow if "--timeline" in arguments else (),
+            marks=MARKS.get(arguments[0], pytest.mark.slow if "--timeline" in arguments else ()),
         )
         for arguments, sample in SAMPLES
         if "status" in sample and TRAINED.isdisjoint(arguments)

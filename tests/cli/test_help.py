@@ -113,9 +113,10 @@ def place(tmp_path: Path, squares: Path, squares_model: Path) -> Path:
     return tmp_path
 
 
-BATCH = ("extract-frames", "classify", "detect-actions", "sentiment", "info")
+BATCH = ("extract-frames", "classify", "detect-actions", "transcribe", "sentiment", "info")
+MARKS = {"info": [], "cache": [], "transcribe": [pytest.mark.slow, pytest.mark.extra("speech")]}
 RUN_EXAMPLES = [
-    pytest.param(line, marks=[] if path[:1] in (("info",), ("cache",)) else [pytest.mark.slow])
+    pytest.param(line, marks=MARKS.get(path[0], [pytest.mark.slow]))
     for path, calls in EXAMPLES.items()
     for _, line in calls
     if path and path[0] != "train" and "fetch" not in path

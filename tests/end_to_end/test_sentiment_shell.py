@@ -140,6 +140,20 @@ def test_a_folder_of_sound_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["input"] for record in records] == ["sounds/a.wav", "sounds/b/a.wav"]
     assert {record["missing"]["voice"]["code"] for record in records} == {"no_speech"}
+    done = run_vmm("classify", "sounds", "--model", "sounds", "--format", "jsonl", "-k", "1")
+    labels = [json.loads(line)["labels"][0]["label"] for line in done.stdout.splitlines()]
+    assert labels == ["Silence"] * 2
+    assert (
+        run_vmm("classify", "sounds", "--model", "tags", "--dry-run").stdout.count("planned") == 2
+    )
+    done = run_vmm("classify", "sounds", "--model", "imagenet")
+    assert done.returncode == 4 and "it holds 2 sound files" in done.stderr
+
+    squares_clip(tmp_path / "sounds" / "film.mp4", seconds=1)
+    done = run_vmm(*asked("sounds"), "--evidence", "voice")
+    assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == ["sounds/film.mp4"]
+    assert "2 sound files are left out beside videos" in done.stderr
+    (tmp_path / "sounds" / "film.mp4").unlink()
     done = run_vmm("info", "sounds")
     assert done.returncode == 4
     assert "it holds 2 sound files" in done.stderr

@@ -212,7 +212,7 @@ def _find_inputs(shared: SharedOptions, prepared: AnyPrepared, *, fills: bool) -
     require_inputs(discovery, arguments)
     if number := discovery.passed_over:
         files = "sound file is" if number == 1 else "sound files are"
-        console.remark(
+        console.warning(
             f"{number} {files} left out beside videos in a folder; name them to add them"
         )
     return discovery

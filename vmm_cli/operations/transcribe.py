@@ -257,8 +257,8 @@ TRANSCRIBE = Operation(
     help="""Write down what is said in each video, and when.
 
     INPUT is a file of video or sound, or a folder that is searched for such. Speech is recognised
-    by Whisper, an extra: pip install 'vmm-cli[speech]'. Subtitles (srt, vtt) of several, and texts
-    of one each, go to a folder: -o DIR --format txt.
+    by Whisper, an extra: pip install 'vmm-cli[speech]'. Subtitles (srt, vtt) of several inputs go
+    to a folder: -o DIR. A txt of several holds them all, or each has its own: -o DIR/.
     """,
     examples=(
         ("What is said in it?", "vmm transcribe talk.mp4"),

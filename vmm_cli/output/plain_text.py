@@ -9,6 +9,7 @@ from vmm_cli.output.escape import escape_controls
 from vmm_cli.output.rows import failure_text
 
 Record = Mapping[str, Any]
+NO_TEXT = "(no text)"  # below a name, so that nothing seems to be missing
 
 
 class PlainText:
@@ -43,10 +44,11 @@ class PlainText:
             self._stream.write("\n")
         self._any = True
         failure = failure_text(record)
-        said = escape_controls(f"({failure})") if failure else self._text(record)
         self._stream.write(f"{escape_controls(record['input'])}\n")
-        if said:
-            self._stream.write(f"{said}\n")
+        if failure:
+            self._stream.write(f"({escape_controls(failure)})\n")
+        elif record["status"] == "ok":
+            self._stream.write(f"{self._text(record) or NO_TEXT}\n")
         self._stream.flush()
 
     def _text(self, record: Record) -> str:
