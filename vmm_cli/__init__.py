@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         VmmError,
     )
     from vmm_cli.library.files import frames, probe, shots
-    from vmm_cli.library.models import Model, load_model, sentiment
+    from vmm_cli.library.models import Model, load_model, sentiment, transcribe
     from vmm_cli.library.training import Training, TrainingRun, evaluate, train
     from vmm_cli.library.warned import VmmWarning
 
@@ -32,7 +32,7 @@ __version__ = "0.1.0"
 # By name, the module that has it.
 _LIBRARY = {
     **dict.fromkeys(("frames", "probe", "shots"), "library.files"),
-    **dict.fromkeys(("Model", "load_model", "sentiment"), "library.models"),
+    **dict.fromkeys(("Model", "load_model", "sentiment", "transcribe"), "library.models"),
     **dict.fromkeys(("Training", "TrainingRun", "evaluate", "train"), "library.training"),
     "VmmWarning": "library.warned",
     **dict.fromkeys(
@@ -68,6 +68,7 @@ __all__ = [
     "sentiment",
     "shots",
     "train",
+    "transcribe",
 ]
 
 

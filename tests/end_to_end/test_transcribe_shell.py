@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+import vmm_cli as vmm
 from tests.command import Vmm
 from tests.made_sounds import RATE, made_sounds
 from tests.squares import HEIGHT, WIDTH, squares_clip
@@ -56,6 +57,9 @@ def test_a_sentence_in_each_format(run_vmm: Vmm, talk: Path, tmp_path: Path) -> 
     (segment,) = record["segments"]
     assert segment["text"].startswith("Lay blue")
     assert 0 <= segment["start_s"] < 0.8 and 1.5 < segment["end_s"] <= 3
+
+    found = vmm.transcribe(talk)
+    assert (found.text, found.segments[0].start_s) == (segment["text"], segment["start_s"])
 
     one = ("transcribe", talk)
     assert run_vmm(*one, "--format", "txt").stdout == f"{segment['text']}\n"

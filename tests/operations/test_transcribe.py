@@ -18,8 +18,8 @@ from vmm_cli.features.transcript import PACKAGED, Transcript, transcribe
 from vmm_cli.media.captions import Caption
 from vmm_cli.media.video import Video
 from vmm_cli.operations.transcribe import (
-    Transcribed,
     TranscribeOptions,
+    Transcription,
     cells,
     parse_language,
     prepare,
@@ -62,7 +62,7 @@ def test_the_recogniser_knows_english_alone_and_is_a_folder(tmp_path: Path) -> N
 
 
 def record_of(said: Transcript) -> dict[str, Any]:
-    return Transcribed(10.0, PACKAGED, said).to_record()
+    return Transcription(10.0, PACKAGED, said).to_record()
 
 
 def test_what_a_record_says() -> None:
@@ -73,6 +73,10 @@ def test_what_a_record_says() -> None:
     assert record["not_understood"] == [{"start_s": 4.0, "end_s": 6.0}]
     assert record["warnings"] == ["speech from 4.0 to 6.0 s was not understood"]
     assert len([*cells(record)]) == 1
+
+    found = Transcription(10.0, PACKAGED, Transcript("en", (caption, caption), (), None, 10.0))
+    assert (found.text, found.language) == ("Hello. Hello.", "en")
+    assert repr(found) == "Transcription('Hello. Hello.')"
 
     record = record_of(Transcript(None, (), (), None, 10.0))
     assert record["language"] is None and "warnings" not in record

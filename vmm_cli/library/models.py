@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vmm_cli.operations.action_models import Actions
     from vmm_cli.operations.operation import Operation, Prepared
     from vmm_cli.operations.sentiment_result import Sentiment
+    from vmm_cli.operations.transcribe import Transcription
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,21 @@ def sentiment(path: AnyPath, **options: Any) -> Sentiment:
     from vmm_cli.operations.sentiment import SENTIMENT
 
     return cast("Sentiment", _result(SENTIMENT, path, options))
+
+
+def transcribe(path: AnyPath, **options: Any) -> Transcription:
+    """Return what is said in a file of video or sound, and when.
+
+    options: those of `vmm transcribe` by their names in Python: model, language, start and end.
+
+    Raises:
+        UsageError: there is no such option, or options contradict each other.
+        ModelError: the extra `speech` is not installed, or a recogniser not there, or damaged.
+        InputError: the file cannot be read, or has no sound.
+    """
+    from vmm_cli.operations.transcribe import TRANSCRIBE
+
+    return cast("Transcription", _result(TRANSCRIBE, path, options))
 
 
 def _result(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -29,6 +29,7 @@ from vmm_cli.output.subtitles import Cue
 # The recogniser is imported where it runs.
 if TYPE_CHECKING:
     from vmm_cli.features.transcript import Transcript
+    from vmm_cli.media.captions import Caption
     from vmm_cli.media.video import Video
 
 # A worker with tiny.en peaks at 360 MB; a network of the user's own takes its file more.
@@ -87,11 +88,12 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Transcribed:
+class Transcription:
     """What is said in one input.
 
     Attributes:
         model: what the recogniser is called.
+        said: the segments, their language, and what was not understood.
         written: the captions that the input has besides, which were not used.
     """
 
@@ -99,6 +101,24 @@ class Transcribed:
     model: str
     said: Transcript
     written: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return f"Transcription({self.text!r})"
+
+    @property
+    def language(self) -> str | None:
+        """What is spoken, as ISO 639-1; None where nothing was understood."""
+        return self.said.language or None
+
+    @property
+    def segments(self) -> tuple[Caption, ...]:
+        """What is said, each with its `start_s`, `end_s` and `text`."""
+        return self.said.captions
+
+    @property
+    def text(self) -> str:
+        """All that is said, in one paragraph."""
+        return joined(self.language, (caption.text for caption in self.segments))
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields of a record, rounded, as JSON types."""
@@ -108,7 +128,7 @@ class Transcribed:
             "duration_s": round(self.duration_s, TIME_DIGITS),
             "model": self.model,
             "source": "recognised",
-            "language": said.language or None,
+            "language": self.language,
             "language_probability": None if chance is None else round(chance, SCORE_DIGITS),
             "segments": [
                 {
@@ -116,7 +136,7 @@ class Transcribed:
                     "end_s": round(caption.end_s or 0.0, TIME_DIGITS),
                     "text": caption.text,
                 }
-                for caption in said.captions
+                for caption in self.segments
             ],
         }
         if said.missed:
@@ -143,7 +163,7 @@ class Transcribed:
 # --- the work: prepare, run, finish -------------------------------------------------------------
 
 
-def prepare(options: TranscribeOptions) -> Prepared[TranscribeOptions, Job, None, Transcribed]:
+def prepare(options: TranscribeOptions) -> Prepared[TranscribeOptions, Job, None, Transcription]:
     """Look for the recogniser, and check the options against it."""
     from vmm_cli.features.transcript import PACKAGED, recogniser_digest, recogniser_folder
 
@@ -176,7 +196,7 @@ def prepare(options: TranscribeOptions) -> Prepared[TranscribeOptions, Job, None
     )
 
 
-def run(job: Job, input: Input, part: None = None) -> Transcribed:
+def run(job: Job, input: Input, part: None = None) -> Transcription:
     """Recognise what is said in one input.
 
     Raises:
@@ -198,7 +218,7 @@ def run(job: Job, input: Input, part: None = None) -> Transcribed:
     if not said.sound_s:
         where = " in the wanted part" if job.start or job.end is not None else ""
         raise InputError("no_audio", f"there is no sound{where} that can be decoded")
-    return Transcribed(video.duration_s or said.sound_s, job.name, said, [*_written(video)])
+    return Transcription(video.duration_s or said.sound_s, job.name, said, [*_written(video)])
 
 
 def _written(video: Video) -> Iterator[str]:
@@ -211,7 +231,7 @@ def _written(video: Video) -> Iterator[str]:
     yield from (file.name for file, _ in sidecar_files(video.path))
 
 
-def finish(job: Job, input: Input, parts: Sequence[Transcribed]) -> Transcribed:
+def finish(job: Job, input: Input, parts: Sequence[Transcription]) -> Transcription:
     """Return what is said: no input is split."""
     (said,) = parts
     return said
@@ -244,8 +264,12 @@ def cues(record: Record) -> Iterator[Cue]:
 
 def text(record: Record) -> str:
     """Return all that is said, in one paragraph."""
-    between = "" if record["language"] in UNSPACED else " "
-    return between.join(segment["text"] for segment in record["segments"])
+    return joined(record["language"], (segment["text"] for segment in record["segments"]))
+
+
+def joined(language: str | None, texts: Iterable[str]) -> str:
+    """Return texts in one, with spaces between them where the language is written with any."""
+    return ("" if language in UNSPACED else " ").join(texts)
 
 
 TABLE = Table((Column("time", number=True), Column("what is said")), cells)
