@@ -37,4 +37,5 @@ def test_what_a_folder_without_videos_holds(tmp_path: Path) -> None:
     assert what_is_there([str(tmp_path)]) == "it holds 1 picture; vmm reads videos"
     for name in ("a.FLAC", "inner/b.mp3"):
         (tmp_path / name).touch()
-    assert what_is_there([str(tmp_path)]).startswith("it holds 2 sound files; `vmm sentiment`")
+    said = what_is_there([str(tmp_path)])
+    assert said.startswith("it holds 2 sound files; `vmm transcribe`, `vmm sentiment` and")

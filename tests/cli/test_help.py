@@ -103,7 +103,7 @@ def place(tmp_path: Path, squares: Path, squares_model: Path) -> Path:
     """A folder with what the examples name."""
     for name in ("clip.mp4", "talk.mp4", "clips/a.mp4", "talks/a.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        squares_clip(tmp_path / name, "moving", seconds=2)
+        squares_clip(tmp_path / name, "moving", seconds=2, sound=True)
     for label in ("moving", "still"):
         for i, clip in enumerate(sorted((squares / label).iterdir())):
             target = tmp_path / "data" / ("train" if i < 4 else "test") / label / clip.name

@@ -506,10 +506,7 @@ def test_doctor_lists_the_extras_and_says_what_to_do(run_vmm: Vmm, tmp_path: Pat
     assert f"see that you may read it, fetch or train it again, or remove {folder}" in table
     assert "extra sentences" in table and "damaged" in table
     if not installed:
-        assert (
-            "absent: speech recognition by Whisper: `vmm transcribe`, `vmm sentiment`; pip install"
-            in table
-        )
+        assert "absent: what is said (`vmm transcribe`), by Whisper; pip install" in table
 
 
 def test_every_extra_is_known_to_doctor_and_to_the_readme() -> None:

@@ -47,10 +47,7 @@ PACKAGES = (
 EXTRAS = {
     "openvino": ("exports for OpenVINO", "vmm_cli.exports.openvino_model"),
     "sentences": ("what sentences mean, by MiniLM", "vmm_cli.features.sentences"),
-    "speech": (
-        "speech recognition by Whisper: `vmm transcribe`, `vmm sentiment`",
-        "vmm_cli.features.transcript",
-    ),
+    "speech": ("what is said (`vmm transcribe`), by Whisper", "vmm_cli.features.transcript"),
 }
 
 _PACKAGE = re.compile(r"[A-Za-z0-9._-]+")

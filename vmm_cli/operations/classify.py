@@ -428,11 +428,7 @@ def shown(job: ClassifyRequest | WindowsRequest | SoundsRequest | TagsRequest) -
 CLASSIFY = Operation(
     name="classify",
     schema="vmm.classify/1",
-    help="""Label what each video shows.
-
-    Of a folder without videos the files of sound are labelled, by a model that hears them: sounds,
-    tags.
-    """,
+    help="Label what each video shows.",
     examples=(
         ("Label every video in a folder, into a table", "vmm classify clips -o labels.csv"),
         (
