@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -73,7 +74,30 @@ def test_nothing_known_is_no_zero():
         "peaks": [],
         "dominant": None,
         "covered": 0.0,
+        "confidence": 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("known", "confidence", "mean"),
+    [
+        ([1, 1, 1], [0.9, 0.3, 0.6], (0.9 + 0.3 + 0.6 / 2) / 2.5),  # the last step is half as long
+        ([1, 0, 0], [1.0, 0.0, 0.0], 0.4),  # sure of what is seen, and little is seen
+        ([1, 0, 1], [0.5, 0.04, 0.5], 0.3),  # what has no point counts for nothing
+        ([1, 1, 1], [0.0, 0.0, 0.0], 0.0),  # experts that contradict each other wholly
+    ],
+)
+def test_confidence_is_the_mean_over_all_of_the_time(known, confidence, mean):
+    said = summary(curve([0.5, 0.5, 0.5], known=known, confidence=confidence, end=2.5))
+    assert said["confidence"] == pytest.approx(mean, abs=1e-5)
+
+
+def test_a_model_that_measures_no_confidence_has_none():
+    measured = curve([0.0, 0.9, 0.0])
+    for known in ([True] * 3, [False] * 3):
+        unmeasured = replace(measured, known=np.array(known), confidence=None)
+        assert summary(unmeasured)["confidence"] is None
+    assert peaks(replace(measured, confidence=None)) == [1]
 
 
 def test_means_are_weighted_with_confidence_and_length():
@@ -110,6 +134,22 @@ def test_a_peak_at_the_edge_counts_and_a_level_curve_has_none():
 def test_a_gap_parts_two_stretches():
     valence = [0.1, 0.1, 0.6, 0.9, -0.1, -0.1]
     assert peaks(curve(valence, known=[1, 1, 1, 0, 1, 1])) == [2]
+
+
+@pytest.mark.parametrize(
+    ("valence", "confidence", "expected"),
+    [
+        ([0, 0, 0.6, 0, 0, -0.7, 0], [0.2] * 7, [2, 5]),
+        ([0, 0, 0.6, 0, 0, -0.7, 0], [0.19] * 7, []),  # as little as of a title
+        ([0, 0, 0.6, 0, 0, -0.7, 0], [0.5] * 5 + [0.1, 0.5], [2]),
+        # Between what nobody is sure of nothing stands out,
+        ([0.3, 0.3, -0.5, 0.3, -0.5, 0.3], [0.9, 0.9, 0.1, 0.9, 0.1, 0.9], []),
+        # and what is sure stands out though nobody is sure of what lies between.
+        ([0.3, 0.1, -0.2, 0.1, 0.3], [0.9, 0.1, 0.9, 0.1, 0.9], [2]),
+    ],
+)
+def test_peaks_are_of_what_is_sure(valence, confidence, expected):
+    assert peaks(curve(valence, confidence=confidence)) == expected
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=40))

@@ -52,6 +52,7 @@ FOUND: dict[str, Any] = {
         "peaks": [{"time_s": 0.5, "valence": 0.42}, {"time_s": 1.5, "valence": -0.1}],
         "dominant": "happiness",
         "covered": 0.032,
+        "confidence": 0.0112,
     },
 }
 NOTHING: dict[str, Any] = {
@@ -72,6 +73,7 @@ NOTHING: dict[str, Any] = {
         "peaks": [],
         "dominant": None,
         "covered": 0.0,
+        "confidence": 0.0,
     },
 }
 FAILED: dict[str, Any] = {
@@ -216,15 +218,23 @@ def test_a_table_says_what_was_found_and_from_what() -> None:
         ("a.mp4", "valence", "+0.35 (-0.10 to +0.42)"),
         ("", "mostly", "happiness"),
         ("", "covered", Times(("3% of ", 62.5))),
+        ("", "confidence", "0.01"),
         ("", "peaks", Times((0.5, " +0.42", ", ", 1.5, " -0.10"))),
         ("", "evidence", "face, voice"),
         ("", "missing", "text: recogniser not installed"),
-        ("b.mp4", "valence", "(nothing to go on)"),
+        ("b.mp4", "valence", "(no evidence)"),
         ("", "missing", "face: no pictures, voice: no speech"),
         ("c.mp4", "missing: no such file or folder"),
     ]
-    assert [row.rule for row in rows] == [*[False] * 5, True, False, True, True]
-    assert [row.failed for row in rows] == [*[False] * 8, True]
+    assert [row.rule for row in rows] == [*[False] * 6, True, False, True, True]
+    assert [row.failed for row in rows] == [*[False] * 9, True]
+
+
+def test_a_table_shows_records_without_a_confidence() -> None:
+    known = {**FOUND, "summary": {**FOUND["summary"], "confidence": None}}
+    old = {key: value for key, value in FOUND["summary"].items() if key != "confidence"}
+    for record in (known, {**FOUND, "summary": old}):
+        assert "confidence" not in [row.cells[1] for row in TABLE.rows(record)]
 
 
 def test_a_table_says_who_is_seen() -> None:

@@ -44,6 +44,27 @@ def test_a_cue_lasts_as_long_as_little_changes() -> None:
     ]
 
 
+def test_a_cue_says_that_it_is_unsure() -> None:
+    measured = ((0.1, 0.3), (0.1, 0.2), (None, 0.1), (None, None))
+    said = [
+        cue.text
+        for both in measured
+        for cue in cues(
+            {
+                "curve": [
+                    point(i + 0.5, 0.4, "fear") | {"confidence": c} for i, c in enumerate(both)
+                ]
+            },
+            0,
+            1,
+            least_confidence=0.2,
+        )
+    ]
+    assert said == ["+0.40 fear", "+0.40 fear (unsure)", "+0.40 fear (unsure)", "+0.40 fear"]
+    heard = {"curve": [point(0.5, 0.4) | {"confidence": 0.1}], "transcript": [words(0, 1, "Oh.")]}
+    assert [*cues(heard, 0, 1, least_confidence=0.2)] == [Cue(0, 1, "Oh.", "+0.40 (unsure)")]
+
+
 def test_a_gap_ends_a_cue() -> None:
     curve = [point(1.25, 0.1), point(2.25, 0.1), point(2.625, 0.1)]
     assert [*cues({"curve": curve}, 1, 0.5)] == [

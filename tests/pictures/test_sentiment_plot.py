@@ -219,6 +219,13 @@ def test_the_furthest_point_is_marked_beside_the_peaks(clip: Path, tmp_path: Pat
         assert yellow[:, : column(0.3)].any() == (pictures == 2)
 
 
+def test_what_is_unsure_is_not_marked(clip: Path, tmp_path: Path) -> None:
+    for confidence, pictures in ((0.19, 0), (0.2, 1), (None, 1)):
+        record = recorded(4, [point(0.5, 0.1, confidence=confidence)])
+        below = drawn(clip, record, tmp_path / "a.png")[FIRST_LANE + 4 * LANE :]
+        assert ((below[..., 0] > 180) & (below[..., 2] < 110)).any() == bool(pictures)
+
+
 def test_nothing_to_go_on_is_said(clip: Path, tmp_path: Path) -> None:
     picture = drawn(clip, recorded(4, []), tmp_path / "a.png")
     assert picture.shape[0] == FIRST_LANE + 3 * LANE + 2 * TEXT_HEIGHT + MARGIN

@@ -37,7 +37,7 @@ from vmm_cli.operations.parse import parse_path, parse_time
 from vmm_cli.output.escape import escape_controls
 from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value
-from vmm_cli.output.sentiment_text import cues, missing_words, valence_text
+from vmm_cli.output.sentiment_text import NO_EVIDENCE, cues, missing_words, valence_text
 from vmm_cli.suggest import did_you_mean
 
 # What computes loads when a model is there to be run.
@@ -374,13 +374,16 @@ def cells(record: Record) -> Iterator[Sequence[Cell]]:
 
 def _summed_up(summary: Mapping[str, Any], duration_s: float) -> Iterator[Sequence[Cell]]:
     if summary["valence"] is None:
-        yield "valence", "(nothing to go on)"
+        yield "valence", f"({NO_EVIDENCE})"
     else:
         bounds = f"{valence_text(summary['min'])} to {valence_text(summary['max'])}"
         yield "valence", f"{valence_text(summary['valence'])} ({bounds})"
         if summary["dominant"]:
             yield "mostly", summary["dominant"]
         yield "covered", Times((f"{summary['covered']:.0%} of ", duration_s))
+        # Records of earlier versions have none, nor those of models that do not measure it.
+        if summary.get("confidence") is not None:
+            yield "confidence", f"{summary['confidence']:.2f}"
     peaks = [
         part
         for one in summary["peaks"]
@@ -395,11 +398,17 @@ TABLE = Table((Column("what", min_width=8), Column("value")), cells)
 
 def shown(job: Job) -> Shown:
     """Show a few facts, and the curve by the emotions and the evidence that there can be."""
+    from vmm_cli.analysis.sentiment.curve import LEAST_CONFIDENCE
     from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS
 
     model = job.model
     emotions, kinds = (EMOTIONS, EXPERTS) if model is None else (model.labels, model.streams)
-    subtitles = partial(cues, start_s=float(job.start), every_s=float(job.every))
+    subtitles = partial(
+        cues,
+        start_s=float(job.start),
+        every_s=float(job.every),
+        least_confidence=LEAST_CONFIDENCE,
+    )
     return Shown((TABLE,), sheet(emotions, kinds), subtitles)
 
 

@@ -23,6 +23,8 @@ REASONS = {
     "past_end": "ends before",
     "absent": "not there",
 }
+NO_EVIDENCE = "no evidence"  # where nothing is known: not even that it is neutral
+UNSURE = "(unsure)"
 SHORTEST_BETWEEN_S = 0.5  # what stands between words for less is a flash
 MOST_CHANGE = 0.2  # of valence within a subtitle: less is not worth a new one
 
@@ -68,17 +70,20 @@ def follows(before: Point, point: Point, every_s: float) -> bool:
     return float(point["time_s"] - before["time_s"]) < 1.25 * every_s
 
 
-def cues(record: Mapping[str, Any], start_s: float, every_s: float) -> Iterator[Cue]:
+def cues(
+    record: Mapping[str, Any], start_s: float, every_s: float, least_confidence: float = 0.0
+) -> Iterator[Cue]:
     """Yield a cue for each stretch in which one emotion leads and valence hardly changes.
 
-    A cue says the mean valence and the emotion; where nothing is known there is none. Where the
+    A cue says the mean valence and the emotion, and where the mean confidence is measured and below
+    `least_confidence`, that they are unsure; where nothing is known there is none. Where the
     record has a transcript its words are cues, with valence and emotion in a second line, and the
     others are for the times between them, where these are long enough to be read. start_s, every_s:
     where the steps of the curve begin, and their length.
     """
     curve: Sequence[Point] = record["curve"]
     words = [part for part in record.get("transcript", ()) if part["source"] != "title"]
-    yield from _word_cues(curve, words, every_s)
+    yield from _word_cues(curve, words, every_s, least_confidence)
     between = _Between(words)
     for stretch in _stretches(curve, between, every_s):
         begin_s, _ = span_of(stretch[0], start_s, every_s)
@@ -86,18 +91,22 @@ def cues(record: Mapping[str, Any], start_s: float, every_s: float) -> Iterator[
         after_s, until_s = between.bounds(stretch[0]["time_s"])
         begin_s, end_s = max(begin_s, after_s), min(end_s, until_s)
         if not words or end_s - begin_s >= min(SHORTEST_BETWEEN_S, every_s) - 1e-6:
-            yield Cue(begin_s, end_s, _feeling(stretch))
+            yield Cue(begin_s, end_s, _feeling(stretch, least_confidence))
 
 
 def _word_cues(
-    curve: Sequence[Point], words: Iterable[Mapping[str, Any]], every_s: float
+    curve: Sequence[Point],
+    words: Iterable[Mapping[str, Any]],
+    every_s: float,
+    least_confidence: float,
 ) -> Iterator[Cue]:
     """Yield the words with what is known of the steps that they take part in."""
     times = [point["time_s"] for point in curve]
     for part in words:
         first = bisect_right(times, part["start_s"] - every_s / 2)
         last = bisect_left(times, part["end_s"] + every_s / 2)
-        yield Cue(part["start_s"], part["end_s"], part["text"], _feeling(curve[first:last]))
+        feeling = _feeling(curve[first:last], least_confidence)
+        yield Cue(part["start_s"], part["end_s"], part["text"], feeling)
 
 
 class _Between:
@@ -151,11 +160,13 @@ def _stretches(
         yield stretch
 
 
-def _feeling(points: Sequence[Point]) -> str:
-    """Return the mean valence of some points, and the emotion that leads most of them."""
+def _feeling(points: Sequence[Point], least_confidence: float) -> str:
+    """Return the mean valence of some points, the emotion that leads most, and if it is unsure."""
     if not points:
         return ""
     mean = sum(point["valence"] for point in points) / len(points)
     leaders = [leader for point in points if (leader := dominant(point)) is not None]
     leader = max(dict.fromkeys(leaders), key=leaders.count, default=None)
-    return " ".join(filter(None, (valence_text(mean), leader)))
+    measured = [sure for point in points if (sure := point.get("confidence")) is not None]
+    is_unsure = bool(measured) and sum(measured) / len(measured) < least_confidence
+    return " ".join(filter(None, (valence_text(mean), leader, UNSURE if is_unsure else None)))

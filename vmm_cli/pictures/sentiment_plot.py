@@ -17,11 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vmm_cli.analysis.sentiment.curve import LEAST_CONFIDENCE
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS, EXPERTS
 from vmm_cli.media.video import Video
 from vmm_cli.output.clock import clock_text
 from vmm_cli.output.pictured import PictureKind
 from vmm_cli.output.sentiment_text import (
+    NO_EVIDENCE,
     Point,
     dominant,
     follows,
@@ -82,7 +84,6 @@ MIN_LANE = 0.15  # how strong a lane is where its evidence hardly counts
 
 FOOTNOTE = "expression is not feeling: see docs/sentiment.md"
 KEY = "the surer, the stronger the curve; lanes: how much each counts"
-NOTHING = "nothing to go on"
 
 Span = Callable[[Point], tuple[float, float]]
 
@@ -105,8 +106,8 @@ PLOT = PictureKind("--plot", "plot", ".sentiment.png", _draw)
 def draw_sentiment(video: Video, record: Mapping[str, Any], *, every_s: float) -> Image.Image:
     """Draw a record's `curve` and `summary`, with pictures of the video, over its wanted part.
 
-    every_s: the step of the curve. Where nothing is known nothing is drawn. The peaks and
-    the point furthest from 0 are marked, at most 6.
+    every_s: the step of the curve. Where nothing is known nothing is drawn. The peaks, and of the
+    points that are sure enough to be peaks the furthest from 0, are marked, at most 6.
 
     Raises:
         InputError: the video cannot be read.
@@ -135,7 +136,7 @@ def draw_sentiment(video: Video, record: Mapping[str, Any], *, every_s: float) -
     _draw_scale(draw, axis, top)
     _draw_curve(image, _columns(points, axis, span, every_s), axis, top)
     if not points:
-        draw_centred(draw, (axis.left + axis.width / 2, top + _y(0.25)), NOTHING)
+        draw_centred(draw, (axis.left + axis.width / 2, top + _y(0.25)), NO_EVIDENCE)
     for time, valence in marks:  # under the lanes, which they would cut to pieces
         _draw_mark(draw, axis.x(time), valence, top, lanes_bottom)
     for i, lane in enumerate(lanes):
@@ -190,8 +191,9 @@ class Lane:
 def _marks(record: Mapping[str, Any]) -> list[tuple[float, float]]:
     """Return the times to show pictures of, in order, and their valences."""
     marked = [*record["summary"]["peaks"]]
-    if record["curve"]:  # a level stretch is no peak, and can still be the furthest from 0
-        marked.append(max(record["curve"], key=lambda point: abs(point["valence"])))
+    sure = [point for point in record["curve"] if _confidence(point) >= LEAST_CONFIDENCE]
+    if sure:  # a level stretch is no peak, and can still be the furthest from 0
+        marked.append(max(sure, key=lambda point: abs(point["valence"])))
     marks = {(float(one["time_s"]), float(one["valence"])) for one in marked}
     return sorted(sorted(marks, key=lambda mark: (-abs(mark[1]), mark[0]))[:MAX_PICTURES])
 
@@ -329,13 +331,15 @@ def _steps_of(columns: np.ndarray) -> Iterator[tuple[int, int, float]]:
 
 def _title(path: Path, record: Mapping[str, Any]) -> str:
     summary = record["summary"]
-    found = NOTHING
+    found = NO_EVIDENCE
     if summary["valence"] is not None:
         bounds = f"{valence_text(summary['min'])} to {valence_text(summary['max'])}"
         found = f"valence {valence_text(summary['valence'])} ({bounds})"
         if summary["dominant"]:
             found += f", mostly {shortened(drawable(summary['dominant']), GUTTER_WIDTH)}"
         found += f"; {summary['covered']:.0%} covered"
+        if summary.get("confidence") is not None:  # records of earlier versions have none
+            found += f", confidence {summary['confidence']:.2f}"
     rest = f"   {clock_text(record['duration_s'])}   {found}"
     room = WIDTH - 2 * MARGIN - text_width(rest)
     return shortened(drawable(path.name), room) + rest

@@ -14,6 +14,8 @@ from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
 
 LEAST_PROMINENCE = 0.1  # of a peak, in units of valence
 MOST_PEAKS = 6
+# Of a peak: what a title can reach alone (`text.TITLE_COUNTS`), which says nothing of a moment.
+LEAST_CONFIDENCE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +83,15 @@ def points(curve: Curve) -> Iterator[dict[str, Any]]:
 def summary(curve: Curve) -> dict[str, Any]:
     """Return what the whole curve comes to; nulls where nothing is known.
 
-    Means are weighted with confidence, where it is measured. `covered` is the share of time.
+    Means are weighted with confidence, where it is measured. `covered` is the share of time that
+    has points; `confidence` the mean over all of the time, where what has no point counts as 0.
     """
     known = curve.known
+    confidence = _mean_confidence(curve)
     if not known.any():
         nothing = dict.fromkeys(("valence", "min", "max"))
-        return {**nothing, "peaks": [], "dominant": None, "covered": 0.0}
+        empty = {"peaks": [], "dominant": None, "covered": 0.0}
+        return {**nothing, **empty, "confidence": confidence}
     valence = curve.valence[known]
     weight = _weight(curve)
     emotions = dict(mean_emotions(curve))
@@ -104,7 +109,15 @@ def summary(curve: Curve) -> dict[str, Any]:
         ],
         "dominant": max(emotions, key=lambda name: emotions[name]) if emotions else None,
         "covered": _rounded(lengths[known].sum() / lengths.sum()),
+        "confidence": confidence,
     }
+
+
+def _mean_confidence(curve: Curve) -> float | None:
+    if curve.confidence is None:
+        return None
+    lengths = np.diff(curve.steps.bounds_s)
+    return _rounded(np.average(np.where(curve.known, curve.confidence, 0.0), weights=lengths))
 
 
 def mean_emotions(curve: Curve) -> dict[str, float]:
@@ -119,16 +132,23 @@ def mean_emotions(curve: Curve) -> dict[str, float]:
 def peaks(curve: Curve) -> list[int]:
     """Return the steps at which valence is highest or lowest of its surroundings, in order.
 
-    The most prominent ones. A stretch without a gap begins and ends as if its median came before
-    and after, so that a video of one mood has none.
+    The most prominent ones. Steps of less than `LEAST_CONFIDENCE` are passed over: neither are they
+    peaks, nor does anything stand out against them. A stretch without a gap begins and ends as if
+    its median came before and after, so that a video of one mood has none.
     """
+    is_sure = np.ones(len(curve.known), bool)
+    if curve.confidence is not None:
+        is_sure = curve.confidence >= LEAST_CONFIDENCE
     found: list[tuple[float, int]] = []
     for first, last in _stretches(curve.known):
-        valence = curve.valence[first:last]
+        steps = first + np.flatnonzero(is_sure[first:last])
+        if not len(steps):
+            continue
+        valence = curve.valence[steps]
         middle = np.median(valence)
         padded = np.concatenate([[middle], valence, [middle]])
         for sign in (1, -1):
-            found += [(high, first - 1 + place) for high, place in prominent(sign * padded)]
+            found += [(high, int(steps[at - 1])) for high, at in prominent(sign * padded)]
     chosen = sorted(found, reverse=True)[:MOST_PEAKS]
     return sorted(step for _, step in chosen)
 
