@@ -148,6 +148,12 @@ def vader_features(texts: Sequence[str]) -> np.ndarray:
     return rows
 
 
+def known_words(text: str) -> bool:
+    """Tell whether VADER rates a word of a text."""
+    said = _vader().polarity_scores(text)
+    return bool(said["pos"] or said["neg"])
+
+
 @lru_cache(maxsize=1)
 def _vader() -> Any:
     return importlib.import_module("vaderSentiment.vaderSentiment").SentimentIntensityAnalyzer()
