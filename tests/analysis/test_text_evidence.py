@@ -215,6 +215,33 @@ def test_captions_elsewhere_do_not_stop_the_search(render_clip: Callable[..., Pa
     assert other.missing.code == "other_language"
 
 
+@pytest.mark.parametrize("title", ["Channel 4 test card", "www.best-prices.com", "1920x1080"])
+def test_a_title_without_feeling_is_no_evidence(
+    render_clip: Callable[..., Path], title: str
+) -> None:
+    found = read(render_clip(frames=25, metadata={"title": title}))
+    assert found.missing is not None
+    assert (found.missing.code, found.source) == ("no_feeling", "")
+    assert len(found.evidence.valence) == 0
+
+
+def test_of_captions_only_what_is_felt_counts(render_clip: Callable[..., Path]) -> None:
+    path = render_clip(frames=150, metadata={"title": "A wonderful, happy birthday party"})
+    bare = "Directed by\nGrace Love"
+    felt = "I hate this horrible noise.\nwww.best-prices.com"
+    lines = "1\n00:00:00,000 --> 00:00:01,000\n{}\n\n2\n00:00:04,000 --> 00:00:05,000\n{}\n"
+    path.with_suffix(".srt").write_text(lines.format(bare, felt))
+    found = read(path)
+    assert found.source == "captions"
+    assert [c.text for c in found.transcript] == [bare, felt]
+    assert (found.evidence.confidence > 0).tolist() == [False, True]
+    alone = read(path, "4").evidence
+    path.with_suffix(".srt").write_text(lines.format(bare, felt.splitlines()[0]))
+    assert found.evidence.valence[1] == alone.valence[0] == read(path).evidence.valence[1] < 0
+    path.with_suffix(".srt").write_text(lines.format(bare, "1920x1080"))
+    assert read(path).source == "title"
+
+
 def test_a_damaged_recogniser_is_not_one_that_is_absent(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -332,6 +332,15 @@ def test_a_demonstration_is_told_once_with_v(run_vmm: Vmm, bikes: Path, command:
     assert "demonstration" not in run_vmm(command, bikes, "-m", "fights", *end).stderr
 
 
+def test_an_expert_that_is_a_demonstration_says_so(run_vmm: Vmm, bikes: Path) -> None:
+    asked = ("sentiment", bikes, bikes, "--end", "0.5", "--no-store")
+    told = run_vmm(*asked, "--evidence", "voice,text", "-v").stderr
+    said = "the model 'sentiment/voice' is a demonstration: learnt from research data"
+    assert told.count(said) == told.count("is a demonstration") == 1
+    assert "demonstration" not in run_vmm(*asked, "--evidence", "text", "-v").stderr
+    assert "demonstration" not in run_vmm(*asked, "--evidence", "voice").stderr
+
+
 @pytest.mark.parametrize("width", [80, 60])
 @pytest.mark.parametrize("what", ["--fetchable", "--recipes", None])
 def test_lists_lose_no_word_in_a_narrow_terminal(

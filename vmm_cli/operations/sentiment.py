@@ -34,6 +34,7 @@ from vmm_cli.operations.options import (
     start_option,
 )
 from vmm_cli.operations.parse import parse_path, parse_time
+from vmm_cli.operations.remarks import remarks_on
 from vmm_cli.output.escape import escape_controls
 from vmm_cli.output.formats import Shown
 from vmm_cli.output.rows import Cell, Column, Record, Sheet, Table, Times, Value
@@ -186,8 +187,16 @@ def prepare(
         warnings.append(
             f"device {options.device} is for models of `vmm train`; the experts run on the CPU"
         )
+    used = [*job.experts.values()] if job.model is None else [job.model]
+    remarks = [line for model in used for line in remarks_on(model, on_cpu=device is None)]
     return Prepared(
-        settled, work, WORKER_MEMORY_BYTES, job.digest, warnings=warnings, takes_sound=True
+        settled,
+        work,
+        WORKER_MEMORY_BYTES,
+        job.digest,
+        remarks=remarks,
+        warnings=warnings,
+        takes_sound=True,
     )
 
 

@@ -16,6 +16,7 @@ REASONS = {
     "no_audio": "no sound",
     "no_speech": "no speech",
     "no_text": "no words",
+    "no_feeling": "words without feeling",
     "other_language": "another language",
     "not_installed": "recogniser not installed",
     "unusable": "recogniser unusable",

@@ -30,6 +30,7 @@ MISSING = (
     "no_audio",
     "no_speech",
     "no_text",
+    "no_feeling",
     "other_language",
     "not_installed",
     "unusable",

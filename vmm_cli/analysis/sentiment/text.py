@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vmm_cli.analysis.sentiment.bare_text import title_with_feeling, with_feeling
 from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import ModelError
@@ -82,6 +83,12 @@ class _Source:
     name: str
     texts: tuple[Caption, ...]
 
+    @property
+    def felt(self) -> tuple[str, ...]:
+        """What of each text carries feeling; "" where nothing does."""
+        kept = title_with_feeling if self.name == "title" else with_feeling
+        return tuple(kept(caption.text) for caption in self.texts)
+
 
 @dataclass
 class _Notes:
@@ -105,15 +112,16 @@ def text_evidence(video: Video, bundle: Bundle, *, asr_model: str | None) -> Tex
     title and description hold for all of it. Where captions or speech are there, but none
     in English, nothing else is read. Notes such as [music], names of speakers and signs of music
     are left out. Valence is that of the sentences a caption takes part in, weighted by their
-    characters in it.
+    characters in it. What carries no feeling, addresses, numbers and credits (see `bare_text`),
+    is not read: where nothing else is written or said, the next source is read.
 
     Confidence is words / (words + 4), a convention that was not measured: a word or two out of
     their context say little. The distance of the valence from 0 is no part of it: that a sentence
     is neutral can be certain. A title counts a fifth; what VADER alone reads without knowing a word
     of it counts half.
 
-    Missing is `no_text`, `other_language`, or, where speech could not be recognised and there is
-    nothing else, `not_installed` or `unusable`.
+    Missing is `no_text`, `no_feeling`, `other_language`, or, where speech could not be recognised
+    and there is nothing else, `not_installed` or `unusable`.
 
     Raises:
         InputError: the file cannot be read; `past_end`: it ends before the wanted part.
@@ -128,7 +136,8 @@ def text_evidence(video: Video, bundle: Bundle, *, asr_model: str | None) -> Tex
     if isinstance(source, Missing):
         return TextRead(nothing("text", ()), (), "", "", source, *notes.told())
     placed = source.texts
-    sentences, parts = _sentences(placed)
+    felt = [replace(c, text=text) for c, text in zip(placed, source.felt, strict=True)]
+    sentences, parts = _sentences(felt)
     read = read_valence(sentences, bundle)
     if read.is_damaged:
         notes.advice.append(str(read.remark))
@@ -158,8 +167,9 @@ def _choose(
     """Return what is to be read, or why nothing is; notes what was passed over."""
     written = [c for c in found.captions if c.source in ("sidecar", "stream")]
     track, others = _english_track(written, begin_s, end_s)
-    if track:
-        return _Source("captions", track)
+    sources = [_Source("captions", track)]
+    if any(sources[-1].felt):
+        return sources[-1]
     if others:
         return _in_another(f"its captions are in {', '.join(sorted(others))}", notes)
     unheard: Missing | None = None
@@ -176,18 +186,23 @@ def _choose(
         if said.missed and said.language != "":
             notes.not_understood = said.missed
             notes.warnings.append(not_understood(said.missed))
-        if heard := tuple(_placed(said.captions, begin_s, end_s)):
-            return _Source("speech", heard)
+        sources.append(_Source("speech", tuple(_placed(said.captions, begin_s, end_s))))
+        if any(sources[-1].felt):
+            return sources[-1]
         if said.language is not None and said.language != "en":
             named = f"is in {said.language}" if said.language else "was not understood as English"
             return _in_another(f"what is said {named}", notes)
     title = "\n".join(c.text for c in found.captions if c.source in ("title", "description"))
-    if titled := tuple(_placed([Caption(None, None, title, "title")], begin_s, end_s)):
-        if (language := other_language(title)) is not None:
-            return _in_another(f"its title is in {language}", notes)
-        return _Source("title", titled)
+    titled = tuple(_placed([Caption(None, None, title, "title")], begin_s, end_s))
+    if titled and (language := other_language(title)) is not None:
+        return _in_another(f"its title is in {language}", notes)
+    sources.append(_Source("title", titled))
+    if any(sources[-1].felt):
+        return sources[-1]
     if unheard is not None:
         return unheard
+    if bare := [source.name for source in sources if source.texts]:
+        return Missing("no_feeling", f"nothing in its {' or '.join(bare)} carries feeling")
     what = "captions that can be read" if found.unread else "captions"
     if said.missed:
         message = f"no {what}, title or description there, and what is said was not understood"
@@ -359,6 +374,8 @@ def _of_captions(
     """Return valence and confidence of captions, those of their sentences by characters."""
     means = np.zeros((len(parts), 2), np.float32)
     for row, shares in zip(means, parts, strict=True):
+        if not shares:  # nothing of it carries feeling
+            continue
         weights = np.array([n for _, n in shares], np.float64)
         places = [k for k, _ in shares]
         row[0] = np.average(valence[places], weights=weights)
