@@ -7,9 +7,8 @@ not see (tools/train_text.py): Amazon's reviews and the NYT's articles by their 
 tweets by their texts. Balanced accuracy of rating > 0 against < 0; a score of exactly 0 counts
 half. Needs the extra `sentences`.
 
-The second table is of what `analysis.sentiment.bare_text` takes for text without feeling: how many of
-all snippets it changes or leaves out (their score is 0), though people rated them, and what that
-costs.
+The second table is of what `bare_text` of sentiment takes for text without feeling: how many of all
+snippets it changes or leaves out (their score is 0), though people rated them, and what that costs.
 """
 
 from __future__ import annotations

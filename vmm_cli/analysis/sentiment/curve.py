@@ -90,8 +90,13 @@ def summary(curve: Curve) -> dict[str, Any]:
     confidence = _mean_confidence(curve)
     if not known.any():
         nothing = dict.fromkeys(("valence", "min", "max"))
-        empty = {"peaks": [], "dominant": None, "covered": 0.0}
-        return {**nothing, **empty, "confidence": confidence}
+        return {
+            **nothing,
+            "peaks": [],
+            "dominant": None,
+            "covered": 0.0,
+            "confidence": confidence,
+        }
     valence = curve.valence[known]
     weight = _weight(curve)
     emotions = dict(mean_emotions(curve))
