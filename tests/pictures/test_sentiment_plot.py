@@ -219,9 +219,10 @@ def test_the_furthest_point_is_marked_beside_the_peaks(clip: Path, tmp_path: Pat
         assert yellow[:, : column(0.3)].any() == (pictures == 2)
 
 
-def test_what_is_unsure_is_not_marked(clip: Path, tmp_path: Path) -> None:
-    for confidence, pictures in ((0.19, 0), (0.2, 1), (None, 1)):
-        record = recorded(4, [point(0.5, 0.1, confidence=confidence)])
+def test_what_a_title_alone_says_is_not_marked(clip: Path, tmp_path: Path) -> None:
+    for counts, confidence, pictures in ((0.19, 0.19, 0), (0.9, 0.1, 1), (0.1, None, 1)):
+        of = {"face": counts}
+        record = recorded(4, [point(0.5, 0.1, confidence=confidence, evidence=of)])
         below = drawn(clip, record, tmp_path / "a.png")[FIRST_LANE + 4 * LANE :]
         assert ((below[..., 0] > 180) & (below[..., 2] < 110)).any() == bool(pictures)
 

@@ -106,8 +106,8 @@ PLOT = PictureKind("--plot", "plot", ".sentiment.png", _draw)
 def draw_sentiment(video: Video, record: Mapping[str, Any], *, every_s: float) -> Image.Image:
     """Draw a record's `curve` and `summary`, with pictures of the video, over its wanted part.
 
-    every_s: the step of the curve. Where nothing is known nothing is drawn. The peaks, and of the
-    points that are sure enough to be peaks the furthest from 0, are marked, at most 6.
+    every_s: the step of the curve. Where nothing is known nothing is drawn. The peaks and the point
+    furthest from 0 are marked, at most 6; not one that a title alone could give.
 
     Raises:
         InputError: the video cannot be read.
@@ -191,9 +191,9 @@ class Lane:
 def _marks(record: Mapping[str, Any]) -> list[tuple[float, float]]:
     """Return the times to show pictures of, in order, and their valences."""
     marked = [*record["summary"]["peaks"]]
-    sure = [point for point in record["curve"] if _confidence(point) >= LEAST_CONFIDENCE]
-    if sure:  # a level stretch is no peak, and can still be the furthest from 0
-        marked.append(max(sure, key=lambda point: abs(point["valence"])))
+    # A level stretch is no peak, nor one of experts that disagree: it can still be the furthest.
+    if told := [point for point in record["curve"] if _is_of_a_moment(point)]:
+        marked.append(max(told, key=lambda point: abs(point["valence"])))
     marks = {(float(one["time_s"]), float(one["valence"])) for one in marked}
     return sorted(sorted(marks, key=lambda mark: (-abs(mark[1]), mark[0]))[:MAX_PICTURES])
 
@@ -233,6 +233,12 @@ def _runs(points: Sequence[Point], every_s: float) -> Iterator[list[Point]]:
         run.append(point)
     if run:
         yield run
+
+
+def _is_of_a_moment(point: Point) -> bool:
+    """Tell whether some evidence counts for more than a title could."""
+    strongest = max(point["evidence"].values(), default=0.0)
+    return point["confidence"] is None or strongest >= LEAST_CONFIDENCE
 
 
 def _confidence(point: Point) -> float:
