@@ -34,7 +34,10 @@ def test_what_a_folder_without_videos_holds(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     assert what_is_there([str(tmp_path)]) == ""
     (tmp_path / "a.jpg").touch()
-    assert what_is_there([str(tmp_path)]) == "it holds 1 picture; vmm reads videos"
+    assert what_is_there([str(tmp_path)]) == (
+        "it holds 1 picture; "
+        "`vmm classify` and `vmm detect-objects` take folders of JPEG, PNG and WebP"
+    )
     for name in ("a.FLAC", "inner/b.mp3"):
         (tmp_path / name).touch()
     said = what_is_there([str(tmp_path)])

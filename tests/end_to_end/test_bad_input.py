@@ -470,19 +470,19 @@ def test_an_answer_that_fits(run_vmm: Vmm, tmp_path: Path, render_clip: Render) 
     whole = render_clip("whole.mp4")
     content = whole.read_bytes()
     (tmp_path / "half.mp4").write_bytes(content[: len(content) // 2])
-    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.bmp")
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs" / "a.flac").touch()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
-    asked = ["https://example.org/a.mp4", "half.mp4", "photo.jpg", "whole.mp4"]
+    asked = ["https://example.org/a.mp4", "half.mp4", "photo.bmp", "whole.mp4"]
     done = run_vmm("info", *asked)
     assert done.returncode == 3
     said = dict(line.split(": ", 1) for line in done.stderr.replace("://", "//").splitlines())
     assert len(said) == 3
     assert said["https//example.org/a.mp4"].startswith("missing: vmm reads local files; download")
     assert "its index (moov) is missing" in said["half.mp4"]
-    assert said["photo.jpg"].startswith("refused: is a picture, not a video: JPEG")
+    assert said["photo.bmp"].startswith("refused: is a picture, not a video: BMP")
     dry = run_vmm("info", *asked, "--dry-run")
     assert "vmm reads local files" in dry.stderr
     for folder, what in (("songs", "1 sound file;"), ("photos", "1 picture;")):

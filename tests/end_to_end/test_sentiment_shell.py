@@ -152,7 +152,7 @@ def test_a_folder_of_sound_is_heard(run_vmm: Vmm, tmp_path: Path) -> None:
     squares_clip(tmp_path / "sounds" / "film.mp4", seconds=1)
     done = run_vmm(*asked("sounds"), "--evidence", "voice")
     assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == ["sounds/film.mp4"]
-    assert "2 sound files are left out beside videos" in done.stderr
+    assert "2 files of sound are left out beside videos" in done.stderr
     (tmp_path / "sounds" / "film.mp4").unlink()
     done = run_vmm("info", "sounds")
     assert done.returncode == 4

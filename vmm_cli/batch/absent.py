@@ -24,7 +24,10 @@ _HELD = {
         "sound file",
         "`vmm transcribe`, `vmm sentiment` and `vmm classify --model sounds` take sound",
     ),
-    "picture": ("picture", "vmm reads videos"),
+    "picture": (
+        "picture",
+        "`vmm classify` and `vmm detect-objects` take folders of JPEG, PNG and WebP",
+    ),
 }
 
 

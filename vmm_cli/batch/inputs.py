@@ -17,6 +17,7 @@ from vmm_cli.media.extensions import (
     AMBIGUOUS_EXTENSIONS,
     OTHER_EXTENSIONS,
     SOUND_EXTENSIONS,
+    STILL_EXTENSIONS,
     VIDEO_EXTENSIONS,
 )
 
@@ -271,6 +272,11 @@ def looks_like_video(path: Path) -> bool:
 def looks_like_sound(path: Path) -> bool:
     """Tell whether a regular file seems to hold sound and no pictures that move."""
     return path.suffix.lower() in SOUND_EXTENSIONS and not looks_like_video(path)
+
+
+def looks_like_still(path: Path) -> bool:
+    """Tell whether a regular file seems to be a picture that does not move."""
+    return path.suffix.lower() in STILL_EXTENSIONS and not looks_like_video(path)
 
 
 def is_video_signature(head: bytes) -> bool:

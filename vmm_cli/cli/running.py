@@ -15,6 +15,7 @@ from vmm_cli.batch.inputs import (
     Discovery,
     discover,
     looks_like_sound,
+    looks_like_still,
     looks_like_video,
     refuse_collisions,
     require_inputs,
@@ -201,21 +202,31 @@ def _find_inputs(shared: SharedOptions, prepared: AnyPrepared, *, fills: bool) -
         )
     if shared.null and shared.files_from is None:
         raise errors.UsageError("-0 describes the list of --files-from, and none is given")
+    stills = (looks_like_still,) if prepared.takes_stills else ()
     sound = (looks_like_sound,) if prepared.takes_sound else ()
     discovery = discover(
         arguments,
         files_from=shared.files_from,
         nul=shared.null,
         output=None if fills else shared.output_path,
-        kinds=(looks_like_video, *sound),
+        kinds=(looks_like_video, *stills, *sound),
     )
     require_inputs(discovery, arguments)
     if number := discovery.passed_over:
-        files = "sound file is" if number == 1 else "sound files are"
-        console.warning(
-            f"{number} {files} left out beside videos in a folder; name them to add them"
-        )
+        console.warning(_left_out(number, stills=bool(stills), sound=bool(sound)))
     return discovery
+
+
+def _left_out(number: int, *, stills: bool, sound: bool) -> str:
+    """Return what is said of files in folders that hold something else."""
+    one = number == 1
+    kinds = ["picture" if one else "pictures"] if stills else []
+    kinds += ["file of sound" if one else "files of sound"] if sound else []
+    are = "is" if one else "are"
+    return (
+        f"{number} {' or '.join(kinds)} {are} left out beside videos in a folder; "
+        "name them to add them"
+    )
 
 
 def _unlisted(discovery: Discovery, schema: str) -> list[Record]:

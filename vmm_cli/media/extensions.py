@@ -16,6 +16,8 @@ OTHER_EXTENSIONS = frozenset({
     ".aac", ".ac3", ".avif", ".cr3", ".flac", ".heic", ".heif", ".m4a", ".m4b", ".m4p", ".m4r",
     ".mka", ".mp3", ".oga", ".opus", ".spx", ".wav", ".webp", ".wma",
 })
+# Stills, each a video of one picture.
+STILL_EXTENSIONS = frozenset({".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"})
 # Containers of sound alone. One that may hold pictures too, such as .mp4, counts as a video.
 SOUND_EXTENSIONS = frozenset({
     ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".dts", ".eac3", ".flac",

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -27,7 +28,8 @@ import av.video.stream
 from vmm_cli.errors import InputError
 from vmm_cli.media.layouts import make_safe
 from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
-from vmm_cli.media.unopened import PHOTO_NAMES, refused_as, why_no_movie, why_not_a_video
+from vmm_cli.media.still_files import still_demuxer, too_large
+from vmm_cli.media.unopened import refused_as, why_no_movie, why_not_a_video
 
 # libav prints warnings of its own, with bytes of the file in them; ours are enough.
 av.logging.set_level(None)
@@ -36,9 +38,9 @@ av.logging.set_level(None)
 # sdp, imf), devices (lavfi, v4l2, x11grab), image sequences (image2) and text.
 ALLOWED_FORMATS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg",
-    "mpegvideo", "flv", "live_flv", "asf", "ogg", "mxf", "gif", "apng", "webp_pipe", "mjpeg",
-    "jpeg_pipe", "h264", "hevc", "av1", "obu", "ivf", "m4v", "vc1", "dv", "nut", "rm", "wtv",
-    "yuv4mpegpipe", "h263", "wav", "w64", "flac", "mp3", "aac", "ac3", "eac3", "aiff", "amr",
+    "mpegvideo", "flv", "live_flv", "asf", "ogg", "mxf", "gif", "apng", "png_pipe", "webp_pipe",
+    "jpeg_pipe", "mjpeg", "h264", "hevc", "av1", "obu", "ivf", "m4v", "vc1", "dv", "nut", "rm",
+    "wtv", "yuv4mpegpipe", "h263", "wav", "w64", "flac", "mp3", "aac", "ac3", "eac3", "aiff", "amr",
     "amrnb", "amrwb", "caf", "au", "ape", "wv", "tta", "dts", "qcp", "loas", "dhav",
 )  # fmt: skip
 
@@ -48,6 +50,9 @@ _NOT_A_PICTURE_STREAM = av.stream.Disposition.attached_pic | av.stream.Dispositi
 _REFUSAL = "not a container vmm reads (playlists, scripts and devices are refused)"
 
 _UNKNOWN = "is damaged, or not a video: no format that vmm reads was recognised"
+
+# Decoders count widths as they pad them, to 64. The size of a still is known before.
+_PADDING_PIXELS = 64 * 2**14
 
 AV_TIME_BASE = 1_000_000  # libav's container times are in microseconds
 
@@ -84,9 +89,8 @@ def open_media(
             list) or `unreadable` (permission, not a media file).
     """
     check_regular_file(path)
-    # libav takes some of them for a stream of JPEG pictures and some not, by what they show.
-    if path.suffix.lower() in PHOTO_NAMES and (photo := _told(refused_as, path)) is not None:
-        raise InputError("refused", photo)
+    # By what a JPEG shows libav takes some for a stream of them, and some not: it is told.
+    still = _told(partial(still_demuxer, max_pixels=max_pixels), path)
     options = {
         "format_whitelist": ",".join(ALLOWED_FORMATS),
         # None of these demuxers opens a second file (mov's external tracks wait for an option of
@@ -99,7 +103,11 @@ def open_media(
     try:
         # `file:` keeps names such as "concat:a|b" or "http://x" from being read as protocols.
         container = av.open(
-            "file:" + os.fspath(path), "r", options=options, metadata_errors="replace"
+            "file:" + os.fspath(path),
+            "r",
+            format=still,
+            options=options,
+            metadata_errors="replace",
         )
     except av.error.PermissionError:
         raise InputError("unreadable", "permission denied") from None
@@ -119,7 +127,7 @@ def open_media(
             raise InputError("unreadable", cut)
         for stream in container.streams:
             if stream.type in ("video", "audio"):
-                _bound(stream, max_pixels)
+                _bound(stream, max_pixels if still is None else max_pixels + _PADDING_PIXELS)
         yield container
 
 
@@ -202,11 +210,7 @@ def require_video_stream(
         raise InputError("no_video", _without_video(container))
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > max_pixels:
-        raise InputError(
-            "refused",
-            f"its pictures are {width}x{height}, above the cap of {max_pixels} pixels; "
-            "raise it with --max-pixels",
-        )
+        raise too_large(width, height, max_pixels)
     return stream
 
 

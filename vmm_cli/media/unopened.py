@@ -31,7 +31,6 @@ _OTHERS = (
     (b"Rar!\x1a\7", "is an archive, not a video: unpack it first"),
     (b"%PDF-", "is a PDF document, not a video"),
 )
-PHOTO_NAMES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 _CAPTIONS = frozenset({".srt", ".vtt", ".ass", ".ssa", ".sub", ".smi", ".sami"})
 _WEB_PAGE = "is a web page, not a video: the download went wrong; download the video itself"
 _ZEROS = "begins with zeros alone: it was not written to the end; copy or download it again"
@@ -67,7 +66,7 @@ def why_not_a_video(path: Path) -> str | None:
 
 def a_picture(kind: str) -> str:
     """Return what is said of a still picture."""
-    return f"is a picture, not a video: {kind}; name a video, or a folder of videos"
+    return f"is a picture, not a video: {kind}; of pictures vmm reads JPEG, PNG and WebP"
 
 
 def refused_as(path: Path) -> str | None:

@@ -195,7 +195,7 @@ def _of_pictures(
         "windows_s": request.windows_s,
         "max_pixels": options.max_pixels,
     }
-    return Prepared(settled, work, _memory_bytes(model), earlier=earlier)
+    return Prepared(settled, work, _memory_bytes(model), earlier=earlier, takes_stills=True)
 
 
 def _memory_bytes(model: Bundle) -> int:
@@ -364,7 +364,9 @@ def _of_tags(
     )
     settled = replace(pictures.options, model=options.model)
     digests = " ".join(one.journal_digest for one in (model, *joined))
-    return Prepared(settled, work, WORKER_MEMORY_BYTES, digests, takes_sound=True)
+    return Prepared(
+        settled, work, WORKER_MEMORY_BYTES, digests, takes_stills=True, takes_sound=True
+    )
 
 
 def _with_threshold(

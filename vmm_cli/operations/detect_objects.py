@@ -128,7 +128,7 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     job = Job(watching, wanted, times, not options.no_store, options.max_pixels)
     work = Work(job, run=run, finish=finish, device=device_wanted(options.device))
     digest = " ".join(one.journal_digest for one in (model, pose) if one is not None)
-    return Prepared(settled, work, WORKER_MEMORY_BYTES, digest)
+    return Prepared(settled, work, WORKER_MEMORY_BYTES, digest, takes_stills=True)
 
 
 def run(job: Job, input: Input, part: None = None) -> ObjectsFound:

@@ -26,7 +26,8 @@ class Prepared(Generic[Options, Job, Part, Result]):
         earlier: what earlier versions said that such records depend on, where that was something
             else: what they have done is not done again.
         remarks, warnings: what is said once, before the work.
-        takes_sound: where folders hold no video, their files of sound are the inputs.
+        takes_stills: where folders hold no video, their pictures are the inputs.
+        takes_sound: where they hold neither, their files of sound are.
     """
 
     options: Options
@@ -36,6 +37,7 @@ class Prepared(Generic[Options, Job, Part, Result]):
     earlier: Mapping[str, object] | None = None
     remarks: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    takes_stills: bool = False
     takes_sound: bool = False
 
 
