@@ -41,10 +41,11 @@ PURPOSES: dict[str, Purpose] = {
     ),
 }
 
-# What models that vmm carries and does not train are for: a sentence on what runs them.
+# What models that vmm carries or fetches, and does not train, are for: what runs them.
 CARRIED: dict[str, str] = {
     "objects": "`vmm detect-objects` runs it",
     "poses": "`vmm detect-objects --pose` runs it",
+    "masks": "`vmm detect-objects --segment` runs it",
 }
 
 # The kind of network of a model that joins what others see and hear, and has none of its own.

@@ -1,4 +1,6 @@
-"""torchvision's networks that vmm can use, one entry each; nothing is imported for it.
+"""torchvision's networks that name pictures and clips, one entry each; nothing is imported for it.
+
+Those that find objects in pictures are in `published_coco.py`; all together are `FETCHABLE`.
 
 What an entry says comes from the same place as the weights: the `weights` entry of torchvision
 (`torchvision.models.get_weight`), whose `transforms` give the preprocessing and whose `meta` gives
@@ -20,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from vmm_cli.bundles.published_coco import COCO, CocoModel
 
 PREFIX = "torchvision/"  # how the names of these encoders and of their bundles start
 PUBLISHED_AT = "https://download.pytorch.org/models"
@@ -52,6 +56,7 @@ class TorchvisionModel:
         as_graph: whether it runs as a graph on a CPU, which TorchScript writes in seconds, see
             `engines.export`. Attention over clips does not: for mvit_v2_s ONNX Runtime takes five
             times as long as PyTorch and twice the memory.
+        task, measure: what it is for, and what `accuracy_percent` is.
     """
 
     weights: str
@@ -66,10 +71,23 @@ class TorchvisionModel:
     memory_mib: int
     as_graph: bool = True
 
+    task: Literal["classes"] = "classes"
+    measure: Literal["top-1"] = "top-1"
+
     @property
     def kind(self) -> Literal["picture", "clip"]:
         """What the network looks at."""
         return "clip" if "frames" in self.preprocess else "picture"
+
+    @property
+    def summary(self) -> str:
+        """What it tells."""
+        return SUMMARIES[self.data]
+
+    @property
+    def labels(self) -> int:
+        """How many labels it knows."""
+        return LABELS[self.data]
 
 
 def _colours(mean: tuple[float, float, float], std: tuple[float, float, float]) -> Numbers:
@@ -254,9 +272,12 @@ TORCHVISION: Mapping[str, TorchvisionModel] = {
 }
 
 
+FETCHABLE: Mapping[str, TorchvisionModel | CocoModel] = {**TORCHVISION, **COCO}
+
+
 def how_to_get(name: str) -> str:
-    """Say what brings a network of the table to this machine, with a network and without one."""
-    url = f"{PUBLISHED_AT}/{TORCHVISION[name].file}"
+    """Say what brings a model of `FETCHABLE` to this machine, with a network and without one."""
+    url = f"{PUBLISHED_AT}/{FETCHABLE[name].file}"
     return f"fetch it with `vmm models fetch {name}`; {by_hand(name, url)}"
 
 

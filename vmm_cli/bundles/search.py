@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vmm_cli.bundles.bundle import BUNDLE_FILE, FOLDER_NAME, BrokenBundle, Bundle, is_name
 from vmm_cli.bundles.bundle_file import read
-from vmm_cli.bundles.published import TORCHVISION, how_to_get
+from vmm_cli.bundles.published import FETCHABLE, how_to_get
 from vmm_cli.bundles.weights import look_at_weights, verify
 from vmm_cli.errors import ModelError
 from vmm_cli.suggest import did_you_mean
@@ -53,9 +53,9 @@ def find(name: str) -> Path:
                 return folder / name
     if Path(name).is_dir():
         raise ModelError(f"{name!r} is a folder without {BUNDLE_FILE}, so it is no model bundle")
-    if name in TORCHVISION:
+    if name in FETCHABLE:
         raise ModelError(f"model {name!r} is not on this machine yet; {how_to_get(name)}")
-    known = [*(bundle.name for bundle in list_bundles()), *TORCHVISION]
+    known = [*(bundle.name for bundle in list_bundles()), *FETCHABLE]
     hint = did_you_mean(name, known) or "."
     raise ModelError(f"no model named {name!r}{hint} See `vmm models list`")
 

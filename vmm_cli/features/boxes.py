@@ -41,6 +41,22 @@ def suppress(
         stays = following
 
 
+def suppress_by_kind(
+    boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, limit: float
+) -> np.ndarray:
+    """Return what `suppress` keeps of the boxes of each kind, best first: int64 [K].
+
+    kinds: [N], of any numbers; boxes of two kinds do not suppress each other.
+    """
+    kept = [np.empty(0, np.int64)]
+    for kind in np.unique(kinds):
+        those = np.flatnonzero(kinds == kind)
+        kept.append(those[suppress(boxes[those], scores[those], limit)])
+    every = np.sort(np.concatenate(kept))  # so that among equal scores the earlier box is better
+    best_first: np.ndarray = every[np.argsort(-scores[every], kind="stable")]
+    return best_first
+
+
 def overlap(boxes: np.ndarray, *, by_smaller: bool = False) -> np.ndarray:
     """Return which share of their union, or of the smaller one, boxes share: [N, 4] -> [N, N]."""
     return overlaps(boxes, boxes, by_smaller=by_smaller)

@@ -2,12 +2,13 @@
 
 A picture is scaled until its longer side fills the square, and lies in the middle of it; the
 rest is black, as when the network learnt. Of the network's candidates those of one kind
-that cover each other are one object.
+that cover each other are one object. torchvision's detectors see pictures otherwise, and tell
+objects themselves: see `coco_pictures` and `coco_networks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,10 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from vmm_cli import bundles, progress
-from vmm_cli.bundles import Bundle, EncoderSpec, encoder_digest
+from vmm_cli.bundles import Bundle, EncoderSpec, Weights, encoder_digest
+from vmm_cli.bundles.published_coco import COCO
+from vmm_cli.engines.choice import ONNXRUNTIME, VARIABLE, chosen_engine
 from vmm_cli.engines.graph import Port, Ports, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.boxes import suppress
+from vmm_cli.features.coco_pictures import (
+    DECODED_SIZE,
+    FOUND,
+    FOUND_WITH_POINTS,
+    MOST_FOUND,
+    read_found,
+    shown,
+)
 from vmm_cli.features.encoder import Compute
 from vmm_cli.features.scaling import scaled
 from vmm_cli.features.values import Sets
@@ -44,6 +55,7 @@ TAKEN: Ports = {"pictures": Port((None, OBJECT_SIDE, OBJECT_SIDE, 3), "uint8")}
 GIVEN: Ports = {"candidates": Port((None, CANDIDATES, CANDIDATE))}
 
 CPU_BATCH, CUDA_BATCH = 1, 16  # pictures; more at once are no faster, and others wait for them
+CUDA_REGIONS_BATCH = 4  # of 800 x 1333 pixels
 
 _BEYOND = 4.0 * OBJECT_SIDE  # by this boxes of one kind are moved away from those of the next
 
@@ -94,11 +106,54 @@ def objects_in(candidates: np.ndarray, place: Placed) -> np.ndarray:
     return best
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a network is shown pictures, and how what it gives is read.
+
+    Attributes:
+        size: that pictures are decoded in.
+        shown: from a picture, uint8 [H, W, 3], to what the network sees, and where it lies in that.
+        read: what it found in a picture, from its values [width] and that place: [n, 6], see
+            `COLUMNS`, the best first. Of a network that reads poses too, x, y and score of each
+            point follow: [n, 57].
+    """
+
+    size: Size
+    shown: Callable[[np.ndarray], tuple[np.ndarray, Placed]]
+    read: Callable[[np.ndarray, Placed], np.ndarray]
+
+
+NANODET = View(
+    PICTURE_SIZE,
+    letterboxed,
+    lambda values, place: objects_in(values.reshape(CANDIDATES, CANDIDATE), place),
+)
+
+
+def view_of(bundle: Bundle) -> View:
+    """Return how a model for objects, which was checked, sees pictures."""
+    row = COCO.get(bundle.network["kind"])
+    if row is None:
+        return NANODET
+
+    def whole(image: np.ndarray) -> tuple[np.ndarray, Placed]:
+        made = shown(row, image)
+        return made, Placed(0, 0, made.shape[1], made.shape[0])
+
+    def read(values: np.ndarray, place: Placed) -> np.ndarray:
+        found = read_found(values, row.points)
+        likely: np.ndarray = found[found[:, SCORE] >= LEAST_SCORE]
+        return likely
+
+    return View(DECODED_SIZE, whole, read)
+
+
 class ObjectPictures:
     """Prepares pictures as they come, as a `FrameLoader` does; its tracks are `Sets`."""
 
-    def __init__(self, sampling: Sampling, batch: int) -> None:
-        self.requests = [FrameRequest(OBJECTS, sampling, PICTURE_SIZE)]
+    def __init__(self, sampling: Sampling, batch: int, view: View = NANODET) -> None:
+        self.requests = [FrameRequest(OBJECTS, sampling, view.size)]
+        self._view = view
         self._batch = batch
         self._waiting: list[np.ndarray] = []
         self._places: list[Placed] = []
@@ -106,10 +161,12 @@ class ObjectPictures:
 
     def take(self, request: str, time_s: float, image: np.ndarray) -> Iterator[np.ndarray]:
         """See `FrameLoader`."""
-        square, place = letterboxed(image)
+        seen, place = self._view.shown(image)
+        if self._waiting and self._waiting[0].shape != seen.shape:  # the picture's size changed
+            yield from self.finish(None)
         self._times.append(time_s)
         self._places.append(place)
-        self._waiting.append(square)
+        self._waiting.append(seen)
         if len(self._waiting) == self._batch:
             yield from self.finish(None)
 
@@ -122,11 +179,10 @@ class ObjectPictures:
     def objects(self, first: int, values: np.ndarray) -> list[np.ndarray]:
         """Return the objects of some pictures, the first of which is number `first`.
 
-        values: float32 [N, width], what the network gave for them -> N times [n, 6].
+        values: float32 [N, width], what the network gave for them -> N times what `View.read` says.
         """
         places = self._places[first : first + len(values)]
-        candidates = values.reshape(-1, CANDIDATES, CANDIDATE)
-        return [objects_in(one, place) for one, place in zip(candidates, places, strict=True)]
+        return [self._view.read(one, place) for one, place in zip(values, places, strict=True)]
 
     def tracks(self, values: Sequence[np.ndarray], width: int) -> list[Sets]:
         """Return the objects of all pictures as one track; see `FrameLoader`."""
@@ -144,8 +200,20 @@ def check_objects(bundle: Bundle) -> None:
             f"model {bundle.name!r} is for {bundle.task}, and finds no objects; "
             f"the one that vmm carries is called {OBJECTS!r}"
         )
-    if bundle.network.get("kind") != KIND or len(bundle.labels) != KINDS:
+    row = COCO.get(str(bundle.network.get("kind")))
+    if row is not None and row.task == OBJECTS:
+        runs = dict(bundle.network) == row.network(bundle.network["kind"])
+        labels = row.labels
+    else:
+        runs, labels = bundle.network.get("kind") == KIND, KINDS
+    if not runs or len(bundle.labels) != labels:
         raise ModelError(f"model {bundle.name!r} has a network this vmm cannot run")
+
+
+def reads_poses(bundle: Bundle) -> bool:
+    """Tell whether a model for objects reads the poses of people, too."""
+    row = COCO.get(str(bundle.network.get("kind")))
+    return row is not None and row.points
 
 
 def object_spec(bundle: Bundle) -> EncoderSpec:
@@ -159,7 +227,8 @@ def object_spec(bundle: Bundle) -> EncoderSpec:
 def object_compute(folder: Path, digest: str, device: str) -> Compute:
     """Return the network of a model: uint8 [N, 416, 416, 3] -> float32 [N, 300 x 6].
 
-    Of each picture the best candidates, see `vmm_cli.networks.pretrained.nanodet`. It is called by
+    Of each picture the best candidates, see `vmm_cli.networks.pretrained.nanodet`; or what one of
+    torchvision's detectors finds in pictures of any size, see `coco_networks`. It is called by
     `features.computing.computing`, with the model's folder and digest.
 
     Raises:
@@ -169,6 +238,8 @@ def object_compute(folder: Path, digest: str, device: str) -> Compute:
     bundle = unchanged(folder, digest)
     check_objects(bundle)
     weights = bundles.load_weights(bundle)
+    if bundle.network["kind"] in COCO:
+        return _torchvision_s(bundle, weights, device)
     width = CANDIDATES * CANDIDATE
     run = graph_of(bundle, OBJECTS, inputs=TAKEN, outputs=GIVEN, weights=weights, device=device)
     if run is not None:
@@ -177,6 +248,22 @@ def object_compute(folder: Path, digest: str, device: str) -> Compute:
 
     network = detector(weights.tensors(), bundle.name)
     batch = CPU_BATCH if device == "cpu" else CUDA_BATCH
+    return Compute(in_torch(network, device), width, batch)
+
+
+def _torchvision_s(bundle: Bundle, weights: Weights, device: str) -> Compute:
+    from vmm_cli.features.coco_networks import checked
+    from vmm_cli.features.object_networks import in_torch
+
+    if chosen_engine() == ONNXRUNTIME:
+        raise ModelError(
+            f"model {bundle.name!r} has no graph of its network, which PyTorch alone runs; "
+            f"leave out {VARIABLE}"
+        )
+    kind = bundle.network["kind"]
+    network = checked(kind, weights.tensors(), bundle.name)
+    width = MOST_FOUND * (FOUND_WITH_POINTS if COCO[kind].points else FOUND)
+    batch = CPU_BATCH if device == "cpu" else CUDA_REGIONS_BATCH
     return Compute(in_torch(network, device), width, batch)
 
 

@@ -6,7 +6,7 @@ import json
 import pickle
 import textwrap
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,12 @@ def make_bundle(name: str, file: Path, source: Mapping[str, str], folder: Path) 
         raise ModelError(f"{file.name}: is not {name}: {error}") from None
     folder.mkdir(parents=True)
     is_original = row.url.rsplit("/", 1)[-1] == source["file"]
-    _write(folder / "CARD.md", card(name, row, source, is_original=is_original))
-    _write(folder / "recipe.yaml", _recipe(name, source))
+    write_text(folder / "CARD.md", card(name, row, source, is_original=is_original))
+    write_text(folder / "recipe.yaml", recipe_text(name, source))
     if is_original:
         accuracy = {data: dict(numbers) for data, numbers in row.accuracy.items()}
         stated = {"stated_by_torchvision_percent": accuracy}
-        _write(folder / "metrics.json", json.dumps(stated, indent=2) + "\n")
+        write_text(folder / "metrics.json", json.dumps(stated, indent=2) + "\n")
     prefix = tensor_prefix(STREAM)
     tensors = {f"{prefix}{key}": value for key, value in converted.backbone.items()}
     tensors |= {"head.weight": converted.weight, "head.bias": converted.bias}
@@ -147,10 +147,16 @@ def card(name: str, row: Published, source: Mapping[str, str], *, is_original: b
         "- labels: torchvision's, BSD 3-Clause",
         f"- data: {data}",
     ]
-    return "\n\n".join(map(_wrapped, lines)).replace("\n\n- ", "\n- ") + "\n"
+    return as_card(lines)
 
 
-def _wrapped(text: str) -> str:
+def as_card(lines: Sequence[str]) -> str:
+    """Return a CARD.md of its paragraphs; those that begin with "- " are lists."""
+    return "\n\n".join(map(wrapped, lines)).replace("\n\n- ", "\n- ") + "\n"
+
+
+def wrapped(text: str) -> str:
+    """Return a paragraph of a card, or a line of a list in one."""
     indent = "  " if text.startswith("- ") else ""
     return textwrap.fill(
         text, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
@@ -214,7 +220,8 @@ def _fields(
     }
 
 
-def _recipe(name: str, source: Mapping[str, str]) -> str:
+def recipe_text(name: str, source: Mapping[str, str]) -> str:
+    """Return the recipe.yaml of a model that was fetched."""
     import yaml
 
     text: str = yaml.safe_dump(
@@ -223,6 +230,7 @@ def _recipe(name: str, source: Mapping[str, str]) -> str:
     return f"# Not trained here: converted from published weights.\n{text}"
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     with atomic_file(path) as file:
         file.write(text)

@@ -57,10 +57,15 @@ class Converted:
 
 def published(name: str) -> Published:
     """Return what torchvision says of a network of the table."""
+    return published_as(TORCHVISION[name].weights)
+
+
+def published_as(entry: str) -> Published:
+    """Return what torchvision says of weights, by the name of their entry."""
     ensure_torchvision()
     from torchvision.models import get_weight
 
-    weights = get_weight(TORCHVISION[name].weights)
+    weights = get_weight(entry)
     return Published(
         weights.url,
         tuple(weights.meta["categories"]),
@@ -98,7 +103,7 @@ def torchvision_encoder(
     """
     model = TORCHVISION[name]
     network = backbone(name, tensors)
-    _fold_batch_norm(network)
+    fold_batch_norm(network)
     on_cpu = device.type == "cpu"
     network = network.to(device=device)
     if model.kind == "picture":
@@ -148,7 +153,7 @@ def _array(tensor: Tensor) -> np.ndarray:
     return array
 
 
-def _fold_batch_norm(network: nn.Module) -> None:
+def fold_batch_norm(network: nn.Module) -> None:
     """Make each normalisation that follows a convolution part of it: less time, less memory.
 
     In these networks a normalisation that stands right after a convolution in a module is applied

@@ -1,8 +1,9 @@
-"""Resize and crop as torchvision's presets do, on what a decoder gives; numpy alone is imported.
+"""Resize and crop as torchvision's presets and detectors do, on decoded pictures; numpy alone.
 
 The same sums as PyTorch's, in another order (torchvision.transforms.functional: `resize` and
 `center_crop` on uint8 tensors, which interpolate in float32 and round back to 8 bits;
-ImageClassification with antialias, VideoClassification without). They differ by roundings of
+ImageClassification and SemanticSegmentation with antialias, VideoClassification without; its
+detectors also without, but on floats, which are rounded here). They differ by roundings of
 float32 alone: of 2000 values less than one, by one step of 255
 (`tests/features/test_torchvision_networks.py`). Only what the crop shows is computed, so that it
 takes half the time of PyTorch's.
@@ -36,14 +37,25 @@ def resized_square(
     image: np.ndarray, size: tuple[int, int], crop: int, *, antialias: bool
 ) -> np.ndarray:
     """Scale uint8 [H, W, 3] to `size` (height, width), cut the middle: uint8 [crop, crop, 3]."""
+    return _resized(image, size, (crop, crop), antialias)
+
+
+def resized(image: np.ndarray, size: tuple[int, int], *, antialias: bool) -> np.ndarray:
+    """Scale uint8 [H, W, 3] to `size` (height, width), all of it: uint8 [height, width, 3]."""
+    return image if image.shape[:2] == size else _resized(image, size, size, antialias)
+
+
+def _resized(
+    image: np.ndarray, size: tuple[int, int], crop: tuple[int, int], antialias: bool
+) -> np.ndarray:
     down, across = (
-        _weights(length, scaled, crop, antialias)
-        for length, scaled in zip(image.shape[:2], size, strict=True)
+        _weights(length, scaled, shown, antialias)
+        for length, scaled, shown in zip(image.shape[:2], size, crop, strict=True)
     )
     x = _weighed(image[down.span, across.span], down)  # [H, W, 3] -> [crop, W, 3]
     x = _weighed(x.swapaxes(0, 1), across).swapaxes(0, 1)  # -> [crop, crop, 3]
-    square: np.ndarray = np.ascontiguousarray(np.rint(x), np.uint8)
-    return square
+    made: np.ndarray = np.ascontiguousarray(np.rint(x), np.uint8)
+    return made
 
 
 def _weighed(x: np.ndarray, by: _Weights) -> np.ndarray:

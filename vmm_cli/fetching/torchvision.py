@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from vmm_cli.bundles import Bundle
-from vmm_cli.bundles.published import PUBLISHED_AT, TORCHVISION
+from vmm_cli.bundles.published import FETCHABLE, PUBLISHED_AT
+from vmm_cli.bundles.published_coco import COCO
 from vmm_cli.fetching.published_file import PublishedFile
 
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth")
@@ -15,12 +16,12 @@ _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth")
 
 def names() -> Collection[str]:
     """Return the models that can be fetched."""
-    return TORCHVISION.keys()
+    return FETCHABLE.keys()
 
 
 def file_of(name: str) -> PublishedFile:
     """Return the file that torchvision publishes a model's weights in."""
-    model = TORCHVISION[name]
+    model = FETCHABLE[name]
     digest = digest_in(model.file)
     assert digest is not None, model.file
     return PublishedFile(f"{PUBLISHED_AT}/{model.file}", model.download_mib, digest)
@@ -34,18 +35,20 @@ def digest_in(file_name: str) -> str | None:
 
 def make_bundle(name: str, file: Path, about: Mapping[str, str], folder: Path) -> None:
     """Convert the file of a model to a bundle in `folder`; see `torchvision_bundle.make_bundle`."""
-    from vmm_cli.features import torchvision_bundle  # torch: seconds
+    from vmm_cli.features import coco_bundle, torchvision_bundle  # torch: seconds
 
-    torchvision_bundle.make_bundle(name, file, about, folder)
+    module = coco_bundle if name in COCO else torchvision_bundle
+    module.make_bundle(name, file, about, folder)
 
 
 def runs_as_graph(name: str) -> bool:
     """Tell whether a model is to have a graph."""
-    return TORCHVISION[name].as_graph
+    return FETCHABLE[name].as_graph
 
 
 def with_graphs(bundle: Bundle) -> Bundle:
     """Write the graph of a bundle, and return it with that; see `torchvision_bundle.with_graph`."""
-    from vmm_cli.features import torchvision_bundle  # torch: seconds
+    from vmm_cli.features import coco_bundle, torchvision_bundle  # torch: seconds
 
-    return torchvision_bundle.with_graph(bundle)
+    is_coco = str(bundle.network.get("kind")) in COCO
+    return (coco_bundle if is_coco else torchvision_bundle).with_graph(bundle)
