@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vmm_cli.analysis.segmentation import Segmentation
 from vmm_cli.analysis.tracks import Following, Tracker, by_frequency, named
 from vmm_cli.bundles import Bundle
 from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
@@ -134,6 +135,7 @@ class ObjectsFound:
         width, height: of the displayed picture, pixels.
         summary: of each label that was seen, the one seen in most pictures first.
         objects: by time, the best of a picture first.
+        segmentation: which parts of the pictures show what; None: nobody asked.
     """
 
     duration_s: float
@@ -145,10 +147,11 @@ class ObjectsFound:
     height: int
     summary: Sequence[Summary]
     objects: Sequence[Seen]
+    segmentation: Segmentation | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the record's own fields, as JSON types."""
-        return {
+        record = {
             "duration_s": round(self.duration_s, TIME_DIGITS),
             "model": {"name": self.model, "version": self.version},
             "until_s": round(self.until_s, TIME_DIGITS),
@@ -158,6 +161,9 @@ class ObjectsFound:
             "summary": [one.to_record() for one in self.summary],
             "objects": [one.to_record() for one in self.objects],
         }
+        if self.segmentation is not None:
+            record["segmentation"] = self.segmentation.to_record()
+        return record
 
     def __repr__(self) -> str:
         seen = ", ".join(f"{one.most} {one.label}" for one in self.summary)

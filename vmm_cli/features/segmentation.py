@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from vmm_cli import bundles, progress
 from vmm_cli.bundles import Bundle
 from vmm_cli.bundles.published_coco import COCO, MASKS
-from vmm_cli.engines.graph import Port, Ports, graph_of
+from vmm_cli.engines.graph import Port, Ports, Run, graph_of
 from vmm_cli.errors import ModelError
 from vmm_cli.features.coco_pictures import DECODED_SIZE, shown
 from vmm_cli.features.computing import computing
@@ -132,12 +132,9 @@ class Segmenter:
 # --- the network --------------------------------------------------------------------------------
 
 
-def ports(labels: int) -> tuple[Ports, Ports]:
-    """Return what the graph of such a network takes and gives."""
-    return (
-        {PICTURES: Port((None, None, None, 3), "uint8")},
-        {SCORES: Port((None, labels, None, None))},
-    )
+# Of scores the second length is the number of labels; nothing in a graph says so.
+TAKEN: Ports = {PICTURES: Port((None, None, None, 3), "uint8")}
+GIVEN: Ports = {SCORES: Port((None, None, None, None))}
 
 
 @lru_cache(maxsize=2)
@@ -155,12 +152,19 @@ def mask_compute(folder: Path, digest: str, device: str) -> Compute:
     bundle = unchanged(folder, digest)
     check_masks(bundle)
     weights = bundles.load_weights(bundle)
-    taken, given = ports(len(bundle.labels))
-    run = graph_of(bundle, MASKS, inputs=taken, outputs=given, weights=weights, device=device)
+    run = graph_of(bundle, MASKS, inputs=TAKEN, outputs=GIVEN, weights=weights, device=device)
     if run is not None:
-        return Compute(lambda images: run(images)[0].argmax(axis=1).astype(np.uint8), 0, CPU_BATCH)
+        return Compute(partial(_kinds, run, bundle), 0, CPU_BATCH)
     from vmm_cli.features.coco_networks import checked, kinds_in_torch
 
     network = checked(bundle.network["kind"], weights.tensors(), bundle.name)
     batch = CPU_BATCH if device == "cpu" else CUDA_BATCH
     return Compute(kinds_in_torch(network, device), 0, batch)
+
+
+def _kinds(run: Run, bundle: Bundle, images: np.ndarray) -> np.ndarray:
+    (scores,) = run(images)
+    if scores.shape[1] != len(bundle.labels):
+        raise ModelError(f"model {bundle.name!r} has a graph of another network; fetch it again")
+    kinds: np.ndarray = scores.argmax(axis=1).astype(np.uint8)
+    return kinds

@@ -24,6 +24,8 @@ from vmm_cli.features.objects import (
     check_objects,
     object_compute,
     object_spec,
+    reads_poses,
+    view_of,
 )
 from vmm_cli.features.poses import COLUMNS as POSE_COLUMNS
 from vmm_cli.features.poses import (
@@ -31,6 +33,7 @@ from vmm_cli.features.poses import (
     PICTURE_SIZE,
     POSES,
     check_poses,
+    people_in,
     pose_compute,
     pose_spec,
     poses_of,
@@ -48,7 +51,8 @@ class Watching:
 
     Attributes:
         objects: the model that finds objects.
-        poses: the model that reads the poses of people; None: nobody's are read.
+        poses: the model that reads the poses of people, or `objects` where that reads them, too;
+            None: nobody's are read.
 
     Raises:
         ModelError: a model is for something else.
@@ -59,8 +63,13 @@ class Watching:
 
     def __post_init__(self) -> None:
         check_objects(self.objects)
-        if self.poses is not None:
+        if self.poses is not None and not self.at_once:
             check_poses(self.poses)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether one network finds people and reads their poses."""
+        return self.poses == self.objects and reads_poses(self.objects)
 
 
 class Taker(Protocol):
@@ -115,7 +124,7 @@ def sightings(
     keys = _keys(video, sampling, watching, keep_poses) if use_store else {}
     loaded = {name: store.load(key, Sets) for name, key in keys.items()}
     found = {name: entry for name, entry in loaded.items() if entry is not None}
-    if OBJECTS not in found:
+    if OBJECTS not in found or (watching.at_once and POSES not in found):
         found = {}  # poses go by the numbers of objects, which another device may order otherwise
     lacking = [name for name in _specs(watching) if name not in found]
     if lacking or beside is not None:
@@ -171,8 +180,9 @@ def _look(
     beside: Taker | None,
 ) -> dict[str, Entry[Sets]]:
     """Return what is seen, by names of what is kept. `known`: the objects, where they are known."""
-    finder = _Known(known) if known is not None else _Finder(sampling, watching.objects)
-    reader = None if watching.poses is None else _Reader(sampling, watching)
+    finder = _Known(known) if known is not None else _Finder(sampling, watching)
+    alone = watching.poses is not None and not watching.at_once
+    reader = _Reader(sampling, watching) if alone else None
     takers = [taker for taker in (reader, beside) if taker is not None]
     requests = [*finder.requests, *(taker.request for taker in takers)]
     try:
@@ -191,6 +201,8 @@ def _look(
         sets[POSES] = Sets.of(reader.times, reader.poses, POSE_COLUMNS)
         if not np.array_equal(sets[POSES].times, sets[OBJECTS].times):
             raise InputError("unreadable", "it gives other pictures each time that it is read")
+    elif watching.at_once:
+        sets[POSES] = Sets.of(finder.times, finder.poses, POSE_COLUMNS)
     return {name: Entry(one, report.end_s) for name, one in sets.items()}
 
 
@@ -201,6 +213,7 @@ class _Known:
         self.requests: list[FrameRequest] = []
         self.times: list[float] = objects.times.tolist()
         self.found = [objects.at(i) for i in range(len(objects))]
+        self.poses: list[np.ndarray] = []
 
     def take(self, frame: Frame) -> None:
         """Never called: it asks for no pictures."""
@@ -212,12 +225,15 @@ class _Known:
 class _Finder:
     """Finds objects in pictures as they come, some pictures at a time."""
 
-    def __init__(self, sampling: Sampling, bundle: Bundle) -> None:
+    def __init__(self, sampling: Sampling, watching: Watching) -> None:
+        bundle = watching.objects
+        self._person = bundle.labels.index(PERSON) if watching.at_once else None
         self._compute = computing(object_compute, bundle.folder, bundle.digest)
-        self._pictures = ObjectPictures(sampling, self._compute.batch)
+        self._pictures = ObjectPictures(sampling, self._compute.batch, view_of(bundle))
         self.requests = self._pictures.requests
         self.times: list[float] = []
         self.found: list[np.ndarray] = []  # [n, 6] of each picture, perhaps not of the last ones
+        self.poses: list[np.ndarray] = []  # [p, 52] of the same, where they are read at once
 
     def take(self, frame: Frame) -> None:
         """Take the next picture."""
@@ -231,7 +247,12 @@ class _Finder:
     def _add(self, prepared: Iterable[np.ndarray]) -> None:
         for images in prepared:
             values = self._compute.run(images)
-            self.found += self._pictures.objects(len(self.found), values)
+            for rows in self._pictures.objects(len(self.found), values):
+                objects, points = np.split(rows, [len(OBJECT_COLUMNS)], axis=1)
+                self.found.append(objects)
+                if self._person is not None:
+                    people = people_in(objects, self._person)
+                    self.poses.append(np.column_stack([people, points[people]]))
 
 
 class _Reader:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
+from vmm_cli.operations import masks
 from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
@@ -36,6 +37,7 @@ from vmm_cli.output.subtitles import Cue
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
     from vmm_cli.analysis.objects import ObjectsFound, Wanted
+    from vmm_cli.bundles import Bundle
     from vmm_cli.features.sightings import Watching
     from vmm_cli.media.sampling import Sampling
 
@@ -79,6 +81,7 @@ class ObjectOptions:
         help="Drop what no two pictures score so high [default: the model's own threshold].",
     )
     pose: bool = option("--pose", default=False, help="Read the poses of people: 17 points each.")
+    segment: str | None = masks.segment_option()
     start: Fraction = start_option()
     end: Fraction | None = end_option()
     device: str = device_option()
@@ -95,6 +98,7 @@ class Job:
     sampling: Sampling
     use_store: bool
     max_pixels: int
+    segmenting: Bundle | None = None
 
 
 # --- the work: prepare, run, finish -------------------------------------------------------------
@@ -104,12 +108,17 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     """Load the models, and check the options against them."""
     from vmm_cli import bundles
     from vmm_cli.analysis.objects import MIN_SCORE, Wanted
+    from vmm_cli.features.objects import reads_poses
+    from vmm_cli.features.segmentation import check_masks
     from vmm_cli.features.sightings import Watching
     from vmm_cli.media import sampling
 
     check(options, CHOICES)
     model = bundles.load(options.model)
-    pose = bundles.load("pose") if options.pose else None
+    pose = (model if reads_poses(model) else bundles.load("pose")) if options.pose else None
+    segmenting = None if options.segment is None else bundles.load(options.segment)
+    if segmenting is not None:
+        check_masks(segmenting)
     watching = Watching(model, pose)
     min_score = options.min_score
     if min_score is None:
@@ -125,10 +134,20 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     )
     times = sampling.every(step, start=options.start, end=options.end)
     wanted = Wanted(settled.labels, min_score)
-    job = Job(watching, wanted, times, not options.no_store, options.max_pixels)
+    job = Job(watching, wanted, times, not options.no_store, options.max_pixels, segmenting)
     work = Work(job, run=run, finish=finish, device=device_wanted(options.device))
-    digest = " ".join(one.journal_digest for one in (model, pose) if one is not None)
-    return Prepared(settled, work, WORKER_MEMORY_BYTES, digest, takes_stills=True)
+    models = [one for one in (model, pose, segmenting) if one is not None]
+    digest = " ".join(one.journal_digest for one in models)
+    return Prepared(settled, work, _memory_bytes(models), digest, takes_stills=True)
+
+
+def _memory_bytes(models: Sequence[Bundle]) -> int:
+    """Return what a worker takes: what was measured of the models, where that is more."""
+    from vmm_cli.bundles.published_coco import COCO
+
+    kinds = {str(model.network.get("kind")) for model in models} & COCO.keys()
+    measured = sum(COCO[kind].memory_mib for kind in kinds) * 2**20
+    return max(WORKER_MEMORY_BYTES, measured)
 
 
 def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
@@ -139,15 +158,26 @@ def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
         ModelError: a model is damaged, or was exchanged meanwhile.
     """
     from vmm_cli.analysis.objects import Shown, objects_found
+    from vmm_cli.analysis.segmentation import segmentation_of
+    from vmm_cli.features.segmentation import Segmenter
     from vmm_cli.features.sightings import sightings
     from vmm_cli.media.video import Video
 
     video = Video(input.path, job.max_pixels, job.sampling.start, job.sampling.end)
     _ = video.pictures_end_s, video.until_s  # refuses what has no pictures, or ends before
-    seen = sightings(video, job.sampling, job.watching, use_store=job.use_store)
+    segmenter = None
+    if job.segmenting is not None:
+        segmenter = Segmenter(job.sampling, job.segmenting, job.wanted.labels)
+    seen = sightings(
+        video, job.sampling, job.watching, use_store=job.use_store, beside=segmenter
+    )
     size = video.info.video[0]
     shown = Shown(video.duration_s, float(video.until_s), size.display_width, size.display_height)
-    return objects_found(seen, job.watching.objects, job.wanted, shown)
+    found = objects_found(seen, job.watching.objects, job.wanted, shown)
+    if job.segmenting is None or segmenter is None:
+        return found
+    shares = segmentation_of(segmenter.masks(), job.segmenting, found.times_s, shown.until_s)
+    return replace(found, segmentation=shares)
 
 
 def finish(job: Job, input: Input, parts: Sequence[ObjectsFound]) -> ObjectsFound:
@@ -227,7 +257,12 @@ DETECT_OBJECTS = Operation(
     options=ObjectOptions,
     group="Objects",
     prepare=prepare,
-    shown=lambda job: ShownAs((TABLE,), SHEET, cues, job.watching.objects.labels),
+    shown=lambda job: ShownAs(
+        (TABLE,) if job.segmenting is None else (TABLE, masks.TABLE),
+        SHEET,
+        cues,
+        job.watching.objects.labels,
+    ),
     formats=formats("table", "jsonl", "json", "csv", "coco", "srt", "vtt", "mot"),
     either_or=CHOICES,
 )
