@@ -13,7 +13,6 @@ from tests.shared import made_once
 from vmm_cli.bundles.published_coco import COCO
 from vmm_cli.compat import ensure_torchvision
 
-
 # What is multiplied in MobileNet's detectors, so that random weights find something.
 LIVELIER = {
     "rpn.head.cls_logits": 100,

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-OBJECTS, MASKS = "objects", "masks"  # tasks
+OBJECTS: Literal["objects"] = "objects"  # tasks
+MASKS: Literal["masks"] = "masks"
 Measure = Literal["box mAP", "mIoU"]
 
 _OBJECTS = "80 kinds of objects of COCO, people among them, each with its box"

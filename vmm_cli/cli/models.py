@@ -39,9 +39,9 @@ Name = Annotated[
 
 def complete_fetchable(incomplete: str) -> list[str]:
     """Return the names of models to fetch that start so, for the shell to complete."""
-    from vmm_cli.bundles.published import TORCHVISION
+    from vmm_cli.bundles.published import FETCHABLE
 
-    return [name for name in TORCHVISION if name.startswith(incomplete)]
+    return [name for name in FETCHABLE if name.startswith(incomplete)]
 
 
 @app.command("list")
@@ -75,7 +75,9 @@ def list_models(
         )
     if fetchable:
         found = _fetchable()
-        columns: tuple[str, ...] = ("name", "accuracy_percent", "download_mib", "here", "summary")
+        columns: tuple[str, ...] = (
+            *("name", "accuracy_percent", "measure", "download_mib", "here", "summary"),
+        )
     elif recipes:
         from vmm_cli.training.read_recipe import list_recipes, load_recipe
 
@@ -240,20 +242,21 @@ def _encoders(recipe: Recipe) -> dict[str, str]:
 def _fetchable() -> list[dict[str, Any]]:
     """Return what a list says of the models that can be fetched."""
     from vmm_cli import bundles
-    from vmm_cli.bundles.published import LABELS, SUMMARIES, TORCHVISION
+    from vmm_cli.bundles.published import FETCHABLE
 
     here = {one.name for one in bundles.list_bundles() if isinstance(one, bundles.Bundle)}
     return [
         {
             "name": name,
-            "task": "classes",
-            "labels": LABELS[model.data],
-            "summary": SUMMARIES[model.data],
+            "task": model.task,
+            "labels": model.labels,
+            "summary": model.summary,
             "accuracy_percent": model.accuracy_percent,
+            "measure": model.measure,
             "download_mib": model.download_mib,
             "here": name in here,
         }
-        for name, model in TORCHVISION.items()
+        for name, model in FETCHABLE.items()
     ]
 
 
@@ -312,7 +315,7 @@ def details(model: Bundle) -> dict[str, Any]:
     }
 
 
-TITLES = {"download_mib": "MiB", "accuracy_percent": "top-1 %"}
+TITLES = {"download_mib": "MiB", "accuracy_percent": "%", "measure": "of"}
 NUMBERS = ("labels", "download_mib", "accuracy_percent")
 LEAST_TEXT_WIDTH = 24  # of what models and recipes are for; narrower, names stand above it
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vmm_cli import bundles
-from vmm_cli.bundles import Bundle, EncoderSpec
-from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.bundles import Bundle
+from vmm_cli.bundles.published import FETCHABLE, TORCHVISION
+from vmm_cli.bundles.published_coco import COCO
 from vmm_cli.engines import choice
 from vmm_cli.errors import ModelError
 from vmm_cli.tasks import TAGS
@@ -30,7 +31,7 @@ def engine_of(bundle: Bundle) -> Engine:
         return Engine(choice.TORCH, f"{choice.VARIABLE} is {choice.TORCH}")
     if bundle.network.get("kind") == TAGS:
         return Engine(choice.ONNXRUNTIME, "the networks that it joins have graphs")
-    slower = [spec.name for spec in _fetched(bundle) if not TORCHVISION[spec.name].as_graph]
+    slower = [name for name in _fetched(bundle) if not FETCHABLE[name].as_graph]
     if slower:
         return Engine(choice.TORCH, f"{slower[0]} has no graph: PyTorch is what runs it best")
     name = _without_graph(bundle)
@@ -54,8 +55,11 @@ def _without_graph(bundle: Bundle) -> str | None:
 
     One counts where the network's name leads alone: see `features.image_stream`.
     """
-    for spec in _fetched(bundle):
-        if not TORCHVISION[spec.name].as_graph:
+    own = _own(bundle)
+    if own is not None and COCO[own].as_graph and not bundle.graphs:
+        return own
+    for spec in bundle.encoders.values():
+        if spec.name not in TORCHVISION or not TORCHVISION[spec.name].as_graph:
             continue
         try:
             known = bundles.read(bundles.find(spec.name))
@@ -66,5 +70,14 @@ def _without_graph(bundle: Bundle) -> str | None:
     return None
 
 
-def _fetched(bundle: Bundle) -> list[EncoderSpec]:
-    return [spec for spec in bundle.encoders.values() if spec.name in TORCHVISION]
+def _fetched(bundle: Bundle) -> list[str]:
+    """Return the networks of a model that can be fetched."""
+    own = _own(bundle)
+    encoders = [spec.name for spec in bundle.encoders.values() if spec.name in TORCHVISION]
+    return encoders if own is None else [*encoders, own]
+
+
+def _own(bundle: Bundle) -> str | None:
+    """Return which detector or segmentation network a model is; None: another model."""
+    kind = str(bundle.network.get("kind"))
+    return kind if kind in COCO else None

@@ -126,7 +126,7 @@ def card(name: str, said: Published, source: Mapping[str, str], *, is_original: 
             origin,
             f"- file: `{source['file']}`, {where}",
             f"- SHA-256 of the file: `{source['sha256']}`",
-            "Changed here: counters of training batches and what serves the training alone dropped, "
+            "Changed here: counters of training batches and what serves training alone dropped, "
             "stored as safetensors in fp32.",
             "## Accuracy",
             accuracy,

@@ -146,6 +146,7 @@ class Regions(nn.Module):
         self._kinds = np.array(kinds)
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """Return what each picture has."""
         height, width = pictures.shape[1:3]
         numbers = self.network.transform
         x = _normalised(pictures, numbers.image_mean, numbers.image_std)
@@ -157,9 +158,7 @@ class Regions(nn.Module):
         ]
         return torch.stack(found)
 
-    def _proposals(
-        self, x: Tensor, maps: Sequence[Tensor], size: tuple[int, int]
-    ) -> list[Tensor]:
+    def _proposals(self, x: Tensor, maps: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
         """Return regions that may hold something, of each picture: N times [K, 4], pixels."""
         rpn = self.network.rpn
         objectness, deltas = rpn.head(maps)
@@ -170,7 +169,7 @@ class Regions(nn.Module):
             one.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).reshape(len(x), -1, 4)
             for one in deltas
         ]
-        of_levels = anchors.split([one.shape[1] for one in logits])
+        of_levels = torch.split(anchors, [one.shape[1] for one in logits])
         regions = []
         for i in range(len(x)):
             boxes, scores, levels = [], [], []
@@ -242,6 +241,7 @@ class Boxes(nn.Module):
         self._kinds = np.array(kinds)
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """Return what each picture has."""
         size = int(pictures.shape[1]), int(pictures.shape[2])
         numbers = self.network.transform
         x = _normalised(pictures, numbers.image_mean, numbers.image_std)
@@ -329,8 +329,9 @@ def _suppressed(
     """Return which likely boxes stay, the best first: int64 [n]. On the CPU: they are few."""
     sides = boxes[:, 2:] - boxes[:, :2]
     there = (likely & (sides >= least_side).all(dim=1)).nonzero()[:, 0]
-    some = (one[there].cpu().numpy() for one in (boxes, scores, kinds))
-    return there[torch.from_numpy(suppress_by_kind(*some, limit)).to(there.device)]
+    box, score, kind = (one[there].cpu().numpy() for one in (boxes, scores, kinds))
+    kept = torch.from_numpy(suppress_by_kind(box, score, kind, limit))
+    return there[kept.to(there.device)]
 
 
 def _told(
@@ -369,8 +370,9 @@ class Kinds(nn.Module):
         self.network = network
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """Return the scores of each picture's cells."""
         maps = self.network.backbone(_normalised(pictures, _MEAN, _STD))
-        scores = self.network.classifier(maps["out"] if "out" in maps else maps)
+        scores = self.network.classifier(maps.get("out", maps))
         size = cells_of(pictures.shape[1]), cells_of(pictures.shape[2])
         return functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 

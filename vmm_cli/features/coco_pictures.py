@@ -1,7 +1,7 @@
 """What torchvision's detectors and segmentation networks are shown, and how it is read. No torch.
 
-Pictures are scaled as torchvision does, from the size that they are displayed in. That of a detector
-(GeneralizedRCNNTransform) works on floats: here their values are rounded to 8 bits, as they come.
+Pictures are scaled as torchvision does, from the size that they are displayed in. Its detectors
+(GeneralizedRCNNTransform) scale floats; here values are rounded to 8 bits, as they came.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def check_masks(bundle: Bundle) -> None:
     """Raise ModelError where a bundle is no model for segmentation."""
     if bundle.task != MASKS:
         raise ModelError(
-            f"model {bundle.name!r} is for {bundle.task}, and makes no masks of pictures; fetch one "
-            f"that does with `vmm models fetch {SUGGESTED}`"
+            f"model {bundle.name!r} is for {bundle.task}, and makes no masks of pictures; fetch "
+            f"one that does with `vmm models fetch {SUGGESTED}`"
         )
     row = COCO.get(str(bundle.network.get("kind")))
     runs = row is not None and dict(bundle.network) == row.network(bundle.network["kind"])

@@ -51,4 +51,6 @@ def with_graphs(bundle: Bundle) -> Bundle:
     from vmm_cli.features import coco_bundle, torchvision_bundle  # torch: seconds
 
     is_coco = str(bundle.network.get("kind")) in COCO
-    return (coco_bundle if is_coco else torchvision_bundle).with_graph(bundle)
+    if is_coco:
+        return coco_bundle.with_graph(bundle)
+    return torchvision_bundle.with_graph(bundle)

@@ -108,6 +108,7 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     """Load the models, and check the options against them."""
     from vmm_cli import bundles
     from vmm_cli.analysis.objects import MIN_SCORE, Wanted
+    from vmm_cli.engines.of_model import remark_on_graph
     from vmm_cli.features.objects import reads_poses
     from vmm_cli.features.segmentation import check_masks
     from vmm_cli.features.sightings import Watching
@@ -138,7 +139,11 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     work = Work(job, run=run, finish=finish, device=device_wanted(options.device))
     models = [one for one in (model, pose, segmenting) if one is not None]
     digest = " ".join(one.journal_digest for one in models)
-    return Prepared(settled, work, _memory_bytes(models), digest, takes_stills=True)
+    remark = None if segmenting is None else remark_on_graph(segmenting)
+    remarks = () if remark is None else (remark,)
+    return Prepared(
+        settled, work, _memory_bytes(models), digest, remarks=remarks, takes_stills=True
+    )
 
 
 def _memory_bytes(models: Sequence[Bundle]) -> int:
@@ -168,9 +173,7 @@ def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
     segmenter = None
     if job.segmenting is not None:
         segmenter = Segmenter(job.sampling, job.segmenting, job.wanted.labels)
-    seen = sightings(
-        video, job.sampling, job.watching, use_store=job.use_store, beside=segmenter
-    )
+    seen = sightings(video, job.sampling, job.watching, use_store=job.use_store, beside=segmenter)
     size = video.info.video[0]
     shown = Shown(video.duration_s, float(video.until_s), size.display_width, size.display_height)
     found = objects_found(seen, job.watching.objects, job.wanted, shown)

@@ -1,4 +1,4 @@
-"""`vmm detect-objects --segment`: which parts of pictures show what, beside what objects are there."""
+"""`vmm detect-objects --segment`: which parts of pictures show what, beside its objects."""
 
 from __future__ import annotations
 
