@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vmm_cli.features.boxes import overlap, suppress
+from vmm_cli.compat import ensure_torchvision
+from vmm_cli.features.boxes import overlap, suppress, suppress_by_kind
+
+ensure_torchvision()
+import torchvision  # noqa: E402  the cure comes first
 
 
 @st.composite
@@ -61,3 +67,36 @@ def test_a_chain_of_boxes_loses_every_second_one() -> None:
     boxes = np.stack(edges, axis=1).astype(np.float32)
     kept = suppress(boxes, np.linspace(1, 0, 40, dtype=np.float32), 0.3)
     assert kept.tolist() == list(range(0, 40, 2))
+
+
+LIMITS = st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0])
+
+
+@given(scored_boxes(), LIMITS, st.integers(0, 2**32 - 1))
+def test_boxes_of_two_kinds_do_not_suppress_each_other(
+    found: tuple[np.ndarray, np.ndarray], limit: float, seed: int
+) -> None:
+    boxes, scores = found
+    kinds = np.random.default_rng(seed).integers(0, 3, len(boxes))
+    kept = suppress_by_kind(boxes, scores, kinds, limit)
+    wanted: list[int] = []
+    for kind in set(kinds.tolist()):
+        those = np.flatnonzero(kinds == kind)
+        wanted += those[one_by_one(boxes[those], scores[those], limit, False)].tolist()
+    assert kept.tolist() == sorted(wanted, key=lambda i: (-scores[i], i))
+
+
+@pytest.mark.skipif(
+    not torchvision.extension._has_ops(),
+    reason="torchvision's native library does not load beside this PyTorch",
+)
+@given(scored_boxes(), LIMITS, st.integers(0, 2**32 - 1))
+def test_suppression_is_the_native_library_s(
+    found: tuple[np.ndarray, np.ndarray], limit: float, seed: int
+) -> None:
+    boxes, scores = found
+    kinds = np.random.default_rng(seed).integers(0, 3, len(boxes))
+    kept = suppress_by_kind(boxes, scores, kinds, limit)
+    given = (torch.from_numpy(one) for one in (boxes, scores, kinds))
+    theirs = torchvision.ops.batched_nms(*given, limit)
+    assert sorted(kept.tolist()) == sorted(theirs.tolist())

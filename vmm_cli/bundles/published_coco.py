@@ -80,7 +80,7 @@ COCO: Mapping[str, CocoModel] = {
         accuracy_percent=37.0,
         measure="box mAP",
         download_mib=160,
-        memory_mib=1600,
+        memory_mib=1100,
         norm_eps=0.0,
     ),
     "torchvision/fasterrcnn_resnet50_fpn_v2": CocoModel(
@@ -94,7 +94,7 @@ COCO: Mapping[str, CocoModel] = {
         accuracy_percent=46.7,
         measure="box mAP",
         download_mib=167,
-        memory_mib=1600,
+        memory_mib=1100,
     ),
     "torchvision/fasterrcnn_mobilenet_v3_large_fpn": CocoModel(
         weights="FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1",
@@ -107,7 +107,7 @@ COCO: Mapping[str, CocoModel] = {
         accuracy_percent=32.8,
         measure="box mAP",
         download_mib=74,
-        memory_mib=1600,
+        memory_mib=700,
     ),
     "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn": CocoModel(
         weights="FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1",
@@ -120,7 +120,7 @@ COCO: Mapping[str, CocoModel] = {
         accuracy_percent=22.8,
         measure="box mAP",
         download_mib=74,
-        memory_mib=800,
+        memory_mib=550,
     ),
     "torchvision/ssdlite320_mobilenet_v3_large": CocoModel(
         weights="SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
@@ -133,7 +133,7 @@ COCO: Mapping[str, CocoModel] = {
         accuracy_percent=21.3,
         measure="box mAP",
         download_mib=13,
-        memory_mib=600,
+        memory_mib=450,
         squashed=True,
     ),
     "torchvision/keypointrcnn_resnet50_fpn": CocoModel(
@@ -147,7 +147,7 @@ COCO: Mapping[str, CocoModel] = {
         accuracy_percent=54.6,
         measure="box mAP",
         download_mib=226,
-        memory_mib=1600,
+        memory_mib=1150,
         norm_eps=0.0,
         points=True,
     ),
@@ -162,7 +162,7 @@ COCO: Mapping[str, CocoModel] = {
         accuracy_percent=60.3,
         measure="mIoU",
         download_mib=42,
-        memory_mib=900,
+        memory_mib=600,
         as_graph=True,
     ),
     "torchvision/lraspp_mobilenet_v3_large": CocoModel(
@@ -176,7 +176,7 @@ COCO: Mapping[str, CocoModel] = {
         accuracy_percent=57.9,
         measure="mIoU",
         download_mib=12,
-        memory_mib=700,
+        memory_mib=550,
         as_graph=True,
     ),
 }
