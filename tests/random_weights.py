@@ -15,14 +15,12 @@ from vmm_cli.compat import ensure_torchvision
 
 # What is multiplied in MobileNet's detectors, so that random weights find something.
 LIVELIER = {
-    "rpn.head.cls_logits": 100,
-    "rpn.head.bbox_pred": 50,
-    "roi_heads.box_predictor.cls_score": 150,
-    "roi_heads.box_predictor.bbox_pred": 50,
+    "rpn.head.cls_logits": 4,
+    "rpn.head.bbox_pred": 2,
+    "roi_heads.box_predictor.cls_score": 4,
+    "roi_heads.box_predictor.bbox_pred": 4,
     "head.classification_head": 2,
 }
-
-
 # The last bias of networks for segmentation.
 SEGMENTERS = {
     "deeplabv3_mobilenet_v3_large": "classifier.4.bias",
@@ -50,6 +48,8 @@ def random_network(name: str) -> nn.Module:
             nn.init.normal_(module.bias, 0, 0.1)
     network.eval().requires_grad_(False)
     if "mobilenet" in short:
+        if hasattr(network, "transform"):
+            _normalise(network)
         for part, factor in LIVELIER.items():
             for key, value in network.named_parameters():
                 if key.startswith(part):
@@ -57,6 +57,21 @@ def random_network(name: str) -> nn.Module:
     if short in SEGMENTERS:
         _in_balance(network, short)
     return network
+
+
+def _normalise(network: nn.Module) -> None:
+    """Let a detector's normalisations be of what they see, so that parts of a picture differ."""
+    norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
+    for one in norms:
+        one.train().momentum = 1.0
+    with torch.inference_mode():
+        maps = network.backbone(
+            torch.randn(2, 3, 32, 32).repeat_interleave(8, 2).repeat_interleave(8, 3)
+        )
+        if hasattr(network, "head"):
+            network.head(list(maps.values()))
+    for one in norms:
+        one.eval()
 
 
 def _in_balance(network: nn.Module, short: str) -> None:

@@ -100,5 +100,7 @@ def _of_the_nearest(middle: np.float32, scale: np.float32, length: int) -> tuple
     """Return the first of the two nearest pixels, and the weights of both; one at the end."""
     place = max(scale * middle - _HALF, np.float32(0))
     begin = min(int(place), length - 1)
+    if begin == length - 1:  # beyond the last one nothing lies
+        return begin, np.ones(1, np.float32)
     beyond = place - np.float32(begin)
-    return begin, np.array([1 - beyond, beyond][: length - begin], np.float32)
+    return begin, np.array([1 - beyond, beyond], np.float32)
