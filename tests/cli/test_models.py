@@ -19,7 +19,7 @@ from tests.file_server import serving
 from tests.random_weights import weights_for_all
 from tests.terminal import AtTerminal
 from vmm_cli.bundles import packaged_models
-from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.bundles.published import FETCHABLE
 from vmm_cli.features.catalogue import entry_of
 from vmm_cli.training.measured import accuracy_of, card_of, measured_of
 
@@ -89,19 +89,24 @@ def test_a_terminal_is_told_how_long_a_fetch_took(
 
 def test_what_can_be_fetched_is_listed(run_vmm: Vmm) -> None:
     models = {m["name"]: m for m in json.loads(run_vmm("models", "list", "--fetchable").stdout)}
-    assert len(models) == 11
+    assert len(models) == 19
     assert models["torchvision/mvit_v2_s"] == {
         "name": "torchvision/mvit_v2_s",
         "task": "classes",
         "labels": 400,
         "summary": "400 human actions of Kinetics, clip by clip",
         "accuracy_percent": 80.8,
+        "measure": "top-1",
         "download_mib": 132,
         "here": False,
     }
+    detector = models["torchvision/ssdlite320_mobilenet_v3_large"]
+    assert (detector["task"], detector["labels"], detector["measure"]) == ("objects", 80, "box mAP")
+    masks = models["torchvision/lraspp_mobilenet_v3_large"]
+    assert (masks["task"], masks["labels"], masks["measure"]) == ("masks", 21, "mIoU")
     table = run_vmm("models", "list", "--fetchable", "--format", "table").stdout
     assert "torchvision/swin3d_b" in table
-    assert "  80.8  132  no  " in " ".join(table.split("\n"))
+    assert "  80.8  top-1    132  no  " in " ".join(table.split("\n"))
 
 
 def test_lists_are_shown_one_at_a_time(run_vmm: Vmm) -> None:
@@ -354,4 +359,4 @@ def test_lists_lose_no_word_in_a_narrow_terminal(
     assert Counter(narrow.replace(rule, "").split()) == Counter(wide.replace(rule, "").split())
     if what == "--fetchable":
         assert "MiB" in narrow
-        assert all(f"{name}\n" in narrow or f"{name} " in narrow for name in TORCHVISION)
+        assert all(f"{name}\n" in narrow or f"{name} " in narrow for name in FETCHABLE)

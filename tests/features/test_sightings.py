@@ -15,8 +15,10 @@ from vmm_cli import bundles
 from vmm_cli.batch.device_client import computing_on
 from vmm_cli.batch.executor import Device
 from vmm_cli.batch.gather import gather
+from vmm_cli.bundles.published_coco import COCO
 from vmm_cli.errors import DeviceError, InputError, ModelError
 from vmm_cli.features import objects, sightings, store
+from vmm_cli.features.encoder import Compute
 from vmm_cli.features.sightings import Sightings, Watching
 from vmm_cli.features.sightings import sightings as look
 from vmm_cli.media.frames import DecodeReport
@@ -27,6 +29,7 @@ from vmm_cli.operations.device import open_device
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
 MAN = "carphone_pristine.mp4"
+PEOPLE = "torchvision/keypointrcnn_resnet50_fpn"
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +194,67 @@ def test_a_process_that_owns_a_device_computes_for_workers(man: Path) -> None:
 def test_networks_compute_where_they_are_told(both: Watching, man: Path) -> None:
     with computing_on("cuda:99"), pytest.raises(DeviceError):
         look(Video(man), at([1]), both, use_store=False)
+
+
+# --- a network that finds people and reads their poses ------------------------------------------
+
+
+def of_one(both: Watching) -> Watching:
+    """A bundle as one of Keypoint R-CNN is, but for its weights."""
+    row = COCO[PEOPLE]
+    model = replace(both.objects, labels=("person",), network=row.network(PEOPLE))
+    return Watching(model, model)
+
+
+def people(pictures: np.ndarray) -> np.ndarray:
+    """In each picture one person of a score that follows its brightness, and a doubtful one."""
+    found = np.zeros((len(pictures), 100, 57), np.float32)
+    for one, picture in zip(found, pictures, strict=True):
+        one[0, :6] = [0.25, 0, 0.75, 1, 0.5 + picture.mean() / 1000, 0]
+        one[0, 6:] = np.arange(51) / 51
+        one[1, :6] = [0, 0, 0.1, 0.1, 0.1, 0]
+    return found.reshape(len(pictures), -1)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of what `people`, in place of the network, was asked for."""
+    shapes: list[tuple[int, ...]] = []
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        shapes.append(pictures.shape)
+        return people(pictures)
+
+    monkeypatch.setattr(sightings, "computing", lambda *at: Compute(run, 5700, 2))
+    return shapes
+
+
+def test_poses_of_the_network_that_finds_people_are_taken(
+    both: Watching, man: Path, asked: list[tuple[int, ...]]
+) -> None:
+    seen = look(Video(man), every(1), of_one(both), keep_poses=True)
+    assert asked == [(2, 800, 1072, 3), (2, 800, 1072, 3), (1, 800, 1072, 3)]
+    assert seen.poses is not None and np.array_equal(seen.poses.times, seen.objects.times)
+    assert len(seen.objects) == 5
+    for i in range(5):
+        person, doubtful = seen.objects.at(i)
+        np.testing.assert_allclose(person[objects.BOX], [0.25, 0, 0.5, 1])
+        assert doubtful[objects.SCORE] == np.float32(0.1)
+        (pose,) = seen.poses.at(i)  # none of who is doubtful
+        assert pose[0] == 0
+        np.testing.assert_allclose(pose[1:], np.arange(51) / 51, atol=1e-6)
+    again = look(Video(man), every(1), of_one(both), keep_poses=True)
+    assert same(seen, again) and len(asked) == 3
+
+
+def test_poses_that_were_not_kept_are_read_with_their_objects(
+    both: Watching, man: Path, asked: list[tuple[int, ...]]
+) -> None:
+    seen = look(Video(man), every(2), of_one(both))
+    assert [one.encoder for one in store.holds()] == ["objects"]
+    count = len(asked)
+    assert same(seen, look(Video(man), every(2), of_one(both)))
+    assert len(asked) == 2 * count
+    plain = look(Video(man), every(2), replace(of_one(both), poses=None))
+    assert plain.poses is None and len(asked) == 2 * count  # from the store
+    assert np.array_equal(plain.objects.rows, seen.objects.rows)

@@ -22,9 +22,10 @@ import yaml
 from tests.random_weights import random_network, random_weights, weights_for_all
 from vmm_cli import bundles
 from vmm_cli.batch.lock import lock
-from vmm_cli.bundles.published import TORCHVISION
+from vmm_cli.bundles.published import FETCHABLE
+from vmm_cli.bundles.published_coco import COCO
 from vmm_cli.errors import LockedError, ModelError, OutputError
-from vmm_cli.features import catalogue, torchvision_networks
+from vmm_cli.features import catalogue, coco_bundle, torchvision_networks
 from vmm_cli.features.image_encoder import encode
 from vmm_cli.features.torchvision_bundle import card, read_state
 from vmm_cli.fetching import fetch, torchvision
@@ -213,11 +214,15 @@ def test_a_published_file_is_known_as_such(
     assert "MobileNet_V3_Large_Weights.IMAGENET1K_V2" in text
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", FETCHABLE)
 def test_every_card_says_where_it_is_from(name: str) -> None:
-    said = torchvision_networks.published(name)
+    said = torchvision_networks.published_as(FETCHABLE[name].weights)
     source = {"file": said.url.rsplit("/", 1)[1], "sha256": "0" * 64, "url": said.url}
-    text = card(name, said, source, is_original=True)
+    made = coco_bundle.card if name in COCO else card
+    text = made(name, said, source, is_original=True)
+    assert "Stated by torchvision, not measured here" in text
+    mine = made(name, said, source, is_original=False)
+    assert "not known" in " ".join(mine.split()) and "Stated by" not in mine
     assert all(len(line) <= 100 or "http" in line for line in text.splitlines())
     for part in (source["sha256"], said.url, said.recipe, "BSD 3-Clause", "terms of their own"):
         assert part in text
@@ -392,3 +397,49 @@ def test_a_model_borrows_a_fetched_encoder(weights: Path, tmp_path: Path) -> Non
     shutil.rmtree(bundles.find(NAME))
     with pytest.raises(ModelError, match=f"vmm models fetch {NAME}"):
         catalogue.load_image_encoder(model, "cpu")
+
+
+# --- detectors and networks for masks -----------------------------------------------------------
+
+LRASPP = "torchvision/lraspp_mobilenet_v3_large"
+
+
+def test_a_network_for_masks_is_a_bundle(tmp_path: Path, home: Path) -> None:
+    file = random_weights(LRASPP, tmp_path)
+    done = fetched(os.fspath(file), name=LRASPP)
+    assert not done.already and not done.is_original
+    model = bundles.load(LRASPP)
+    assert (model.task, model.network["kind"], len(model.labels)) == ("masks", LRASPP, 21)
+    assert model.source["file"] == file.name and "not known" in model.licence["weights"]
+    assert fetched(name=LRASPP).already
+    state = random_network(LRASPP).state_dict()
+    tensors = bundles.load_tensors(model)
+    assert tensors.keys() == {key for key in state if not key.endswith("num_batches_tracked")}
+    assert all(np.array_equal(tensors[key], state[key].numpy()) for key in tensors)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"classifier.low_classifier.bias": None}, "1 of its .* tensors are missing"),
+        ({"classifier.low_classifier.bias": torch.zeros(2)}, "have another shape"),
+        ({"more": torch.zeros(2)}, "1 are not its own"),
+    ],
+)
+def test_other_tensors_of_a_network_for_masks_are_refused(
+    tmp_path: Path, home: Path, wrong: dict[str, torch.Tensor | None], said: str
+) -> None:
+    changed = {**random_network(LRASPP).state_dict(), **wrong}
+    state = {key: value for key, value in changed.items() if value is not None}
+    torch.save(state, tmp_path / "wrong.pth")
+    file = named_by_digest(tmp_path / "wrong.pth")
+    with pytest.raises(ModelError, match=f"{file.name}: is not {LRASPP}: .*{said}") as caught:
+        fetched(os.fspath(file), name=LRASPP)
+    assert "\n" not in str(caught.value)
+    assert files_in(home) <= {f".fetch/{LRASPP.replace('/', '-')}.lock"}
+
+
+def test_code_is_never_run_for_masks(tmp_path: Path, home: Path) -> None:
+    torch.save({"classifier.low_classifier.bias": Runs()}, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match="something else than plain weights"):
+        fetched(os.fspath(named_by_digest(tmp_path / "a.pth")), name=LRASPP)
