@@ -37,7 +37,7 @@ from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.compat import ensure_torchvision
 from vmm_cli.errors import InputError
-from vmm_cli.features.face_detection import LEAST_CHANCES, SMALLEST_FACE, detect
+from vmm_cli.features.face_detection import USUAL, detect
 from vmm_cli.features.face_networks import in_torch
 from vmm_cli.features.faces import (
     KIND,
@@ -139,7 +139,7 @@ def reference_boxes(image: np.ndarray, detector: Any) -> tuple[np.ndarray, np.nd
         return np.empty((0, 4)), np.empty(0)
     height, width = image.shape[:2]
     inside = np.array(boxes, float).clip(0, [width, height, width, height])
-    large = (inside[:, 2:] - inside[:, :2]).max(axis=1) >= SMALLEST_FACE
+    large = (inside[:, 2:] - inside[:, :2]).max(axis=1) >= USUAL.smallest
     return inside[large], np.array(chances, float)[large]
 
 
@@ -150,7 +150,7 @@ def reference_detector() -> Any:
     from facenet_pytorch.models.utils import detect_face
 
     detect_face.batched_nms = plain_suppression
-    return MTCNN(keep_all=True, min_face_size=SMALLEST_FACE, thresholds=list(LEAST_CHANCES))
+    return MTCNN(keep_all=True, min_face_size=USUAL.smallest, thresholds=list(USUAL.least_chances))
 
 
 def plain_suppression(boxes: Tensor, scores: Tensor, pictures: Tensor, limit: float) -> Tensor:

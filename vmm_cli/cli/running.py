@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from vmm_cli import errors
@@ -22,6 +24,7 @@ from vmm_cli.batch.inputs import (
 )
 from vmm_cli.batch.journal import fingerprint
 from vmm_cli.batch.ledger import Records, Summary
+from vmm_cli.batch.listing import IsKind
 from vmm_cli.batch.local import LocalExecutor
 from vmm_cli.batch.memory import MemoryLimit, default_limit, is_watched
 from vmm_cli.batch.tally import Standing
@@ -204,12 +207,14 @@ def _find_inputs(shared: SharedOptions, prepared: AnyPrepared, *, fills: bool) -
         raise errors.UsageError("-0 describes the list of --files-from, and none is given")
     stills = (looks_like_still,) if prepared.takes_stills else ()
     sound = (looks_like_sound,) if prepared.takes_sound else ()
+    kinds: list[IsKind] = [looks_like_video, *stills, *sound]
+    drawing = prepared.work.drawing
     discovery = discover(
         arguments,
         files_from=shared.files_from,
         nul=shared.null,
         output=None if fills else shared.output_path,
-        kinds=(looks_like_video, *stills, *sound),
+        kinds=kinds if drawing is None else [_but(drawing.knows(), kind) for kind in kinds],
     )
     require_inputs(discovery, arguments)
     if number := discovery.passed_over:
@@ -227,6 +232,11 @@ def _left_out(number: int, *, stills: bool, sound: bool) -> str:
         f"{number} {' or '.join(kinds)} {are} left out beside videos in a folder; "
         "name them to add them"
     )
+
+
+def _but(knows: Callable[[Path], bool], kind: IsKind) -> IsKind:
+    """Return what tells files of a kind, but for those that vmm itself drew."""
+    return lambda path: kind(path) and not knows(path)
 
 
 def _unlisted(discovery: Discovery, schema: str) -> list[Record]:

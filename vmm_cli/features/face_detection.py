@@ -22,23 +22,36 @@ from vmm_cli.networks.pretrained.shapes import (
     REFINE_SIDE,
 )
 
-SMALLEST_FACE = 20  # pixels of the longer side
 PIXEL = 1  # boxes count both of their edges where the later networks learnt by how much to shift
 SCALE_STEP = 0.709  # from one scale to the next: half the area, as in the paper
-# Of a face, from which on a box goes on to the next network, and at last is one. The last is 0.7
-# in facenet-pytorch: much of what lies between is no face, as pictures of streets, rooms and
-# cartoons show.
-LEAST_CHANCES = (0.6, 0.7, 0.9)
 LIMIT_IN_SCALE, LIMIT = 0.5, 0.7  # of what boxes of one scale, or of all, may share
 # A texture can look like thousands of faces to the first network; the likeliest go on. What
 # compares all boxes with all takes 16 bytes a pair.
 MAX_PROPOSALS = 500
-# The largest of a crowd: more say nothing of one video's mood that these do not.
-MAX_FACES = 16
 
 # Normalised pictures float32 [N, 3, H, W] -> probabilities of a face, and by how much each edge of
 # the box (left, top, right, bottom) is off, in shares of its width or height.
 Judge = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which faces are looked for.
+
+    Attributes:
+        smallest: pixels of the longer side.
+        least_chances: of a face, from which on a box goes on to the next network, and at last is
+            one. The last is 0.7 in facenet-pytorch: much of what lies between is no face, as
+            pictures of streets, rooms and cartoons show.
+        most: the largest of a crowd: more say nothing of one video's mood that these do not.
+    """
+
+    smallest: int = 20
+    least_chances: tuple[float, float, float] = (0.6, 0.7, 0.9)
+    most: int = 16
+
+
+USUAL = Search()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,35 +82,38 @@ class _Judged:
         return _Judged(self.boxes[kept], self.chances[kept], self.shifts[kept])
 
 
-def detect(detector: Detector, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def detect(
+    detector: Detector, image: np.ndarray, search: Search = USUAL
+) -> tuple[np.ndarray, np.ndarray]:
     """Return boxes float32 [F, 4] and scores float32 [F] of a picture's faces, the largest first.
 
     Boxes are left, top, right and bottom in pixels, within the picture: uint8 [H, W, 3] RGB.
     """
     height, width = image.shape[:2]
     sums = sums_of(image)
-    boxes = _proposed(detector.proposal, sums)
-    judged = _judge(detector.refine, sums, boxes, REFINE_SIDE, LEAST_CHANCES[1])
+    boxes = _proposed(detector.proposal, sums, search)
+    judged = _judge(detector.refine, sums, boxes, REFINE_SIDE, search.least_chances[1])
     judged = judged.at(suppress(judged.boxes, judged.chances, LIMIT))
     boxes = squared(shifted(judged.boxes, judged.shifts, PIXEL))
-    judged = _judge(detector.output, sums, boxes, OUTPUT_SIDE, LEAST_CHANCES[2])
+    judged = _judge(detector.output, sums, boxes, OUTPUT_SIDE, search.least_chances[2])
     boxes = shifted(judged.boxes, judged.shifts, PIXEL)
     kept = suppress(boxes, judged.chances, LIMIT, by_smaller=True)
     edges = np.array([width, height, width, height], np.float32)
     boxes, scores = boxes[kept].clip(0, edges), judged.chances[kept]
     sides = boxes[:, 2:] - boxes[:, :2]
-    seen = (sides >= 1).all(axis=1) & (sides >= SMALLEST_FACE).any(axis=1)
-    largest = np.argsort(-sides.prod(axis=1)[seen], kind="stable")[:MAX_FACES]
+    seen = (sides >= 1).all(axis=1) & (sides >= search.smallest).any(axis=1)
+    largest = np.argsort(-sides.prod(axis=1)[seen], kind="stable")[: search.most]
     return boxes[seen][largest], scores[seen][largest]
 
 
-def _proposed(network: Judge, sums: Sums) -> np.ndarray:
+def _proposed(network: Judge, sums: Sums, search: Search) -> np.ndarray:
     """Return the square boxes that the first network proposes in a picture: float32 [N, 4]."""
     found = [_nothing()]
-    scale = PROPOSAL_SIDE / SMALLEST_FACE
+    scale = PROPOSAL_SIDE / search.smallest
     while min(sums.height, sums.width) * scale >= PROPOSAL_SIDE:
         rows, columns = (int(side * scale + 1) for side in (sums.height, sums.width))
-        found.append(_places(network, whole_in(sums, rows, columns), scale))
+        whole = whole_in(sums, rows, columns)
+        found.append(_places(network, whole, scale, search.least_chances[0]))
         scale *= SCALE_STEP
     boxes, chances, shifts = (
         np.concatenate([getattr(one, name) for one in found])
@@ -107,10 +123,10 @@ def _proposed(network: Judge, sums: Sums) -> np.ndarray:
     return squared(shifted(boxes[kept], shifts[kept]))
 
 
-def _places(network: Judge, picture: np.ndarray, scale: float) -> _Judged:
+def _places(network: Judge, picture: np.ndarray, scale: float, least: float) -> _Judged:
     """Return the likely boxes of one scale, [3, h, w], in the whole picture's pixels."""
     chances, shifts = (one[0] for one in network(_normalised(picture)[None]))
-    rows, columns = np.nonzero(chances >= np.float32(LEAST_CHANCES[0]))
+    rows, columns = np.nonzero(chances >= np.float32(least))
     likely = chances[rows, columns]
     best = np.argsort(-likely, kind="stable")[:MAX_PROPOSALS]
     rows, columns = rows[best], columns[best]

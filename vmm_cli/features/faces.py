@@ -126,9 +126,9 @@ def face_encoder(runs: Mapping[str, Judge]) -> FaceEncoder:
 def faces_of(encoder: FaceEncoder, image: np.ndarray) -> Faces:
     """Return the faces of a picture: uint8 [H, W, 3] RGB, of any size.
 
-    Faces whose longer side has fewer than `SMALLEST_FACE` pixels are left out; of more than
-    `MAX_FACES` the largest are returned. A face that the picture's edge cuts counts as far as it is
-    seen.
+    Faces whose longer side has fewer than `USUAL.smallest` pixels are left out; of more than
+    `USUAL.most` the largest are returned. A face that the picture's edge cuts counts as far as it
+    is seen.
     """
     boxes, scores = detect(encoder.detector, image)
     grey = grey_faces(image, boxes)  # [F, 64, 64]

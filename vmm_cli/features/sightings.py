@@ -104,7 +104,7 @@ def sightings(
     use_store: bool = True,
     keep_poses: bool = False,
     report: DecodeReport | None = None,
-    beside: Taker | None = None,
+    beside: Sequence[Taker] = (),
 ) -> Sightings:
     """Return what is seen in a video's pictures, from the store or computed.
 
@@ -115,7 +115,7 @@ def sightings(
         use_store: whether what was found before is used, and what is found is kept.
         keep_poses: whether poses may be, too.
         report: is told of the decode, if there is one.
-        beside: takes pictures of the same decode, which there is in any case then.
+        beside: take pictures of the same decode, which there is in any case then.
 
     Raises:
         InputError: the file cannot be read; but one that has sound may lack pictures.
@@ -127,7 +127,7 @@ def sightings(
     if OBJECTS not in found or (watching.at_once and POSES not in found):
         found = {}  # poses go by the numbers of objects, which another device may order otherwise
     lacking = [name for name in _specs(watching) if name not in found]
-    if lacking or beside is not None:
+    if lacking or beside:
         known = found[OBJECTS].features if OBJECTS in found else None
         asked = watching if POSES in lacking else replace(watching, poses=None)
         computed = _look(video, sampling, asked, known, report or DecodeReport(), beside)
@@ -177,13 +177,13 @@ def _look(
     watching: Watching,
     known: Sets | None,
     report: DecodeReport,
-    beside: Taker | None,
+    beside: Sequence[Taker],
 ) -> dict[str, Entry[Sets]]:
     """Return what is seen, by names of what is kept. `known`: the objects, where they are known."""
     finder = _Known(known) if known is not None else _Finder(sampling, watching)
     alone = watching.poses is not None and not watching.at_once
     reader = _Reader(sampling, watching) if alone else None
-    takers = [taker for taker in (reader, beside) if taker is not None]
+    takers = [*beside, *([] if reader is None else [reader])]
     requests = [*finder.requests, *(taker.request for taker in takers)]
     try:
         for frame in video.frames(requests, report=report):

@@ -160,7 +160,7 @@ def _seen(request: TagsRequest, video: Video) -> Seen:
         wanted.sampling,
         request.watching,
         use_store=wanted.use_store,
-        beside=None if encoding is None else encoding,
+        beside=() if encoding is None else (encoding,),
     )
     if kept is not None:
         features = kept.features
@@ -177,7 +177,7 @@ def _seen_in(request: TagsRequest, video: Video, sampling: Sampling) -> Seen:
     """Return what is seen at some times, of which nothing is kept by itself."""
     identity = video.identity if request.pictures.use_store else None
     encoding = _Encoding(request.pictures, sampling)
-    seen = sightings(video, sampling, request.watching, use_store=False, beside=encoding)
+    seen = sightings(video, sampling, request.watching, use_store=False, beside=(encoding,))
     identity = None if damage.is_noted(video.path) else identity
     return Seen(seen.objects, encoding.features(), seen.end_s, identity)
 

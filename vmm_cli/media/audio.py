@@ -1,4 +1,4 @@
-"""The sound of a media file: mono float32 at a wanted rate, streamed, on the pictures' clock."""
+"""The sound of a media file: float32 at a wanted rate, streamed, on the pictures' clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import av.container
 import av.error
@@ -26,6 +26,7 @@ from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.media.source import AV_TIME_BASE, best_audio_stream, clock_origin_s, open_media
 
 Samples = npt.NDArray[np.float32]
+Layout = Literal["mono", "stereo"]
 
 BLOCK_S = 1  # seconds in a block: few calls, little memory
 SMALLEST_GAP_S = Fraction(1, 100)  # containers round times to 1 ms; the shortest packets hold 20 ms
@@ -44,7 +45,10 @@ NO_LOUDER_THAN_FULL_SCALE = {"rematrix_maxval": "1.0"}
 
 @dataclass(frozen=True)
 class AudioBlock:
-    """A stretch of sound: `samples` float32 [N], full scale -1 to 1, from `time_s` on the clock."""
+    """A stretch of sound: full scale is -1 to 1, from `time_s` on the clock.
+
+    `samples` is float32 [N], or [N, 2] where stereo was asked for.
+    """
 
     time_s: float
     samples: Samples
@@ -64,14 +68,16 @@ def iter_audio(
     start: float = 0.0,
     end: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    layout: Layout = "mono",
 ) -> Iterator[AudioBlock]:
-    """Yield the sound between `start` and `end` seconds, mono, at `rate` samples a second.
+    """Yield the sound between `start` and `end` seconds at `rate` samples a second.
 
     Blocks of about a second follow each other without a hole, the first at `start`: a late start
     and gaps between timestamps are zeros, overlaps are left out, packets that cannot be decoded
     are skipped (and so become zeros). Sample k of all is at `start + k / rate` seconds, `start`
     taken to the nearest sample. Nothing is added where the sound ends before `end`. All channels
-    are mixed by their places, at most to full scale. Nothing comes from a file without sound.
+    are mixed to the wanted ones by their places, at most to full scale. Nothing comes from a file
+    without sound.
 
     Where channels cannot be mixed by their places one is heard: see `one_channel`.
 
@@ -89,12 +95,21 @@ def iter_audio(
     if end is not None and end <= start:
         raise ValueError(f"end ({end:g} s) must lie after start ({start:g} s)")
     last = None if end is None else Fraction(end)
-    return _blocks(path, rate, Fraction(start), last, max_pixels)
+    return _blocks(path, _Wanted(rate, layout), Fraction(start), last, max_pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Samples a second, and which channels."""
+
+    rate: int
+    layout: Layout
 
 
 def _blocks(
-    path: Path, rate: int, start: Fraction, end: Fraction | None, max_pixels: int
+    path: Path, wanted: _Wanted, start: Fraction, end: Fraction | None, max_pixels: int
 ) -> Iterator[AudioBlock]:
+    rate = wanted.rate
     first = round(start * rate)
     last = None if end is None else round(end * rate)
     with open_media(path, max_pixels=max_pixels) as container:
@@ -104,7 +119,7 @@ def _blocks(
         known = extent(path, max_pixels=max_pixels)
         known_end = known.end_s or None
         frames = _frames_from(container, stream, start, restarts=bool(known.restarts_s))
-        pieces = _mono_pieces(frames, rate, clock_origin_s(container), known_end)
+        pieces = _pieces(frames, wanted, clock_origin_s(container), known_end)
         position = first
         until = end or known_end or start
         tell = progress.begin(float(start), float(until))
@@ -155,10 +170,10 @@ def _time_s(frame: AudioFrame, origin: Fraction) -> Fraction | None:
     return frame.pts * frame.time_base - origin
 
 
-def _mono_pieces(
-    frames: Iterable[AudioFrame], rate: int, origin: Fraction, known_end: Fraction | None
+def _pieces(
+    frames: Iterable[AudioFrame], wanted: _Wanted, origin: Fraction, known_end: Fraction | None
 ) -> Iterator[tuple[int, Samples]]:
-    """Yield (position in output samples on the clock, float32 [N]) pieces, gaps and overlaps left.
+    """Yield (position in output samples on the clock, samples) pieces, gaps and overlaps left.
 
     As long as timestamps agree with the number of samples heard, the samples count, so that
     rounded timestamps neither tear nor repeat anything. Where they part, a new run begins.
@@ -182,8 +197,8 @@ def _mono_pieces(
                     position += len(samples)
             if mixer is None or parted:
                 expected = time
-                position = round(time * rate)
-            mixer = _Mixer(rate)
+                position = round(time * wanted.rate)
+            mixer = _Mixer(wanted)
             setup = this_setup
         for samples in mixer.mixed(frame):
             yield position, samples
@@ -203,22 +218,22 @@ def _is_wrong(time: Fraction, expected: Fraction, known_end: Fraction | None) ->
 
 
 class _Mixer:
-    """Brings frames of one setup to mono at a rate.
+    """Brings frames of one setup to the wanted channels and rate.
 
     Channels are mixed by their places. Where libswresample knows no mix (ambisonic layouts,
     channels without places), what `one_channel` says is heard.
     """
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
+    def __init__(self, wanted: _Wanted) -> None:
+        self._wanted = wanted
         self._resampler = self._new_resampler()
         self._by_hand = False
 
     def mixed(self, frame: AudioFrame | None) -> Iterator[Samples]:
-        """Take a frame (None: the end) and yield what comes out, float32 [N]."""
+        """Take a frame (None: the end) and yield what comes out, as blocks have it."""
         if not self._by_hand:
             try:
-                yield from _samples(self._resampler.resample(frame))
+                yield from self._samples(self._resampler.resample(frame))
             except (av.error.FFmpegError, ValueError):
                 # A resampler that failed once gives nothing more, and does not say so.
                 self._by_hand = True
@@ -227,12 +242,23 @@ class _Mixer:
                 return
         one = None if frame is None else _as_mono(frame)
         with suppress(av.error.FFmpegError, ValueError):  # a damaged frame
-            yield from _samples(self._resampler.resample(one))
+            yield from self._samples(self._resampler.resample(one))
 
     def _new_resampler(self) -> AudioResampler:
+        wanted = self._wanted
         return AudioResampler(
-            format="flt", layout="mono", rate=self._rate, options=NO_LOUDER_THAN_FULL_SCALE
+            format="flt",
+            layout=wanted.layout,
+            rate=wanted.rate,
+            options=NO_LOUDER_THAN_FULL_SCALE,
         )
+
+    def _samples(self, outputs: Iterable[AudioFrame | None]) -> Iterator[Samples]:
+        shape = (-1,) if self._wanted.layout == "mono" else (-1, 2)
+        for output in outputs:
+            if output is not None:  # PyAV 18.1 gives the None back where nothing was converted
+                samples = np.asarray(output.to_ndarray(), np.float32).reshape(shape)
+                yield np.nan_to_num(samples, nan=0.0).clip(-1, 1)  # damaged sound can be anything
 
 
 def _as_mono(frame: AudioFrame) -> AudioFrame:
@@ -241,24 +267,17 @@ def _as_mono(frame: AudioFrame) -> AudioFrame:
     return mono
 
 
-def _samples(outputs: Iterable[AudioFrame | None]) -> Iterator[Samples]:
-    for output in outputs:
-        if output is not None:  # PyAV 18.1 gives the None back where nothing had to be converted
-            samples = np.asarray(output.to_ndarray(), np.float32).reshape(-1)
-            yield np.nan_to_num(samples, nan=0.0).clip(-1, 1)  # damaged sound can be anything
-
-
 def _laid_out(
     pieces: Iterable[tuple[int, Samples]], first: int, last: int | None, longest: int
 ) -> Iterator[Samples]:
-    """Yield float32 [N] arrays that cover [first, last) without holes; zeros at most `longest`."""
+    """Yield arrays that cover [first, last) without holes; zeros at most `longest`."""
     position = first
     for start, piece in pieces:
         samples = piece[position - start :] if start < position else piece
         gap_end = start if last is None else min(start, last)
         while position < gap_end and len(samples):
             zeros = min(longest, gap_end - position)
-            yield np.zeros(zeros, np.float32)
+            yield np.zeros((zeros, *piece.shape[1:]), np.float32)
             position += zeros
         if last is not None:
             if position >= last:

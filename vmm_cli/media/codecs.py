@@ -11,7 +11,7 @@ EXPECTED_DECODERS = (
     "aac", "mp3", "opus", "vorbis", "flac", "ac3", "pcm_s16le",
     "subrip", "mov_text", "webvtt", "ass",
 )  # fmt: skip
-EXPECTED_ENCODERS = ("mjpeg", "png", "libwebp")
+EXPECTED_ENCODERS = ("mjpeg", "png", "libwebp", "libx264", "aac")
 
 
 def library_versions() -> dict[str, str]:
@@ -31,7 +31,7 @@ def decoders() -> dict[str, bool]:
 
 
 def encoders() -> dict[str, bool]:
-    """Return whether each encoder that pictures are written with is there."""
+    """Return whether each encoder that pictures and videos are written with is there."""
     return {name: _opens(name, "w") for name in EXPECTED_ENCODERS}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vmm_cli.errors import InputError
 from vmm_cli.identity import FileIdentity, file_identity
-from vmm_cli.media.audio import AudioBlock, iter_audio
+from vmm_cli.media.audio import AudioBlock, Layout, iter_audio
 from vmm_cli.media.captions import CaptionResult, captions
 from vmm_cli.media.extent import Extent, extent, video_end_s
 from vmm_cli.media.frames import (
@@ -131,10 +131,16 @@ class Video:
         return iter_pictures(self.path, requests, max_pixels=self.max_pixels, report=report)
 
     def audio(
-        self, rate: int, *, start: float = 0.0, end: float | None = None
+        self,
+        rate: int,
+        *,
+        start: float = 0.0,
+        end: float | None = None,
+        layout: Layout = "mono",
     ) -> Iterator[AudioBlock]:
         """Yield the sound from `start` to `end` at `rate` samples a second: see `iter_audio`."""
-        return iter_audio(self.path, rate, start=start, end=end, max_pixels=self.max_pixels)
+        limit = self.max_pixels
+        return iter_audio(self.path, rate, start=start, end=end, max_pixels=limit, layout=layout)
 
     def captions(self, *, until_s: float | None = None) -> CaptionResult:
         """Read all text that belongs to the file: see `captions`."""

@@ -6,14 +6,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from vmm_cli import progress
 from vmm_cli.batch.inputs import Input
-from vmm_cli.batch.work import Work
-from vmm_cli.operations import masks
+from vmm_cli.batch.work import Found, Work
+from vmm_cli.errors import OptionError
+from vmm_cli.operations import blurring, masks
+from vmm_cli.operations.blurring import Blurring, FoundAndCovered
 from vmm_cli.operations.device import device_wanted
+from vmm_cli.operations.drawn_videos import DRAWING_BYTES, SUFFIX, drawn_into
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
+    OUTPUT,
     check,
     complete_model,
     device_option,
@@ -21,10 +27,12 @@ from vmm_cli.operations.options import (
     max_pixels_option,
     no_store_option,
     option,
+    overwrite_option,
     start_option,
 )
 from vmm_cli.operations.parse import (
     parse_labels,
+    parse_path,
     parse_positive_seconds,
     parse_rate,
     parse_score,
@@ -36,10 +44,12 @@ from vmm_cli.output.subtitles import Cue
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.objects import ObjectsFound, Wanted
+    from vmm_cli.analysis.objects import Wanted
     from vmm_cli.bundles import Bundle
     from vmm_cli.features.sightings import Watching
     from vmm_cli.media.sampling import Sampling
+    from vmm_cli.media.video import Video
+    from vmm_cli.media.writing import Edit
 
 WORKER_MEMORY_BYTES = 500 * 2**20
 CHOICES = ("every", "fps")
@@ -82,10 +92,32 @@ class ObjectOptions:
     )
     pose: bool = option("--pose", default=False, help="Read the poses of people: 17 points each.")
     segment: str | None = masks.segment_option()
+    draw: Path | None = option(
+        "--draw",
+        metavar="DIR",
+        parse=parse_path,
+        help="Write each video again into DIR, an MP4 with its sound, and draw boxes, labels, "
+        "tracks and poses on all its pictures; with --start and --end only that part.",
+        group=OUTPUT,
+        counts="never",  # what an earlier run drew elsewhere is drawn again
+        writes=True,
+    )
+    blur: tuple[str, ...] | None = option(
+        "--blur",
+        metavar="A,B",
+        parse=parse_labels,
+        help="With --draw: draw nothing, and make these unrecognisable instead: labels, or faces. "
+        f"Looks at {blurring.PICTURES_PER_S} pictures per second unless --fps or --every is given. "
+        "No guarantee: look at what you publish.",
+        group=OUTPUT,
+        counts="given",
+        writes=True,
+    )
     start: Fraction = start_option()
     end: Fraction | None = end_option()
     device: str = device_option()
     no_store: bool = no_store_option()
+    overwrite: bool = overwrite_option()
     max_pixels: int = max_pixels_option()
 
 
@@ -99,12 +131,31 @@ class Job:
     use_store: bool
     max_pixels: int
     segmenting: Bundle | None = None
+    draws: bool = False
+    blurring: Blurring | None = None
+
+    def video(self, input: Input) -> Video:
+        """Return an input's wanted part."""
+        from vmm_cli.media.video import Video
+
+        return Video(input.path, self.max_pixels, self.sampling.start, self.sampling.end)
+
+    def edit(self, record: dict[str, Any]) -> Edit:
+        """Return what draws a record on its pictures."""
+        if self.blurring is not None:
+            return blurring.hiding(record)
+        from vmm_cli.analysis.boxes_between import BoxesBetween
+        from vmm_cli.pictures.boxes import draw_boxes
+
+        boxes = BoxesBetween(record["times_s"], record["objects"])
+        labels = self.watching.objects.labels
+        return lambda time_s, image: draw_boxes(image, boxes.at(time_s), labels)
 
 
 # --- the work: prepare, run, finish -------------------------------------------------------------
 
 
-def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, ObjectsFound]:
+def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Found]:
     """Load the models, and check the options against them."""
     from vmm_cli import bundles
     from vmm_cli.analysis.objects import MIN_SCORE, Wanted
@@ -125,25 +176,44 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Object
     if min_score is None:
         min_score = model.thresholds.get("score", MIN_SCORE)
     labels = wanted_labels(options.labels, model)
-    step = options.every or 1 / (options.fps or Fraction(PICTURES_PER_S))
+    usual, blurs = PICTURES_PER_S, None
+    if options.blur is not None:
+        if options.draw is None:
+            raise OptionError("{blur} needs a folder for the blurred videos; name it with {draw}")
+        usual, blurs = blurring.PICTURES_PER_S, blurring.blurring_of(options.blur, model)
+    step = options.every or 1 / (options.fps or Fraction(usual))
     settled = replace(
         options,
         labels=None if labels is None else tuple(sorted(labels)),  # in no order
+        blur=None if blurs is None else tuple(blurs.names),
         min_score=min_score,
         fps=None,  # the same times under another name
         every=step,
     )
     times = sampling.every(step, start=options.start, end=options.end)
     wanted = Wanted(settled.labels, min_score)
-    job = Job(watching, wanted, times, not options.no_store, options.max_pixels, segmenting)
+    draws = options.draw is not None
+    job = Job(
+        watching,
+        wanted,
+        times,
+        not options.no_store,
+        options.max_pixels,
+        segmenting,
+        draws,
+        blurs,
+    )
     work = Work(job, run=run, finish=finish, device=device_wanted(options.device))
     models = [one for one in (model, pose, segmenting) if one is not None]
+    memory_bytes = _memory_bytes(models)
+    if options.draw is not None:
+        suffix = SUFFIX if blurs is None else blurring.SUFFIX
+        work = drawn_into(work, options.draw, suffix, overwrite=options.overwrite)
+        memory_bytes += DRAWING_BYTES
     digest = " ".join(one.journal_digest for one in models)
     remark = None if segmenting is None else remark_on_graph(segmenting)
     remarks = () if remark is None else (remark,)
-    return Prepared(
-        settled, work, _memory_bytes(models), digest, remarks=remarks, takes_stills=True
-    )
+    return Prepared(settled, work, memory_bytes, digest, remarks=remarks, takes_stills=True)
 
 
 def _memory_bytes(models: Sequence[Bundle]) -> int:
@@ -155,7 +225,7 @@ def _memory_bytes(models: Sequence[Bundle]) -> int:
     return max(WORKER_MEMORY_BYTES, measured)
 
 
-def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
+def run(job: Job, input: Input, part: None = None) -> Found:
     """Look at one input.
 
     Raises:
@@ -166,24 +236,31 @@ def run(job: Job, input: Input, part: None = None) -> ObjectsFound:
     from vmm_cli.analysis.segmentation import segmentation_of
     from vmm_cli.features.segmentation import Segmenter
     from vmm_cli.features.sightings import sightings
-    from vmm_cli.media.video import Video
 
-    video = Video(input.path, job.max_pixels, job.sampling.start, job.sampling.end)
+    video = job.video(input)
+    if job.draws:
+        progress.rounds(2)
     _ = video.pictures_end_s, video.until_s  # refuses what has no pictures, or ends before
     segmenter = None
     if job.segmenting is not None:
         segmenter = Segmenter(job.sampling, job.segmenting, job.wanted.labels)
-    seen = sightings(video, job.sampling, job.watching, use_store=job.use_store, beside=segmenter)
+    faces = None if job.blurring is None else job.blurring.finder(job.sampling)
+    beside = [taker for taker in (segmenter, faces) if taker is not None]
+    seen = sightings(video, job.sampling, job.watching, use_store=job.use_store, beside=beside)
     size = video.info.video[0]
     shown = Shown(video.duration_s, float(video.until_s), size.display_width, size.display_height)
     found = objects_found(seen, job.watching.objects, job.wanted, shown)
-    if job.segmenting is None or segmenter is None:
+    if job.segmenting is not None and segmenter is not None:
+        masks = segmenter.masks()
+        shares = segmentation_of(masks, job.segmenting, found.times_s, shown.until_s)
+        found = replace(found, segmentation=shares)
+    if job.blurring is None:
         return found
-    shares = segmentation_of(segmenter.masks(), job.segmenting, found.times_s, shown.until_s)
-    return replace(found, segmentation=shares)
+    covered = job.blurring.covered(seen, faces, found, float(job.sampling.step_s or 0))
+    return FoundAndCovered(found, job.blurring.names, covered)
 
 
-def finish(job: Job, input: Input, parts: Sequence[ObjectsFound]) -> ObjectsFound:
+def finish(job: Job, input: Input, parts: Sequence[Found]) -> Found:
     """Return what was found: no input is split."""
     (found,) = parts
     return found

@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from vmm_cli.errors import OutputError, UsageError
+from vmm_cli.errors import InputError, OutputError, UsageError
 from vmm_cli.files import atomic_file
+from vmm_cli.identity import file_identity
 from vmm_cli.plain_file import UnreadableError, open_regular
 
 _DOCUMENT_BYTES = 200
@@ -49,10 +50,13 @@ class Written:
 
     Other lines of the file, of a journal, are passed over. A note without a digest, of an earlier
     version, stands for whatever the file holds.
+
+    digest: what digests were made by.
     """
 
-    def __init__(self, notes: Path) -> None:
+    def __init__(self, notes: Path, digest: Callable[[Path], str] | None = None) -> None:
         self._notes = notes
+        self._digest_of = digest_of if digest is None else digest
         self._digests: dict[str, set[str | None]] = {}
         self._sources: dict[str, str | None] = {}  # of the last note of a name
         with suppress(OSError), notes.open("rb") as lines:
@@ -87,7 +91,7 @@ class Written:
         known = self._digests.get(name)
         if known is None:
             return is_ours(path)
-        return None in known or path.stat().st_size == 0 or digest_of(path) in known
+        return None in known or path.stat().st_size == 0 or self._digest_of(path) in known
 
     def other_source(self, name: str, source: Path) -> str | None:
         """Return the input that a file was made of, where that is another one and still there.
@@ -192,6 +196,14 @@ def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file, hex. UnreadableError: see `is_ours`."""
     with open_regular(path) as (file, _):
         return _digest(file.fileno())
+
+
+def sampled_digest(path: Path) -> str:
+    """Return a SHA-256 of a large file's size and some of it. UnreadableError: see `is_ours`."""
+    try:
+        return file_identity(path).content
+    except InputError as error:
+        raise UnreadableError(str(error)) from None
 
 
 def _digest(descriptor: int) -> str:

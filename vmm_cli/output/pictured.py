@@ -78,6 +78,10 @@ class Pictures:
         """Tell whether the picture of an earlier run is still there."""
         return self.target(input).is_file()
 
+    def knows(self) -> Callable[[Path], bool]:
+        """Return what tells which videos vmm wrote: none of them is a picture."""
+        return lambda path: False
+
     def draw(self, input: Input, job: Any, record: dict[str, Any]) -> None:
         """Draw a record, and name the picture in it in place of what only that needs.
 

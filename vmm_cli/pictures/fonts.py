@@ -45,11 +45,13 @@ def letters() -> set[int]:
     return {code for characters in font_files().values() for code in characters}
 
 
-@lru_cache(maxsize=1)
-def loaded_fonts() -> tuple[tuple[ImageFont.FreeTypeFont, Collection[int]], ...]:
-    """Return the fonts in use and the code points that each can draw."""
+@lru_cache(maxsize=4)
+def loaded_fonts(
+    size: int = FONT_SIZE,
+) -> tuple[tuple[ImageFont.FreeTypeFont, Collection[int]], ...]:
+    """Return the fonts in use, letters `size` pixels high, and the code points each can draw."""
     # Without shaping, which not every Pillow has: a strip looks the same everywhere.
     return tuple(
-        (ImageFont.truetype(file, FONT_SIZE, layout_engine=ImageFont.Layout.BASIC), characters)
+        (ImageFont.truetype(file, size, layout_engine=ImageFont.Layout.BASIC), characters)
         for file, characters in font_files().items()
     )

@@ -9,38 +9,47 @@ from math import ceil
 from PIL import ImageDraw, ImageFont
 
 from vmm_cli.output.escape import escape_controls
-from vmm_cli.pictures.fonts import letters, loaded_fonts
+from vmm_cli.pictures.fonts import FONT_SIZE, letters, loaded_fonts
 
-TEXT = (230, 230, 230)
+Colour = tuple[int, int, int]
+
+TEXT: Colour = (230, 230, 230)
 LONGEST_LABEL = 28  # characters; more leaves no room for the picture
 
 
-def draw_text(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str) -> None:
+def draw_text(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    text: str,
+    *,
+    size: int = FONT_SIZE,
+    colour: Colour = TEXT,
+) -> None:
     """Draw a line of text from its left end, at the height of its middle."""
     x, y = place
-    for font, run in _runs(text):
-        draw.text((x, y), run, fill=TEXT, font=font, anchor="lm")
+    for font, run in _runs(text, size):
+        draw.text((x, y), run, fill=colour, font=font, anchor="lm")
         x += font.getlength(run)
 
 
-def text_width(text: str) -> float:
+def text_width(text: str, size: int = FONT_SIZE) -> float:
     """Return how wide a text is drawn, in pixels."""
-    return sum(font.getlength(run) for font, run in _runs(text))
+    return sum(font.getlength(run) for font, run in _runs(text, size))
 
 
-def shortened(text: str, width: float) -> str:
+def shortened(text: str, width: float, size: int = FONT_SIZE) -> str:
     """Return a text, or its beginning and an ellipsis, that is drawn no wider than `width`."""
-    if text_width(text) <= width:
+    if text_width(text, size) <= width:
         return text
     kept = text[: ceil(width)]  # a letter is a pixel wide or more
-    while kept and text_width(f"{kept}…") > width:
+    while kept and text_width(f"{kept}…", size) > width:
         kept = kept[:-1]
     return f"{kept}…"
 
 
-def _runs(text: str) -> list[tuple[ImageFont.FreeTypeFont, str]]:
+def _runs(text: str, size: int) -> list[tuple[ImageFont.FreeTypeFont, str]]:
     """Divide a text into pieces that one font can draw."""
-    fonts = loaded_fonts()
+    fonts = loaded_fonts(size)
 
     def fitting(character: str) -> int:
         code = ord(character)
