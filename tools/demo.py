@@ -22,7 +22,7 @@ def main() -> int:
     done = subprocess.run([*vmm, *frames, "--no-resume"], stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         return done.returncode
-    done = subprocess.run([*vmm, "classify", str(clip), "--model", "tags"], check=False)
+    done = subprocess.run([*vmm, "classify", str(clip)], check=False)
     folder = OUTPUT / clip.name
     print(
         f"frames:        {folder} ({len(list(folder.glob('frame_*.jpg')))} pictures)",
