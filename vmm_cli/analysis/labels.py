@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vmm_cli.features.values import Features
 
 SUPPORT_TIMES = 3  # how many times of supporting pictures a label is given
+MOST_WORST, LEAST_WORST, WORST_APART_S = 5, 0.2, 5.0
 HEAD_CHUNK = 512  # pictures whose probabilities are computed at once
 # Probabilities of so many pictures are kept (64 MB for 1000 labels); longer videos compute them
 # again for each question.
@@ -35,6 +36,15 @@ class LabelScore:
     score: float
     times: tuple[float, ...]
     source: str | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A picture's probability of a label; its time in seconds."""
+
+    time_s: float
+    label: str
+    score: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,8 @@ class Classification:
             looks at streams.
         streams: those that the video has, of a model that looks at streams.
         explanation: what the best label rests on, where that was asked for.
+        worst: the moments that a person should look at, the highest score first; None of a model
+            that is not for finding such.
     """
 
     duration_s: float
@@ -88,6 +100,7 @@ class Classification:
     frames: int | None = None
     streams: tuple[str, ...] | None = None
     explanation: Explanation | None = None
+    worst: tuple[Moment, ...] | None = None
 
     def __repr__(self) -> str:
         best = ", ".join(f"{one.label} {one.score:.2f}" for one in self.labels)
@@ -104,6 +117,15 @@ class Classification:
         if self.streams is not None:
             record["streams"] = [*self.streams]
         record["labels"] = [label_record(label) for label in self.labels]
+        if self.worst is not None:
+            record["worst"] = [
+                {
+                    "time_s": round(moment.time_s, TIME_DIGITS),
+                    "label": moment.label,
+                    "score": round(moment.score, SCORE_DIGITS),
+                }
+                for moment in self.worst
+            ]
         if self.windows is not None:
             record["windows"] = [
                 {
@@ -193,6 +215,23 @@ class Scores:
         highest = np.max([self._probabilities(rows).max(axis=0) for rows in chunks], axis=0)
         chosen = [column for column in columns if highest[column] >= least]
         return chosen, np.concatenate([self._probabilities(rows)[:, chosen] for rows in chunks])
+
+    def worst(self, columns: Sequence[int]) -> tuple[Moment, ...]:
+        """Return the moments that score highest of some labels, each the highest of its seconds.
+
+        None scores less than `LEAST_WORST`, and no two are nearer than `WORST_APART_S`.
+        """
+        found: list[Moment] = []
+        columns, scores = self.curves(columns, LEAST_WORST)
+        rows, places = np.nonzero(scores >= LEAST_WORST)
+        for i in np.argsort(-scores[rows, places], kind="stable"):
+            time_s = float(self._features.times[rows[i]])
+            if all(abs(time_s - one.time_s) >= WORST_APART_S for one in found):
+                label = self._names[columns[places[i]]]
+                found.append(Moment(time_s, label, float(scores[rows[i], places[i]])))
+            if len(found) == MOST_WORST:
+                break
+        return tuple(found)
 
     def _probabilities(self, rows: slice) -> np.ndarray:
         """Return softmax probabilities of some pictures: float32 [N, L]."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vmm_cli.analysis.segmentation import Segmentation
+from vmm_cli.analysis.stretches import stretches
 from vmm_cli.analysis.tracks import Following, Tracker, by_frequency, named
 from vmm_cli.bundles import Bundle
 from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
@@ -159,6 +160,16 @@ class ObjectsFound:
             "height": self.height,
             "times_s": [round(time_s, TIME_DIGITS) for time_s in self.times_s],
             "summary": [one.to_record() for one in self.summary],
+            "timeline": [
+                {
+                    "start_s": round(start_s, TIME_DIGITS),
+                    "end_s": round(end_s, TIME_DIGITS),
+                    "counts": dict(counts),
+                }
+                for start_s, end_s, counts in stretches(
+                    self.times_s, self.until_s, ((one.time_s, one.label) for one in self.objects)
+                )
+            ],
             "objects": [one.to_record() for one in self.objects],
         }
         if self.segmentation is not None:

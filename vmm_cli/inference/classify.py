@@ -175,6 +175,9 @@ def classification(request: ClassifyRequest, features: Features, end_s: float) -
         frames=len(features) * _preprocess(request).frames,
         labels=judge.labels(0, len(features), request.top_k),
         windows=windows,
+        worst=judge.worst([bundle.labels.index(one) for one in bundle.undrawn])
+        if bundle.undrawn
+        else None,
     )
 
 

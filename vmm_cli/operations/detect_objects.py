@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmm_cli import progress
+from vmm_cli.analysis.stretches import stretches
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Found, Work
 from vmm_cli.errors import OptionError
@@ -288,23 +288,10 @@ def values(record: Record) -> Iterator[Sequence[Value]]:
 
 def cues(record: Record) -> Iterator[Cue]:
     """Yield a cue for as long as the same is to be seen: "person 2, car"."""
-    labels: dict[float, Counter[str]] = {}
-    for one in record["objects"]:
-        labels.setdefault(one["time_s"], Counter())[one["label"]] += 1
-    times = record["times_s"]
-    cue: Cue | None = None
-    ends = [*times[1:], record["until_s"]]
-    for time_s, end_s in zip(times, ends, strict=False):  # there may be no times
-        counts = labels.get(time_s, Counter())
-        text = ", ".join(f"{name} {n}" if n > 1 else name for name, n in counts.most_common())
-        if cue is not None and cue.text == text:
-            cue = replace(cue, end_s=end_s)
-            continue
-        if cue is not None and cue.text:
-            yield cue
-        cue = Cue(time_s, end_s, text)
-    if cue is not None and cue.text:
-        yield cue
+    seen = ((one["time_s"], one["label"]) for one in record["objects"])
+    for start_s, end_s, counts in stretches(record["times_s"], record["until_s"], seen):
+        named = (f"{name} {n}" if n > 1 else name for name, n in counts.items())
+        yield Cue(start_s, end_s, ", ".join(named))
 
 
 TABLE = Table(

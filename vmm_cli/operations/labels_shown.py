@@ -30,6 +30,9 @@ def cells(record: Record, *, timeline: bool) -> Iterator[Sequence[Cell]]:
         for row in shown or [("(nothing recognised)", "", "")]:
             yield (time, *row) if timeline else row
             time = ""
+    for moment in record.get("worst", ()):
+        worst = (f"  {moment['label']} then", f"{moment['score']:.3f}", Times((moment["time_s"],)))
+        yield ("", *worst) if timeline else worst
     if "explain" in record:
         for row in _explained(record["explain"]):
             yield ("", *row) if timeline else row
