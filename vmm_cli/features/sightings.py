@@ -39,7 +39,7 @@ from vmm_cli.features.poses import (
     poses_of,
 )
 from vmm_cli.features.store import Entry
-from vmm_cli.features.values import Sets
+from vmm_cli.features.values import Sets, join_sets
 from vmm_cli.media.frames import DecodeReport, Frame, FrameRequest
 from vmm_cli.media.sampling import Sampling
 from vmm_cli.media.video import Video
@@ -139,12 +139,29 @@ def sightings(
     return Sightings(found[OBJECTS].features, poses, found[OBJECTS].end_s)
 
 
-def keep_objects(
-    video: Video, sampling: Sampling, watching: Watching, objects: Sets, end_s: float
-) -> None:
-    """Keep the objects of a video that were found part by part; `end_s`: see `Sightings`."""
-    key = _keys(video, sampling, replace(watching, poses=None), keep_poses=False)[OBJECTS]
-    store.keep(video, {key: Entry(objects, end_s)})
+def joined(parts: Sequence[Sightings]) -> Sightings:
+    """Return what was seen in all parts of a video; ValueError if there are none."""
+    poses = [part.poses for part in parts if part.poses is not None]
+    return Sightings(
+        join_sets([part.objects for part in parts]),
+        join_sets(poses) if poses else None,
+        max((part.end_s for part in parts if part.end_s is not None), default=None),
+    )
+
+
+def keep_objects(video: Video, sampling: Sampling, watching: Watching, seen: Sightings) -> None:
+    """Keep the objects of a video that were found part by part, if it is known where it ends."""
+    if seen.end_s is not None:
+        store.keep(video, {_object_key(video, sampling, watching): Entry(seen.objects, seen.end_s)})
+
+
+def are_kept(video: Video, sampling: Sampling, watching: Watching) -> bool:
+    """Tell whether the store has the objects of a video."""
+    return store.contains(_object_key(video, sampling, watching))
+
+
+def _object_key(video: Video, sampling: Sampling, watching: Watching) -> store.Key:
+    return _keys(video, sampling, replace(watching, poses=None), keep_poses=False)[OBJECTS]
 
 
 def _specs(watching: Watching) -> dict[str, EncoderSpec]:

@@ -29,9 +29,9 @@ from vmm_cli.features import store
 from vmm_cli.features.clips import frame_request
 from vmm_cli.features.encoder import Compute
 from vmm_cli.features.preprocess import Preprocess, prepare
-from vmm_cli.features.sightings import Watching, keep_objects, sightings
+from vmm_cli.features.sightings import Sightings, Watching, joined, keep_objects, sightings
 from vmm_cli.features.sounds import sound_head, sound_scores
-from vmm_cli.features.values import Features, Sets, join, join_sets
+from vmm_cli.features.values import Features, Sets, join
 from vmm_cli.identity import FileIdentity
 from vmm_cli.inference import classify, classify_sounds
 from vmm_cli.inference.classify_request import ClassifyRequest
@@ -261,14 +261,13 @@ def _joined(request: TagsRequest, input: Input, parts: Sequence[Seen]) -> Seen:
         return parts[0]
     sampling = request.sampling
     video = Video(input.path, request.pictures.max_pixels, sampling.start, sampling.end)
-    objects = join_sets([part.objects for part in parts])
+    seen = joined([Sightings(part.objects, None, part.end_s) for part in parts])
     features = join([part.pictures for part in parts])
-    _check_times(features, objects)
-    end_s = max((part.end_s for part in parts if part.end_s is not None), default=None)
-    if end_s is not None and all(part.identity == video.identity for part in parts):
-        _keep_features(request.pictures, video, features, end_s)
-        keep_objects(video, sampling, request.watching, objects, end_s)
-    return Seen(objects, features, end_s)
+    _check_times(features, seen.objects)
+    if seen.end_s is not None and all(part.identity == video.identity for part in parts):
+        _keep_features(request.pictures, video, features, seen.end_s)
+        keep_objects(video, sampling, request.watching, seen)
+    return Seen(seen.objects, features, seen.end_s)
 
 
 # --- the labels ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vmm_cli import progress
 from vmm_cli.analysis.stretches import stretches
@@ -44,9 +44,10 @@ from vmm_cli.output.subtitles import Cue
 
 # What computes loads when a model is there to be run.
 if TYPE_CHECKING:
-    from vmm_cli.analysis.objects import Wanted
+    from vmm_cli.analysis.objects import ObjectsFound, Wanted
     from vmm_cli.bundles import Bundle
-    from vmm_cli.features.sightings import Watching
+    from vmm_cli.features.sightings import Sightings, Watching
+    from vmm_cli.identity import FileIdentity
     from vmm_cli.media.sampling import Sampling
     from vmm_cli.media.video import Video
     from vmm_cli.media.writing import Edit
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 WORKER_MEMORY_BYTES = 500 * 2**20
 CHOICES = ("every", "fps")
 PICTURES_PER_S = 2
+MIN_PICTURES_PER_PART = 24  # they take about a second; a worker starts in half of one
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,18 @@ class Job:
         return lambda time_s, image: draw_boxes(image, boxes.at(time_s), labels)
 
 
-# --- the work: prepare, run, finish -------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class SeenInPart:
+    """What was seen in a part of a video; `identity`: of the file, None where it is not kept."""
+
+    seen: Sightings
+    identity: FileIdentity | None
 
 
-def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Found]:
+# --- the work: prepare, plan, run, finish -------------------------------------------------------
+
+
+def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, Sampling, Found | SeenInPart]:
     """Load the models, and check the options against them."""
     from vmm_cli import bundles
     from vmm_cli.analysis.objects import MIN_SCORE, Wanted
@@ -203,7 +213,8 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, None, Found]
         draws,
         blurs,
     )
-    work = Work(job, run=run, finish=finish, device=device_wanted(options.device))
+    device = device_wanted(options.device)
+    work = Work(job, run=run, finish=finish, plan=plan, device=device)
     models = [one for one in (model, pose, segmenting) if one is not None]
     memory_bytes = _memory_bytes(models)
     if options.draw is not None:
@@ -225,34 +236,57 @@ def _memory_bytes(models: Sequence[Bundle]) -> int:
     return max(WORKER_MEMORY_BYTES, measured)
 
 
-def run(job: Job, input: Input, part: None = None) -> Found:
-    """Look at one input.
+def plan(job: Job, input: Input, workers: int) -> list[Sampling | None]:
+    """Return the pictures of each part to run: [None] for the whole, unless splitting it pays.
+
+    Raises:
+        InputError: the input cannot be read, or has no pictures.
+    """
+    from vmm_cli.features.sightings import are_kept
+    from vmm_cli.media.sampling import split, wanted_times
+
+    video = job.video(input)
+    whole = workers < 2 or job.draws or job.segmenting is not None
+    if whole or (job.use_store and are_kept(video, job.sampling, job.watching)):
+        return [None]
+    end = video.pictures_end_s
+    times = [] if job.sampling.start >= end else list(wanted_times(job.sampling, end))
+    parts = min(workers, len(times) // MIN_PICTURES_PER_PART)
+    if parts < 2:
+        return [None]
+    return [*split(job.sampling, [times[i * len(times) // parts] for i in range(1, parts)], end)]
+
+
+def run(job: Job, input: Input, part: Sampling | None) -> Found | SeenInPart:
+    """Look at one input, or at a part of its pictures.
 
     Raises:
         InputError: it cannot be read, has no pictures, or ends before the wanted part.
         ModelError: a model is damaged, or was exchanged meanwhile.
     """
-    from vmm_cli.analysis.objects import Shown, objects_found
     from vmm_cli.analysis.segmentation import segmentation_of
     from vmm_cli.features.segmentation import Segmenter
     from vmm_cli.features.sightings import sightings
+    from vmm_cli.media import damage
 
     video = job.video(input)
     if job.draws:
         progress.rounds(2)
     _ = video.pictures_end_s, video.until_s  # refuses what has no pictures, or ends before
+    if part is not None:
+        identity = video.identity if job.use_store else None
+        seen = sightings(video, part, job.watching, use_store=False)
+        return SeenInPart(seen, None if damage.is_noted(video.path) else identity)
     segmenter = None
     if job.segmenting is not None:
         segmenter = Segmenter(job.sampling, job.segmenting, job.wanted.labels)
     faces = None if job.blurring is None else job.blurring.finder(job.sampling)
     beside = [taker for taker in (segmenter, faces) if taker is not None]
     seen = sightings(video, job.sampling, job.watching, use_store=job.use_store, beside=beside)
-    size = video.info.video[0]
-    shown = Shown(video.duration_s, float(video.until_s), size.display_width, size.display_height)
-    found = objects_found(seen, job.watching.objects, job.wanted, shown)
+    found = _found(job, video, seen)
     if job.segmenting is not None and segmenter is not None:
         masks = segmenter.masks()
-        shares = segmentation_of(masks, job.segmenting, found.times_s, shown.until_s)
+        shares = segmentation_of(masks, job.segmenting, found.times_s, found.until_s)
         found = replace(found, segmentation=shares)
     if job.blurring is None:
         return found
@@ -260,10 +294,31 @@ def run(job: Job, input: Input, part: None = None) -> Found:
     return FoundAndCovered(found, job.blurring.names, covered)
 
 
-def finish(job: Job, input: Input, parts: Sequence[Found]) -> Found:
-    """Return what was found: no input is split."""
-    (found,) = parts
-    return found
+def finish(job: Job, input: Input, parts: Sequence[Found | SeenInPart]) -> Found:
+    """Return what was found in one input, from all its parts, and keep it where that is not done.
+
+    Raises:
+        InputError: it cannot be read any more.
+    """
+    from vmm_cli.features.sightings import joined, keep_objects
+
+    split = [part for part in parts if isinstance(part, SeenInPart)]
+    if not split:
+        (whole,) = parts
+        return cast("Found", whole)
+    video = job.video(input)
+    seen = joined([part.seen for part in split])
+    if all(part.identity == video.identity for part in split):
+        keep_objects(video, job.sampling, job.watching, seen)
+    return _found(job, video, seen)
+
+
+def _found(job: Job, video: Video, seen: Sightings) -> ObjectsFound:
+    from vmm_cli.analysis.objects import Shown, objects_found
+
+    size = video.info.video[0]
+    shown = Shown(video.duration_s, float(video.until_s), size.display_width, size.display_height)
+    return objects_found(seen, job.watching.objects, job.wanted, shown)
 
 
 # --- how records are shown ----------------------------------------------------------------------
