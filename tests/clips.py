@@ -6,7 +6,6 @@ import importlib.util
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -80,21 +79,4 @@ def numbered_clip(
                 frame.time_base = 1 / Fraction(rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return path
-
-
-def longer(source: Path, path: Path, times: int, *, length_s: float) -> Path:
-    """Put a file's packets behind each other so many times; `length_s`: how long it is."""
-    with av.open(str(path), "w") as target:
-        streams: list[Any] = []
-        for number in range(times):
-            with av.open(str(source)) as once:
-                streams = streams or [target.add_stream_from_template(s) for s in once.streams]
-                for packet in once.demux():
-                    if packet.dts is None or packet.pts is None:
-                        continue
-                    shift = round(number * length_s / packet.time_base)
-                    packet.dts, packet.pts = packet.dts + shift, packet.pts + shift
-                    packet.stream = streams[packet.stream.index]
-                    target.mux(packet)
     return path
