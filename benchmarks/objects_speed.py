@@ -1,7 +1,7 @@
 """How fast `detect-objects` is, and how much memory it takes: tables of docs/results.md.
 
     python -m benchmarks.objects_speed           # ten minutes of 720p, two pictures a second
-    python -m benchmarks.objects_speed memory    # two hours beside five minutes
+    python -m benchmarks.objects_speed memory    # half an hour beside five minutes
 
 Everything is a whole process of `vmm`, start and end included, with an empty feature store. A talk,
 of clips of $VMM_DATA, has one person at all times, whose poses are read.
@@ -18,7 +18,7 @@ from benchmarks.talk import talk
 from benchmarks.timing import fresh, print_row, read_ahead, run, vmm_command
 
 SECONDS = 600
-LENGTHS = (300, 7200)
+LENGTHS = (300, 1800)
 MEGABYTE = 10**6
 
 
@@ -54,7 +54,7 @@ def speed(plan: Plan, rounds: int) -> None:
 
 
 def peak_memory(plan: Plan, rounds: int) -> None:
-    """Print the peaks of a talk of five minutes and of two hours, poses read, nothing stored."""
+    """Print the peaks of talks of two lengths, poses read, nothing stored."""
     peaks = []
     for seconds in LENGTHS:
         path = talk(plan.clips, seconds)

@@ -430,7 +430,10 @@ def shown(job: ClassifyRequest | WindowsRequest | SoundsRequest | TagsRequest) -
 CLASSIFY = Operation(
     name="classify",
     schema="vmm.classify/1",
-    help="Label what each video shows.",
+    help="""Label what is seen and heard in each video.
+
+    Pictures and files of sound are taken, too; folders of them where there is no video.
+    """,
     examples=(
         ("Label every video in a folder, into a table", "vmm classify clips -o labels.csv"),
         (
