@@ -50,7 +50,8 @@ def test_scores_over_time_are_those_of_the_package(
 def test_the_table_says_when(run_vmm: Vmm, bunny: Path) -> None:
     asked = ("classify", bunny, "--model", "moderation", "--windows", "2")
     table = run_vmm(*asked, "--format", "table").stdout
-    assert "0:02.000 - 0:04.000" in table and table.count("explicit") == 3
+    assert "0:02.000 - 0:04.000" in table and table.count("explicit") == 4
+    assert "explicit then" in table
     rows = list(csv.DictReader(io.StringIO(run_vmm(*asked, "--format", "csv").stdout)))
     assert [row["start_s"] for row in rows if row["label"] == "explicit"] == ["0.0", "2.0", "4.0"]
 

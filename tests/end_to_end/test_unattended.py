@@ -149,7 +149,8 @@ def test_what_cannot_be_decoded_stands_in_every_record(
 ) -> None:
     clip = render_clip("clip.mp4", frames=300, options={"bf": "2"}, width=160, height=64)
     data = bytearray(clip.read_bytes())
-    data[int(0.4 * len(data)) : int(0.7 * len(data))] = bytes(int(0.3 * len(data)))
+    begin, end = int(0.3 * len(data)), int(0.55 * len(data))  # before the index
+    data[begin:end] = bytes(end - begin)
     clip.write_bytes(data)
     found = []
     for jobs in ("1", "2"):
