@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vmm_cli.analysis.sentiment.face import FOLLOWING
-from vmm_cli.analysis.tracks import Following, Tracker, by_frequency, named
+from vmm_cli.features.tracks import Following, Tracker, by_frequency, named
 
 
 def box(x: float, y: float = 0.2, side: float = 0.2) -> list[float]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmm_cli.analysis.tracks import Following, Tracker
 from vmm_cli.features import objects
+from vmm_cli.features.tracks import Following, Tracker
 from vmm_cli.features.values import Sets
 
 # Scores from which on something is covered, and from which on it goes on being so. Who is unsure in

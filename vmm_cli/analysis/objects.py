@@ -16,13 +16,13 @@ import numpy as np
 
 from vmm_cli.analysis.segmentation import Segmentation
 from vmm_cli.analysis.stretches import stretches
-from vmm_cli.analysis.tracks import Following, Tracker, by_frequency, named
 from vmm_cli.bundles import Bundle
 from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
 from vmm_cli.features import objects
 from vmm_cli.features.boxes import suppress
 from vmm_cli.features.poses import PERSON
 from vmm_cli.features.sightings import Sightings
+from vmm_cli.features.tracks import Following, Tracker, by_frequency, named
 from vmm_cli.features.values import Sets
 
 MIN_SCORE = 0.45  # below it blurred pictures of one thing are often named as another

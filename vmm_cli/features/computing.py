@@ -38,7 +38,8 @@ def computing_for(job: Job) -> Compute | None:
         return None
     if not runs.takes_device:
         return runs.compute(job)
-    return computing(_load, replace(job, windows=()))  # the network is the same for all windows
+    # The network is the same for all windows.
+    return computing(_load, replace(job, windows=(), watched=None))
 
 
 def _load(job: Job, device: str) -> Compute:

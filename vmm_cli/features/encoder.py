@@ -1,7 +1,8 @@
 """What an encoder is to vmm: one row of `catalogue.ENCODERS`. Nothing is loaded for it.
 
-A row says how its encoder runs, which is one of three ways: `OfFrames`, `OfSound` or `OfText`. The
-functions that it names are called when a video is looked at; they import what they need then.
+A row says how its encoder runs, which is one of four ways: `OfFrames`, `OfSightings`, `OfSound` or
+`OfText`. The functions that it names are called when a video is looked at; they import what they
+need then.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from vmm_cli.features.grid import Window, grid_times
 from vmm_cli.features.values import Features
 from vmm_cli.media.frames import FrameRequest
 from vmm_cli.media.sampling import Sampling, every
+
+if TYPE_CHECKING:
+    from vmm_cli.features.sightings import Sightings
 
 # The front ends that take features; others are for patches of a spectrogram and for words.
 OF_FEATURES = ("identity", "change", "identity-change")
@@ -49,7 +53,7 @@ class Encoder:
 
     stream: str
     about: str
-    runs: OfFrames | OfSound | OfText
+    runs: OfFrames | OfSightings | OfSound | OfText
     spec: Callable[[str, Encoder, Fraction], EncoderSpec] | None
     version: str = ""
     width: int | None = None
@@ -79,6 +83,7 @@ class Job:
         model: folder of a model whose encoder may be its own.
         train_last: how many of its last blocks are left out, as they are to learn.
         device: that the network is to run on, for `OfFrames.compute`: "cpu", "cuda" or "cuda:1".
+        watched: what was found in the pictures so far, for an encoder that `watches`.
     """
 
     row: Encoder
@@ -89,6 +94,7 @@ class Job:
     model: Path | None = None
     train_last: int = 0
     device: str = "cpu"
+    watched: Watched | None = None
 
     @property
     def whole(self) -> Window:
@@ -106,7 +112,7 @@ class Job:
         return grid_times(self.whole, self.rate_hz)
 
 
-# --- the three ways to run ----------------------------------------------------------------------
+# --- the four ways to run -----------------------------------------------------------------------
 
 
 class FrameLoader(Protocol):
@@ -163,11 +169,57 @@ class OfFrames:
         compute: gives the network, which a worker keeps for later jobs; None: `load` does it all,
             and yields nothing.
         takes_device: whether the network is worth a device; else it computes in the worker's CPU.
+        watches: whether it goes by the objects in the pictures, `Job.watched`.
     """
 
     load: Callable[[Job, int], FrameLoader]
     compute: Callable[[Job], Compute] | None = None
     takes_device: bool = True
+    watches: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """The objects in the pictures so far, by time: some come later than their pictures.
+
+    Attributes:
+        times: seconds, ascending.
+        objects: at each, float32 [n, 6]: see `vmm_cli.features.objects.COLUMNS`.
+    """
+
+    times: list[float] = field(default_factory=list)
+    objects: list[np.ndarray] = field(default_factory=list)
+
+    def take(self, time_s: float, objects: np.ndarray) -> None:
+        """Take the objects of the next picture."""
+        self.times.append(time_s)
+        self.objects.append(objects)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What is seen in a video at the steps of a job.
+
+    Attributes:
+        sightings: the objects, and the poses of people where they are asked for.
+        aspect: width over height of the displayed picture.
+    """
+
+    sightings: Sightings
+    aspect: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfSightings:
+    """Of the objects in pictures, and of people's poses: all such encoders of a video share them.
+
+    Attributes:
+        encode: gives the features of all steps as one track.
+        poses: whether it wants the poses.
+    """
+
+    encode: Callable[[Job, Seen], list[Features]]
+    poses: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

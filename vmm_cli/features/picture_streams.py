@@ -1,26 +1,39 @@
-"""The encoders of pictures: one decode for all of them, computed as pictures come."""
+"""The encoders of pictures: one decode for all of them, computed as pictures come.
+
+Where some go by the objects in pictures, or by people's poses, these are found in the same decode.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vmm_cli.errors import InputError
 from vmm_cli.features.computing import computing_for
-from vmm_cli.features.encoder import Job, OfFrames
+from vmm_cli.features.encoder import Job, OfFrames, OfSightings, Seen, Watched
 from vmm_cli.features.grid import Window
 from vmm_cli.features.plan import StreamPlan
+from vmm_cli.features.sightings import Sightings, carried, sightings
 from vmm_cli.features.values import Features, join
-from vmm_cli.media.frames import DecodeReport, FrameRequest
+from vmm_cli.media.frames import DecodeReport, Frame, FrameRequest
 from vmm_cli.media.video import Video
 
 
 def from_pictures(
-    video: Video, windows: Sequence[Window], plan: StreamPlan, streams: Sequence[str]
+    video: Video,
+    windows: Sequence[Window],
+    plan: StreamPlan,
+    streams: Sequence[str],
+    *,
+    use_store: bool = True,
+    keep_poses: bool = False,
 ) -> dict[str, list[Features]]:
     """Return the tracks of some streams of a plan, whose encoders all run on pictures.
+
+    `use_store`, `keep_poses`: whether objects, and poses, that were found before are used, and what
+    is found is kept.
 
     A stream has one track over all windows, or, where what it sees depends on the window, two: one
     over the windows with even numbers, which abut, and one over the odd ones. They are empty where
@@ -30,22 +43,75 @@ def from_pictures(
         InputError: as `Video.frames`; but a file that has sound may be without a usable picture.
         ModelError: an encoder's weights are not at hand.
     """
-    running = {stream: _Running(plan.job(stream, windows)) for stream in streams}
-    takers: dict[str, Callable[[float, np.ndarray], None]] = {}
-    requests = []
-    for stream, one in running.items():
-        for request in one.requests:
-            name = f"{stream}/{request.name}"
-            takers[name] = one.taker(request.name)
-            requests.append(replace(request, name=name))
+    watched = Watched()
+    jobs = {stream: replace(plan.job(stream, windows), watched=watched) for stream in streams}
+    running = {s: _Running(job) for s, job in jobs.items() if isinstance(job.row.runs, OfFrames)}
+    takers = [
+        _Taker(replace(request, name=f"{stream}/{request.name}"), one.taker(request.name))
+        for stream, one in running.items()
+        for request in one.requests
+    ]
     report = DecodeReport()
+    going_by = [job for job in jobs.values() if watches(job)]
+    found = {}
+    if going_by:
+        poses = any(isinstance(j.row.runs, OfSightings) and j.row.runs.poses for j in going_by)
+        seen = sightings(
+            video,
+            plan.times(windows),
+            carried(poses=poses),
+            use_store=use_store,
+            keep_poses=keep_poses,
+            report=report,
+            beside=takers,
+            on_found=watched.take,
+        )
+        found = _encoded(video, jobs, seen)
+    else:
+        _decode(video, takers, report)
+    return found | {stream: one.tracks(report.end_s) for stream, one in running.items()}
+
+
+def watches(job: Job) -> bool:
+    """Tell whether an encoder goes by the objects in pictures."""
+    runs = job.row.runs
+    return isinstance(runs, OfSightings) or (isinstance(runs, OfFrames) and runs.watches)
+
+
+def _decode(video: Video, takers: Sequence[_Taker], report: DecodeReport) -> None:
+    by_name = {taker.request.name: taker for taker in takers}
     try:
-        for frame in video.frames(requests, report=report):
-            takers[frame.request](frame.time_s, frame.image)
+        for frame in video.frames([taker.request for taker in takers], report=report):
+            by_name[frame.request].take(frame)
     except InputError as error:
         if not video.may_lack_pictures(error):
             raise
-    return {stream: one.tracks(report.end_s) for stream, one in running.items()}
+
+
+def _encoded(video: Video, jobs: Mapping[str, Job], seen: Sightings) -> dict[str, list[Features]]:
+    """Return the tracks of the streams that are made of what is seen."""
+    pictures = video.info.video
+    aspect = 1.0  # of no picture
+    if pictures and pictures[0].display_height:
+        aspect = pictures[0].display_width / pictures[0].display_height
+    found = {}
+    for stream, job in jobs.items():
+        if isinstance(job.row.runs, OfSightings):
+            found[stream] = job.row.runs.encode(job, Seen(seen, aspect))
+            refuse_other_width(job, found[stream])
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class _Taker:
+    """Takes the pictures of one request of an encoder."""
+
+    request: FrameRequest
+    add: Callable[[float, np.ndarray], None]
+
+    def take(self, frame: Frame) -> None:
+        """Take the next picture."""
+        self.add(frame.time_s, frame.image)
 
 
 def refuse_other_width(job: Job, tracks: Sequence[Features]) -> None:

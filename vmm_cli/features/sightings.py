@@ -7,12 +7,13 @@ poses only where that is allowed, as somebody could be known again by a way to w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from vmm_cli import bundles
 from vmm_cli.bundles import Bundle, EncoderSpec
 from vmm_cli.errors import InputError
 from vmm_cli.features import store
@@ -44,6 +45,8 @@ from vmm_cli.media.frames import DecodeReport, Frame, FrameRequest
 from vmm_cli.media.sampling import Sampling
 from vmm_cli.media.video import Video
 
+OnFound = Callable[[float, np.ndarray], None]
+
 
 @dataclass(frozen=True)
 class Watching:
@@ -70,6 +73,17 @@ class Watching:
     def at_once(self) -> bool:
         """Whether one network finds people and reads their poses."""
         return self.poses == self.objects and reads_poses(self.objects)
+
+
+def carried(*, poses: bool) -> Watching:
+    """Return what the models that vmm carries look for. ModelError: they are not there."""
+    models = [bundles.read(bundles.find(name)) for name in (OBJECTS, *([POSES] if poses else []))]
+    return Watching(*models)
+
+
+def digest_of(watching: Watching) -> str:
+    """Return what stands for all that is found, where what is made of it is kept."""
+    return " ".join(spec.digest for spec in _specs(watching).values())
 
 
 class Taker(Protocol):
@@ -105,6 +119,7 @@ def sightings(
     keep_poses: bool = False,
     report: DecodeReport | None = None,
     beside: Sequence[Taker] = (),
+    on_found: OnFound = lambda time_s, objects: None,
 ) -> Sightings:
     """Return what is seen in a video's pictures, from the store or computed.
 
@@ -116,6 +131,8 @@ def sightings(
         keep_poses: whether poses may be, too.
         report: is told of the decode, if there is one.
         beside: take pictures of the same decode, which there is in any case then.
+        on_found: called with the time and the objects of each picture, in order, as soon as they
+            are known; not for the last ones of a decode, nor where there is none.
 
     Raises:
         InputError: the file cannot be read; but one that has sound may lack pictures.
@@ -130,7 +147,8 @@ def sightings(
     if lacking or beside:
         known = found[OBJECTS].features if OBJECTS in found else None
         asked = watching if POSES in lacking else replace(watching, poses=None)
-        computed = _look(video, sampling, asked, known, report or DecodeReport(), beside)
+        told = report or DecodeReport()
+        computed = _look(video, sampling, asked, known, told, beside, on_found)
         store.keep(video, {keys[name]: computed[name] for name in lacking if name in keys})
         found |= {name: computed[name] for name in lacking}
     elif len(found[OBJECTS].features):
@@ -195,6 +213,7 @@ def _look(
     known: Sets | None,
     report: DecodeReport,
     beside: Sequence[Taker],
+    on_found: OnFound,
 ) -> dict[str, Entry[Sets]]:
     """Return what is seen, by names of what is kept. `known`: the objects, where they are known."""
     finder = _Known(known) if known is not None else _Finder(sampling, watching)
@@ -202,10 +221,14 @@ def _look(
     reader = _Reader(sampling, watching) if alone else None
     takers = [*beside, *([] if reader is None else [reader])]
     requests = [*finder.requests, *(taker.request for taker in takers)]
+    by_name = {taker.request.name: taker for taker in takers}
+    told = 0
     try:
         for frame in video.frames(requests, report=report):
-            taken = [taker for taker in takers if taker.request.name == frame.request]
-            (taken[0] if taken else finder).take(frame)
+            by_name.get(frame.request, finder).take(frame)
+            while told < len(finder.found):
+                on_found(finder.times[told], finder.found[told])
+                told += 1
             if reader is not None:
                 reader.read(finder.found)
     except InputError as error:

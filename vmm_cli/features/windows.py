@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from vmm_cli.features import store
-from vmm_cli.features.encoder import OfFrames, OfSound, OfText
+from vmm_cli.features.encoder import OfFrames, OfSightings, OfSound, OfText
 from vmm_cli.features.grid import Window, grid_times, on_grid
 from vmm_cli.features.picture_streams import from_pictures
 from vmm_cli.features.plan import StreamPlan
@@ -84,7 +84,9 @@ def window_features(
         streams = list(dict.fromkeys(stream for stream, _ in lacking))
         return {
             (stream, i): Entry(features, float(tracks[stream, i][-1].end))
-            for stream, computed in _computed(video, windows, plan, streams).items()
+            for stream, computed in _computed(
+                video, windows, plan, streams, use_store=use_store, keep_features=keep_features
+            ).items()
             for i, features in enumerate(computed)
         }
 
@@ -179,11 +181,21 @@ def _is_stored(plan: StreamPlan, stream: str, keep_features: bool = False) -> bo
 
 
 def _computed(
-    video: Video, windows: Sequence[Window], plan: StreamPlan, streams: Sequence[str]
+    video: Video,
+    windows: Sequence[Window],
+    plan: StreamPlan,
+    streams: Sequence[str],
+    *,
+    use_store: bool,
+    keep_features: bool,
 ) -> dict[str, list[Features]]:
     """Return each stream's tracks."""
-    seen = [stream for stream in streams if isinstance(plan.rows[stream].runs, OfFrames)]
-    found = from_pictures(video, windows, plan, seen) if seen else {}
+    seen = [s for s in streams if isinstance(plan.rows[s].runs, OfFrames | OfSightings)]
+    found = {}
+    if seen:
+        found = from_pictures(
+            video, windows, plan, seen, use_store=use_store, keep_poses=keep_features
+        )
     for stream in streams:
         runs = plan.rows[stream].runs
         if isinstance(runs, OfSound):

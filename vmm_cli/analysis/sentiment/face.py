@@ -21,10 +21,10 @@ import numpy as np
 
 from vmm_cli import bundles, progress
 from vmm_cli.analysis.sentiment.evidence import Evidence, Missing, nothing, valence_of
-from vmm_cli.analysis.tracks import Following, Tracker, by_frequency
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import InputError, ModelError
 from vmm_cli.features import store
+from vmm_cli.features.tracks import Following, Tracker, by_frequency
 from vmm_cli.features.values import Features
 from vmm_cli.identity import FileIdentity
 from vmm_cli.media.frames import DecodeReport, FrameRequest
