@@ -90,14 +90,14 @@ def test_the_table_of_the_documents_is_the_catalogue() -> None:
 def test_what_somebody_could_be_known_by_or_what_was_said_is_not_kept_unasked() -> None:
     asked = {name for name, row in ENCODERS.items() if row.kept == "asked"}
     never = {name for name, row in ENCODERS.items() if row.kept == "never"}
-    assert asked == {"faces", "speech"}
+    assert asked == {"faces", "speech", "skeletons"}
     assert never == {"log-mel", "words", "sentences"}
 
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if name not in TORCHVISION])
 def test_a_row_says_what_its_encoder_is_like(name: str) -> None:
     row = ENCODERS[name]
-    assert row.front_ends[0] in (*OF_FEATURES, "cnn", "lstm")
+    assert row.front_ends[0] in (*OF_FEATURES, "cnn", "lstm", "skeleton-graph")
     if row.gives_words:
         assert row.spec is None
         with pytest.raises(ModelError, match="is learnt with a model"):

@@ -16,6 +16,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "identity-change": (7,),
     "cnn": (2, 12, 9),
     "lstm": (),
+    "skeleton-graph": (2 * 101,),
 }
 TIMED = sorted(set(SHAPES) - {"lstm"})
 EVERY = pytest.mark.parametrize("name", sorted(SHAPES))
@@ -207,3 +208,24 @@ def test_words_become_unknown_in_training_only() -> None:
     assert (read[:, 30:] == 0).all()
     assert (trained[:, 30:] == 0).all()
     assert 0.35 < (trained[:, :30] == 1).float().mean() < 0.45
+
+
+def test_a_skeleton_that_is_not_there_says_nothing() -> None:
+    net = front_end("skeleton-graph")
+    values = sample("skeleton-graph")
+    values[..., 101:] = 0
+    net.fit(values, MASK)
+    one, _ = net(values, MASK)
+    swapped, _ = net(values.roll(101, dims=-1), MASK)
+    assert one[MASK].any(dim=-1).all()
+    # Which place somebody has makes no difference but that of the places' statistics.
+    plain = front_end("skeleton-graph")
+    first, _ = plain(values, MASK)
+    second, _ = plain(values.roll(101, dims=-1), MASK)
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-6)
+    assert swapped.shape == one.shape
+
+
+def test_skeletons_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="skeletons are 101 numbers each, got 200"):
+        front_end("skeleton-graph", width_in=200)

@@ -13,6 +13,7 @@ from vmm_cli.bundles.published import TORCHVISION
 from vmm_cli.errors import ModelError
 from vmm_cli.features import log_mel, object_stream, people_stream, sounds
 from vmm_cli.features.encoder import (
+    OF_FEATURES,
     Encoder,
     OfFrames,
     OfSightings,
@@ -92,6 +93,12 @@ ENCODERS: dict[str, Encoder] = {
         width=3 * LITE0_WIDTH,
         settings={"sides": [0.25, 0.35, 0.5]},
     ),
+    "people-crop": _crops(
+        about="`motion-crop` placed where people move most, by what `objects` finds",
+        runs=OfFrames(Crops, crops_compute, watches=True),
+        width=LITE0_WIDTH,
+        settings={"sides": [0.35]},
+    ),
     "motion-energy": Encoder(
         stream="motion",
         about="how much changes from picture to picture in each of 16 x 12 fields",
@@ -99,39 +106,6 @@ ENCODERS: dict[str, Encoder] = {
         spec=versioned,
         version=ENERGY_VERSION,
         width=CELLS,
-    ),
-    "object-statistics": Encoder(
-        stream="objects",
-        about="what `objects` finds: how many of each of 80 kinds, and of each of 12 groups how "
-        "many, where, how large and how fast",
-        runs=OfSightings(object_stream.statistics),
-        spec=object_stream.statistics_spec,
-        version=object_stream.STATISTICS_VERSION,
-        width=object_stream.WIDTH,
-        weights="objects",
-        holds="next",
-    ),
-    # Kept: it is of all people together, and of nobody's way to walk.
-    "people": Encoder(
-        stream="pose",
-        about="how all people together stand and move: 24 numbers of boxes and poses, such as who "
-        "is fastest, lies, or is nearest to another; absent where nobody is",
-        runs=OfSightings(people_stream.crowd, poses=True),
-        spec=people_stream.people_spec,
-        version=people_stream.PEOPLE_VERSION,
-        width=people_stream.CROWD,
-        weights="pose",
-    ),
-    "skeletons": Encoder(
-        stream="pose",
-        about="the skeletons of the two people that move most: places, in bodies about their "
-        "middle, and velocities of 17 points; absent where nobody is",
-        runs=OfSightings(people_stream.skeletons, poses=True),
-        spec=people_stream.people_spec,
-        version=people_stream.PEOPLE_VERSION,
-        width=people_stream.SKELETONS * people_stream.SKELETON,
-        weights="pose",
-        kept="asked",
     ),
     "log-mel-statistics": Encoder(
         stream="audio",
@@ -160,6 +134,40 @@ ENCODERS: dict[str, Encoder] = {
         spec=sounds.sounds_spec,
         width=SOUND_WIDTH,
         weights="sounds",
+    ),
+    "object-statistics": Encoder(
+        stream="objects",
+        about="what `objects` finds: how many of each of 80 kinds, and of each of 12 groups how "
+        "many, where, how large and how fast",
+        runs=OfSightings(object_stream.statistics),
+        spec=object_stream.statistics_spec,
+        version=object_stream.STATISTICS_VERSION,
+        width=object_stream.WIDTH,
+        weights="objects",
+        holds="next",
+    ),
+    # Kept: it is of all people together, and of nobody's way to walk.
+    "people-statistics": Encoder(
+        stream="pose",
+        about="how all people together stand and move: 24 numbers of boxes and poses, such as who "
+        "is fastest, lies, or is nearest to another; absent where nobody is",
+        runs=OfSightings(people_stream.crowd, poses=True),
+        spec=people_stream.people_spec,
+        version=people_stream.PEOPLE_VERSION,
+        width=people_stream.CROWD,
+        weights="pose",
+    ),
+    "skeletons": Encoder(
+        stream="pose",
+        about="the skeletons of the two people that move most: places, in bodies about their "
+        "middle, and velocities of 17 points; absent where nobody is",
+        runs=OfSightings(people_stream.skeletons, poses=True),
+        spec=people_stream.people_spec,
+        version=people_stream.PEOPLE_VERSION,
+        width=people_stream.SKELETONS * people_stream.SKELETON,
+        weights="pose",
+        front_ends=("skeleton-graph", *OF_FEATURES),
+        kept="asked",
     ),
     "words": Encoder(
         stream="text",

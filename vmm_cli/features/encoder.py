@@ -8,6 +8,7 @@ need then.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -194,6 +195,13 @@ class Watched:
         """Take the objects of the next picture."""
         self.times.append(time_s)
         self.objects.append(objects)
+
+    def boxes(self, label: int, start_s: float, end_s: float) -> np.ndarray:
+        """Return what was found of a kind between two times: float32 [n, 5], score and box."""
+        first, last = (bisect_left(self.times, time_s) for time_s in (start_s, end_s))
+        there = np.concatenate([np.empty((0, 6), np.float32), *self.objects[first:last]])
+        boxes: np.ndarray = there[there[:, 0] == label, 1:]
+        return boxes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from math import ceil, floor
 
 import numpy as np
 
@@ -19,6 +20,7 @@ MOTION_VERSION = "1"  # of the rows of the catalogue: changes when a box does
 GREY_HZ = 12.5  # of the small grey pictures in which motion is looked for
 GREY_SHORT_SIDE = 60  # pixels; finer than a person's limbs in it is noise of the camera
 BLUR_PIXELS = 3
+ELSEWHERE = 0.1  # that change counts for where nobody is, beside where most people are
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,25 @@ def motion_map(pictures: np.ndarray) -> np.ndarray:
     change = _box_mean(change, BLUR_PIXELS)
     unusual: np.ndarray = np.maximum(change - np.median(change), 0).astype(np.float32)
     return unusual
+
+
+def moving_people(change: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return how much changes where people are: [H, W] -> [H, W]; elsewhere a tenth of that.
+
+    boxes: float [N, 5], score, x, y, width and height of people in all pictures, in shares of
+    these. Where there is nobody all counts as it is.
+    """
+    height, width = change.shape
+    weight = np.zeros_like(change)
+    for score, *box in boxes.tolist():
+        x, y, wide, high = box
+        left, top = floor(x * width), floor(y * height)
+        weight[top : ceil((y + high) * height), left : ceil((x + wide) * width)] += score
+    if not weight.any():
+        return change
+    elsewhere = ELSEWHERE * weight.max()
+    weighed: np.ndarray = change * np.maximum(weight, elsewhere)
+    return weighed
 
 
 def place_box(change: np.ndarray, side: float) -> Box:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vmm_cli import bundles
 from vmm_cli.bundles import EncoderSpec
-from vmm_cli.features.encoder import Compute, Encoder, Job
+from vmm_cli.features.encoder import Compute, Encoder, Job, OfFrames
 from vmm_cli.features.grid import ROUNDING_S, Window, grid_times, on_grid
 from vmm_cli.features.image_stream import carried, compute_of, image_encoder
 from vmm_cli.features.motion import (
@@ -24,13 +24,17 @@ from vmm_cli.features.motion import (
     cut,
     grey,
     motion_map,
+    moving_people,
     place_box,
     resized,
 )
+from vmm_cli.features.sightings import carried as watching
+from vmm_cli.features.sightings import digest_of
 from vmm_cli.features.values import Features
 from vmm_cli.media.frames import FrameRequest
 from vmm_cli.media.geometry import Size
 
+PERSON_NUMBER = 0  # among COCO's kinds
 # The pictures of a window wait until it is known where it moves, so many bytes of them.
 WAITING_BYTES = 256 * 2**20
 
@@ -46,6 +50,8 @@ def crops_spec(name: str, row: Encoder, window_s: Fraction) -> EncoderSpec:
     numbers = {"window_s": float(window_s), **backbone.preprocess}
     numbers |= {f"side_{i}": side for i, side in enumerate(_sides(row))}
     made_of = f"{name} {row.version} {backbone.digest}"
+    if isinstance(row.runs, OfFrames) and row.runs.watches:
+        made_of += " " + digest_of(watching(poses=False))
     return EncoderSpec(name, bundles.encoder_digest(made_of, numbers, {}), numbers)
 
 
@@ -69,6 +75,9 @@ class Crops:
 
     def __init__(self, job: Job, batch: int) -> None:
         self._sides = _sides(job.row)
+        runs = job.row.runs
+        assert isinstance(runs, OfFrames)
+        self._watched = job.watched if runs.watches else None
         self._crop = int(cast(float, job.spec.preprocess["crop"]))
         self._windows = job.windows
         self._rate_hz = job.rate_hz
@@ -93,15 +102,19 @@ class Crops:
 
     def take(self, request: str, time_s: float, image: np.ndarray) -> Iterator[np.ndarray]:
         """See `FrameLoader`; pictures of both requests ascend in time together."""
-        while (
-            len(self._done) < len(self._windows) - 1
-            and time_s >= self._windows[len(self._done)].end
-        ):
+        while len(self._done) < len(self._windows) - 1 and self._is_over(time_s):
             yield from self._finish_window()
         if request == "grey":
             self._grey.append((time_s, grey(image)))
         else:
             self._pictures.append((time_s, image))
+
+    def _is_over(self, time_s: float) -> bool:
+        """Tell whether all is known of the next window, at the time of a picture."""
+        end = self._windows[len(self._done)].end
+        if self._watched is None:
+            return time_s >= end
+        return bool(self._watched.times) and self._watched.times[-1] >= end
 
     def finish(self, end_s: float | None) -> Iterator[np.ndarray]:
         """See `FrameLoader`."""
@@ -116,6 +129,9 @@ class Crops:
         self._done.append(np.array([time_s for time_s, _ in shown], np.float64))
         if shown:
             change = _motion([image for time_s, image in self._grey if time_s < end_s])
+            if self._watched is not None:
+                boxes = self._watched.boxes(PERSON_NUMBER, float(window.start), end_s)
+                change = moving_people(change, boxes)
             for side in self._sides:
                 box = place_box(change, side)
                 yield resized([cut(image, box) for _, image in shown], self._crop)

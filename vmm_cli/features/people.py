@@ -77,8 +77,9 @@ class People:
     @property
     def activity(self) -> np.ndarray:
         """How much each person moves, the limbs twice as much as the whole: float [N]."""
-        whole: np.ndarray = np.linalg.norm(self.velocity, axis=1)
-        return whole + 2 * self.point_speed.mean(axis=1)
+        whole = np.linalg.norm(self.velocity, axis=1)
+        active: np.ndarray = whole + 2 * self.point_speed.mean(axis=1)
+        return active
 
     @property
     def torso(self) -> np.ndarray:

@@ -17,15 +17,13 @@ from vmm_cli.features.grid import on_grid
 from vmm_cli.features.people import People, people_of
 from vmm_cli.features.sightings import carried, digest_of
 from vmm_cli.features.values import Features
-from vmm_cli.networks.pretrained.shapes import POINTS
+from vmm_cli.networks.pretrained.shapes import PERSON_NUMBERS, POINT_NUMBERS, POINTS
 
 PEOPLE_VERSION = "1"  # of the rows of the catalogue: changes when a number does
 
 SURE = 0.5  # from this score on a person is counted
 CROWD = 24  # numbers of all people together
-AS_A_WHOLE = 16  # numbers of a person, beside the points
-OF_A_POINT = 5  # x, y, score, and velocity in x and y
-SKELETON = AS_A_WHOLE + POINTS * OF_A_POINT
+SKELETON = PERSON_NUMBERS + POINTS * POINT_NUMBERS  # of a point: x, y, score, velocity in x and y
 SKELETONS = 2  # people that are shown one by one
 ABOUT_S = 1.0  # to either side: who moves most is told over so long
 
@@ -162,7 +160,7 @@ def skeleton_numbers(people: People) -> np.ndarray:
         _limbs(speed),
         people.near_others(),
     ]
-    return np.column_stack([*whole, points.reshape(len(people), POINTS * OF_A_POINT)])
+    return np.column_stack([*whole, points.reshape(len(people), POINTS * POINT_NUMBERS)])
 
 
 def activity_about(people: People, times_s: np.ndarray) -> np.ndarray:

@@ -132,7 +132,7 @@ def sightings(
         report: is told of the decode, if there is one.
         beside: take pictures of the same decode, which there is in any case then.
         on_found: called with the time and the objects of each picture, in order, as soon as they
-            are known; not for the last ones of a decode, nor where there is none.
+            are known; not where there is no decode.
 
     Raises:
         InputError: the file cannot be read; but one that has sound may lack pictures.
@@ -226,15 +226,14 @@ def _look(
     try:
         for frame in video.frames(requests, report=report):
             by_name.get(frame.request, finder).take(frame)
-            while told < len(finder.found):
-                on_found(finder.times[told], finder.found[told])
-                told += 1
+            told = _tell(finder, told, on_found)
             if reader is not None:
                 reader.read(finder.found)
     except InputError as error:
         if not video.may_lack_pictures(error):
             raise
     finder.finish()
+    _tell(finder, told, on_found)
     sets = {OBJECTS: Sets.of(finder.times, finder.found, OBJECT_COLUMNS)}
     if reader is not None:
         reader.read(finder.found)
@@ -244,6 +243,13 @@ def _look(
     elif watching.at_once:
         sets[POSES] = Sets.of(finder.times, finder.poses, POSE_COLUMNS)
     return {name: Entry(one, report.end_s) for name, one in sets.items()}
+
+
+def _tell(finder: _Known | _Finder, told: int, on_found: OnFound) -> int:
+    """Tell of the pictures from number `told` on whose objects are known; return their number."""
+    for i in range(told, len(finder.found)):
+        on_found(finder.times[i], finder.found[i])
+    return len(finder.found)
 
 
 class _Known:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vmm_cli.networks.pretrained.shapes import PERSON_NUMBERS, POINT_NUMBERS, POINTS
 from vmm_cli.networks.temporal import masked_mean, places_of_present, run_over_present
 
 # A dimension that hardly varies in training would be blown up where it does: none counts as varying
@@ -23,6 +24,13 @@ from vmm_cli.networks.temporal import masked_mean, places_of_present, run_over_p
 MIN_SPREAD = 0.01
 CNN_CHANNELS = (16, 32, 64)  # each layer halves height and width
 CNN_CELLS = (4, 2)  # rows and columns that are told apart in the end; rows of log-mel: pitch
+GRAPH_CHANNELS = 32  # of each point of a skeleton
+# Which of COCO's 17 points are neighbours in the body.
+BONES = (
+    *((0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (0, 6)),  # the head, and to the shoulders
+    *((5, 6), (5, 7), (7, 9), (6, 8), (8, 10)),  # arms
+    *((5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16)),  # torso and legs
+)
 PADDING_TOKEN = 0
 UNKNOWN_TOKEN = 1
 
@@ -225,10 +233,80 @@ class TokenLSTM(nn.Module):
         return x.masked_fill(~there[:, None], 0.0), there
 
 
+class SkeletonGraph(nn.Module):
+    """A graph network over the points of skeletons, and three steps of time, for each person.
+
+    Each point hears its neighbours in the body, then itself a step before and after. What points
+    say together, with the numbers of the whole person, is that person's; of several people the
+    strongest of each number counts. After Yan et al. 2018, "Spatial temporal graph convolutional
+    networks for skeleton-based action recognition", much smaller, as clips of one's own are few.
+    """
+
+    bones: Tensor
+
+    def __init__(
+        self, *, width_in: int, width: int, dropout: float, channels: int = 1, vocabulary: int = 0
+    ) -> None:
+        """`width_in`: so many skeletons, times `PERSON_NUMBERS` and those of all points."""
+        super().__init__()
+        one = PERSON_NUMBERS + POINTS * POINT_NUMBERS
+        if width_in % one:
+            raise ValueError(f"skeletons are {one} numbers each, got {width_in}")
+        self.people = width_in // one
+        self.standardise = Standardise(width_in)
+        self.register_buffer("bones", _bones())
+        sides = ((POINT_NUMBERS, GRAPH_CHANNELS), (GRAPH_CHANNELS, GRAPH_CHANNELS))
+        self.own = nn.ModuleList(nn.Linear(*side) for side in sides)
+        self.heard = nn.ModuleList(nn.Linear(*side, bias=False) for side in sides)
+        self.over_time = nn.Conv1d(GRAPH_CHANNELS, GRAPH_CHANNELS, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * GRAPH_CHANNELS + PERSON_NUMBERS, width)
+
+    def fit(self, values: Tensor, mask: Tensor) -> None:
+        """Take the statistics of the training data: [B, T, P x 101], [B, T]."""
+        self.standardise.fit(values[mask])
+
+    def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T, P x 101], [B, T] -> [B, T, H], [B, T]."""
+        rows, steps = mask.shape
+        absent = ~mask[..., None]
+        values = values.masked_fill(absent, 0.0)
+        people = (rows, steps, self.people, -1)
+        there = values.reshape(people).abs().amax(dim=-1, keepdim=True) > 0  # else all are zeros
+        x = self.standardise(values).masked_fill(absent, 0.0).reshape(people)
+        whole, points = x[..., :PERSON_NUMBERS], x[..., PERSON_NUMBERS:]
+        x = points.reshape(rows, steps, self.people, POINTS, POINT_NUMBERS)
+        for own, heard in zip(self.own, self.heard, strict=True):
+            x = F.relu(own(x) + heard(self.bones @ x))  # [B, T, P, 17, C]
+        x = x * there[..., None]
+        x = x + self._beside_in_time(x)
+        x = torch.cat([x.mean(dim=3), x.amax(dim=3), whole], dim=-1)  # [B, T, P, 2 C + 16]
+        x = self.linear(self.dropout(x))  # [B, T, P, H]
+        lowest = torch.finfo(x.dtype).min
+        x = x.masked_fill(~there, lowest).amax(dim=2)
+        return x.masked_fill(absent | (x == lowest), 0.0), mask
+
+    def _beside_in_time(self, x: Tensor) -> Tensor:
+        """Let each point hear itself a step before and after: [B, T, P, 17, C] -> the same."""
+        rows, steps, people, points, channels = x.shape
+        x = x.permute(0, 2, 3, 4, 1).reshape(-1, channels, steps)
+        x = F.relu(self.over_time(x))
+        return x.reshape(rows, people, points, channels, steps).permute(0, 4, 1, 2, 3)
+
+
+def _bones() -> Tensor:
+    """Return how much each point hears each other: [17, 17]; the mean over its neighbours."""
+    joined = torch.zeros(POINTS, POINTS)
+    for one, other in BONES:
+        joined[one, other] = joined[other, one] = 1.0
+    return joined / joined.sum(dim=1, keepdim=True)
+
+
 FRONT_ENDS: dict[str, Callable[..., nn.Module]] = {
     "identity": partial(FeatureFrontEnd, _as_it_is),
     "change": partial(FeatureFrontEnd, change),
     "identity-change": partial(FeatureFrontEnd, _as_it_is, change),
     "cnn": PatchCNN,
     "lstm": TokenLSTM,
+    "skeleton-graph": SkeletonGraph,
 }

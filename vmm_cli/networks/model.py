@@ -10,7 +10,13 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from vmm_cli.networks.frontends import FRONT_ENDS, FeatureFrontEnd, PatchCNN, TokenLSTM
+from vmm_cli.networks.frontends import (
+    FRONT_ENDS,
+    FeatureFrontEnd,
+    PatchCNN,
+    SkeletonGraph,
+    TokenLSTM,
+)
 from vmm_cli.networks.fusion import FUSION
 from vmm_cli.networks.heads import HEADS
 from vmm_cli.networks.pyramid import AnchorPoints
@@ -26,6 +32,7 @@ READS = {
     "identity-change": "features",
     "cnn": "patches",
     "lstm": "tokens",
+    "skeleton-graph": "features",
 }
 
 
@@ -113,7 +120,7 @@ class FusionNetwork(nn.Module):
         """Tell the front ends mean and spread of the training data; once, before training."""
         for shape in self.shapes:
             front_end = self.front_ends[shape.name]
-            assert isinstance(front_end, FeatureFrontEnd | PatchCNN | TokenLSTM)
+            assert isinstance(front_end, FeatureFrontEnd | PatchCNN | SkeletonGraph | TokenLSTM)
             front_end.fit(values[shape.name], masks[shape.name])
 
     def forward(

@@ -38,7 +38,14 @@ MAX_RECIPE_BYTES = 2**20  # a recipe is a page
 MOST_LISTED = 10  # keys that are wrong in one place
 MOST_MISTAKES = 40
 
-FRONT_ENDS: tuple[str, ...] = ("identity", "change", "identity-change", "cnn", "lstm")
+FRONT_ENDS: tuple[str, ...] = (
+    "identity",
+    "change",
+    "identity-change",
+    "cnn",
+    "lstm",
+    "skeleton-graph",
+)
 
 
 @dataclass(frozen=True)

@@ -41,3 +41,7 @@ KINDS = 80  # of objects: those of COCO
 
 POSE_SIDE = 192  # of the square that a person is seen in, in pixels
 POINTS = 17  # of a body: those of COCO
+
+# A skeleton in a stream: numbers of the person, then those of each point.
+PERSON_NUMBERS = 16
+POINT_NUMBERS = 5
