@@ -48,6 +48,7 @@ Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]
 def shape_of(name: str, front_end: str) -> dict[str, Any]:
     kind = READS[front_end]
     width = {"features": 6, "patches": int(np.prod(PATCH)), "tokens": 1}[kind]
+    width = 202 if front_end == "skeleton-graph" else width
     return {
         "name": name,
         "kind": kind,

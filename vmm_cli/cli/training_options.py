@@ -72,7 +72,7 @@ KeepFeatures = Annotated[
     bool,
     typer.Option(
         "--keep-features",
-        help="Let the feature store keep features of faces and voices.",
+        help="Let the feature store keep features of faces, voices and skeletons.",
         rich_help_panel=RUN,
     ),
 ]

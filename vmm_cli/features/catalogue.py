@@ -135,40 +135,6 @@ ENCODERS: dict[str, Encoder] = {
         width=SOUND_WIDTH,
         weights="sounds",
     ),
-    "object-statistics": Encoder(
-        stream="objects",
-        about="what `objects` finds: how many of each of 80 kinds, and of each of 12 groups how "
-        "many, where, how large and how fast",
-        runs=OfSightings(object_stream.statistics),
-        spec=object_stream.statistics_spec,
-        version=object_stream.STATISTICS_VERSION,
-        width=object_stream.WIDTH,
-        weights="objects",
-        holds="next",
-    ),
-    # Kept: it is of all people together, and of nobody's way to walk.
-    "people-statistics": Encoder(
-        stream="pose",
-        about="how all people together stand and move: 24 numbers of boxes and poses, such as who "
-        "is fastest, lies, or is nearest to another; absent where nobody is",
-        runs=OfSightings(people_stream.crowd, poses=True),
-        spec=people_stream.people_spec,
-        version=people_stream.PEOPLE_VERSION,
-        width=people_stream.CROWD,
-        weights="pose",
-    ),
-    "skeletons": Encoder(
-        stream="pose",
-        about="the skeletons of the two people that move most: places, in bodies about their "
-        "middle, and velocities of 17 points; absent where nobody is",
-        runs=OfSightings(people_stream.skeletons, poses=True),
-        spec=people_stream.people_spec,
-        version=people_stream.PEOPLE_VERSION,
-        width=people_stream.SKELETONS * people_stream.SKELETON,
-        weights="pose",
-        front_ends=("skeleton-graph", *OF_FEATURES),
-        kept="asked",
-    ),
     "words": Encoder(
         stream="text",
         about="its words, in lower case",
@@ -204,6 +170,40 @@ ENCODERS: dict[str, Encoder] = {
         spec=voice_spec,
         width=768,
         weights="sentiment/voice",
+        kept="asked",
+    ),
+    "object-statistics": Encoder(
+        stream="objects",
+        about="what `objects` finds: how many of each of 80 kinds, and of each of 12 groups how "
+        "many, where, how large and how fast",
+        runs=OfSightings(object_stream.statistics),
+        spec=object_stream.statistics_spec,
+        version=object_stream.STATISTICS_VERSION,
+        width=object_stream.WIDTH,
+        weights="objects",
+        holds="next",
+    ),
+    # Kept: it is of all people together, and of nobody's way to walk.
+    "people-statistics": Encoder(
+        stream="pose",
+        about="how all people together stand and move: 24 numbers of boxes and poses, such as who "
+        "is fastest, lies, or is nearest to another; absent where nobody is",
+        runs=OfSightings(people_stream.crowd, poses=True),
+        spec=people_stream.people_spec,
+        version=people_stream.PEOPLE_VERSION,
+        width=people_stream.CROWD,
+        weights="pose",
+    ),
+    "skeletons": Encoder(
+        stream="pose",
+        about="the skeletons of the two people that move most: places, in bodies about their "
+        "middle, and velocities of 17 points; absent where nobody is",
+        runs=OfSightings(people_stream.skeletons, poses=True),
+        spec=people_stream.people_spec,
+        version=people_stream.PEOPLE_VERSION,
+        width=people_stream.SKELETONS * people_stream.SKELETON,
+        weights="pose",
+        front_ends=("skeleton-graph", *OF_FEATURES),
         kept="asked",
     ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_sound, looks_like_video
@@ -42,11 +42,15 @@ def _lacking(dataset: DataSet, validated: bool) -> Iterator[str]:
         yield f"training needs two labels or more; there is {listed}"
 
 
+def _labelled(samples: Iterable[Sample]) -> int:
+    return sum(bool(sample.labels) for sample in samples)
+
+
 CLASSES = Kind(
     "classes",
     unit="sample",
     counts=label_counts,
-    labelled=lambda samples: sum(bool(sample.labels) for sample in samples),
+    labelled=_labelled,
     splits_named=splits_named,
     lacking=_lacking,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,11 +83,15 @@ def _splits_named(source: Path, wanted: Set[str]) -> dict[str, set[str]]:
     return {where: videos[name] for where, name in video_of.items()} | videos
 
 
+def _labelled(samples: Iterable[Sample]) -> int:
+    return segment_counts(samples).total()
+
+
 SEGMENTS = Kind(
     "segments",
     unit="action",
     counts=segment_counts,
-    labelled=lambda samples: segment_counts(samples).total(),
+    labelled=_labelled,
     splits_named=_splits_named,
     lacking=_lacking,
     # An action is told from what is not it: one that was never seen costs no other.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vmm_cli.errors import DataError
@@ -50,11 +50,15 @@ def _lacking(dataset: DataSet, validated: bool) -> Iterator[str]:
             yield "no sample for validation has what those in train have: a valence, or an emotion"
 
 
+def _labelled(samples: Iterable[Sample]) -> int:
+    return sum(bool(sample.labels) for sample in samples)
+
+
 VALENCE = Kind(
     "valence",
     unit="sample",
     counts=label_counts,
-    labelled=lambda samples: sum(bool(sample.labels) for sample in samples),
+    labelled=_labelled,
     splits_named=splits_named,
     lacking=_lacking,
 )
