@@ -8,7 +8,8 @@ from typing import Any
 
 from vmm_cli.bundles import Bundle
 from vmm_cli.inference.classify_request import ClassifyRequest
-from vmm_cli.operations.classify import ClassifyOptions, check_options, pictures_request
+from vmm_cli.operations.classify import ClassifyOptions, check_options
+from vmm_cli.operations.classify_models import pictures_request
 from vmm_cli.operations.detect_actions import DetectOptions, Job, job_of, settle
 
 

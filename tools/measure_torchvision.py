@@ -42,7 +42,8 @@ from vmm_cli.features.segmentation import mask_compute
 from vmm_cli.fetching import fetch
 from vmm_cli.inference import classify
 from vmm_cli.operations import detect_objects
-from vmm_cli.operations.classify import ClassifyOptions, pictures_request
+from vmm_cli.operations.classify import ClassifyOptions
+from vmm_cli.operations.classify_models import pictures_request
 
 SECONDS = 3
 TIMED = 3
