@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from vmm_cli.analysis.labels import LEAST_WORST, MOST_WORST, WORST_APART_S, LinearHead, Scores
+from vmm_cli.analysis.labels import (
+    LEAST_WORST,
+    MOST_WORST,
+    WORST_APART_S,
+    Classification,
+    LabelScore,
+    LinearHead,
+    Scores,
+)
 from vmm_cli.features.values import Features
 
 NAMES = ("safe", "explicit")
@@ -39,3 +47,11 @@ def test_they_are_few_and_apart() -> None:
     assert len(times) == MOST_WORST
     assert times == [59, 54, 49, 44, 39]
     assert min(np.diff(sorted(times))) >= WORST_APART_S
+
+
+def test_a_classification_says_what_is_heard_and_that_nothing_was_recognised() -> None:
+    heard = LabelScore("Music", 0.8, (1.0,), "heard")
+    both = Classification(2.0, "tags", 1, (LabelScore("cat", 0.9, (0.5,), "seen"), heard))
+    assert repr(both) == "Classification(cat 0.90, Music (heard) 0.80; 2.0 s, model 'tags')"
+    nothing = Classification(2.0, "tags", 1, ())
+    assert repr(nothing) == "Classification(nothing recognised; 2.0 s, model 'tags')"

@@ -169,7 +169,13 @@ def test_what_is_there_is_not_replaced(run_vmm: Vmm, tmp_path: Path) -> None:
 
 
 def test_models_that_cannot_be_exported(run_vmm: Vmm, tmp_path: Path) -> None:
-    for model, why in {"fights": "sees of a video: image, motion", "falls": "for segments"}.items():
+    reasons = {
+        "fights": "sees of a video: image, motion",
+        "falls": "it is for segments",
+        "tags": "it joins networks",
+        "sounds": "it hears sounds",
+    }
+    for model, why in reasons.items():
         done = run_vmm("export", model, "-o", "out")
         assert done.returncode == 1
         assert f"model {model!r} cannot be exported: " in done.stderr and why in done.stderr

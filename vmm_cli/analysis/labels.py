@@ -37,6 +37,11 @@ class LabelScore:
     times: tuple[float, ...]
     source: str | None = None
 
+    @property
+    def shown(self) -> str:
+        """The label, and that it is heard where it is."""
+        return f"{self.label} (heard)" if self.source == "heard" else self.label
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -103,8 +108,9 @@ class Classification:
     worst: tuple[Moment, ...] | None = None
 
     def __repr__(self) -> str:
-        best = ", ".join(f"{one.label} {one.score:.2f}" for one in self.labels)
-        return f"Classification({best}; {self.duration_s:.1f} s, model {self.model!r})"
+        best = ", ".join(f"{one.shown} {one.score:.2f}" for one in self.labels)
+        told = best or "nothing recognised"
+        return f"Classification({told}; {self.duration_s:.1f} s, model {self.model!r})"
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields of a record, rounded, as JSON types."""

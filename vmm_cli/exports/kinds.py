@@ -12,7 +12,7 @@ from vmm_cli.errors import ModelError, UsageError
 from vmm_cli.exports import looks, windows
 from vmm_cli.exports.network import WHAT_CAN, Exportable, Run, refusing, simplified
 from vmm_cli.features.image_stream import STREAM
-from vmm_cli.inference.classify_request import sees_windows
+from vmm_cli.inference.classify_request import hears_sounds, joins_networks, sees_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,11 @@ def _kind(bundle: Bundle) -> Kind:
     for kind in KINDS:
         if kind.fits(bundle):
             return kind
+    why = f"is for {bundle.task}"
+    if joins_networks(bundle):
+        why = "joins networks"
+    elif hears_sounds(bundle):
+        why = "hears sounds"
     raise ModelError(
-        f"model {bundle.name!r} cannot be exported: it is for {bundle.task}. What can: {WHAT_CAN}"
+        f"model {bundle.name!r} cannot be exported: it {why}. What can: {WHAT_CAN}"
     )

@@ -72,7 +72,7 @@ def _spans(
 COLUMNS = (
     Column("label", shorten="end"),
     Column("score", number=True),
-    Column("seen at", shorten="end"),
+    Column("at", shorten="end"),
 )
 
 
