@@ -33,7 +33,7 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vmm_cli import bundles
-from vmm_cli.analysis.tags import evidence, is_said, kinds_seen
+from vmm_cli.analysis.tags import evidence, is_said, kinds_seen, summed
 from vmm_cli.features.catalogue import load_image_encoder
 from vmm_cli.features.encoder import Compute
 from vmm_cli.features.image_encoder import ImageEncoder, encode
@@ -332,7 +332,7 @@ def look(folder: Path, by: Networks, classes: np.ndarray, is_animal: np.ndarray)
         objects.append(by.objects(image))
         pictures.append(by.pictures(image))
     seen = np.array(pictures)
-    return Looked(np.array(kinds), kinds_seen(objects, seen, classes, is_animal), seen)
+    return Looked(np.array(kinds), kinds_seen(objects, summed(seen, classes), is_animal), seen)
 
 
 def strangers(data: Path, by: Networks) -> np.ndarray:
@@ -375,7 +375,7 @@ class Cases:
 
 def cases_of(looked: Looked, classes: np.ndarray) -> Cases:
     """Return the cases of the detector's kinds."""
-    of_objects, of_pictures = evidence(looked.objects, looked.pictures, classes)
+    of_objects, of_pictures = evidence(looked.objects, summed(looked.pictures, classes))
     picture, kind = np.nonzero(is_said(of_objects, of_pictures, len(classes)))
     said = np.stack([of_objects[picture, kind], of_pictures[picture, kind]], axis=1)
     return Cases(picture, said, looked.kinds[picture, kind])
@@ -388,7 +388,7 @@ def told_of_strangers(
 
     pictures: [N, 1000]; classes: bool [G, 1000].
     """
-    of_objects, of_pictures = evidence(np.zeros((len(pictures), 0)), pictures, classes)
+    of_objects, of_pictures = evidence(np.zeros((len(pictures), 0)), summed(pictures, classes))
     sure = 1 / (1 + np.exp(-(weights[0] + weights[1] * of_pictures)))
     told = is_said(of_objects, of_pictures, 0) & (sure >= TOLD_FROM)
     return {"pictures": len(pictures), "told": int(told.sum())}

@@ -9,11 +9,14 @@ from hypothesis.extra.numpy import arrays
 
 from vmm_cli.analysis.tags import (
     HEARD_SHARE,
+    PICTURES_AT_ONCE,
     SEEN_SHARE,
     Table,
+    Tag,
     kinds_seen,
     probabilities,
     seen,
+    summed,
     surely,
 )
 
@@ -34,9 +37,20 @@ UNSURE = [0.05, 0.05, 0.05, 0.85]
 POODLE = [0.9, 0.05, 0.01, 0.04]
 
 
+def tags_of(objects: np.ndarray, pictures: np.ndarray) -> list[Tag]:
+    return seen(TABLE, objects, pictures, summed(pictures, TABLE.classes))
+
+
 def told(objects: list[list[float]], pictures: list[list[float]]) -> dict[str, float]:
-    tags = seen(TABLE, np.array(objects), np.array(pictures))
+    tags = tags_of(np.array(objects), np.array(pictures))
     return {tag.label: tag.score for tag in tags if tag.score >= 0.5}
+
+
+def test_pictures_are_summed_in_pieces_as_at_once() -> None:
+    pictures = np.random.default_rng(1).random((2 * PICTURES_AT_ONCE + 7, 4))
+    sums = summed(pictures, TABLE.classes)
+    assert np.allclose(sums, pictures @ TABLE.classes.T, rtol=1e-12, atol=0)
+    assert np.array_equal(sums[:, 0], np.zeros(len(pictures)))
 
 
 def test_an_object_is_told_by_its_kind() -> None:
@@ -72,12 +86,12 @@ def test_one_smeared_picture_says_nothing() -> None:
 
 
 def test_no_pictures_are_no_labels() -> None:
-    assert seen(TABLE, np.empty((0, 2)), np.empty((0, 4))) == []
+    assert tags_of(np.empty((0, 2)), np.empty((0, 4))) == []
 
 
 def test_the_rows_that_support_a_label_are_named() -> None:
     objects = np.array([NOTHING, [0.0, 0.9], NOTHING, [0.0, 0.7], [0.0, 0.8]])
-    (dog, *_) = seen(TABLE, objects, np.array([UNSURE] * 5))
+    (dog, *_) = tags_of(objects, np.array([UNSURE] * 5))
     assert dog.rows == (1, 3, 4)
 
 
@@ -86,7 +100,7 @@ def test_the_rows_that_support_a_label_are_named() -> None:
     st.floats(0, 1),
 )
 def test_probabilities_are_probabilities(objects: np.ndarray, share: float) -> None:
-    pictures = np.full((len(objects), 4), share / 4)
+    pictures = summed(np.full((len(objects), 4), share / 4), TABLE.classes)
     found = probabilities(TABLE, objects, pictures)
     assert found.shape == (len(objects), 3)
     assert ((found >= 0) & (found <= 1)).all()
@@ -115,7 +129,7 @@ PERSON, DOG, SHEEP = 0, 1, 2
 
 def counted(objects: list[tuple[float, ...]], picture: list[float]) -> list[int]:
     found = np.array(objects, np.float32).reshape(-1, 6)
-    (best,) = kinds_seen([found], np.array([picture]), CLASSES, ANIMALS)
+    (best,) = kinds_seen([found], summed(np.array([picture]), CLASSES), ANIMALS)
     return np.flatnonzero(best).tolist()
 
 
@@ -138,6 +152,6 @@ def test_an_animal_that_a_sure_picture_rules_out_is_none() -> None:
 
 def test_pictures_without_objects_have_none() -> None:
     empty = np.empty((0, 6), np.float32)
-    best = kinds_seen([empty, empty], np.full((2, 4), 0.25), CLASSES, ANIMALS)
+    best = kinds_seen([empty, empty], summed(np.full((2, 4), 0.25), CLASSES), ANIMALS)
     assert best.tolist() == [[0.0] * 3] * 2
-    assert kinds_seen([], np.empty((0, 4)), CLASSES, ANIMALS).shape == (0, 3)
+    assert kinds_seen([], np.empty((0, 3)), ANIMALS).shape == (0, 3)

@@ -34,6 +34,8 @@ SAME_THING = 0.6  # of their union, which boxes of one thing share
 OF_PICTURE = 0.1  # what ImageNet's labels count beside a detector's score, as fitted
 SURE_ANIMAL, RULED_OUT = 0.5, 0.05  # probabilities of ImageNet's labels
 
+PICTURES_AT_ONCE = 512  # whose probabilities are summed at once: a day has 86,400
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -70,18 +72,29 @@ class Tag:
     rows: tuple[int, ...]
 
 
-def kinds_seen(
-    found: Sequence[np.ndarray], pictures: np.ndarray, classes: np.ndarray, is_animal: np.ndarray
-) -> np.ndarray:
+def summed(pictures: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return how probable each label's classes are together in each picture: float64 [T, K].
+
+    Args:
+        pictures: ImageNet's probabilities, [T, 1000].
+        classes: bool [K, 1000], see `Table`.
+    """
+    weights = classes.T.astype(np.float64)
+    sums = np.empty((len(pictures), len(classes)))
+    for first in range(0, len(pictures), PICTURES_AT_ONCE):
+        here = slice(first, first + PICTURES_AT_ONCE)
+        sums[here] = pictures[here] @ weights
+    return sums
+
+
+def kinds_seen(found: Sequence[np.ndarray], sums: np.ndarray, is_animal: np.ndarray) -> np.ndarray:
     """Return the best score of each kind of object in each picture: float64 [T, O].
 
     Args:
         found: of each picture the objects, [n, 6]: kind, score, x, y, w and h.
-        pictures: ImageNet's probabilities, [T, 1000].
-        classes, is_animal: of the O kinds or of more, see `Table`.
+        sums: [T, O], see `summed`; is_animal: see `Table`. Of the O kinds or of more.
     """
-    best = np.zeros((len(found), len(classes)))
-    sums = pictures @ classes.T.astype(np.float64)
+    best = np.zeros((len(found), len(is_animal)))
     for row, objects, said in zip(best, found, sums, strict=True):
         kinds = objects[:, 0].astype(int)
         both = _log_odds(objects[:, 1].clip(LEAST_OBJECT, MOST))
@@ -94,26 +107,23 @@ def kinds_seen(
     return best
 
 
-def evidence(
-    objects: np.ndarray, pictures: np.ndarray, classes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def evidence(objects: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what the networks say of each label, as log-odds above the least: [T, K] both.
 
-    objects: [T, O], the best score of each kind in each picture; pictures: [T, 1000]
-    probabilities; classes: bool [K, 1000]. 0 where nothing is said.
+    objects: [T, O], the best score of each kind in each picture; sums: [T, K], see `summed`.
+    0 where nothing is said.
     """
-    scores = np.zeros((len(objects), len(classes)))
+    scores = np.zeros(sums.shape)
     scores[:, : objects.shape[1]] = objects
-    sums = pictures @ classes.T.astype(np.float64)
     return (
         _log_odds(scores.clip(LEAST_OBJECT, MOST)) - _log_odds(LEAST_OBJECT),
         _log_odds(sums.clip(LEAST_PICTURE, MOST)) - _log_odds(LEAST_PICTURE),
     )
 
 
-def probabilities(table: Table, objects: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+def probabilities(table: Table, objects: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """Return how sure each picture is of each general label: float64 [T, K], see `evidence`."""
-    of_objects, of_pictures = evidence(objects, pictures, table.classes)
+    of_objects, of_pictures = evidence(objects, sums)
     constant, by_object, by_picture = table.both
     logits = constant + by_object * of_objects + by_picture * of_pictures
     alone = table.pictures[0] + table.pictures[1] * of_pictures
@@ -136,11 +146,13 @@ def is_said(of_objects: np.ndarray, of_pictures: np.ndarray, kinds: int) -> np.n
     return said
 
 
-def seen(table: Table, objects: np.ndarray, pictures: np.ndarray) -> list[Tag]:
-    """Return the labels of some pictures, the surest first, general ones before fine ones."""
-    sure = probabilities(table, objects, pictures)
+def seen(table: Table, objects: np.ndarray, pictures: np.ndarray, sums: np.ndarray) -> list[Tag]:
+    """Return the labels of some pictures, the surest first, general ones before fine ones.
+
+    objects: [T, O]; pictures: [T, 1000]; sums: of these, [T, K], see `summed`.
+    """
+    sure = probabilities(table, objects, sums)
     tags = surest(table.general, sure, SEEN_SHARE)
-    sums = pictures @ table.classes.T.astype(np.float64)  # [T, K]
     fine: dict[str, Tag] = {}
     for number in np.flatnonzero(surely(sure, SEEN_SHARE) > 0):
         columns = np.flatnonzero(table.classes[number] & table.is_fine)

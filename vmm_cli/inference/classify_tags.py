@@ -17,6 +17,7 @@ import numpy as np
 from vmm_cli import bundles
 from vmm_cli.analysis import tags
 from vmm_cli.analysis.labels import (
+    HEAD_CHUNK,
     Classification,
     LabelledWindow,
     LabelScore,
@@ -277,7 +278,8 @@ def _joined(request: TagsRequest, input: Input, parts: Sequence[Seen]) -> Seen:
 class _Scores:
     """What the networks say of a video, by rows: T pictures, P patches of sound.
 
-    objects: [T, 80]; pictures: [T, 1000]; sounds: [P, 521], 0 for those that are not told.
+    objects: [T, 80]; pictures: [T, 1000]; sums: [T, K], see `tags.summed`; sounds: [P, 521], 0 for
+    those that are not told.
     """
 
     table: tags.Table
@@ -285,6 +287,7 @@ class _Scores:
     times: np.ndarray
     objects: np.ndarray
     pictures: np.ndarray
+    sums: np.ndarray
     sound_times: np.ndarray
     sounds: np.ndarray
 
@@ -302,8 +305,9 @@ class _Judge:
         """Return what the networks say of one input."""
         table = self.table
         found = [seen.objects.at(number) for number in range(len(seen.objects))]
-        pictures = softmax(seen.pictures.values @ self.head.weight.T + self.head.bias)
-        best = tags.kinds_seen(found, pictures, table.classes, table.is_animal)[:, : table.kinds]
+        pictures = self._probabilities(seen.pictures.values)
+        sums = tags.summed(pictures, table.classes)
+        best = tags.kinds_seen(found, sums, table.is_animal)[:, : table.kinds]
         head = sound_head(self.hearing)
         times, heard = np.empty(0), np.empty((0, len(head.labels)), np.float32)
         if sounds is not None:
@@ -314,9 +318,18 @@ class _Judge:
             seen.pictures.times,
             best,
             pictures,
+            sums,
             times,
             heard * self.is_told,
         )
+
+    def _probabilities(self, values: np.ndarray) -> np.ndarray:
+        """Return ImageNet's probabilities of features: [T, D] -> float32 [T, 1000]."""
+        found = np.empty((len(values), len(self.head.bias)), np.float32)
+        for first in range(0, len(values), HEAD_CHUNK):
+            here = slice(first, first + HEAD_CHUNK)
+            found[here] = softmax(values[here] @ self.head.weight.T + self.head.bias)
+        return found
 
 
 def _labels(
@@ -324,9 +337,10 @@ def _labels(
 ) -> tuple[LabelScore, ...]:
     """Return the labels of some pictures and patches of sound, the surest first."""
     times, heard_at = scores.times[pictures], scores.sound_times[sounds]
+    rows = scores.objects[pictures], scores.pictures[pictures], scores.sums[pictures]
     told = [
         LabelScore(tag.label, tag.score, tuple(float(times[row]) for row in tag.rows), SEEN)
-        for tag in tags.seen(scores.table, scores.objects[pictures], scores.pictures[pictures])
+        for tag in tags.seen(scores.table, *rows)
     ]
     told += [
         LabelScore(tag.label, tag.score, tuple(float(heard_at[row]) for row in tag.rows), HEARD)
