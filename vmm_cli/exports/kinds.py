@@ -87,6 +87,4 @@ def _kind(bundle: Bundle) -> Kind:
         why = "joins networks"
     elif hears_sounds(bundle):
         why = "hears sounds"
-    raise ModelError(
-        f"model {bundle.name!r} cannot be exported: it {why}. What can: {WHAT_CAN}"
-    )
+    raise ModelError(f"model {bundle.name!r} cannot be exported: it {why}. What can: {WHAT_CAN}")
