@@ -3,6 +3,7 @@
     python -m benchmarks.accuracy fights       # nested: recipe and epochs chosen inside
     python -m benchmarks.accuracy random       # with unlisted.csv, random folds that leak scenes
     python -m benchmarks.accuracy ablation     # every temporal network and fusion; exploratory
+    python -m benchmarks.accuracy people       # streams of objects and people; exploratory
     python -m benchmarks.accuracy metadata     # what size, rate and duration alone reach
 
 The data are those of $VMM_DATA/fights: clips.csv has 220 clips in five folds of whole source
@@ -17,13 +18,14 @@ import os
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
 from vmm_cli.batch.capacity import default_workers
+from vmm_cli.features.catalogue import entry
 from vmm_cli.features.plan import StreamPlan, encoder_spec
 from vmm_cli.features.windows import Encoded
 from vmm_cli.media.probe import probe
@@ -57,7 +60,7 @@ CPU = torch.device("cpu")
 WORKER_MEMORY_BYTES = 700 * 2**20
 MAX_PIXELS = 8192 * 8192
 # What the nested run chooses among: recipes, and for how many epochs.
-RECIPES = ("default", "motion")
+RECIPES = ("default", "motion", "people")
 EPOCHS = (20, 40)
 BOOTSTRAP = 10_000
 OVER_TIME = [name for name in TEMPORAL if name != "none"]  # which classes pool to the mean as well
@@ -68,11 +71,34 @@ OVERRIDES = (
     "optimisation.ema=0.98",
     "optimisation.label_smoothing=0.1",
 )
+ENCODERS = {
+    "image": "efficientnet-lite0",
+    "motion": "motion-crop",
+    "audio": "log-mel-statistics",
+    "pose": "people-statistics",
+    "objects": "object-statistics",
+}
 STREAM_SETS = {
     "image": ("image",),
     "image + motion": ("image", "motion"),
     "image + motion + audio": ("image", "motion", "audio"),
 }
+OF_PEOPLE: dict[str, tuple[str, ...]] = {
+    "pose": ("pose",),
+    "objects": ("objects",),
+    "image + motion + objects": ("image", "motion", "objects"),
+    "image + motion + pose": ("image", "motion", "pose"),
+    "image + motion + pose + objects": ("image", "motion", "pose", "objects"),
+}
+# Sets of streams with other encoders: what they are called, the streams, the encoders.
+WITH_OTHERS = (
+    ("image + motion", {"motion": "people-crop"}),
+    ("image + motion + pose", {"motion": "people-crop"}),
+    ("pose", {"pose": "skeletons"}),
+    ("image + motion + pose", {"pose": "skeletons"}),
+    ("image + motion", {"audio": "sounds"}),
+    ("image + motion + audio", {"audio": "sounds"}),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,17 +123,17 @@ def main() -> None:
 # --- data --------------------------------------------------------------------------------------
 
 
-def clips(data: DataSet, jobs: int, motion: str = "motion-crop") -> Clips:
-    """Encode all samples for the grid of the recipe `default`; `motion` names an encoder."""
+def clips(data: DataSet, jobs: int, **others: str) -> Clips:
+    """Encode all samples for the grid of the recipe `default`; `others`: encoders by stream."""
     recipe = load_recipe("default")
     window_s = Fraction(str(recipe.window_s))
-    names = {"image": "efficientnet-lite0", "motion": motion, "audio": "log-mel-statistics"}
+    names = ENCODERS | others
     plan = StreamPlan(
         {stream: encoder_spec(stream, name, window_s) for stream, name in names.items()},
         Fraction(str(recipe.rate_hz)),
         window_s,
     )
-    means = Means(jobs, max_pixels=MAX_PIXELS)
+    means = Means(jobs, max_pixels=MAX_PIXELS, keep_features=True)
     found = encode_samples(data.samples, plan, means, with_text=False)
     failed = [
         s.name for s, one in zip(data.samples, found, strict=True) if not isinstance(one, Encoded)
@@ -304,11 +330,10 @@ def ablation(folder: Path, arguments: argparse.Namespace) -> None:
             row("image + motion", temporal, chosen.fusion)
     for override in OVERRIDES:
         row("image + motion", chosen.temporal, chosen.fusion, override)
-    crops = Trainer(clips(data, jobs, "motion-crops"), jobs)
-    override = "streams.motion.encoder=motion-crops"
-    ablation_row(
-        crops, data, arguments.seeds, "image + motion", chosen.temporal, chosen.fusion, override
-    )
+    others = {"motion": "motion-crops"}
+    crops = Trainer(clips(data, jobs, **others), jobs)
+    streams, temporal, fusion = "image + motion", chosen.temporal, chosen.fusion
+    ablation_row(crops, data, arguments.seeds, streams, temporal, fusion, others=others)
 
 
 def ablation_row(
@@ -319,12 +344,22 @@ def ablation_row(
     temporal: str,
     fusion: str,
     override: str = "",
+    others: Mapping[str, str] = MappingProxyType({}),
 ) -> float:
-    """Print one row: five grouped folds, each left out once for each seed."""
+    """Print one row: five grouped folds, each left out once for each seed.
+
+    others: encoders by stream, besides `ENCODERS`, with their own front ends.
+    """
     changes = (f"temporal={temporal}", f"fusion={fusion}", *([override] if override else []))
     recipe = load_recipe("default", changes)
-    known = {**recipe.streams, "audio": StreamRecipe("log-mel-statistics", "identity")}
-    recipe = replace(recipe, streams={name: known[name] for name in STREAM_SETS[streams]})
+    known = {
+        **{name: StreamRecipe(encoder, "identity") for name, encoder in ENCODERS.items()},
+        **recipe.streams,
+        **{n: StreamRecipe(one, entry(one).front_ends[0]) for n, one in others.items()},
+    }
+    recipe = replace(
+        recipe, streams={name: known[name] for name in (STREAM_SETS | OF_PEOPLE)[streams]}
+    )
     folds = fold_names(data)
     fits = [
         Fit(with_inner_validation(data, fold, seed), recipe, seed)
@@ -334,9 +369,27 @@ def ablation_row(
     results = trainer.results(fits)
     by_seed = [results[i : i + len(folds)] for i in range(0, len(results), len(folds))]
     mean, spread, each = accuracies(by_seed)
-    cells = (streams, temporal, fusion, override.partition(".")[2])
+    besides = [override.partition(".")[2], *(f"{n}.encoder={one}" for n, one in others.items())]
+    cells = (streams, temporal, fusion, ", ".join(part for part in besides if part))
     print(f"| {' | '.join(cells)} | {mean:.3f} | {spread:.3f} | {each} |", flush=True)
     return mean
+
+
+def people(folder: Path, arguments: argparse.Namespace) -> None:
+    """Streams of objects and people, alone and beside others. Exploratory."""
+    data, jobs, seeds = read_classes(folder / "clips.csv"), arguments.jobs, arguments.seeds
+    print("| streams | temporal | fusion | besides | accuracy, mean of seeds | spread | each |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    chosen = load_recipe("motion")
+    changed = "streams.image.front_end=change"
+    plain = Trainer(clips(data, jobs), jobs)
+    for streams in ("image + motion", *OF_PEOPLE):
+        ablation_row(plain, data, seeds, streams, chosen.temporal, chosen.fusion, changed)
+    for streams, encoders in WITH_OTHERS:
+        trainer = Trainer(clips(data, jobs, **encoders), jobs)
+        ablation_row(
+            trainer, data, seeds, streams, chosen.temporal, chosen.fusion, changed, encoders
+        )
 
 
 def metadata(folder: Path, arguments: argparse.Namespace) -> None:
@@ -405,7 +458,13 @@ def report(title: str, by_seed: Sequence[Sequence[Result]]) -> None:
     )
 
 
-TABLES = {"fights": fights, "random": random, "ablation": ablation, "metadata": metadata}
+TABLES = {
+    "fights": fights,
+    "random": random,
+    "ablation": ablation,
+    "people": people,
+    "metadata": metadata,
+}
 
 if __name__ == "__main__":
     main()

@@ -34,6 +34,7 @@ SHIPPED = {
     "image-audio-text",
     "graph",
     "motion",
+    "people",
     "segments",
     "sentiment",
     "sentiment-text",
