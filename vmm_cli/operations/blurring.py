@@ -21,7 +21,7 @@ SUFFIX = ".blurred.mp4"
 PICTURES_PER_S = 10  # that are looked at; faces go by quickly
 FACES, PERSON = "faces", "person"
 # What people write for it, by how it is called.
-OTHER_NAMES = {"face": FACES, "persons": PERSON, "people": PERSON}
+OTHER_NAMES = {"face": FACES, "faces": FACES, "persons": PERSON, "people": PERSON}
 
 _COVERED = "covered"  # a field of records, until they are drawn
 
@@ -72,7 +72,8 @@ class Blurring:
 def blurring_of(asked: tuple[str, ...], model: Bundle) -> Blurring:
     """Return what a user wants to be unrecognisable. OptionError where nobody knows what it is."""
     words = [OTHER_NAMES.get(word.lower(), word) for word in asked]
-    labels = wanted_labels(tuple(word for word in words if word != FACES), model) or ()
+    others = tuple(word for word in words if word != FACES)
+    labels = wanted_labels(others, model, beside=FACES) or ()
     return Blurring(tuple(sorted(labels)), FACES in words, model.labels)
 
 
