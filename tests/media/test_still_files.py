@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import vmm_cli as vmm
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import every
 from vmm_cli.media.source import open_media
 from vmm_cli.media.still_files import still_demuxer
+from vmm_cli.media.video import Video
 
 SIZE = (70, 44)
 KINDS = (".jpg", ".png", ".webp")
@@ -43,12 +44,24 @@ def test_a_still_is_a_video_of_one_picture(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", KINDS)
-def test_it_is_turned_as_its_camera_says(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_it_is_turned_and_mirrored_as_pillow_does(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
     exif = Image.Exif()
-    exif[0x112] = 6  # the top of what is shown is the left of what is stored
-    image = only_picture(drawn(tmp_path / f"a{suffix}", exif=exif, quality=95))
-    assert image.shape == (SIZE[0], SIZE[1], 3)
-    assert image[10, 20, 0] > 150 > image[60, 20, 0]
+    exif[0x112] = orientation
+    path = tmp_path / f"a{suffix}"
+    picture = Image.new("RGB", SIZE, (200, 30, 30))
+    picture.paste((30, 30, 200), (SIZE[0] // 2, 0, *SIZE))
+    picture.paste((30, 200, 30), (0, 0, SIZE[0] // 2, SIZE[1] // 2))  # no two sides are alike
+    picture.save(path, exif=exif, quality=95)
+    with Image.open(path) as stored:
+        wanted = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"), int)
+    image = only_picture(path)
+    assert image.shape == wanted.shape
+    assert np.abs(image - wanted).mean() < 8
+    info = Video(path).info.video[0]
+    assert (info.display_width, info.display_height) == (wanted.shape[1], wanted.shape[0])
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "I;16"])

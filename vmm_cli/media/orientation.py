@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 import av.error
+from av.filter import Graph
 
 if TYPE_CHECKING:
     from av.buffer import Buffer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # A pixel more oblong than this is a damaged number, and obeying it would ask for huge pictures.
 MAX_SAMPLE_ASPECT = 16
+_EXIF = 31  # AV_FRAME_DATA_EXIF
 SMALL = 8  # pixels to a side of a picture that only its side data is wanted of
 
 
@@ -66,17 +68,43 @@ def display_matrix(matrix: Sequence[int]) -> Orientation:
 
 def frame_orientation(frame: VideoFrame) -> Orientation:
     """Return how a decoded picture must be turned, from its display matrix or EXIF data."""
+    small = _small_copy(frame)
     try:
-        # PyAV's stub knows of motion vectors alone; each kind of side data is a buffer
-        matrix = cast("Buffer | None", _small_copy(frame).side_data.get("DISPLAYMATRIX"))
+        matrix = _matrix(small)
     except ValueError:
-        # PyAV 18.1 cannot list the side data of a frame that has a kind it does not know (EXIF);
-        # the angle is then all there is. libav counts it counterclockwise.
-        return Orientation(round(-frame.rotation / 90) % 4)
+        # PyAV 18.1 cannot list the side data of a frame that has a kind it does not know (EXIF).
+        try:
+            matrix = _matrix(_without_exif(small))
+        except (av.error.FFmpegError, ValueError):
+            # The angle is then all there is. libav counts it counterclockwise.
+            return Orientation(round(-frame.rotation / 90) % 4)
     if matrix is None:
         return UPRIGHT
     numbers = memoryview(matrix).cast("B").cast("i")
     return display_matrix(numbers.tolist()) if len(numbers) == 9 else UPRIGHT
+
+
+def _matrix(frame: VideoFrame) -> Buffer | None:
+    """Return a frame's display matrix. ValueError where PyAV cannot list its side data."""
+    # PyAV's stub knows of motion vectors alone; each kind of side data is a buffer
+    return cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+
+
+def _without_exif(frame: VideoFrame) -> VideoFrame:
+    """Return a frame without its EXIF data, whose orientation libav has made a matrix of."""
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=Fraction(1),
+        ),
+        graph.add("sidedata", f"mode=delete:type={_EXIF}"),
+        graph.add("buffersink"),
+    ).configure()
+    graph.push(frame)
+    return cast("VideoFrame", graph.pull())
 
 
 def _small_copy(frame: VideoFrame) -> VideoFrame:
