@@ -41,4 +41,4 @@ def test_what_a_folder_without_videos_holds(tmp_path: Path) -> None:
     for name in ("a.FLAC", "inner/b.mp3"):
         (tmp_path / name).touch()
     said = what_is_there([str(tmp_path)])
-    assert said.startswith("it holds 2 sound files; `vmm transcribe`, `vmm sentiment` and")
+    assert said.startswith("it holds 2 sound files; `vmm classify`, `vmm transcribe` and")

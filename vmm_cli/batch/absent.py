@@ -22,7 +22,7 @@ _PICTURES = frozenset({
 _HELD = {
     "sound": (
         "sound file",
-        "`vmm transcribe`, `vmm sentiment` and `vmm classify --model sounds` take sound",
+        "`vmm classify`, `vmm transcribe` and `vmm sentiment` take sound",
     ),
     "picture": (
         "picture",
