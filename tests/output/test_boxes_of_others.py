@@ -64,9 +64,9 @@ def test_coco_of_nothing_is_whole() -> None:
 
 
 def test_mot_has_a_line_for_each_object_that_is_followed() -> None:
-    rows = (seen(0, "car", track=0), seen(0.5, "person"), seen(1.48, "car", track=4))
+    rows = (seen(0, "car", track=0), seen(0.5, "person"), seen(1.48, "person", track=4))
     assert written("mot", record(*rows)).splitlines() == [
-        "1,1,20.00,20.00,100.00,25.00,0.7500,-1,-1,-1",
-        "4,5,20.00,20.00,100.00,25.00,0.7500,-1,-1,-1",
+        "1,1,20.00,20.00,100.00,25.00,0.7500,2,-1,-1",
+        "4,5,20.00,20.00,100.00,25.00,0.7500,1,-1,-1",
     ]
     assert written("mot", FAILED) == ""

@@ -115,7 +115,7 @@ def _coco(stream: TextIO, shown: Shown) -> RecordWriter:
 def _mot(stream: TextIO, shown: Shown) -> RecordWriter:
     from vmm_cli.output.mot import MotText
 
-    return MotText(stream)
+    return MotText(stream, shown.labels)
 
 
 FORMATS: Mapping[str, Format] = {
