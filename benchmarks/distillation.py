@@ -43,7 +43,7 @@ from vmm_cli.training.objectives.classes import classes_objective, outputs_of, t
 from vmm_cli.training.prepare import plan_for
 from vmm_cli.training.read_recipe import load_recipe
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.tasks.classes import probabilities
+from vmm_cli.training.tasks.classes import judged
 
 SHARE, TEMPERATURE = 0.5, 2.0  # of the teacher in the loss; Hinton, Vinyals, Dean 2015
 TUNING_EPOCHS = 10  # after pruning
@@ -113,7 +113,7 @@ def distilled(
         shown = examples(both, [*train, *range(count, len(seen))], streams)
     watched = examples([encoded[i] for i in val], val, streams)
     targets = targets_of(data.samples, data.labels, False, train)
-    soft = softened(np.stack(probabilities(teacher, seen, CPU)))  # [S, C]
+    soft = softened(np.stack([one.probabilities for one in judged(teacher, seen, CPU)]))  # [S, C]
     truth = torch.cat([targets.truth, torch.full((len(seen) - count,), -1)])  # [S]
     options = recipe.optimisation
 
@@ -153,7 +153,9 @@ def fitted(
 def right(learnt: Learnt, data: DataSet, encoded: Sequence[Encoded]) -> np.ndarray:
     """Tell which clips of the fold that was left out are judged rightly."""
     chosen = [i for i, sample in enumerate(data.samples) if sample.split == "test"]
-    chances = np.stack(probabilities(learnt, [encoded[i] for i in chosen], CPU))
+    chances = np.stack(
+        [one.probabilities for one in judged(learnt, [encoded[i] for i in chosen], CPU)]
+    )
     truth = [data.labels.index(data.samples[i].labels[0]) for i in chosen]
     return np.asarray(chances.argmax(axis=1) == np.array(truth))
 
@@ -307,7 +309,7 @@ def cost_of(learnt: Learnt, encoded: Sequence[Encoded]) -> str:
     size = sum(t.numel() * t.element_size() for t in learnt.fusion.state_dict().values())
     began = time.process_time()
     for one in encoded[:TIMED_CLIPS]:
-        probabilities(learnt, [one], CPU)
+        judged(learnt, [one], CPU)
     milliseconds = (time.process_time() - began) / TIMED_CLIPS * 1000
     return f"{size / 1e6:.2f} MB, {milliseconds:.1f} ms of CPU a clip"
 

@@ -195,7 +195,7 @@ def bounds(number: int, length_s: float = 2.0) -> np.ndarray:
 
 def test_a_run_of_cells_is_an_action() -> None:
     chances = np.array([[0.1, 0.9], [0.5, 0.5], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]])
-    assert told(from_cells(bounds(5), chances, AB, 0.5)) == [
+    assert told(from_cells(bounds(5), chances, AB, lambda label: 0.5)) == [
         (2, 6, "a", 0.6),
         (8, 10, "a", 0.6),
         (0, 4, "b", 0.7),
@@ -213,7 +213,7 @@ def test_runs_are_what_reaches_the_threshold_and_are_told_by_it(
 ) -> None:
     """What is found with a threshold is not lost by the same one afterwards."""
     chances = np.array(values, kind)[:, None]
-    found = from_cells(bounds(len(values)), chances, ("a",), least)
+    found = from_cells(bounds(len(values)), chances, ("a",), lambda label: least)
     covered = np.zeros(len(values), bool)
     for one in found:
         covered[round(one.start_s / 2) : round(one.end_s / 2)] = True

@@ -32,6 +32,7 @@ from vmm_cli.training.evaluation_files import evaluation_files
 from vmm_cli.training.model_labels import spelt_as
 from vmm_cli.training.run_files import write_evaluation
 from vmm_cli.training.tasks.catalogue import TASKS
+from vmm_cli.training.tasks.classes import Judged
 from vmm_cli.training.tasks.classes import mistakes as mistakes_of
 from vmm_cli.training.tasks.task import Predictions
 
@@ -85,13 +86,15 @@ def test_every_row_is_judged_unless_a_split_is_asked_for(
 
     write_evaluation(tmp_path / "out", found)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    tables = {"scores.csv", "mistakes.csv"}
+    tables = {"scores.csv", "mistakes.csv", "operating.png"}
     assert names == {"metrics.json", "confusion.png", "calibration.png", NOTES_FILE} | tables
     assert names - {NOTES_FILE} <= set(evaluation_files()), "or they would replace files of others"
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == document
     with (tmp_path / "out" / "scores.csv").open() as file:
         scores = list(csv.DictReader(file))
-    assert float(scores[0]["moving"]) == pytest.approx(found.predictions.values[0][0], abs=1e-6)
+    assert float(scores[0]["moving"]) == pytest.approx(
+        found.predictions.values[0].probabilities[0], abs=1e-6
+    )
     wrong = [row for row in scores if row["predicted"] != row["label"]]
     with (tmp_path / "out" / "mistakes.csv").open() as file:
         mistakes = list(csv.DictReader(file))
@@ -279,7 +282,7 @@ def test_a_model_of_single_pictures_can_be_measured(squares: Path, tmp_path: Pat
     rows = [f"{squares / 'still' / '00.mp4'},{labels[i]},," for i in (0, 1)]
     found = evaluated("imagenet", manifest(tmp_path, rows))
     assert found.document["n"] == 2
-    assert np.shape(found.predictions.values) == (2, 1000)
+    assert [len(one.probabilities) for one in found.predictions.values] == [1000, 1000]
     assert found.document["metrics"]["top5"] in (0, 0.5, 1)
 
 
@@ -301,7 +304,7 @@ def predicted(
     multi_label: bool, rows: list[tuple[str, tuple[str, ...], list[float]]]
 ) -> Predictions:
     samples = [Sample(Path(name), name, true, None, None, None) for name, true, _ in rows]
-    values = [np.array(chances) for *_, chances in rows]
+    values = [Judged(np.array(chances)) for *_, chances in rows]
     return Predictions(samples, values, ("x", "y"), multi_label, has_groups=False)
 
 

@@ -26,7 +26,7 @@ from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.objectives.classes import targets_of
 from vmm_cli.training.read_recipe import load_recipe
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.tasks.classes import probabilities
+from vmm_cli.training.tasks.classes import judged
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,8 +55,8 @@ def test_the_windows_of_a_sample_are_averaged() -> None:
     samples, encoded = fabricated.data()
     made = learnt(samples, encoded, fabricated.small())
     long = Encoded((*encoded[0].windows, *encoded[1].windows, *encoded[2].windows), "")
-    each = np.stack(probabilities(made, encoded[:3], CPU))
-    whole = np.stack(probabilities(made, [long, encoded[5]], CPU))
+    each = np.stack([one.probabilities for one in judged(made, encoded[:3], CPU)])
+    whole = np.stack([one.probabilities for one in judged(made, [long, encoded[5]], CPU)])
     np.testing.assert_allclose(whole[0], each.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(whole.sum(axis=1), 1)
 
@@ -84,7 +84,7 @@ def test_several_labels_a_sample() -> None:
     samples, encoded = fabricated.data()
     samples = [replace(s, labels=("any", *s.labels)) for s in samples]
     made = learnt(samples, encoded, fabricated.small(epochs=30), multi_label=True)
-    chances = np.stack(probabilities(made, encoded, CPU))
+    chances = np.stack([one.probabilities for one in judged(made, encoded, CPU)])
     assert (chances[:, 0] > 0.5).all()
     right = [(chances[i, 1] > 0.5) == ("fight" in s.labels) for i, s in enumerate(samples)]
     assert all(right)
@@ -149,7 +149,7 @@ def test_the_last_blocks_of_the_image_encoder_learn_with_the_rest() -> None:
     moved = {name.split(".")[-1] for name in after if not torch.equal(after[name], before[name])}
     assert "weight" in moved
     assert not moved & {"running_mean", "running_var"}, "statistics are kept"
-    chances = np.stack(probabilities(made, encoded, CPU))
+    chances = np.stack([one.probabilities for one in judged(made, encoded, CPU)])
     np.testing.assert_allclose(chances.sum(axis=1), 1)
     # Both graphs are tried with what they are written for.
     spec, own = learnt_encoder(carried("imagenet"), made.tail)

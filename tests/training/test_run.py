@@ -47,6 +47,7 @@ FILES = {
     "graph.onnx",
     "history.jsonl",
     "metrics.json",
+    "operating.png",
     "recipe.yaml",
     "split.csv",
     "weights.safetensors",

@@ -37,6 +37,7 @@ FILES = {
     "graph.head.onnx",
     "history.jsonl",
     "metrics.json",
+    "operating.png",
     "recipe.yaml",
     "split.csv",
     "weights.safetensors",
@@ -175,6 +176,7 @@ def test_evaluation_measures_what_training_measured(
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "detections.csv",
         "metrics.json",
+        "operating.png",
         NOTES_FILE,
     }
     with (tmp_path / "out" / "detections.csv").open() as file:

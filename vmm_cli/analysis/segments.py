@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,9 +81,12 @@ def from_steps(
 
 
 def from_cells(
-    bounds: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], min_score: float
+    bounds: np.ndarray,
+    probabilities: np.ndarray,
+    labels: Sequence[str],
+    min_score: Callable[[str], float],
 ) -> list[Detection]:
-    """Return the runs of cells in which a label has at least a probability of `min_score`.
+    """Return the runs of cells in which a label has at least a probability of its `min_score`.
 
     The score is the mean over the cells.
 
@@ -97,11 +100,20 @@ def from_cells(
             float(bounds[first, 0]),
             float(bounds[last - 1, 1]),
             label,
-            max(min_score, float(probabilities[first:last, column].mean())),  # less is rounding
+            max(least, float(probabilities[first:last, column].mean())),  # less is rounding
         )
         for column, label in enumerate(labels)
-        for first, last in _runs(probabilities[:, column] >= min_score)
+        for least in (min_score(label),)
+        for first, last in _runs(probabilities[:, column] >= least)
     ]
+
+
+def rescored(
+    detections: Sequence[Detection], to: Callable[[np.ndarray], np.ndarray]
+) -> list[Detection]:
+    """Return detections with other scores; `to`: from the scores [N] to those."""
+    scores = to(np.array([one.score for one in detections]))
+    return [replace(one, score=float(s)) for one, s in zip(detections, scores, strict=True)]
 
 
 def tidied(

@@ -16,6 +16,7 @@ from vmm_cli.bundles.bundle import (
     is_name,
 )
 from vmm_cli.bundles.bundle_file import read
+from vmm_cli.bundles.operating import Operating, OperatingPoint
 from vmm_cli.bundles.saving import add_graphs, save
 from vmm_cli.bundles.search import (
     find,
@@ -36,6 +37,8 @@ __all__ = [
     "EncoderSpec",
     "GraphSpec",
     "Json",
+    "Operating",
+    "OperatingPoint",
     "SamplingSpec",
     "Stored",
     "Weights",

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from vmm_cli.bundles.operating import Operating
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -88,6 +90,8 @@ class Bundle:
         source: where a fetched model's weights come from, and the digest of what was fetched.
         undrawn: labels that no picture is drawn of, whatever is drawn.
         demonstration: why the model is one, and nothing may hang on it; "" where it is none.
+        operating: by label, recall against false alarms an hour; none where nobody measured that.
+        none: the label of a video in which none of the others is; None: it has none.
         graphs: by what they are of, such as "image" for the encoder of pictures; none where the
             model was saved by an earlier vmm, or its network cannot be written as a graph.
     """
@@ -111,6 +115,18 @@ class Bundle:
     undrawn: tuple[str, ...] = ()
     demonstration: str = ""
     graphs: Mapping[str, GraphSpec] = field(default_factory=dict)
+    operating: Mapping[str, Operating] = field(default_factory=dict)
+    none: str | None = None
+
+    def told_from(self, label: str, otherwise: float) -> float:
+        """Return the score from which on a label is told, where nobody asks for another one.
+
+        `otherwise`: where the bundle does not say.
+        """
+        curve = self.operating.get(label)
+        if curve is not None and curve.threshold is not None:
+            return curve.threshold
+        return self.thresholds.get("score", otherwise)
 
     def __repr__(self) -> str:
         return f"Bundle({self.name!r} version {self.version}, {self.task}, at {self.folder})"

@@ -23,6 +23,7 @@ from vmm_cli.bundles.bundle import (
     is_name,
 )
 from vmm_cli.bundles.damaged import as_model_error, short
+from vmm_cli.bundles.operating import operating_of
 from vmm_cli.errors import ModelError
 from vmm_cli.plain_file import read_regular
 from vmm_cli.plain_yaml import load as load_yaml
@@ -127,6 +128,8 @@ def bundle_of(folder: Path, digest: str, fields: Mapping[str, Any]) -> Bundle:
         weights_digest=_hex_digest(weights.get("sha256"), "weights"),
         source={str(k): str(v) for k, v in _mapping({"source": {}, **fields}, "source").items()},
         graphs=_graphs(_mapping({"graphs": {}, **fields}, "graphs")),
+        operating=operating_of(fields.get("operating", {}), labels),
+        none=_none(fields, labels),
     )
 
 
@@ -150,10 +153,19 @@ def _undrawn(fields: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[str, .
     return undrawn
 
 
+def _none(fields: Mapping[str, Any], labels: tuple[str, ...]) -> str | None:
+    none = fields.get("none")
+    if none is not None and none not in labels:
+        raise ValueError(f"its label for none of the others, {short(none)}, is no label")
+    return none if none is None else str(none)
+
+
 def _thresholds(fields: Mapping[str, Any]) -> dict[str, float]:
     thresholds = _numbers(fields.get("thresholds") or {}, "thresholds")
     if thresholds.get("temperature", 1) <= 0:
         raise ValueError(f"its temperature {thresholds['temperature']} is not above 0")
+    if thresholds.get("slope", 1) <= 0:
+        raise ValueError(f"its slope {thresholds['slope']} is not above 0")
     if not 0 <= thresholds.get("score", 0) <= 1:
         raise ValueError(f"its threshold {short(thresholds['score'])} is not between 0 and 1")
     return thresholds

@@ -35,7 +35,9 @@ from vmm_cli.cli.training_options import (
     Folds,
     Group,
     KeepFeatures,
+    MaxFalseAlarms,
     ModelName,
+    Negatives,
     RecipeName,
     Resume,
     RunFolder,
@@ -54,6 +56,7 @@ from vmm_cli.training import WORKER_MEMORY_BYTES
 if TYPE_CHECKING:
     from vmm_cli.output.table import Cell
     from vmm_cli.training.data.inspection import Inspection
+    from vmm_cli.training.data.samples import DataSet
     from vmm_cli.training.loop import Progress
     from vmm_cli.training.recipe import Recipe
     from vmm_cli.training.request import Listener, TrainRequest
@@ -77,6 +80,8 @@ def train(
     seeds: Seeds = 1,
     folds: Folds = None,
     group: Group = None,
+    negatives: Negatives = None,
+    max_false_alarms_per_hour: MaxFalseAlarms = None,
     check: Check = False,
     resume: Resume = False,
     device: Device = "auto",
@@ -111,7 +116,7 @@ def train(
             "no output folder given; name one with -o RUN, or only inspect the data with --check"
         )
     # What can be refused is refused before all files are looked at.
-    chosen = _recipe(task, recipe, set or (), epochs)
+    chosen = _recipe(task, recipe, set or (), epochs, max_false_alarms_per_hour)
     encode_on = None
     if output is not None and not check:
         name = name or model_name(output)
@@ -119,7 +124,7 @@ def train(
         encode_on = device_wanted(device)
     dataset = TASKS[task].read(data, group=group, fold=folds)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
-    inspection = looked_at(dataset, workers, max_pixels)
+    inspection = _looked_at(dataset, negatives or (), workers, max_pixels)
     request = TrainRequest(
         folder=output or Path(),
         name=name or "",
@@ -159,11 +164,35 @@ def _came_of(
     return summed_up(counts, time.monotonic() - start)
 
 
-def _recipe(task: str, name: str | None, changes: Sequence[str], epochs: int | None) -> Recipe:
+def _looked_at(
+    dataset: DataSet, negatives: Sequence[Path], jobs: int, max_pixels: int
+) -> Inspection:
+    """Look at all files, with those of the negatives. UsageError: the task has none."""
+    from vmm_cli.training.data.read_negatives import require_some
+    from vmm_cli.training.request import data_with_negatives
+
+    try:
+        whole = data_with_negatives(dataset, negatives)
+    except errors.OptionError as error:
+        raise errors.UsageError(error.worded("--{}".format)) from None
+    inspection = looked_at(whole, jobs, max_pixels)
+    require_some(inspection.dataset, negatives)
+    return inspection
+
+
+def _recipe(
+    task: str,
+    name: str | None,
+    changes: Sequence[str],
+    epochs: int | None,
+    max_false_alarms: float | None,
+) -> Recipe:
     """Return the recipe that is asked for. UsageError where it is for another task."""
     from vmm_cli.training.request import recipe_for
 
     more = [f"optimisation.epochs={epochs}"] if epochs else []
+    if max_false_alarms is not None:
+        more.append(f"max_false_alarms_per_hour={max_false_alarms}")
     try:
         return recipe_for(task, name, [*changes, *more])
     except errors.OptionError as error:
@@ -271,6 +300,9 @@ def data_rows(document: Mapping[str, Any], report: Report) -> Iterator[tuple[str
         share, times = 100 * balance["majority_share"], balance["largest_to_smallest"]
         yield "most frequent", f"{balance['majority']}: {share:.0f} %, {times:.1f} times the rarest"
     yield from report.data_facts(document)
+    if (negatives := document["negatives"]) is not None:
+        shown = f"{negatives['n']} in {negatives['files']} files, "
+        yield "negatives", Times((shown, negatives["seconds"]))
     if lengths["min"] is None:
         yield "durations", "unknown"
     else:

@@ -15,7 +15,7 @@ from vmm_cli.batch.absent import MISSING, why_missing
 from vmm_cli.cli import console
 from vmm_cli.cli.standing import Stages
 from vmm_cli.operations.options import INPUT, OUTPUT, RUN
-from vmm_cli.operations.parse import parse_count, parse_file_name
+from vmm_cli.operations.parse import parse_count, parse_file_name, parse_hourly
 from vmm_cli.tasks import PURPOSES
 
 if TYPE_CHECKING:
@@ -65,6 +65,16 @@ Data = Annotated[
         parser=parse_data,
         show_default=False,
         help="Labelled videos: a folder or a file.",
+        rich_help_panel=INPUT,
+    ),
+]
+Negatives = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--negatives",
+        metavar="PATH",
+        parser=parse_data,
+        help="Videos in which nothing of the kind happens: a folder, a file or a manifest.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -138,6 +148,17 @@ Epochs = Annotated[
         metavar="N",
         parser=parse_count,
         help="Train for at most N epochs.",
+        rich_help_panel="Training",
+    ),
+]
+MaxFalseAlarms = Annotated[
+    float | None,
+    typer.Option(
+        "--max-false-alarms-per-hour",
+        metavar="N",
+        parser=parse_hourly,
+        help="Choose thresholds so that each label has at most N false alarms an hour of held-out "
+        "videos [default: 1 with --negatives].",
         rich_help_panel="Training",
     ),
 ]

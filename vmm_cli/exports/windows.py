@@ -28,8 +28,10 @@ from vmm_cli.features.image_stream import FEATURES, PICTURES, STREAM, carrier_of
 from vmm_cli.features.plan import plan_of
 from vmm_cli.features.preprocess import Preprocess
 from vmm_cli.inference.in_graph import WHOLE, ports_of
-from vmm_cli.inference.load import check, load_trained
+from vmm_cli.inference.load import check, load_trained, temperature_of
 from vmm_cli.inference.network import DEFAULT_HEAD, sigmoid, softmax
+
+TEMPERATURE = "temperature"
 
 
 def exportable(bundle: Bundle) -> Exportable:
@@ -87,7 +89,7 @@ def vmm_s_own(model: Exportable) -> Run:
         features = encode(encoder, windows.reshape(-1, *windows.shape[2:]))
         there = np.ones((rows, steps), bool)
         logits = network({STREAM: features.reshape(rows, steps, -1)}, {STREAM: there}, there)
-        return (sigmoid if trained.multi_label else softmax)(logits)
+        return (sigmoid if trained.multi_label else softmax)(logits / trained.temperature)
 
     return run
 
@@ -115,7 +117,11 @@ def graph_of(model: Exportable) -> Any:
     gives = helper.make_tensor_value_info(
         PROBABILITIES, TensorProto.FLOAT, ["N", len(bundle.labels)]
     )
-    nodes = _joined(encoder, network, bool(bundle.network.get("multi_label")))
+    temperature = temperature_of(bundle)
+    if temperature != 1:
+        tensors.append(helper.make_tensor(TEMPERATURE, TensorProto.FLOAT, [1], [temperature]))
+    several = bool(bundle.network.get("multi_label"))
+    nodes = _joined(encoder, network, several, cooled=temperature != 1)
     graph = helper.make_graph(nodes, bundle.name, [takes], [gives], tensors)
     return helper.make_model(
         graph, opset_imports=list(encoder.opset_import), ir_version=encoder.ir_version
@@ -149,8 +155,11 @@ def _parts(model: Exportable) -> tuple[Any, Any]:
     return compose.add_prefix(encoder, "encoder."), compose.add_prefix(network, "network.")
 
 
-def _joined(encoder: Any, network: Any, multi_label: bool) -> list[Any]:
-    """Return the nodes of both, and those that make rows of pictures of windows, and back."""
+def _joined(encoder: Any, network: Any, multi_label: bool, *, cooled: bool) -> list[Any]:
+    """Return the nodes of both, and those that make rows of pictures of windows, and back.
+
+    cooled: whether the logits are divided by a temperature.
+    """
     from onnx import TensorProto, helper
 
     make = helper.make_node
@@ -161,6 +170,7 @@ def _joined(encoder: Any, network: Any, multi_label: bool) -> list[Any]:
     ]
     values = f"network.values.{STREAM}"
     (outputs,) = network.graph.output
+    logits = "cooled" if cooled else outputs.name
     return [
         make("Reshape", [PICTURES, "of_pictures"], [f"encoder.{PICTURES}"], "flat"),
         *encoder.graph.node,
@@ -169,5 +179,6 @@ def _joined(encoder: Any, network: Any, multi_label: bool) -> list[Any]:
         make("Reshape", [f"encoder.{FEATURES}", "of_windows"], [values], "steps"),
         *masks,
         *network.graph.node,
-        make("Sigmoid" if multi_label else "Softmax", [outputs.name], [PROBABILITIES], "chances"),
+        *([make("Div", [outputs.name, TEMPERATURE], [logits], "cool")] if cooled else []),
+        make("Sigmoid" if multi_label else "Softmax", [logits], [PROBABILITIES], "chances"),
     ]

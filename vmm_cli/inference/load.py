@@ -35,6 +35,7 @@ class Trained:
         plan: what it wants of a video.
         windows: the network, where its head says something of a window as a whole.
         steps: the network, where its head says something of each step.
+        temperature: by which logits of windows are divided.
         tokens: makes int64 [L] of a text, for a network with a vocabulary.
     """
 
@@ -44,6 +45,7 @@ class Trained:
     steps: StepNetwork | None
     tokens: Callable[[str], np.ndarray] | None
     multi_label: bool
+    temperature: float = 1.0
 
 
 @lru_cache(maxsize=2)
@@ -72,7 +74,13 @@ def load_trained(folder: Path, digest: str) -> Trained:
         tokens = tokens_from(about)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
         raise _cannot_run(bundle, error) from None
-    return Trained(bundle, plan, windows, steps, tokens, bool(about.get("multi_label")))
+    several, temperature = bool(about.get("multi_label")), temperature_of(bundle)
+    return Trained(bundle, plan, windows, steps, tokens, several, temperature)
+
+
+def temperature_of(bundle: Bundle) -> float:
+    """Return by what the logits of a model of windows are divided."""
+    return bundle.thresholds.get("temperature", 1.0)
 
 
 def _windows_in_torch(about: Mapping[str, Any], weights: Weights) -> WindowNetwork:

@@ -15,11 +15,13 @@ from itertools import chain, pairwise
 import numpy as np
 
 from vmm_cli import progress
+from vmm_cli.analysis.calibration import Platt, platt_of
 from vmm_cli.analysis.segments import (
     Detection,
     from_anchors,
     from_steps,
     moving_mean,
+    rescored,
     steps_to_smooth,
 )
 from vmm_cli.bundles import Bundle
@@ -35,6 +37,7 @@ from vmm_cli.media.video import Video
 
 # Less at an anchor point is noise, and there are very many of them.
 MIN_SCORE = 1e-3
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +136,11 @@ def run_steps(
 
 
 def find_segments(
-    bundle: Bundle, video: Video, parts: Sequence[FusedSteps], min_score: float = MIN_SCORE
+    bundle: Bundle, video: Video, parts: Sequence[FusedSteps], min_score: float = 0.0
 ) -> Found:
     """Return what happens in a video, from all its parts: actions of a score from `min_score` on.
+
+    Scores are calibrated where the model says how; below `MIN_SCORE` before that there is none.
 
     Raises:
         ModelError: as `run`.
@@ -144,7 +149,11 @@ def find_segments(
     until_s = parts[0].end_s
     if video.end is not None:
         until_s = min(until_s, float(video.end))
-    return segments_from_fused(
+    calibration = platt_of(model.bundle.thresholds)
+    if calibration != Platt():
+        # A rounding lower, as there and back again gives not the very number.
+        min_score = calibration.before(min_score) * (1 - ROUNDING)
+    found = segments_from_fused(
         _steps_of(model),
         model.bundle.labels,
         np.concatenate([part.fused for part in parts]),
@@ -152,8 +161,9 @@ def find_segments(
         rate_hz=model.plan.rate_hz,
         start_s=float(video.start),
         until_s=until_s,
-        min_score=min_score,
+        min_score=max(MIN_SCORE, min_score),
     )
+    return replace(found, detections=rescored(found.detections, calibration))
 
 
 def segments_from_fused(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vmm_cli import progress
+from vmm_cli.analysis.calibration import tempered
 from vmm_cli.analysis.labels import Explanation
 from vmm_cli.features.grid import Window
 from vmm_cli.features.plan import StreamPlan
@@ -88,7 +89,8 @@ def probabilities_of(model: Trained, shown: Sequence[WindowFeatures], text: str)
     """Return the probabilities of a model's labels in some windows: float64 [W, C]."""
     assert model.windows is not None  # a model for windows: see `classify_windows.is_for`
     batch = examples([Encoded(tuple(shown), text)], [0], model.bundle.streams, model.tokens)
-    return window_probabilities(model.windows, batch, model.multi_label)
+    chances = window_probabilities(model.windows, batch, model.multi_label)
+    return tempered(chances, model.temperature, model.multi_label)
 
 
 # --- what a score rests on -----------------------------------------------------------------------

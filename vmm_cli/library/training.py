@@ -18,6 +18,7 @@ from vmm_cli.training import WORKER_MEMORY_BYTES
 
 if TYPE_CHECKING:
     from vmm_cli.library.files import AnyPath
+    from vmm_cli.training.data.inspection import Inspection
     from vmm_cli.training.evaluation import Evaluation
 
 
@@ -51,6 +52,8 @@ class Training:
         name: of the model; None: that of the folder.
         seeds: how many, from `seed` on, the accuracy is measured with.
         group, folds: columns of the data; with folds each is left out in turn.
+        negatives: folders, files or manifests of videos in which nothing of the kind happens.
+        max_false_alarms_per_hour: of each label, on what is held out; None: as the recipe says.
         device: auto, cpu or cuda[:N], for frozen encoders as well.
         jobs: processes that read files; None: as many as fit the machine.
         use_store, keep_features: whether the feature store is used, and may hold what is of faces
@@ -65,6 +68,8 @@ class Training:
     seeds: int = 1
     folds: str | None = None
     group: str | None = None
+    negatives: tuple[AnyPath, ...] = ()
+    max_false_alarms_per_hour: float | None = None
     resume: bool = False
     device: str = "auto"
     jobs: int | None = None
@@ -92,21 +97,18 @@ def train(
     from vmm_cli.features.image import device_from
     from vmm_cli.operations.device import device_wanted
     from vmm_cli.training import run
-    from vmm_cli.training.data.inspection import inspect
     from vmm_cli.training.request import Listener, TrainRequest, name_of, named, recipe_for
     from vmm_cli.training.run_folder import refuse_taken
-    from vmm_cli.training.tasks.catalogue import TASKS
 
     how = _checked(how or Training(), changed)
     target = Path(folder)
     # What can be refused is refused before all files are looked at.
-    recipe = recipe_for(how.task, how.recipe, how.changes)
+    recipe = recipe_for(how.task, how.recipe, _changes(how))
     name = name_of(target) if how.name is None else named(how.name)
     refuse_taken(target, how.resume)
     device, encode_on = str(device_from(how.device)), device_wanted(how.device)
     workers = how.jobs or default_workers(WORKER_MEMORY_BYTES)
-    dataset = TASKS[how.task].read(Path(data), group=how.group, fold=how.folds)
-    inspection = inspect(dataset, jobs=workers, max_pixels=how.max_pixels)
+    inspection = _looked_at(Path(data), how, workers)
     for problem in inspection.dataset.problems:
         warn(str(problem))
     request = TrainRequest(
@@ -137,14 +139,38 @@ def _checked(how: Training, changed: Mapping[str, Any]) -> Training:
     how = replace(how, **changed)
     if how.task not in PURPOSES:
         raise UsageError(f"there is no task {how.task!r}; there are {', '.join(PURPOSES)}")
+    if isinstance(how.negatives, str | os.PathLike):
+        raise UsageError("negatives: give a list of paths, such as ['calm']")
     if isinstance(how.changes, str):
         raise UsageError("changes: give a list of texts, such as ['optimisation.epochs=20']")
-    least = {"seed": 0, "seeds": 1, "jobs": 1}
+    least = {"seed": 0, "seeds": 1, "jobs": 1, "max_false_alarms_per_hour": 0}
     for name, smallest in least.items():
         value = getattr(how, name)
         if value is not None and value < smallest:
             raise UsageError(f"{name}: {value} is less than {smallest}")
     return how
+
+
+def _looked_at(data: Path, how: Training, jobs: int) -> Inspection:
+    """Read the data and the negatives, and look at all files."""
+    from vmm_cli.training.data.inspection import inspect
+    from vmm_cli.training.data.read_negatives import require_some
+    from vmm_cli.training.request import data_with_negatives
+    from vmm_cli.training.tasks.catalogue import TASKS
+
+    negatives = tuple(map(Path, how.negatives))
+    dataset = TASKS[how.task].read(data, group=how.group, fold=how.folds)
+    dataset = data_with_negatives(dataset, negatives)
+    inspection = inspect(dataset, jobs=jobs, max_pixels=how.max_pixels)
+    require_some(inspection.dataset, negatives)
+    return inspection
+
+
+def _changes(how: Training) -> tuple[str, ...]:
+    """Return the changes of the recipe."""
+    if how.max_false_alarms_per_hour is None:
+        return tuple(how.changes)
+    return (*how.changes, f"max_false_alarms_per_hour={how.max_false_alarms_per_hour}")
 
 
 def evaluate(

@@ -7,8 +7,8 @@ and where that is high enough for a while something happens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,7 +38,8 @@ class Wanted:
 
     Attributes:
         labels: those of the model that count.
-        min_score: from which on an action counts; min_duration_s: how long it is at least.
+        min_score: from which on an action counts, but for those labels that `min_scores` has.
+        min_duration_s: how long it is at least.
         merge_gap_s: two of one label that are no further apart become one; 0: never.
         scores: whether each label's score over time is wanted, for drawing.
     """
@@ -48,6 +49,16 @@ class Wanted:
     min_duration_s: float = 0.0
     merge_gap_s: float = 0.0
     scores: bool = False
+    min_scores: Mapping[str, float] = field(default_factory=dict)
+
+    def score_of(self, label: str) -> float:
+        """Return the score from which on an action of a label counts."""
+        return self.min_scores.get(label, self.min_score)
+
+    @property
+    def least(self) -> float:
+        """Below it nothing counts."""
+        return min(map(self.score_of, self.labels))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,8 +211,7 @@ class _OfSteps:
         streams = frozenset().union(*(part.streams for part in parts))
         classify_windows.require_streams(self.bundle, streams)
         # Never all of them: suppression goes through each pair of those that it is given.
-        least = max(wanted.min_score, steps.MIN_SCORE)
-        found = steps.find_segments(self.bundle, self._video(input), parts, least)
+        found = steps.find_segments(self.bundle, self._video(input), parts, wanted.least)
         curves = Curves(found.times_s, self.bundle.labels, found.curves)
         return Predictions(found.detections, streams, curves)
 
@@ -233,7 +243,7 @@ class _OfWindows:
         cells = list(classify_windows.cells(windows, hop_s))
         scores = np.stack([cell.shares @ by_window[cell.first : cell.last] for cell in cells])
         bounds = np.array([[cell.start_s, cell.end_s] for cell in cells])
-        found = from_cells(bounds, scores, bundle.labels, wanted.min_score)
+        found = from_cells(bounds, scores, bundle.labels, wanted.score_of)
         return Predictions(found, streams, Curves(bounds.mean(axis=1), bundle.labels, scores))
 
 
@@ -259,7 +269,7 @@ class _OfPictures:
             until_s = min(until_s, float(end))
         labels = self.bundle.labels
         columns = [i for i, label in enumerate(labels) if label in wanted.labels]
-        least = min(wanted.min_score, LEAST_DRAWN) if wanted.scores else wanted.min_score
+        least = min(wanted.least, LEAST_DRAWN) if wanted.scores else wanted.least
         chosen, probabilities = classify.curves(self.request, features, columns, least)
         last_s = max(until_s, np.nextafter(features.times[-1], np.inf))
         ends = np.append(features.times[1:], last_s)
@@ -267,15 +277,19 @@ class _OfPictures:
         begins = np.maximum(features.times, float(start))
         names = [labels[column] for column in chosen]
         bounds = np.stack([begins, ends], axis=1)
-        found = from_cells(bounds, probabilities, names, wanted.min_score)
+        found = from_cells(bounds, probabilities, names, wanted.score_of)
         return Predictions(found, frozenset({"image"}), Curves(begins, names, probabilities))
 
 
 def actions(bundle: Bundle, predicted: Predictions, wanted: Wanted, duration_s: float) -> Actions:
     """Return what happens in a video of `duration_s` seconds, as far as it is wanted."""
     segments = tidied(
-        (one for one in predicted.detections if one.label in wanted.labels),
-        min_score=wanted.min_score,
+        (
+            one
+            for one in predicted.detections
+            if one.label in wanted.labels and one.score >= wanted.score_of(one.label)
+        ),
+        min_score=wanted.least,
         min_duration_s=wanted.min_duration_s,
         merge_gap_s=wanted.merge_gap_s or None,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Work
+from vmm_cli.errors import OptionError
 from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
@@ -24,7 +25,7 @@ from vmm_cli.operations.options import (
     overwrite_option,
     start_option,
 )
-from vmm_cli.operations.parse import parse_labels, parse_path, parse_score, parse_time
+from vmm_cli.operations.parse import parse_hourly, parse_labels, parse_path, parse_score, parse_time
 from vmm_cli.operations.remarks import remarks_on
 from vmm_cli.operations.wanted_labels import wanted_labels
 from vmm_cli.output.formats import Shown
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from vmm_cli.media.video import Video
     from vmm_cli.operations.action_models import Actions, Runner, Wanted
 
+EITHER_OR = ("min_score", "false_alarms")
 # As of `vmm classify`: the same networks look at the same pictures.
 WORKER_MEMORY_BYTES = 600 * 2**20
 
@@ -67,6 +69,15 @@ class DetectOptions:
         metavar="0-1",
         parse=parse_score,
         help="Drop detections that score less [default: the model's own threshold].",
+    )
+    false_alarms: float | None = option(
+        "--false-alarms",
+        metavar="N",
+        parse=parse_hourly,
+        help="Use the thresholds at which each label had at most N false alarms an hour when the "
+        "model was measured.",
+        counts="given",
+        key="false_alarms_per_hour",
     )
     min_duration: float = option(
         "--min-duration",
@@ -125,7 +136,7 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
     """Load the model, and check the options against it."""
     from vmm_cli import bundles
 
-    check(options)
+    check(options, EITHER_OR)
     model = bundles.load(options.model or "")
     settled = settle(options, model)
     device = device_wanted(options.device)
@@ -140,7 +151,7 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
         work,
         WORKER_MEMORY_BYTES,
         model.journal_digest,
-        remarks=remarks_on(model, on_cpu=device is None),
+        remarks=(*remarks_on(model, on_cpu=device is None), *remarks_on_rates(settled, model)),
     )
 
 
@@ -160,13 +171,13 @@ def job_of(options: DetectOptions, model: Bundle) -> Job:
         use_store=not options.no_store,
         max_pixels=options.max_pixels,
     )
-    assert options.min_score is not None  # `settled` says it
+    labels = options.labels or action_labels(model)
     wanted = Wanted(
-        options.labels or model.labels,
-        options.min_score,
-        options.min_duration,
-        options.merge_gap,
+        labels,
+        min_duration_s=options.min_duration,
+        merge_gap_s=options.merge_gap,
         scores=options.timeline is not None,
+        min_scores={label: min_score_of(label, options, model) for label in labels},
     )
     return Job(model, runner, wanted, options.start, options.end, options.max_pixels)
 
@@ -174,14 +185,72 @@ def job_of(options: DetectOptions, model: Bundle) -> Job:
 def settle(options: DetectOptions, model: Bundle) -> DetectOptions:
     """Return options with what the model says: how labels are spelt, and which scores count.
 
-    OptionError where it does not know a label.
+    OptionError where it does not know a label, or has no operating curve and is asked for one.
     """
     from vmm_cli.operations.action_models import CLASSES_THRESHOLD
 
+    labels = wanted_labels(options.labels, model)
+    if labels is not None and model.none in labels:
+        raise OptionError(
+            "{labels}: {none!r} is no action of model {name!r}; leave it out",
+            none=model.none,
+            name=model.name,
+        )
     min_score = options.min_score
-    if min_score is None:
+    if options.false_alarms is not None:
+        _require_curves(labels or action_labels(model), model)
+    elif min_score is None and not any(one.threshold for one in model.operating.values()):
         min_score = model.thresholds.get("score", CLASSES_THRESHOLD)
-    return replace(options, labels=wanted_labels(options.labels, model), min_score=min_score)
+    return replace(options, labels=labels, min_score=min_score)
+
+
+def action_labels(model: Bundle) -> tuple[str, ...]:
+    """Return the labels of a model that can be actions: not that which says none of the others."""
+    return tuple(label for label in model.labels if label != model.none)
+
+
+def min_score_of(label: str, options: DetectOptions, model: Bundle) -> float:
+    """Return the score from which on a label counts; options are settled."""
+    from vmm_cli.operations.action_models import CLASSES_THRESHOLD
+
+    if options.false_alarms is not None:
+        return model.operating[label].at(options.false_alarms).threshold
+    if options.min_score is not None:
+        return options.min_score
+    return model.told_from(label, CLASSES_THRESHOLD)
+
+
+def _require_curves(labels: Sequence[str], model: Bundle) -> None:
+    """Raise OptionError where a label has no operating curve."""
+    lacking = [label for label in labels if label not in model.operating]
+    if lacking:
+        what = f"model {model.name!r} has no operating curve"
+        if model.operating:
+            what += f" of {lacking[0]!r}"
+        raise OptionError(
+            "{false_alarms}: {what}; give {min_score}, or train it again with this vmm", what=what
+        )
+
+
+def remarks_on_rates(options: DetectOptions, model: Bundle) -> Iterator[str]:
+    """Yield what the operating curves do not tell of the false alarms that are asked for."""
+    wanted = options.false_alarms
+    for label in options.labels or action_labels(model) if wanted is not None else ():
+        assert wanted is not None
+        curve = model.operating[label]
+        used = curve.at(wanted)
+        hourly = used.false_alarms_per_hour
+        told = f"taken is {used.threshold:g}, with {hourly:.3g} an hour"
+        if hourly > wanted:
+            yield f"{label!r}: no threshold has at most {wanted:g} false alarms an hour; {told}"
+        elif 0 < wanted < curve.smallest_rate:
+            yield (
+                f"{label!r}: {wanted:g} false alarms an hour could not be seen in the "
+                f"{curve.hours:.3g} hours that the model was measured on, but "
+                f"{curve.smallest_rate:.3g}; {told}"
+            )
+        elif used is curve.points[-1] and hourly < wanted:
+            yield f"{label!r}: its curve ends at {hourly:.3g} false alarms an hour; {told}"
 
 
 def plan(job: Job, input: Input, workers: int) -> Sequence[Any]:
@@ -259,4 +328,5 @@ DETECT_ACTIONS = Operation(
     prepare=prepare,
     shown=lambda job: Shown((TABLE,), SHEET, cues),
     formats=formats("table", "jsonl", "json", "csv", "srt", "vtt"),
+    either_or=EITHER_OR,
 )

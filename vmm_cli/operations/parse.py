@@ -15,6 +15,7 @@ _BYTES = re.compile(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?b)?", re.ASCII)
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)(?:/(\d+))?", re.ASCII)
 _SHARE = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 LEAST_MEMORY = 2**20
+MOST_HOURLY = 1e6
 
 
 def parse_time(text: object) -> Fraction:
@@ -104,6 +105,14 @@ def parse_score(text: object) -> float:
     word = str(text).strip()
     if not _SHARE.fullmatch(word) or float(word) > 1:
         raise ValueError(f"{word!r} is not a valid score; give a number from 0 to 1")
+    return float(word)
+
+
+def parse_hourly(text: object) -> float:
+    """Return how often something happens in an hour, a number from 0. ValueError otherwise."""
+    word = str(text).strip()
+    if not _SHARE.fullmatch(word) or float(word) > MOST_HOURLY:
+        raise ValueError(f"{word!r} is not a number from 0 to {MOST_HOURLY:g}")
     return float(word)
 
 

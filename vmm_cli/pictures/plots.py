@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from vmm_cli.pictures.text import drawable_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 DPI = 120
 TRAIN_COLOUR, HELD_OUT_COLOUR, QUIET_COLOUR = "#8a8a8a", "#1f6fb4", "#444444"
@@ -141,6 +142,44 @@ def calibration(bins: Sequence[tuple[float, float, int]], ece: float, path: Path
     _save(figure, path)
 
 
+def operating(
+    curves: Mapping[str, Sequence[Sequence[float | None]]],
+    told: Mapping[str, float],
+    hours: float,
+    path: Path,
+) -> None:
+    """Draw recall against false alarms an hour, a line a label, and where each is told from.
+
+    curves: by label, points [threshold, recall, false alarms an hour], the highest threshold
+    first. told: by label, that threshold. hours: of video that this was measured on; what lies
+    left of one false alarm in all of it could not be seen.
+    """
+    figure = _figure(6.4, 4.4)
+    axes = figure.subplots()
+    seen = 1 / hours
+    for name, (label, points) in zip(drawable_labels([*curves]), curves.items(), strict=True):
+        # Without any false alarm: at the left edge, where one could not be seen.
+        hourly = [max(point[2] or 0.0, seen / 2) for point in points]
+        recall = [point[1] or 0.0 for point in points]
+        (line,) = axes.step(hourly, recall, where="post", lw=1.6, label=name)
+        at = [i for i, point in enumerate(points) if (point[0] or 0.0) >= told[label] - 1e-9]
+        if at:
+            axes.plot(hourly[at[-1]], recall[at[-1]], "o", ms=6, color=line.get_color())
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")  # no formula
+    axes.xaxis.set_minor_formatter(lambda value, place: "")
+    axes.axvspan(axes.get_xlim()[0], seen, color=TRAIN_COLOUR, alpha=0.12, lw=0)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("false alarms an hour (grey: too few to be seen)")
+    axes.set_ylabel("recall")
+    axes.set_title(f"on {hours:.3g} hours; points: told from here on", fontsize="medium")
+    axes.grid(alpha=0.25)
+    if curves:
+        legend = axes.legend(frameon=False, fontsize="small")
+        _all_literally(legend.get_texts())
+    _save(figure, path)
+
+
 def valences(true: Sequence[float], predicted: Sequence[float], path: Path) -> None:
     """Draw the predicted valence of each sample against the true one; both from -1 to 1."""
     figure = _figure(4.6, 4.6)
@@ -161,7 +200,11 @@ def valences(true: Sequence[float], predicted: Sequence[float], path: Path) -> N
 
 def _literally(axes: Axes) -> None:
     """Draw tick labels as they are: a dollar sign does not start a formula, nor any font miss."""
-    for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+    _all_literally((*axes.get_xticklabels(), *axes.get_yticklabels()))
+
+
+def _all_literally(texts: Iterable[Text]) -> None:
+    for text in texts:
         text.set_parse_math(False)
         text.set_fontfamily(families())
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vmm_cli.training.data.samples import DataSet
+from vmm_cli.training.data.samples import NONE, DataSet, Sample
 from vmm_cli.training.recipe import Recipe
 from vmm_cli.training.tasks.catalogue import TASKS
 from vmm_cli.training.tasks.task import Report
+from vmm_cli.training.tasks.told import card_table
 
 
 def summary(data: DataSet, recipe: Recipe) -> str:
@@ -37,9 +38,11 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
             for stream, made in recipe.streams.items()
         ),
         "## What it was trained on",
-        "\n".join(f"- {output}: {n} {data.kind.unit}s" for output, n in counts.items()),
+        "\n".join(f"- {output}: {n} {data.kind.unit}s" for output, n in counts.items())
+        + _negatives(learnt, data),
         "## How good it is",
         _accuracy(metrics, task.report, stops_early=recipe.optimisation.patience > 0),
+        *filter(None, [card_table(_scores(metrics))]),
         "## Limits",
         f"{task.report.limits} On recordings of another"
         " kind than those it was trained on it will do worse than the figures above say: "
@@ -50,6 +53,22 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
         "from (`vmm models list`).",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _negatives(learnt: Sequence[Sample], data: DataSet) -> str:
+    """Return a line on the negatives; "" where there are none, or a label counts them."""
+    number = sum(sample.negative for sample in learnt)
+    return f"\n- {NONE}: {number} negatives" if number and NONE not in data.labels else ""
+
+
+def _scores(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what was measured on samples that were held out."""
+    found: Mapping[str, Any]
+    if "folds" in metrics:
+        found = metrics["folds"]["test"]
+    else:
+        found = metrics["test" if "fold" in metrics else "validation"]
+    return found
 
 
 def _accuracy(metrics: Mapping[str, Any], report: Report, *, stops_early: bool) -> str:

@@ -103,7 +103,7 @@ def evaluate(
         raise DataError(f"{data.source}: no sample could be judged: {next(iter(failed.values()))}")
     multi_label = bool(bundle.network.get("multi_label"))
     predictions = Predictions(kept, values, bundle.labels, multi_label, data.has_groups)
-    found = measured(data.task, predictions, bundle.thresholds)
+    found = measured(data.task, predictions, bundle)
     left_out = samples_left_out(data, split)
     lost = len(samples) - len(kept) + sum(problem.rows for problem in left_out)
     document = _document(bundle, data, split, found, lost)

@@ -37,6 +37,7 @@ SUFFIXES = (".yaml", ".yml")
 MAX_RECIPE_BYTES = 2**20  # a recipe is a page
 MOST_LISTED = 10  # keys that are wrong in one place
 MOST_MISTAKES = 40
+ALARMS = "max_false_alarms_per_hour"
 
 FRONT_ENDS: tuple[str, ...] = (
     "identity",
@@ -64,6 +65,7 @@ _NUMBERS = {
     "layers": _Range(1, 16, whole=True),
     "dropout": _Range(0, 0.95),
     "levels": _Range(1, 12, whole=True),
+    ALARMS: _Range(0, 1e6),
 }
 _OPTIMISATION_NUMBERS = {
     "epochs": _Range(1, 100_000, whole=True),
@@ -196,6 +198,8 @@ def _numbered(mistakes: Sequence[str]) -> str:
 def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recipe | None:
     """Return the recipe; where something is wrong, None or one that must not be used."""
     _refuse_unknown(content, [f.name for f in fields(Recipe)], "", mistakes)
+    if content.get(ALARMS) is None:  # as recipes are written that do not say it
+        content = {key: value for key, value in content.items() if key != ALARMS}
     values: dict[str, Any] = _numbers(content, _NUMBERS, "", mistakes)
     head = values["head"] = _choice(content.get("head", heads()[0]), heads(), "head", mistakes)
     task = task_of(head)
@@ -210,6 +214,8 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
     )
     values["optimisation"] = _optimisation(content.get("optimisation"), mistakes)
     mistakes += _only_for_others(streams, values["optimisation"], head)
+    if task.as_negative is None and ALARMS in values:
+        mistakes.append(f"{ALARMS}: the head {head!r} has no use for it; leave it out")
     if mistakes:
         return None
     recipe = Recipe(

@@ -17,6 +17,10 @@ LIMITED_TEMPORAL = ("none", "tcn")
 FUSION = ("concat", "weighted", "gated", "attention", "graph")
 
 
+# What a recipe that does not say it allows, where there are negatives to measure it on.
+MAX_FALSE_ALARMS_PER_HOUR = 1.0
+
+
 @dataclass(frozen=True)
 class StreamRecipe:
     """One stream: its encoder, its front end, and numbers that only this stream knows.
@@ -82,6 +86,9 @@ class Recipe:
         width: of the network inside; layers: of the temporal network.
         dropout: the part of the values that is dropped in training.
         levels: scales of time of the head `segments`, each half as fine as the one before.
+        max_false_alarms_per_hour: how often each label may be found where it is not, by the hour of
+            what was held out; its threshold is the lowest for which that holds. None: once where
+            negatives were given; else thresholds are chosen otherwise, see `Task.score`.
     """
 
     name: str
@@ -96,6 +103,7 @@ class Recipe:
     layers: int = 1
     dropout: float = 0.5
     levels: int = 7
+    max_false_alarms_per_hour: float | None = None
     optimisation: Optimisation = field(default_factory=Optimisation)
 
 

@@ -15,11 +15,12 @@ from vmm_cli.media.limits import DEFAULT_MAX_PIXELS
 from vmm_cli.tasks import PURPOSES
 from vmm_cli.training.data import splits
 from vmm_cli.training.data.inspection import Inspection
+from vmm_cli.training.data.read_negatives import with_negatives
 from vmm_cli.training.data.samples import DataSet
 from vmm_cli.training.encoding import Means
 from vmm_cli.training.read_recipe import load_recipe
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.tasks.catalogue import task_of
+from vmm_cli.training.tasks.catalogue import TASKS, task_of
 
 if TYPE_CHECKING:
     from vmm_cli.training.loop import Progress
@@ -90,6 +91,25 @@ def recipe_for(task: str, name: str | None, changes: Sequence[str]) -> Recipe:
             wanted=wanted,
         )
     return recipe
+
+
+def data_with_negatives(data: DataSet, negatives: Sequence[Path]) -> DataSet:
+    """Return a data set with negatives beside its samples: see `read_negatives.with_negatives`.
+
+    Raises:
+        OptionError: its task has no use for them.
+        DataError: they cannot be read, or there are none.
+    """
+    if not negatives:
+        return data
+    as_negative = TASKS[data.task].as_negative
+    if as_negative is None:
+        raise OptionError(
+            "{negatives} is of no use for {task} {name}: such a model says something of any video; "
+            "leave it out",
+            name=data.task,
+        )
+    return with_negatives(data, negatives, as_negative)
 
 
 @dataclass(frozen=True, slots=True)

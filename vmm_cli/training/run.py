@@ -32,7 +32,7 @@ from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.predictions import Measured, predict, together
 from vmm_cli.training.prepare import Prepared, prepare
 from vmm_cli.training.processes import agreed, rank
-from vmm_cli.training.recipe import Recipe, to_yaml
+from vmm_cli.training.recipe import MAX_FALSE_ALARMS_PER_HOUR, Recipe, to_yaml
 from vmm_cli.training.request import Listener, TrainRequest
 from vmm_cli.training.run_files import RunFiles, write_model
 from vmm_cli.training.run_folder import (
@@ -46,6 +46,7 @@ from vmm_cli.training.run_folder import (
 )
 from vmm_cli.training.tasks.catalogue import TASKS
 from vmm_cli.training.tasks.task import Task
+from vmm_cli.training.tasks.told import warnings_of
 
 SCHEMA = "vmm.train/1"
 # These networks are small. Measured on two cores that others used too: with a second thread, which
@@ -155,6 +156,7 @@ def _work(
         "labels": list(prepared.data.labels),
         "multi_label": prepared.data.multi_label,
         "streams": dict(prepared.streams),
+        "negatives": sum(sample.negative for sample in prepared.data.samples),
     }
     if request.folds:
         work, learnt, measured = _with_folds(work, metrics)
@@ -166,6 +168,13 @@ def _work(
         "training": round(time.monotonic() - began - encoded_after, 2),
     }
     metrics["asked"] = dict(asked or {})
+    for warning in warnings_of(measured.metrics):
+        listener.on_warning(warning)
+    if metrics["negatives"] and not measured.metrics.get("negatives"):
+        listener.on_warning(
+            "no negative was held out, so that false alarms are measured on none: give negatives "
+            "of more files or groups"
+        )
     _write(work, request.folder, request.name, learnt, metrics, measured)
     return metrics
 
@@ -312,7 +321,10 @@ def _learn(work: _Work, seed: int, what: str, until: int | None = None) -> Learn
 
 def _measured(work: _Work, learnt: Learnt, split: str) -> Measured:
     device = torch.device(work.request.device)
-    return predict(learnt, work.data, work.prepared.encoded, split, device)
+    encoded, limit = work.prepared.encoded, work.recipe.max_false_alarms_per_hour
+    if limit is None and any(sample.negative for sample in work.data.samples):
+        limit = MAX_FALSE_ALARMS_PER_HOUR
+    return predict(learnt, work.data, encoded, split, device, max_false_alarms=limit)
 
 
 def _write(

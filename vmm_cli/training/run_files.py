@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmm_cli import bundles
 from vmm_cli.bundles import EncoderSpec
+from vmm_cli.bundles.operating import as_fields
 from vmm_cli.errors import OutputError
 from vmm_cli.features.image_stream import tensor_prefix
 from vmm_cli.features.plan import StreamPlan
@@ -22,7 +23,7 @@ from vmm_cli.files import make_folder
 from vmm_cli.output.owned import NOTES_FILE, Written, foreign, noted_file
 from vmm_cli.pictures import plots
 from vmm_cli.training import card
-from vmm_cli.training.data.samples import DataSet, Sample
+from vmm_cli.training.data.samples import NONE, DataSet, Sample
 from vmm_cli.training.evaluation_files import METRICS_FILE, evaluation_files
 from vmm_cli.training.predictions import Measured
 from vmm_cli.training.recipe import Recipe, to_yaml
@@ -68,7 +69,7 @@ def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: 
     write_json(folder / METRICS_FILE, metrics)
     write_text(folder / "CARD.md", card.text(run.name, run.data, run.recipe, metrics))
     plots.curves(run.learnt.history, run.learnt.best_epoch, folder / "curves.png")
-    task.files.draw(folder, found.predictions)
+    task.files.draw(folder, found.predictions, found.metrics)
     encoders = dict(run.plan.encoders)
     tensors = {f"network.{k}": v.cpu().numpy() for k, v in run.learnt.fusion.state_dict().items()}
     if run.learnt.tail is not None:
@@ -85,6 +86,9 @@ def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: 
         _log.warning("saved without a graph, so that PyTorch must run it: %s", error)
     try:
         fields = _fields(run, encoders, task.thresholds(found.metrics))
+        fields |= _operating(found.metrics)
+        if task.as_negative is not None and NONE in run.data.labels:
+            fields["none"] = NONE
         bundles.save(folder, fields, tensors, graphs)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -113,6 +117,14 @@ def _fields(
     }
 
 
+def _operating(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the operating curves as `bundle.yaml` has them; {} where nothing was measured."""
+    if not metrics.get("operating"):
+        return {}
+    chosen = metrics["told"]["max_false_alarms_per_hour"] is not None
+    return {"operating": as_fields(metrics["operating"], told=chosen)}
+
+
 def _split_csv(samples: Sequence[Sample], folder: Path, files: Files) -> str:
     """Return a manifest in `folder` of what was learnt from and what was held out."""
     text = io.StringIO()
@@ -132,7 +144,7 @@ def _labelled_spans(sample: Sample) -> list[tuple[str, float | None, float | Non
     if sample.segments is None:
         return [("|".join(sample.labels), sample.start_s, sample.end_s)]
     actions = [(one.label, one.start_s, one.end_s) for one in sample.segments]
-    return [*actions] or [("", None, None)]
+    return [*actions] or [(NONE if sample.negative else "", None, None)]
 
 
 def write_evaluation(folder: Path, found: Evaluation) -> None:
@@ -151,6 +163,6 @@ def write_evaluation(folder: Path, found: Evaluation) -> None:
     for name, rows in tables.items():
         with noted_file(folder / name, partial(written.note, name)) as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
-    files.draw(folder, found.predictions)
+    files.draw(folder, found.predictions, found.document["metrics"])
     with noted_file(folder / METRICS_FILE, partial(written.note, METRICS_FILE)) as file:
         file.write(json_text(found.document))

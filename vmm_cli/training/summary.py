@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from vmm_cli.training.data.inspection import Inspection
-from vmm_cli.training.data.samples import DataSet, Problem, Split, by_split, group_of
+from vmm_cli.training.data.samples import DataSet, Problem, Split, by_split, group_of, length_s
 from vmm_cli.training.tasks.catalogue import TASKS
 
 SCHEMA = "vmm.dataset/1"
@@ -33,6 +33,7 @@ def summary(inspection: Inspection) -> dict[str, Any]:
         "balance": _balance(counts, dataset.kind.labelled(dataset.samples)),
         "splits": by_split(sample.split for sample in dataset.samples),
         "durations_s": _durations(inspection),
+        "negatives": _negatives(inspection),
         "groups": _groups(dataset) if dataset.has_groups else None,
         "folds": _folds(dataset) if dataset.has_folds else None,
         **{
@@ -87,8 +88,18 @@ def _durations(inspection: Inspection) -> dict[str, float | int | None]:
     }
 
 
+def _negatives(inspection: Inspection) -> dict[str, float | int] | None:
+    """Return how many negatives there are, and how long they are where that is known."""
+    found = [sample for sample in inspection.dataset.samples if sample.negative]
+    if not found:
+        return None
+    lengths = [length_s(sample, inspection.durations) or 0.0 for sample in found]
+    return {"n": len(found), "files": len({s.path for s in found}), "seconds": sum(lengths)}
+
+
 def _groups(dataset: DataSet) -> dict[str, int]:
-    sizes = Counter(map(group_of, dataset.samples))
+    grouped = (s for s in dataset.samples if s.group is not None or not s.negative)
+    sizes = Counter(map(group_of, grouped))
     return {"n": len(sizes), "smallest": min(sizes.values()), "largest": max(sizes.values())}
 
 

@@ -57,7 +57,8 @@ def timed(*spans: tuple[float, float, int], steps: int = 32, outputs: int = 2) -
     masks = {"motion": [np.ones(steps, bool)]}
     one = Examples(values, masks, np.array([steps]), np.zeros(1, int), np.ones(1, np.float32))
     begins_ends = np.array([[begin, end] for begin, end, _ in spans], float).reshape(-1, 2)
-    return TimedExamples(one, [begins_ends], [np.array([n for *_, n in spans], int)], outputs)
+    found = [np.array([n for *_, n in spans], int)]
+    return TimedExamples(one, [begins_ends], found, outputs, np.zeros(1, bool))
 
 
 def wanted(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from vmm_cli import bundles
 from vmm_cli.analysis.segments import Detection
 from vmm_cli.training.data.samples import Sample, Segment, labels_of
 from vmm_cli.training.data.truth import truth_of
 from vmm_cli.training.tasks.catalogue import TASKS
+from vmm_cli.training.tasks.classes import Judged
 from vmm_cli.training.tasks.segments import DEFAULT_THRESHOLD, Actions
 from vmm_cli.training.tasks.task import Predictions
 
@@ -44,7 +47,7 @@ def test_labels_are_compared() -> None:
         sample("2", "b", group="y"),
         sample("3", "b", group="y"),
     ]
-    said = [np.array([0.9, 0.1]), np.array([0.2, 0.8]), np.array([0.6, 0.4])]
+    said = [Judged(np.array(each)) for each in ([0.9, 0.1], [0.2, 0.8], [0.6, 0.4])]
     classes = TASKS["classes"]
     metrics = classes.score(Predictions(samples, said, LABELS, False, has_groups=True), None)
     assert metrics["accuracy"] == pytest.approx(2 / 3)
@@ -80,7 +83,10 @@ def scored(
     """The metrics of what was found in a minute of each video."""
     values = [Actions(one, 60.0) for one in found]
     predictions = Predictions(videos, values, LABELS, True, has_groups=groups)
-    return TASKS["segments"].score(predictions, thresholds)
+    bundle = None
+    if thresholds is not None:
+        bundle = replace(bundles.load("falls"), labels=LABELS, thresholds=thresholds)
+    return TASKS["segments"].score(predictions, bundle)
 
 
 def test_the_threshold_is_the_best_one_and_told_on() -> None:

@@ -136,7 +136,7 @@ def predict_file(bundle: Bundle, sample: Sample, means: Means) -> float:
     return float(said)
 
 
-def score(predictions: Predictions, thresholds: Mapping[str, float] | None) -> dict[str, Any]:
+def score(predictions: Predictions, bundle: Bundle | None) -> dict[str, Any]:
     errors = np.abs(np.array(predictions.values) - true(predictions.samples))
     return {"n": len(errors), "mean_error": float(errors.mean())}
 

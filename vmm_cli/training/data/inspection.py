@@ -26,6 +26,7 @@ from vmm_cli.training.data.samples import (
     with_samples,
     with_segments,
 )
+from vmm_cli.training.data.splits import with_folds_of_negatives
 
 # Probing reads headers and one picture; minutes mean a demuxer that does not come back.
 LOOK_LIMIT_S = 120.0
@@ -79,7 +80,8 @@ def inspect(
     Left out: files that cannot be read or have neither picture nor sound, spans that begin after
     the file's end. An end after the file's is moved there. Timed actions are held against the file
     likewise, and a video none of whose actions begins before its end is left out. Equal content in
-    two splits or under two labels is listed and stays.
+    two splits or under two labels is listed and stays; a negative whose content has labels too is
+    left out. Negatives get folds where the others have some.
 
     Args:
         on_progress: called with how many files are done, and of how many; each counts alike, as
@@ -100,6 +102,8 @@ def inspect(
     seen = {path: look for path, look in looks.items() if isinstance(look, Look)}
     names = {sample.path: sample.name for sample in samples}
     contents = {path: look.content for path, look in seen.items()}
+    durations = {path: look.duration_s for path, look in seen.items()}
+    samples = _without_labelled_negatives(samples, contents, problems)
     for problem in (
         *_without_pictures(seen, names),
         *_lost_labels(dataset, samples),
@@ -109,7 +113,7 @@ def inspect(
     kept = with_samples(dataset, samples, dict.fromkeys(problems))
     if not samples:
         raise DataError(nothing_left(dataset.source, kept.problems))
-    return Inspection(kept, {path: look.duration_s for path, look in seen.items()}, contents)
+    return Inspection(with_folds_of_negatives(kept, contents, durations), durations, contents)
 
 
 def look_at(path: Path, max_pixels: int) -> Look:
@@ -228,6 +232,35 @@ def _lost_labels(dataset: DataSet, samples: Sequence[Sample]) -> Iterator[Proble
 
 
 # --- equal content ------------------------------------------------------------------------------
+
+
+def _without_labelled_negatives(
+    samples: Sequence[Sample], contents: Mapping[Path, str], problems: Problems
+) -> list[Sample]:
+    """Return samples without the negatives that show what others that are none show."""
+    others: defaultdict[str, list[Sample]] = defaultdict(list)
+    if any(sample.negative for sample in samples):
+        for sample in samples:
+            if not sample.negative:
+                others[contents[sample.path]].append(sample)
+    kept = []
+    for sample in samples:
+        same = others.get(contents[sample.path], ()) if sample.negative else ()
+        twin = next((other for other in same if _share_time(sample, other)), None)
+        if twin is None:
+            kept.append(sample)
+            continue
+        labelled = "|".join(twin.labels) or "without any action"
+        message = f"is a negative, and the same content is in the data as {twin.name} ({labelled})"
+        message += "; the negative is left out"
+        problems.append(Problem("error", "labelled_negative", sample.name, message))
+    return kept
+
+
+def _share_time(a: Sample, b: Sample) -> bool:
+    """Tell whether two samples of one recording share time."""
+    a_end, b_end = (math.inf if s.end_s is None else s.end_s for s in (a, b))
+    return a.start_s < b_end and b.start_s < a_end
 
 
 def _equal_content(samples: Sequence[Sample], contents: Mapping[Path, str]) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from vmm_cli.batch.listing import as_on_disk
 from vmm_cli.spelling import composed
 from vmm_cli.training.data.rows import Row, Table, read_rows
-from vmm_cli.training.data.samples import Problem, Sample, Split
+from vmm_cli.training.data.samples import NONE, Problem, Sample, Split
 
 LABEL_SEPARATOR = "|"  # in manifests
 
@@ -148,7 +148,12 @@ class Cells:
 
 
 def located(
-    cells: Cells, files: Files, labels: tuple[str, ...], valence: float | None = None
+    cells: Cells,
+    files: Files,
+    labels: tuple[str, ...],
+    *,
+    valence: float | None = None,
+    negative: bool = False,
 ) -> Sample:
     """Return the sample that a row names; RowError where it cannot be used."""
     name = cells.text("path")
@@ -168,6 +173,7 @@ def located(
         end_s=end_s,
         text=cells.text("text"),
         valence=valence,
+        negative=negative,
     )
 
 
@@ -192,6 +198,9 @@ def _labels(parts: tuple[str, ...]) -> tuple[tuple[str, ...], Set[str]]:
     labels = sorted({composed(part) for part in parts} - {""})
     if not labels:
         raise RowError("unlabelled", "has no label")
+    if NONE in labels and len(labels) > 1:
+        others = " and ".join(repr(label) for label in labels if label != NONE)
+        raise RowError("label", f"contradicts itself: {NONE!r}, and {others}")
     for label in labels:
         if (wrong := label_problem(label)) is not None:
             raise RowError("label_name", wrong)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_sound, looks_like_video
 from vmm_cli.errors import DataError
 from vmm_cli.spelling import column_name, composed
+from vmm_cli.training.data.folders import entries, is_folder, media_in, name_in
 from vmm_cli.training.data.manifest import (
     SPLIT_NAMES,
     Cells,
@@ -24,6 +24,7 @@ from vmm_cli.training.data.manifest import (
 )
 from vmm_cli.training.data.rows import OPTIONAL, RATINGS, REQUIRED, read_rows, require_columns
 from vmm_cli.training.data.samples import (
+    NONE,
     DataSet,
     Kind,
     Problem,
@@ -75,7 +76,7 @@ def read_classes(source: Path, *, group: str | None = None, fold: str | None = N
     """
     renamed = {"group": group, "fold": fold}
     columns = {name: column_name(column) for name, column in renamed.items() if column}
-    if _is_folder(source):
+    if is_folder(source):
         if columns:
             listed = " or ".join(map(repr, columns.values()))
             raise DataError(f"{source}: a folder has no column {listed}; write a manifest")
@@ -117,7 +118,7 @@ def _folder_samples(
     problems: list[Problem] = []
     samples: list[Sample] = []
     raw_labels: set[str] = set()
-    tops = _entries(source, problems, source)
+    tops = entries(source, problems, source)
     with_splits = _has_splits(source, tops)
     for top in tops:
         split = SPLIT_NAMES.get(top.name.strip().lower()) if with_splits else None
@@ -125,7 +126,7 @@ def _folder_samples(
             message = f"lies beside {', '.join(SPLIT_NAMES)} and so in no split; left out"
             problems += _unclaimed(source, top, is_wanted, "no_split", message)
         elif split is not None:
-            for inner in _entries(top, problems, source):
+            for inner in entries(top, problems, source):
                 samples += _class_samples(source, inner, split, is_wanted, raw_labels, problems)
         else:
             samples += _class_samples(source, top, None, is_wanted, raw_labels, problems)
@@ -135,11 +136,11 @@ def _folder_samples(
 
 def _has_splits(source: Path, tops: Sequence[Path]) -> bool:
     """Tell whether the folders are splits: a class may be called "test" as well."""
-    folders = [top for top in tops if _is_folder(top)]
+    folders = [top for top in tops if is_folder(top)]
     named = [folder for folder in folders if folder.name.strip().lower() in SPLIT_NAMES]
     return bool(named) and (
         len(named) == len(folders)
-        or any(_is_folder(inner) for folder in named for inner in _entries(folder, [], source))
+        or any(is_folder(inner) for folder in named for inner in entries(folder, [], source))
     )
 
 
@@ -152,99 +153,36 @@ def _class_samples(
     problems: list[Problem],
 ) -> Iterator[Sample]:
     """Yield the samples of one class folder; what lies in its place and is none is a problem."""
-    if not _is_folder(folder):
+    if not is_folder(folder):
         message = "lies in no class folder, and so has no label; left out"
         problems += _unclaimed(source, folder, is_wanted, "unlabelled", message)
         return
     label = composed(folder.name)
     if (wrong := label_problem(label)) is not None:
-        problems.append(Problem("error", "label_name", _name(source, folder), wrong))
+        problems.append(Problem("error", "label_name", name_in(source, folder), wrong))
         return
     found = False
-    for path in _media(source, folder, is_wanted, problems):
+    for path in media_in(source, folder, is_wanted, problems):
         found = True
-        yield Sample(path, _name(source, path), (label,), split, group=None, fold=None)
+        name = name_in(source, path)
+        yield Sample(path, name, (label,), split, None, None, negative=label == NONE)
     if found:
         raw_labels.add(folder.name)
         return
     message = "this class folder holds no video and no sound"
-    if next(_media(source, folder, looks_like_sound, []), None) is not None:
+    if next(media_in(source, folder, looks_like_sound, []), None) is not None:
         message = (
             "this class folder holds sound alone, and others hold video; name the files in a "
             "manifest to train on both"
         )
-    problems.append(Problem("error", "empty_class", _name(source, folder), message))
+    problems.append(Problem("error", "empty_class", name_in(source, folder), message))
 
 
 def _unclaimed(
     source: Path, path: Path, is_wanted: Callable[[Path], bool], kind: str, message: str
 ) -> Iterator[Problem]:
-    for file in _media(source, path, is_wanted, []):
-        yield Problem("error", kind, _name(source, file), message)
-
-
-def _media(
-    source: Path, top: Path, is_wanted: Callable[[Path], bool], problems: list[Problem]
-) -> Iterator[Path]:
-    """Yield the wanted files in a folder and below, by path, or the one file that `top` is.
-
-    What is hidden is left out. Links are followed, but not to a folder that contains this one: a
-    loop, or all classes at once.
-    """
-    outer = _real_folders_above(top)
-    entered: set[Path] = set()
-    waiting = [top]
-    while waiting:
-        path = waiting.pop()
-        if _is_folder(path):
-            real = _real(path)
-            if real in entered or real in outer:
-                message = "links to a folder that was searched already, or holds it; not followed"
-                problems.append(Problem("warning", "loop", _name(source, path), message))
-                continue
-            entered.add(real)
-            waiting += reversed(_entries(path, problems, source))
-        elif is_wanted(path):
-            try:
-                require_file(path, path.name)
-                yield path
-            except RowError as error:
-                problems.append(Problem("error", error.kind, _name(source, path), f"{error}"))
-
-
-def _real_folders_above(folder: Path) -> set[Path]:
-    """Return the folders that hold this one, by the way it was come to and by where it is."""
-    ways = (*folder.absolute().parents, *_real(folder).parents)
-    return {_real(parent) for parent in ways}
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # Path.resolve raises where a link leads to itself
-
-
-def _entries(folder: Path, problems: list[Problem], source: Path) -> list[Path]:
-    """Return what is in a folder and not hidden, by name."""
-    try:
-        return _listed(folder)
-    except OSError as error:
-        message = f"the folder cannot be listed: {error.strerror}"
-        problems.append(Problem("error", "unreadable", _name(source, folder), message))
-        return []
-
-
-def _listed(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # no permission to look
-        return False
-
-
-def _name(source: Path, path: Path) -> str:
-    return path.relative_to(source).as_posix()
+    for file in media_in(source, path, is_wanted, []):
+        yield Problem("error", kind, name_in(source, file), message)
 
 
 # --- manifests ----------------------------------------------------------------------------------
@@ -260,7 +198,8 @@ def _read_manifest(source: Path, renamed: dict[str, str]) -> DataSet:
         table.problems.append(Problem("warning", "other_task", source.name, message))
 
     def labelled(cells: Cells, files: Files) -> Sample:
-        return located(cells, files, read_labels(cells, raw_labels))
+        labels = read_labels(cells, raw_labels)
+        return located(cells, files, labels, negative=labels == (NONE,))
 
     samples = samples_of(table, columns, source.parent, labelled)
     problems = [*table.problems, *spaced_labels(raw_labels)]

@@ -32,6 +32,7 @@ from vmm_cli.training.data.rows import (
     require_columns,
 )
 from vmm_cli.training.data.samples import (
+    NONE,
     DataSet,
     Kind,
     Problem,
@@ -108,7 +109,8 @@ def read_segments(source: Path, *, group: str | None = None, fold: str | None = 
     `path,start,end,label[,split,group,fold]`, a row for each action, `|` between labels of the same
     time. Times are seconds on the file's clock; files are named relative to the source. Actions may
     overlap. A video in which nothing happens has the annotations `[]`, or a row with its path
-    alone; one none of whose actions can be used is left out, as nothing is known of it. What
+    alone; the label "none of these" without times says so of negatives (see `Sample.negative`). One
+    none of whose actions can be used is left out, as nothing is known of it. What
     cannot be used is listed in `problems`, and so are videos beside the annotated ones that
     nothing names. Whether times lie inside the videos is not looked at here: see
     `inspection.inspect`.
@@ -156,6 +158,7 @@ class _Video:
         told: split, group and fold, and the row that said so first.
         segments: and the row of each.
         lost: how many rows told of actions that cannot be used.
+        nothing: the row that says that nothing happens in it, by the label `NONE`.
     """
 
     path: Path
@@ -164,6 +167,7 @@ class _Video:
     told: dict[str, tuple[str, str]] = field(default_factory=dict)
     segments: dict[Segment, str] = field(default_factory=dict)
     lost: int = 0
+    nothing: str | None = None
 
     def tell(self, where: str, cells: Cells) -> None:
         """Add a row's split, group and fold; RowError where another row says otherwise."""
@@ -214,7 +218,14 @@ class _Joined:
             self.problems.append(problem, same=(name, str(error)) if of_the_video else None)
 
     def _add_segments(self, video: _Video, where: str, cells: Cells) -> None:
-        if all(cells.raw(name) is None for name in ("start", "end", "label")):
+        times = [cells.raw(name) for name in ("start", "end")]
+        if cells.raw("label") is None and times == [None, None]:
+            return
+        if cells.raw("label") is not None and read_labels(cells, self.raw_labels) == (NONE,):
+            if times != [None, None]:
+                message = f"{NONE!r} is said of whole videos; leave its start and end empty"
+                raise RowError("times", message)
+            video.nothing = where
             return
         for segment in _segments(cells, self.raw_labels):
             first = video.segments.setdefault(segment, where)
@@ -229,6 +240,12 @@ class _Joined:
                 message = f"of {video.name!r} no action can be used; the video is left out"
                 self.problems.append(Problem("error", "no_segment", video.where, message))
                 continue
+            if video.nothing and video.segments:
+                first = next(iter(video.segments.values()))
+                message = f"{video.name!r} is {NONE!r} here, and {first} says what happens in it"
+                message += "; the video is left out"
+                self.problems.append(Problem("error", "contradiction", video.nothing, message))
+                continue
             split = video.said("split")
             segments = tuple(in_order(video.segments))
             yield Sample(
@@ -239,6 +256,7 @@ class _Joined:
                 group=video.said("group"),
                 fold=video.said("fold"),
                 segments=segments,
+                negative=video.nothing is not None,
             )
 
 

@@ -129,11 +129,11 @@ def _sample(cells: Cells, files: Files, raw_emotions: set[str]) -> Sample:
     if valence is None and emotion is None:
         raise RowError("unlabelled", "has neither a valence nor an emotion")
     if emotion is None:
-        return located(cells, files, (), valence)
+        return located(cells, files, (), valence=valence)
     if (wrong := label_problem(emotion)) is not None:
         raise RowError("label_name", wrong)
     raw_emotions.add(str(cells.raw("emotion")))
-    return located(cells, files, (emotion,), valence)
+    return located(cells, files, (emotion,), valence=valence)
 
 
 def _valence(cells: Cells) -> float | None:

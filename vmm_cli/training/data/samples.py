@@ -17,6 +17,8 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MAX_LISTED = 3  # reasons in one error message; the others look alike
 MOST_ALIKE = 1000  # problems of one kind that are listed
 NO_DURATIONS: Mapping[Path, float | None] = {}
+# What a sample is labelled that shows nothing of what is to be learnt: see `Sample.negative`.
+NONE = "none of these"
 
 # Errors that tell of labels, groups, equal content or a folder without files: no sample is left out
 # for them.
@@ -64,6 +66,8 @@ class Sample:
         segments: None where the labels hold for the whole span; else the actions in it, sorted,
             whose labels `labels` are. They may overlap.
         valence: how pleasant it is, from -1 to 1; None where that is not known.
+        negative: whether nothing of what is to be learnt happens in it, on purpose. Its label is
+            `NONE`, or it has no segments.
     """
 
     path: Path
@@ -77,6 +81,7 @@ class Sample:
     text: str | None = None
     segments: tuple[Segment, ...] | None = None
     valence: float | None = None
+    negative: bool = False
 
     def __post_init__(self) -> None:
         if self.segments is not None:
@@ -90,6 +95,8 @@ class Sample:
             raise ValueError("a sample has labels or a valence")
         if self.valence is not None and not -1 <= self.valence <= 1:
             raise ValueError(f"a valence is from -1 to 1, not {self.valence}")
+        if self.negative and self.labels != (() if self.segments is not None else (NONE,)):
+            raise ValueError(f"a negative has no labels, not {self.labels!r}")
         if not 0 <= self.start_s < (float("inf") if self.end_s is None else self.end_s):
             raise ValueError(f"no span: [{self.start_s}, {self.end_s}) s")
 
@@ -380,7 +387,8 @@ def _groups_problems(samples: Sequence[Sample]) -> Iterator[Problem]:
     without = []
     for sample in samples:
         if sample.group is None:
-            without.append(sample)
+            if not sample.negative:
+                without.append(sample)
         elif sample.split is not None:
             splits[sample.group].add(sample.split)
     for group, found in sorted(splits.items()):
@@ -388,7 +396,7 @@ def _groups_problems(samples: Sequence[Sample]) -> Iterator[Problem]:
             listed = " and ".join(split for split in SPLITS if split in found)
             message = f"this group is in {listed}; what is measured there will look too good"
             yield Problem("error", "group_across_splits", group, message)
-    if without and len(without) < len(samples):
+    if without and any(sample.group is not None for sample in samples):
         message = f"{len(without)} samples have no group; each file of them is one of its own"
         yield Problem("warning", "no_group", without[0].name, message)
 
@@ -398,7 +406,9 @@ def _nothing_annotated(samples: Sequence[Sample]) -> Iterator[Problem]:
     if not any(sample.segments for sample in samples):
         return  # it is so everywhere, and not likely to be forgotten
     for split in SPLITS:
-        here = [s for s in samples if s.split == split and s.segments is not None]
+        here = [
+            s for s in samples if s.split == split and s.segments is not None and not s.negative
+        ]
         if here and not any(sample.segments for sample in here):
             message = (
                 f"none of its {len(here)} videos has an annotation: does nothing happen there?"

@@ -1,7 +1,8 @@
 """Which samples are trained on and which measured: whole groups, every label on both sides.
 
 A unit is what must not be divided: the samples of one group, or of one file where there are no
-groups; units that share a file, or content that is known to be equal, are one.
+groups; units that share a file, or content that is known to be equal, are one. Negatives are
+divided by themselves, so that they change nothing for the others.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import numpy as np
 
 from vmm_cli.errors import DataError
 from vmm_cli.training.data.samples import (
+    NONE,
     DataSet,
     Sample,
     Split,
     group_of,
     label_counts,
+    length_s,
     with_samples,
     with_splits,
 )
@@ -39,12 +42,12 @@ def with_validation(
 ) -> DataSet:
     """Return the data set with a split for every sample; what the user split stays as it is.
 
-    Where there is no `val`, whole groups with about `fraction` of the samples of each label are
-    taken from what is `train` or has no split; every label keeps samples in `train`. Samples with a
-    valence and no label count by the third of the valences that theirs is in. A sample
-    without a split, where others have one, goes where its group is, else to `train`. With groups
-    few or large the fraction is missed rather than a group divided. The same samples and seed give
-    the same split, in whatever order they come.
+    Where there is no `val`, of negatives or of the others, whole groups with about `fraction` of
+    the samples of each label are taken from what is `train` or has no split; every label keeps
+    samples in `train`. Samples with a valence and no label count by the third of the valences that
+    theirs is in. A sample without a split, where others have one, goes where its group is, else to
+    `train`. With groups few or large the fraction is missed rather than a group divided. The same
+    samples and seed give the same split, in whatever order they come.
 
     Args:
         seed: draws which groups.
@@ -57,14 +60,18 @@ def with_validation(
     strata = _strata(dataset)
     units = _units(dataset.samples, strata, contents or {})
     splits: list[Split | None] = [sample.split for sample in dataset.samples]
-    if "val" not in splits:
-        free = [unit for unit in units if all(splits[i] in (None, "train") for i in unit.members)]
+    for negative in (False, True):
+        part = [unit for unit in units if unit.negative == negative]
+        if any(splits[i] == "val" for unit in part for i in unit.members):
+            continue
+        free = [unit for unit in part if all(splits[i] in (None, "train") for i in unit.members)]
         # Without those who go to test with their unit: they leave nothing in train.
         stays = {i for unit in free for i in unit.members}
         everything = Counter(
             label
-            for i, sample in enumerate(dataset.samples)
-            if i in stays or sample.split == "train"
+            for unit in part
+            for i in unit.members
+            if i in stays or splits[i] == "train"
             for label in strata[i]
         )
         for unit in _choose(_shuffled(free, seed), everything, fraction):
@@ -153,6 +160,37 @@ def _check_folds(dataset: DataSet) -> None:
         )
 
 
+def with_folds_of_negatives(
+    dataset: DataSet, contents: Mapping[Path, str], durations: Mapping[Path, float | None]
+) -> DataSet:
+    """Return the data set with a fold for each negative, where the other samples have folds.
+
+    Whole groups go to the fold that has least of them so far, the longest first, so that each fold
+    leaves out about as much. One that shares its group or content with a fold goes there.
+    """
+    samples = list(dataset.samples)
+    folds = sorted({s.fold for s in samples if s.fold is not None and not s.negative})
+    if not folds or not any(sample.negative for sample in samples):
+        return dataset
+    total_s = dict.fromkeys(folds, 0.0)
+
+    def seconds(unit: _Unit) -> float:
+        return sum(length_s(samples[i], durations) or 0.0 for i in unit.members)
+
+    units = _shuffled(_units(samples, _strata(dataset), contents), seed=0)
+    units.sort(key=seconds, reverse=True)
+    for unit in units:
+        if not any(samples[i].negative for i in unit.members):
+            continue
+        given = sorted({samples[i].fold or "" for i in unit.members} - {""})
+        home = given[0] if given else min(folds, key=total_s.__getitem__)
+        total_s[home] += seconds(unit)
+        for i in unit.members:
+            if samples[i].fold is None:
+                samples[i] = replace(samples[i], fold=home)
+    return with_samples(dataset, samples)
+
+
 def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
     """Check that a data set whose samples all have a split can be trained on.
 
@@ -177,7 +215,8 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
     seen = label_counts(sample for sample in dataset.samples if sample.split == "train")
     unseen = [label for label in dataset.labels if label not in seen]
     if unseen and counts["train"] and (dataset.kind.needs_all_labels or not seen):
-        reasons.append(f"no sample in train has the label {', '.join(map(repr, unseen))}")
+        hint = "; give negatives of two files or groups, or more" if NONE in unseen else ""
+        reasons.append(f"no sample in train has the label {', '.join(map(repr, unseen))}{hint}")
     if reasons:
         raise DataError(f"{dataset.source}: cannot be trained on: {'; '.join(reasons)}")
 
@@ -187,11 +226,15 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
 
 @dataclass(frozen=True)
 class _Unit:
-    """Samples that stay together: their places in the data set, and how many of each stratum."""
+    """Samples that stay together: their places in the data set, and how many of each stratum.
+
+    negative: whether all of them are.
+    """
 
     name: str
     members: tuple[int, ...]
     labels: Counter[str]
+    negative: bool
 
 
 def _strata(dataset: DataSet) -> list[tuple[str, ...]]:
@@ -201,12 +244,15 @@ def _strata(dataset: DataSet) -> list[tuple[str, ...]]:
     """
     alone = [s.valence for s in dataset.samples if not s.labels and s.valence is not None]
     bounds = np.quantile(alone or [0.0], [1 / 3, 2 / 3])
-    return [
-        s.labels
-        if s.labels or s.valence is None
-        else (f"valence {np.searchsorted(bounds, s.valence)}",)
-        for s in dataset.samples
-    ]
+
+    def stratum(sample: Sample) -> tuple[str, ...]:
+        if sample.negative:
+            return (NONE,)
+        if sample.labels or sample.valence is None:
+            return sample.labels
+        return (f"valence {np.searchsorted(bounds, sample.valence)}",)
+
+    return [stratum(sample) for sample in dataset.samples]
 
 
 def _units(
@@ -235,6 +281,7 @@ def _units(
             name=min(group_of(samples[i]) for i in places),
             members=tuple(places),
             labels=Counter(label for i in places for label in strata[i]),
+            negative=all(samples[i].negative for i in places),
         )
         for places in members.values()
     ]

@@ -18,6 +18,7 @@ import numpy as np
 from vmm_cli.analysis.segments import Detection
 from vmm_cli.training.data.samples import Segment
 from vmm_cli.training.metrics.classes import bootstrap
+from vmm_cli.training.metrics.operating import Evidence
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MET_IOU = IOUS[0]
@@ -191,6 +192,39 @@ def recall_interval(
     videos = _videos(detections, truth)
     found = _match(detections, truth, label, videos, (iou,))
     return bootstrap(len(videos), lambda weights: _recall_with(found, allowed, iou, weights), seed)
+
+
+def evidence_of(
+    labels: Sequence[str], detections: Detections, truth: Truth, hours: float
+) -> dict[str, Evidence]:
+    """Return what was found of each label, for its operating curve: met is met at IoU 0.3."""
+    videos = _videos(detections, truth)
+    matches = {label: _match(detections, truth, label, videos, (MET_IOU,)) for label in labels}
+    return {
+        label: Evidence(
+            best=found.best_scores[0],
+            alarms=found.scores[found.largest_iou < MET_IOU],
+            merged=np.zeros(0),
+            hours=hours,
+        )
+        for label, found in matches.items()
+    }
+
+
+def rights_of(
+    labels: Sequence[str], detections: Detections, truth: Truth
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the scores of all detections, which are right at IoU 0.3, and the video of each.
+
+    To find an action once more is not right, as for the average precision.
+    """
+    videos = _videos(detections, truth)
+    matches = [_match(detections, truth, label, videos, (MET_IOU,)) for label in labels]
+    return (
+        np.concatenate([np.zeros(0), *(found.scores for found in matches)]),
+        np.concatenate([np.zeros(0, bool), *(found.right[0] for found in matches)]),
+        [videos[place] for found in matches for place in found.videos],
+    )
 
 
 # --- which detections meet which segments -------------------------------------------------------

@@ -125,9 +125,15 @@ def predict(
 
     Rows of samples that `examples` has no window of are NaN.
     """
-    run = window_network(network, device)
-    probabilities = window_probabilities(run, examples, multi_label)  # [N, C]
+    probabilities = predict_windows(network, examples, device, multi_label)
     return mean_of_windows(probabilities, examples, samples)
+
+
+def predict_windows(
+    network: nn.Module, examples: Examples, device: torch.device, multi_label: bool
+) -> np.ndarray:
+    """Return each window's probabilities: float64 [N, C]."""
+    return window_probabilities(window_network(network, device), examples, multi_label)
 
 
 def mean_of_windows(predicted: np.ndarray, examples: Examples, samples: int) -> np.ndarray:

@@ -45,12 +45,14 @@ class TimedExamples:
         spans: by video, float64 [N, 2], begin and end of each action, in steps.
         labels: by video, int64 [N].
         outputs: how many labels there are.
+        negative: bool [V], which are negatives.
     """
 
     videos: Examples
     spans: Sequence[np.ndarray]
     labels: Sequence[np.ndarray]
     outputs: int
+    negative: np.ndarray
 
 
 def timed_examples(
@@ -64,7 +66,8 @@ def timed_examples(
         seconds = np.array([[one.start_s, one.end_s] for one in known]).reshape(-1, 2)
         spans.append(_of_a_step((seconds - sample.start_s) * rate_hz))
         found.append(np.array([number[one.label] for one in known], np.int64))
-    return TimedExamples(videos, spans, found, len(labels))
+    negative = np.array([sample.negative for sample in samples], bool)
+    return TimedExamples(videos, spans, found, len(labels), negative)
 
 
 def _of_a_step(spans: np.ndarray) -> np.ndarray:
@@ -81,17 +84,16 @@ def timed_objective(
     """Return what the training loop needs to learn when what happens."""
     length = round(recipe.window_s * recipe.rate_hz)
     # A row is a piece of a video, drawn anew each time.
-    video_of = np.repeat(
-        np.arange(len(train.videos)),
-        [max(1, round(PIECES_PER_LENGTH * steps / length)) for steps in train.videos.steps],
-    )
-    usual = _usual_places(train, recipe, length)
+    video_of, quiet = _rows_of(train, length)
+    usual = _usual_places(train, recipe, length) * float((video_of >= 0).mean())
 
     def loss(
         network: nn.Module, rows: np.ndarray, draw: np.random.Generator, device: torch.device
     ) -> tuple[Tensor, float]:
         pieces = []
         for video in video_of[rows]:
+            if video < 0:
+                video = draw.choice(len(quiet), p=quiet)
             steps = int(train.videos.steps[video])
             begin = int(draw.integers(0, max(0, steps - length) + 1))
             pieces.append((int(video), begin, min(steps, begin + length)))
@@ -112,13 +114,29 @@ def timed_objective(
     )
 
 
+def _rows_of(train: TimedExamples, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the video that each row is a piece of, -1 for any negative, and how likely which is.
+
+    Negatives together have as many rows as all others at most, so that hours of them do not drown
+    what happens: the longer one is, the likelier a piece is of it. int64 [N], float64 [V].
+    """
+    pieces = np.array(
+        [max(1, round(PIECES_PER_LENGTH * steps / length)) for steps in train.videos.steps]
+    )
+    quiet = pieces * train.negative
+    others = np.repeat(np.arange(len(pieces)), pieces - quiet)
+    rows = min(int(quiet.sum()), len(others)) if len(others) else int(quiet.sum())
+    return np.append(others, np.full(rows, -1)), quiet / max(1, quiet.sum())
+
+
 def _held_out(
     network: nn.Module, data: TimedExamples, recipe: Recipe, device: torch.device
 ) -> dict[str, float]:
     """Return the loss on videos that are not learnt from, each seen whole."""
     network.eval()
     steps = data.videos.steps
-    whole = _usual_places(data, recipe, int(steps.max())) * len(steps)
+    videos = max(1, int((~data.negative).sum()))
+    whole = _usual_places(data, recipe, int(steps.max())) * videos
     counts = _Counts(whole, float(steps.sum()))
     total = 0.0
     with torch.inference_mode():
@@ -176,14 +194,15 @@ def _of_steps(
 def _usual_places(data: TimedExamples, recipe: Recipe, length: int) -> float:
     """Return how many places with an action a piece of so many steps has on average; at least 1.
 
-    The number in the very batch would make its loss jump where there are few.
+    Of videos that are no negatives, whose pieces have none. The number in the very batch would make
+    its loss jump where there are few.
     """
     count = 0.0
     for video, steps in enumerate(data.videos.steps.tolist()):
         at, strides = (x.numpy() for x in anchor_points(steps, recipe.levels))
         labels, _ = places_wanted(data, video, 0, at, strides, recipe.levels)
         count += float(labels.any(axis=1).sum()) * min(1.0, length / steps)
-    return max(1.0, count / len(data.videos))
+    return max(1.0, count / max(1, int((~data.negative).sum())))
 
 
 def steps_wanted(data: TimedExamples, video: int, first: int, steps: int) -> np.ndarray:

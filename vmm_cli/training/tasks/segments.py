@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vmm_cli.analysis.calibration import platt_of
 from vmm_cli.training.data.action_times import action_times
+from vmm_cli.training.data.manifest import RowError
 from vmm_cli.training.data.read_segments import SEGMENTS, read_segments
-from vmm_cli.training.data.samples import DataSet, Sample, segment_counts
+from vmm_cli.training.data.samples import DataSet, Sample, Segment, segment_counts
 from vmm_cli.training.model_labels import refuse_unknown
 from vmm_cli.training.recipe import Recipe
 from vmm_cli.training.tasks.of_labels import GROUPS_SHOWN, interval_row, splits_shown
@@ -22,6 +25,15 @@ from vmm_cli.training.tasks.task import (
     Report,
     Table,
     Task,
+)
+from vmm_cli.training.tasks.told import (
+    Found,
+    Sighting,
+    draw_operating,
+    highest,
+    told_metrics,
+    told_remark,
+    told_rows,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +67,12 @@ class Actions(NamedTuple):
 
 def _network(data: DataSet, recipe: Recipe) -> dict[str, Any]:
     return {"head": recipe.head, "levels": recipe.levels}
+
+
+def _as_negative(sample: Sample) -> Sample:
+    if sample.start_s or sample.end_s is not None:
+        raise RowError("times", "has a start or an end; for segments a whole video is a negative")
+    return replace(sample, labels=(), segments=())
 
 
 def _objective(material: Material) -> Objective:
@@ -128,33 +146,94 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> Actions:
     return Actions(found.detections, float(video.until_s - video.start))
 
 
-def _score(predictions: Predictions, thresholds: Mapping[str, float] | None) -> dict[str, Any]:
+def _fit(predictions: Predictions) -> dict[str, Any] | None:
+    from vmm_cli.training.metrics.calibration import fit_platt
+    from vmm_cli.training.metrics.segments import rights_of
+
+    scores, right, videos = rights_of(predictions.labels, *_by_video(predictions))
+    groups = predictions.groups or [sample.name for sample in predictions.samples]
+    names = (sample.name for sample in predictions.samples)
+    group_of_video = dict(zip(names, groups, strict=True))
+    return fit_platt(scores, right, [group_of_video[video] for video in videos])
+
+
+def _calibrated(predictions: Predictions, fitted: Metrics) -> Predictions:
+    from vmm_cli.analysis.segments import rescored
+
+    to = platt_of(fitted)
+    values = [
+        Actions(rescored(found.detections, to), found.seconds) for found in predictions.values
+    ]
+    return replace(predictions, values=values)
+
+
+def _by_video(
+    predictions: Predictions,
+) -> tuple[dict[str, list[Detection]], dict[str, Sequence[Segment]]]:
+    """Return what was found, and what is true, by the name of the video."""
+    pairs = zip(predictions.samples, predictions.values, strict=True)
+    detections = {sample.name: found.detections for sample, found in pairs}
+    return detections, {sample.name: sample.segments or () for sample in predictions.samples}
+
+
+def _score(predictions: Predictions, bundle: Bundle | None) -> dict[str, Any]:
     """Compare the actions found with those of the samples, all of whose labels the model knows.
 
-    Without thresholds actions are told from the score on that is best for these very samples.
+    Where thresholds are to be chosen they are the best for these very samples: by false alarms an
+    hour where a number of them is asked for, else by F1.
     """
     from vmm_cli.training.metrics.segments import best_threshold, score_segments
 
     samples, labels = predictions.samples, predictions.labels
-    pairs = zip(samples, predictions.values, strict=True)
-    detections = {sample.name: found.detections for sample, found in pairs}
-    truth = {sample.name: sample.segments or () for sample in samples}
-    if thresholds is None:
-        threshold = best_threshold(labels, detections, truth) or DEFAULT_THRESHOLD
-    else:
-        threshold = thresholds.get("score", DEFAULT_THRESHOLD)
+    detections, truth = _by_video(predictions)
+    otherwise = DEFAULT_THRESHOLD
+    if bundle is None and predictions.max_false_alarms is None:
+        otherwise = best_threshold(labels, detections, truth) or DEFAULT_THRESHOLD
+    told = told_metrics(found_of(predictions), bundle, predictions.max_false_alarms, otherwise)
+    curves = told.get("operating", {})
+    least = {
+        label: curves[label]["threshold"]
+        if label in curves
+        else (bundle.told_from(label, otherwise) if bundle is not None else otherwise)
+        for label in labels
+    }
     groups = None
     if predictions.groups is not None:
         names = (sample.name for sample in samples)
         groups = dict(zip(names, predictions.groups, strict=True))
     hours = sum(found.seconds for found in predictions.values) / 3600
-    metrics = score_segments(labels, detections, truth, hours, threshold=threshold, groups=groups)
-    return {**metrics, "threshold": threshold}
+    metrics = score_segments(labels, detections, truth, hours, threshold=least, groups=groups)
+    return {**metrics, "threshold": min(least.values(), default=otherwise), **told}
+
+
+def found_of(predictions: Predictions) -> Found:
+    """Return what was found of each label, of all videos and of the negatives among them."""
+    from vmm_cli.training.metrics.segments import evidence_of
+
+    labels, (detections, truth) = predictions.labels, _by_video(predictions)
+    pairs = list(zip(predictions.samples, predictions.values, strict=True))
+    quiet = {sample.name: found for sample, found in pairs if sample.negative}
+    seconds = sum(found.seconds for found in quiet.values())
+    of_quiet = {name: found.detections for name, found in quiet.items()}
+    all_hours = sum(found.seconds for _, found in pairs) / 3600
+    return Found(
+        evidence_of(labels, detections, truth, all_hours),
+        evidence_of(labels, of_quiet, dict.fromkeys(quiet, ()), seconds / 3600),
+        len(quiet),
+        seconds,
+        highest(
+            Sighting(name, (one.start_s + one.end_s) / 2, one.label, one.score)
+            for name, found in of_quiet.items()
+            for one in found
+        ),
+    )
 
 
 def _thresholds(metrics: Metrics) -> dict[str, float]:
     # Rounded down: what has this very score is to be told.
-    return {"score": floor(metrics["threshold"] * 1e6) / 1e6}
+    score = {"score": floor(metrics["threshold"] * 1e6) / 1e6}
+    fitted = metrics.get("calibration") or {}
+    return score | {key: fitted[key] for key in ("slope", "offset") if key in fitted}
 
 
 # --- telling ------------------------------------------------------------------------------------
@@ -175,18 +254,25 @@ def _rows(metrics: Metrics) -> Iterator[tuple[str, str]]:
         name = "mAP (mean over IoU 0.3 to 0.7)"
         yield name if iou == "mean" else f"mAP at IoU {iou}", _shown(value)
     yield from interval_row(metrics, "the mAP")
-    yield "told from a score of", f"{metrics['threshold']:.3f}"
+    curves = metrics.get("operating", {})
+    least = {curve["threshold"] for curve in curves.values()} or {metrics["threshold"]}
+    if len(least) == 1:
+        yield "told from a score of", f"{least.pop():.3f}"
     yield "recall at IoU 0.5", _shown(metrics["recall_at"]["0.5"])
     yield "false alarms an hour", f"{metrics['false_alarms_per_hour']['all']:.1f}"
+    yield from told_rows(metrics)
     for label, numbers in metrics["per_class"].items():
         if numbers["n"]:
             parts = (
                 f"AP at 0.3 {_shown(numbers['ap']['0.3'])}",
                 f"recall {_shown(numbers['recall'])}",
                 f"{numbers['false_alarms_per_hour']:.1f} false alarms an hour",
+                *([f"from {curves[label]['threshold']:.3f} on"] if least else []),
             )
             yield f"{label} ({numbers['n']})", ", ".join(parts)
     groups = metrics.get("per_group") or {}
+    if metrics.get("negatives"):  # each file of them can be a group
+        groups = {name: numbers for name, numbers in groups.items() if numbers["n"]}
     worst = sorted(groups.items(), key=lambda item: (item[1]["recall"] or 0.0, item[0]))
     for name, numbers in worst[:GROUPS_SHOWN]:
         document = f"recall {_shown(numbers['recall'])}, {numbers['false_alarms']} false alarms"
@@ -199,10 +285,16 @@ def _shown(value: float | None) -> str:
 
 def _remark(metrics: Metrics) -> str:
     recall = metrics["recall_at"]["0.5"]
+    limit = (metrics.get("told") or {}).get("max_false_alarms_per_hour")
+    if limit is None:
+        how = f"From a score of {metrics['threshold']:.2f} on, where F1 is highest on these very "
+        how += "samples"
+    else:
+        how = f"From the lowest scores on that let each label have {limit:g} false alarms an hour "
+        how += "at most on these very samples"
     return (
-        f". From a score of {metrics['threshold']:.2f} on, where F1 is highest on these very "
-        f"samples, recall at IoU 0.5 is {'unknown' if recall is None else f'{recall:.3f}'}, with "
-        f"{metrics['false_alarms_per_hour']['all']:.1f} false alarms an hour"
+        f". {how}, recall at IoU 0.5 is {'unknown' if recall is None else f'{recall:.3f}'}, with "
+        f"{metrics['false_alarms_per_hour']['all']:.1f} false alarms an hour{told_remark(metrics)}"
     )
 
 
@@ -283,6 +375,9 @@ TASK = Task(
     windows=False,
     unused=("mixup", "label_smoothing"),
     inspected=True,
+    as_negative=_as_negative,
+    fit=_fit,
+    calibrated=_calibrated,
     report=Report(
         headline=_headline,
         intervals=_intervals,
@@ -296,5 +391,9 @@ TASK = Task(
         data_tables=_data_tables,
         data_facts=_data_facts,
     ),
-    files=Files(names=("detections.csv",), tables=_tables),
+    files=Files(
+        names=("detections.csv", "operating.png"),
+        tables=_tables,
+        draw=lambda folder, _, metrics: draw_operating(folder, metrics),
+    ),
 )

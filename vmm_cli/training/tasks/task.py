@@ -64,6 +64,8 @@ class Predictions:
         labels: those that the model knows.
         multi_label: whether it gives several of them to a sample.
         has_groups: whether samples name groups.
+        max_false_alarms: how many an hour each label may have where thresholds are chosen; None:
+            they are chosen otherwise.
     """
 
     samples: Sequence[Sample]
@@ -71,6 +73,7 @@ class Predictions:
     labels: Sequence[str]
     multi_label: bool
     has_groups: bool
+    max_false_alarms: float | None = None
 
     @property
     def groups(self) -> list[str] | None:
@@ -132,14 +135,14 @@ class Files:
     Attributes:
         names: of all files that `tables` and `draw` can make.
         tables: predictions -> the rows of each table, the head first, by the file's name.
-        draw: (folder, predictions) -> None: draws how good they are, as far as they tell.
+        draw: (folder, predictions, metrics) -> None: draws how good they are, as far as they tell.
         columns: what a manifest calls that which is right.
         truth: (sample, label) -> the cells of these columns.
     """
 
     names: tuple[str, ...]
     tables: Callable[[Predictions], dict[str, list[Cells]]]
-    draw: Callable[[Path, Predictions], None] = lambda folder, predictions: None
+    draw: Callable[[Path, Predictions, Metrics], None] = lambda folder, predictions, metrics: None
     columns: tuple[str, ...] = ("label",)
     truth: Callable[[Sample, str], Cells] = lambda sample, label: [label]
 
@@ -159,13 +162,17 @@ class Task:
             DataError where it cannot be measured on these samples.
         predict_file: (bundle, sample, means) -> what a bundle predicts for a sample, as `predict`
             does; runs in a worker. InputError where the file cannot be read.
-        score: (predictions, a bundle's thresholds) -> metrics as JSON types; thresholds None: they
-            are chosen.
+        score: (predictions, the bundle that gave them) -> metrics as JSON types. Bundle None: it
+            is to be made, and its thresholds are chosen.
+        fit: predictions -> what they are calibrated with, as JSON types; None: nothing.
+        calibrated: (predictions, what `fit` gave) -> those of a bundle that carries that.
         windows: whether videos are cut into windows; else they are seen whole, step by step.
         unused: keys of a recipe's `optimisation` that it has no use for.
         inspected: whether files are looked at before a model is measured on them.
         trimmed: what is learnt from of an encoded sample.
         thresholds: metrics -> those of the bundle.
+        as_negative: (sample labelled `NONE`) -> a sample of a video in which nothing happens of
+            what is learnt; RowError where it cannot be one. None: there is no such thing.
     """
 
     kind: Kind
@@ -176,7 +183,7 @@ class Task:
     predict: Callable[[Learnt, Sequence[Encoded], torch.device], Sequence[Any]]
     check: Callable[[Bundle, DataSet, Sequence[Sample]], None]
     predict_file: Callable[[Bundle, Sample, Means], Any]
-    score: Callable[[Predictions, Mapping[str, float] | None], dict[str, Any]]
+    score: Callable[[Predictions, Bundle | None], dict[str, Any]]
     report: Report
     files: Files
     windows: bool = True
@@ -184,6 +191,9 @@ class Task:
     inspected: bool = False
     trimmed: Callable[[Encoded], Encoded] = lambda encoded: encoded
     thresholds: Callable[[Metrics], dict[str, float]] = lambda metrics: {}
+    as_negative: Callable[[Sample], Sample] | None = None
+    fit: Callable[[Predictions], dict[str, Any] | None] = lambda predictions: None
+    calibrated: Callable[[Predictions, Metrics], Predictions] = lambda predictions, _: predictions
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -127,7 +127,7 @@ def _predict_file(bundle: Bundle, sample: Sample, means: Means) -> np.ndarray:
     return rated.mean
 
 
-def _score(predictions: Predictions, thresholds: Mapping[str, float] | None) -> dict[str, Any]:
+def _score(predictions: Predictions, bundle: Bundle | None) -> dict[str, Any]:
     """Compare ratings with those of the samples; an emotion the model does not know is none."""
     from vmm_cli.training.metrics.valence import score_ratings
 
@@ -271,7 +271,7 @@ def _truth(sample: Sample, label: str) -> Cells:
     return [sample.valence, label]
 
 
-def _draw(folder: Path, predictions: Predictions) -> None:
+def _draw(folder: Path, predictions: Predictions, metrics: Metrics) -> None:
     from vmm_cli.pictures import plots
 
     predicted = np.array(predictions.values)
