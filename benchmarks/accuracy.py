@@ -54,7 +54,7 @@ from vmm_cli.training.learn import learn
 from vmm_cli.training.metrics.classes import interval
 from vmm_cli.training.read_recipe import load_recipe
 from vmm_cli.training.recipe import Recipe, StreamRecipe
-from vmm_cli.training.tasks.classes import probabilities
+from vmm_cli.training.tasks.classes import judged
 
 CPU = torch.device("cpu")
 WORKER_MEMORY_BYTES = 700 * 2**20
@@ -197,7 +197,8 @@ def _judged(fit: Fit) -> Result:
     data, encoded = fit.data, _clips.encoded
     learnt = learn(data, encoded, fit.recipe, seed=fit.seed, device=CPU)
     chosen = [i for i, sample in enumerate(data.samples) if sample.split == "test"]
-    chances = np.stack(probabilities(learnt, [encoded[i] for i in chosen], CPU))
+    found = judged(learnt, [encoded[i] for i in chosen], CPU)
+    chances = np.stack([one.probabilities for one in found])
     truth = [data.labels.index(data.samples[i].labels[0]) for i in chosen]
     return Result(
         chances.argmax(axis=1) == np.array(truth),
