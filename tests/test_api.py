@@ -132,6 +132,18 @@ def test_labels(bikes: Path) -> None:
     assert "fight" in repr(actions)
 
 
+def test_objects(bikes: Path) -> None:
+    found = vmm.load_model("objects").detect_objects(bikes, every=2, end=5, labels=["person"])
+    assert {one.label for one in found.objects} == {"person"}
+    assert "person in 3 pictures)" in repr(found)
+    record = found.to_record()
+    assert json.loads(json.dumps(record)) == record and len(record["times_s"]) == 3
+    with pytest.raises(vmm.UsageError, match="no option 'draw'"):
+        vmm.load_model("objects").detect_objects(bikes, draw="out")
+    with pytest.raises(vmm.ModelError, match="is for classes, and finds no objects"):
+        vmm.load_model("imagenet").detect_objects(bikes)
+
+
 def test_the_record_is_that_of_the_command(bunny: Path) -> None:
     done = python("-m", "vmm_cli", "classify", bunny, "--count", 3, "--format", "json")
     (record,) = json.loads(done.stdout)

@@ -24,6 +24,7 @@ from vmm_cli.suggest import did_you_mean
 # Each loads when it is needed.
 if TYPE_CHECKING:
     from vmm_cli.analysis.labels import Classification
+    from vmm_cli.analysis.objects import ObjectsFound
     from vmm_cli.bundles import Bundle
     from vmm_cli.library.files import AnyPath
     from vmm_cli.operations.action_models import Actions
@@ -45,7 +46,7 @@ class Model:
 
     @property
     def task(self) -> str:
-        """What it is for: classes, segments or valence."""
+        """What it is for, such as classes, segments, valence or objects."""
         return self.bundle.task
 
     @property
@@ -81,6 +82,19 @@ class Model:
         from vmm_cli.operations.detect_actions import DETECT_ACTIONS
 
         return cast("Actions", self._result(DETECT_ACTIONS, path, options))
+
+    def detect_objects(self, path: AnyPath, **options: Any) -> ObjectsFound:
+        """Return what people and things there are, where and when.
+
+        options: those of `vmm detect-objects` by their names in Python, such as every, labels or
+        pose.
+
+        Raises:
+            UsageError, ModelError, InputError: as `classify`.
+        """
+        from vmm_cli.operations.detect_objects import DETECT_OBJECTS
+
+        return cast("ObjectsFound", self._result(DETECT_OBJECTS, path, options))
 
     def _result(
         self, operation: Operation[Any, Any, Any, Any], path: AnyPath, options: Mapping[str, Any]
