@@ -39,6 +39,11 @@ PURPOSES: dict[str, Purpose] = {
         recipe="sentiment",
         run_by="`vmm sentiment --model` runs one that `vmm train` made",
     ),
+    "normal": Purpose(
+        learns="what is usual, without labels, to find what is not",
+        recipe="normal",
+        run_by="`vmm detect-actions` runs it",
+    ),
 }
 
 # What models that vmm carries or fetches, and does not train, are for: what runs them.
@@ -48,6 +53,9 @@ CARRIED: dict[str, str] = {
     "masks": "`vmm detect-objects --segment` runs it",
 }
 
+# The kind of network of a model that knows what is usual, and has no network of its own.
+USUAL = "usual"
+UNUSUAL = "unusual"  # what it calls all else: its one label
 # The kind of network of a model that joins what others see and hear, and has none of its own.
 TAGS = "tags"
 

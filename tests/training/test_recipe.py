@@ -22,7 +22,7 @@ from vmm_cli.training.read_recipe import (
     load_recipe,
 )
 from vmm_cli.training.recipe import FUSION, TEMPORAL, Optimisation, Recipe, StreamRecipe, to_yaml
-from vmm_cli.training.tasks.catalogue import heads, task_of
+from vmm_cli.training.tasks.catalogue import TASKS, task_of
 
 SHIPPED = {
     "default",
@@ -35,6 +35,7 @@ SHIPPED = {
     "graph",
     "motion",
     "people",
+    "normal",
     "segments",
     "sentiment",
     "sentiment-text",
@@ -82,13 +83,18 @@ def test_the_classic_designs_are_what_people_know_them_by() -> None:
     assert load_recipe("graph").fusion == "graph"
 
 
+HEADS_OF_NETWORKS = tuple(
+    head for task in TASKS.values() if task.learn is None for head in task.heads
+)
+
+
 @pytest.mark.parametrize(
     ("module", "choices", "names"),
     [
         ("temporal", "TEMPORAL", TEMPORAL),
         ("fusion", "FUSION", FUSION),
         ("frontends", "FRONT_ENDS", FRONT_ENDS),
-        ("heads", "HEADS", heads()),
+        ("heads", "HEADS", HEADS_OF_NETWORKS),
     ],
 )
 def test_the_names_are_those_of_the_networks(
@@ -363,7 +369,7 @@ def test_all_that_a_head_cannot_have_is_told_at_once() -> None:
 
 def test_a_head_that_is_not_there_is_told() -> None:
     said = mistakes("segments", "head=segment")
-    listed = "classes, valence, steps, segments; did you mean 'segments'?"
+    listed = "classes, valence, steps, segments, normal; did you mean 'segments'?"
     assert f"head: 'segment' is none of {listed}" in said
 
 
@@ -456,3 +462,22 @@ def test_writing_changes_nothing() -> None:
     before = asdict(recipe)
     to_yaml(recipe)
     assert asdict(recipe) == before == asdict(replace(recipe))
+
+
+def test_without_a_network_streams_are_features_of_steps() -> None:
+    """No network takes the words, the patches of a spectrogram or a window's own crop."""
+    for stream in ("{audio: {encoder: log-mel}}", "{text: {encoder: words}}"):
+        said = mistakes("normal", f"streams={stream}")
+        assert "there is no network to take it" in said
+    assert "motion-crop" in mistakes("normal", "streams={motion: {encoder: motion-crop}}")
+    for name, row in catalogue.ENCODERS.items():
+        if "identity" in row.front_ends and not row.per_window:
+            recipe = load_recipe("normal", [f"streams={{{row.stream}: {{encoder: {name}}}}}"])
+            assert recipe.streams[row.stream].front_end in ("identity", "change", "identity-change")
+
+
+def test_what_is_usual_has_numbers_of_its_own() -> None:
+    assert load_recipe("normal", ["usual.nearest=5"]).usual.nearest == 5
+    assert "usual.nearest: 0 is not a whole number" in mistakes("normal", "usual.nearest=0")
+    assert "usual: the head 'classes' has no use" in mistakes("default", "usual.nearest=5")
+    assert "usual.near" in mistakes("normal", "usual.near=5")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +20,15 @@ SMOOTHING_S = 2.0  # steps shorter than that are noise of a classifier that sees
 class Detection:
     """A detected action: [start_s, end_s) in seconds, its label, and how sure the model is.
 
-    ValueError where it has no length or its score is no number.
+    `reason`: why, as JSON types, of a model that says so. ValueError where it has no length or its
+    score is no number.
     """
 
     start_s: float
     end_s: float
     label: str
     score: float
+    reason: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not -math.inf < self.start_s < self.end_s < math.inf:
@@ -156,8 +159,8 @@ def _merged(detections: Sequence[Detection], gap_s: float) -> Iterator[Detection
         if current is None:
             current = one
         elif one.label == current.label and one.start_s - current.end_s <= gap_s:
-            end_s, score = max(current.end_s, one.end_s), max(current.score, one.score)
-            current = replace(current, end_s=end_s, score=score)
+            end_s, best = max(current.end_s, one.end_s), max(current, one, key=lambda d: d.score)
+            current = replace(current, end_s=end_s, score=best.score, reason=best.reason)
         else:
             yield current
             current = one

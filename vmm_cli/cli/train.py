@@ -103,7 +103,8 @@ def train(
     start, end and text. For --task segments it is a JSON file in ActivityNet's format, or a CSV or
     JSONL file with the columns path, start, end and label, and optionally split, group and fold.
     For --task valence it is a CSV or JSONL file with the column path and, instead of label, valence
-    (from -1 to 1), emotion or both.
+    (from -1 to 1), emotion or both. For --task normal it is a folder of videos in which all is as
+    usual, or a CSV or JSONL file with the column path.
     """
     from vmm_cli.training.request import TrainRequest
     from vmm_cli.training.run_folder import refuse_taken
@@ -372,4 +373,5 @@ def report_rows(
             if name in seeds:
                 spread = f"{seeds[name]['mean']:.3f} ± {seeds[name]['sd']:.3f}"
                 yield f"{name} over {len(seeds['seeds'])} seeds", spread
-    yield "best epoch", str(metrics["best_epoch"])
+    if metrics["best_epoch"]:  # where anything was trained epoch by epoch
+        yield "best epoch", str(metrics["best_epoch"])

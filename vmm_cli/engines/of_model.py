@@ -10,7 +10,7 @@ from vmm_cli.bundles.published import FETCHABLE, TORCHVISION
 from vmm_cli.bundles.published_coco import COCO
 from vmm_cli.engines import choice
 from vmm_cli.errors import ModelError
-from vmm_cli.tasks import TAGS
+from vmm_cli.tasks import TAGS, USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ def engine_of(bundle: Bundle) -> Engine:
         return Engine(choice.TORCH, f"{choice.VARIABLE} is {choice.TORCH}")
     if bundle.network.get("kind") == TAGS:
         return Engine(choice.ONNXRUNTIME, "the networks that it joins have graphs")
+    if bundle.network.get("kind") == USUAL and not _fetched(bundle):
+        return Engine(choice.ONNXRUNTIME, "it has no network, and those it looks with have graphs")
     slower = [name for name in _fetched(bundle) if not FETCHABLE[name].as_graph]
     if slower:
         return Engine(choice.TORCH, f"{slower[0]} has no graph: PyTorch is what runs it best")

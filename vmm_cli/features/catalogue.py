@@ -30,7 +30,7 @@ from vmm_cli.features.image_stream import (
     load_encoder,
 )
 from vmm_cli.features.motion import MOTION_VERSION
-from vmm_cli.features.motion_energy import CELLS, ENERGY_VERSION, EnergyPictures
+from vmm_cli.features.motion_energy import CELLS, ENERGY_VERSION, GRID, EnergyPictures
 from vmm_cli.features.motion_stream import Crops, crops_compute, crops_spec
 from vmm_cli.features.text_stream import meaning, meaning_spec
 from vmm_cli.features.voice_stream import voice_features, voice_spec
@@ -106,6 +106,7 @@ ENCODERS: dict[str, Encoder] = {
         spec=versioned,
         version=ENERGY_VERSION,
         width=CELLS,
+        grid=GRID,
     ),
     "log-mel-statistics": Encoder(
         stream="audio",

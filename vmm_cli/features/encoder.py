@@ -50,6 +50,7 @@ class Encoder:
         holds: how long a value holds: until the `next` one comes, or for a `step` of the grid.
         per_window: whether what it gives for a step depends on the window that the step is in.
         learns: how many of its last blocks can learn with a model.
+        grid: rows and columns of the picture, where each value is of a place in it, by rows.
     """
 
     stream: str
@@ -65,6 +66,7 @@ class Encoder:
     holds: Literal["next", "step"] = "step"
     per_window: bool = False
     learns: int = 0
+    grid: tuple[int, int] | None = None
 
     @property
     def gives_words(self) -> bool:

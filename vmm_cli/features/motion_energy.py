@@ -24,7 +24,8 @@ ENERGY_VERSION = "1"  # part of what kept features are named by: changes when a 
 
 # Whatever its shape a picture is brought to these pixels, and they are averaged over 4 x 4.
 WIDTH, HEIGHT, CELL = 64, 48, 4
-CELLS = (HEIGHT // CELL) * (WIDTH // CELL)
+GRID = (HEIGHT // CELL, WIDTH // CELL)
+CELLS = GRID[0] * GRID[1]
 # Between pictures, at most; as good as 0.08 s, and half of the decoding.
 LONGEST_STEP_S = Fraction(1, 4)
 

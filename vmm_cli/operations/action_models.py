@@ -1,8 +1,9 @@
-"""When what happens in a video of any length, by models of three kinds.
+"""When what happens in a video of any length, by models of four kinds.
 
 A model for segments says where actions begin and end: see `vmm_cli.inference.steps`. A model for
 classes is slid over the video: each half a window, or each picture, its labels have a probability,
-and where that is high enough for a while something happens.
+and where that is high enough for a while something happens. A model of what is usual says where
+something else happens: see `vmm_cli.operations.unusual_times`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from vmm_cli.analysis.segments import Detection, from_cells, tidied
+from vmm_cli.analysis.unusual import score_of
 from vmm_cli.bundles import Bundle
 from vmm_cli.digits import SCORE_DIGITS, TIME_DIGITS
 from vmm_cli.errors import ModelError
 from vmm_cli.features.plan import plan_of
-from vmm_cli.inference import classify, classify_windows, steps
+from vmm_cli.inference import classify, classify_windows, steps, unusual_steps
 from vmm_cli.inference.classify_request import ClassifyRequest, classify_request, sees_windows
+from vmm_cli.inference.usual_model import check_usual, load_usual
 from vmm_cli.media.video import Video
+from vmm_cli.operations.unusual_times import unusual_times, warnings_of
 from vmm_cli.tasks import run_by
 
 if TYPE_CHECKING:
@@ -72,11 +76,15 @@ class Curves:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a model predicts of a whole video, of which not all may be wanted."""
+    """What a model predicts of a whole video, of which not all may be wanted.
+
+    `warnings`: what must be said of the video.
+    """
 
     detections: Sequence[Detection]
     streams: frozenset[str]
     curves: Curves
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +95,7 @@ class Actions:
         streams: those of the model that the video has.
         segments: sorted by time.
         curves: the scores of the labels that are wanted, where those are.
+        warnings: what must be said of the video.
     """
 
     duration_s: float
@@ -95,6 +104,7 @@ class Actions:
     streams: tuple[str, ...]
     segments: tuple[Detection, ...]
     curves: Curves | None = None
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         found = ", ".join(f"{s.label} {s.start_s:.1f}-{s.end_s:.1f} s" for s in self.segments)
@@ -116,16 +126,19 @@ class Actions:
                     for label, scores in zip(curves.labels, curves.scores.T.tolist(), strict=True)
                 },
             }
+        if self.warnings:
+            record["warnings"] = [*self.warnings]
         return record
 
 
 def _segment_record(one: Detection) -> dict[str, Any]:
-    return {
+    record: dict[str, Any] = {
         "start_s": round(one.start_s, TIME_DIGITS),
         "end_s": round(one.end_s, TIME_DIGITS),
         "label": one.label,
         "score": round(one.score, SCORE_DIGITS),
     }
+    return record if one.reason is None else record | {"reason": dict(one.reason)}
 
 
 class Runner(Protocol):
@@ -168,6 +181,9 @@ def runner_of(
         ModelError: it finds no actions, needs encoders that are not at hand, or its parts do not
             fit.
     """
+    if bundle.task == "normal":
+        check_usual(bundle)
+        return _OfUsual(bundle, start, end, use_store, max_pixels)
     if bundle.task not in ("segments", "classes") or not bundle.labels:
         hint = "" if bundle.task in ("segments", "classes") else f"; {run_by(bundle.task)}"
         raise ModelError(f"model {bundle.name!r} is for {bundle.task}, not for actions{hint}")
@@ -214,6 +230,46 @@ class _OfSteps:
         found = steps.find_segments(self.bundle, self._video(input), parts, wanted.least)
         curves = Curves(found.times_s, self.bundle.labels, found.curves)
         return Predictions(found.detections, streams, curves)
+
+
+@dataclass(frozen=True)
+class _OfUsual:
+    """A model of what is usual: what is not that happens."""
+
+    bundle: Bundle
+    start: Fraction
+    end: Fraction | None
+    use_store: bool
+    max_pixels: int
+
+    def _video(self, input: Input) -> Video:
+        return Video(input.path, self.max_pixels, self.start, self.end)
+
+    def plan(self, input: Input, workers: int) -> Sequence[unusual_steps.Part | None]:
+        video = self._video(input)
+        return unusual_steps.plan_compare(self.bundle, video, workers, use_store=self.use_store)
+
+    def run(self, input: Input, part: unusual_steps.Part | None) -> unusual_steps.Compared:
+        video = self._video(input)
+        return unusual_steps.compare(self.bundle, video, part, use_store=self.use_store)
+
+    def predictions(
+        self, input: Input, parts: Sequence[unusual_steps.Compared], wanted: Wanted
+    ) -> Predictions:
+        streams = frozenset().union(*(part.streams for part in parts))
+        classify_windows.require_streams(self.bundle, streams)
+        usual = load_usual(self.bundle.folder.resolve(), self.bundle.digest).usual
+        video = self._video(input)
+        until_s = min(parts[0].end_s, float(video.until_s))
+        found = unusual_steps.surprise_of_parts(self.bundle, video, parts)
+        detections = unusual_times(
+            found, wanted.score_of(self.bundle.labels[0]), until_s, usual.grids
+        )
+        scores = score_of(found.whole)[:, None]
+        curves = Curves(found.times_s, self.bundle.labels, scores)
+        return Predictions(
+            detections, streams, curves, tuple(warnings_of(found, detections, until_s))
+        )
 
 
 @dataclass(frozen=True)
@@ -306,4 +362,5 @@ def actions(bundle: Bundle, predicted: Predictions, wanted: Wanted, duration_s: 
         tuple(stream for stream in bundle.streams if stream in predicted.streams),
         tuple(segments),
         curves,
+        predicted.warnings,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from vmm_cli.training.data.samples import NONE, DataSet, Sample
 from vmm_cli.training.recipe import Recipe
-from vmm_cli.training.tasks.catalogue import TASKS
+from vmm_cli.training.tasks.catalogue import TASKS, task_of
 from vmm_cli.training.tasks.task import Report
 from vmm_cli.training.tasks.told import card_table
 
@@ -24,15 +24,13 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
     """Return the card as Markdown."""
     task = TASKS[data.task]
     learnt = [sample for sample in data.samples if sample.split == "train"]
-    windows = f" in windows of {recipe.window_s:g} s" if task.windows else ""
     counts = task.report.counts(data.labels, learnt)
     parts = [
         f"# {name}",
         task.report.says(data, learnt),
         "## What it looks at",
-        f"Recipe `{recipe.name}`: {recipe.rate_hz:g} steps a second{windows}; temporal network "
-        f"`{recipe.temporal}`, fusion `{recipe.fusion}`, head `{recipe.head}`. `recipe.yaml` says "
-        "it all. The streams:",
+        f"Recipe `{recipe.name}`: {(task.report.made_of or _of_networks)(recipe)}. `recipe.yaml` "
+        "says it all. The streams:",
         "\n".join(
             f"- {stream}: encoder `{made.encoder}`, front end `{made.front_end}`"
             for stream, made in recipe.streams.items()
@@ -69,6 +67,14 @@ def _scores(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     else:
         found = metrics["test" if "fold" in metrics else "validation"]
     return found
+
+
+def _of_networks(recipe: Recipe) -> str:
+    windows = f" in windows of {recipe.window_s:g} s" if task_of(recipe.head).windows else ""
+    return (
+        f"{recipe.rate_hz:g} steps a second{windows}; temporal network `{recipe.temporal}`, "
+        f"fusion `{recipe.fusion}`, head `{recipe.head}`"
+    )
 
 
 def _accuracy(metrics: Mapping[str, Any], report: Report, *, stops_early: bool) -> str:

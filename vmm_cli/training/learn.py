@@ -59,6 +59,10 @@ def learn(
     held_out = [i for i, sample in enumerate(data.samples) if sample.split == "val"]
     if not train:
         raise DataError("no sample is left to train on")
+    task = TASKS[data.task]
+    if task.learn is not None:
+        return task.learn(data, encoded, recipe, seed)
+    assert task.objective is not None  # see `Task`
     about = _about(data, [encoded[i] for i in train], recipe)
     torch.manual_seed(seed)
     network = _network(recipe, about)
@@ -78,7 +82,7 @@ def learn(
             on_epoch = _with_checkpoints(checkpoint, on_epoch)
     fit(
         progress,
-        TASKS[data.task].objective(material),
+        task.objective(material),
         recipe.optimisation,
         seed=seed,
         device=device,
@@ -110,7 +114,8 @@ def _about(data: DataSet, encoded: Sequence[Encoded], recipe: Recipe) -> dict[st
         "rate_hz": recipe.rate_hz,
         "window_s": recipe.window_s,
     }
-    about |= TASKS[data.task].network(data, recipe)
+    if (own := TASKS[data.task].network) is not None:
+        about |= own(data, recipe)
     for name, stream in recipe.streams.items():
         shape: dict[str, Any] = {"name": name, "front_end": stream.front_end}
         encoder = catalogue.entry(stream.encoder)

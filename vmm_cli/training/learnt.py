@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from vmm_cli.features.windows import Encoded
 from vmm_cli.inference.examples import Examples, examples, tokens_from
 from vmm_cli.inference.in_torch import features_after
@@ -18,23 +20,29 @@ class Learnt:
     """A trained network and how it came about.
 
     Attributes:
-        network: with the weights of the best epoch, in evaluation mode.
+        network: with the weights of the best epoch, in evaluation mode; None where nothing but
+            `tensors` was learnt.
         about: what `FusionNetwork` is built from again, as JSON types: see `network_from`.
         labels: those that it knows.
         history: a row of numbers for each epoch.
-        best_epoch: counted from 1.
+        best_epoch: counted from 1; 0: there were none.
+        tensors: of a model without a network: what it is made of, by its name in a bundle.
+        thresholds: those that it came with; None: they are chosen on what is held out.
     """
 
-    network: FusionNetwork | NetworkWithTail
+    network: FusionNetwork | NetworkWithTail | None
     about: Mapping[str, Any]
     labels: Sequence[str]
     history: Sequence[Mapping[str, float]]
     best_epoch: int
+    tensors: Mapping[str, np.ndarray] | None = None
+    thresholds: Mapping[str, float] | None = None
 
     @property
     def fusion(self) -> FusionNetwork:
         """What judges features, without blocks of the image encoder that learnt too."""
         whole = self.network
+        assert whole is not None  # there is one where anything asks for it
         return whole.network if isinstance(whole, NetworkWithTail) else whole
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vmm_cli.features.windows import Encoded
@@ -49,7 +49,11 @@ def predict(
     chosen = [i for i, sample in enumerate(data.samples) if sample.split == split]
     values = TASKS[data.task].predict(learnt, [encoded[i] for i in chosen], device)
     samples = [data.samples[i] for i in chosen]
-    return measured(data.task, _predictions(samples, values, data, max_false_alarms))
+    given = replace(_predictions(samples, values, data, max_false_alarms), labels=learnt.labels)
+    found = measured(data.task, given)
+    if learnt.thresholds is not None:
+        found.metrics["threshold"] = dict(learnt.thresholds)
+    return found
 
 
 def together(parts: Sequence[Measured], data: DataSet) -> Measured:

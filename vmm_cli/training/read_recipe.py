@@ -16,6 +16,7 @@ from typing import Any
 
 from vmm_cli.errors import RecipeError
 from vmm_cli.features import catalogue
+from vmm_cli.features.encoder import OF_FEATURES
 from vmm_cli.features.grid import MAX_STEPS
 from vmm_cli.plain_file import UnreadableError, read_regular
 from vmm_cli.plain_yaml import YamlError
@@ -28,6 +29,7 @@ from vmm_cli.training.recipe import (
     Optimisation,
     Recipe,
     StreamRecipe,
+    Usual,
 )
 from vmm_cli.training.tasks.catalogue import heads, task_of
 from vmm_cli.training.tasks.task import Task
@@ -81,6 +83,16 @@ _OPTIMISATION_NUMBERS = {
     "stream_dropout": _Range(0, 0.9),
     "valence_weight": _Range(0, 1000),
 }
+_USUAL_NUMBERS = {
+    "nearest": _Range(1, 1000, whole=True),
+    "components": _Range(1, 4096, whole=True),
+    "bank": _Range(1, 65_536, whole=True),
+    "smoothing_s": _Range(0, 600),
+    "false_alarms_per_hour": _Range(1e-3, 3600),
+}
+
+# Of what has no network: nothing says when to stop.
+UNTRAINED = Optimisation(epochs=1, patience=0)
 
 # What a message shows of a value, however large that is.
 LONGEST_SHOWN = 60  # characters of what was typed
@@ -213,6 +225,12 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
         if not (isinstance(text := content.get(key, ""), str) and text.isprintable())
     )
     values["optimisation"] = _optimisation(content.get("optimisation"), mistakes)
+    values["usual"] = _usual(content.get("usual"), mistakes)
+    if task.learn is not None:
+        mistakes += _only_for_networks(content, head)
+        values["optimisation"] = UNTRAINED
+    elif values["usual"] != Usual():
+        mistakes.append(f"usual: the head {head!r} has no use for it; leave it out")
     mistakes += _only_for_others(streams, values["optimisation"], head)
     if task.as_negative is None and ALARMS in values:
         mistakes.append(f"{ALARMS}: the head {head!r} has no use for it; leave it out")
@@ -250,6 +268,19 @@ def _only_for_others(
     for stream, recipe in streams.items():
         if recipe.options.get("train_last"):
             yield f"streams.{stream}.train_last: not with the head {head!r}; leave it out"
+
+
+def _only_for_networks(content: Mapping[Any, Any], head: str) -> Iterator[str]:
+    """Yield what is said, and otherwise than a recipe says it by itself, of networks."""
+    known = {f.name: f.default for f in fields(Recipe)}
+    for key in ("temporal", "fusion", "width", "layers", "dropout", "levels"):
+        if key in content and content[key] != known[key]:
+            yield f"{key}: the head {head!r} has no network; leave it out"
+    given = content.get("optimisation")
+    given = given if isinstance(given, dict) else {}
+    for key in given:
+        if given[key] != getattr(UNTRAINED, str(key), None):
+            yield f"optimisation.{_said(key)}: the head {head!r} has no network; leave it out"
 
 
 def _streams(content: object, task: Task, mistakes: list[str]) -> dict[str, StreamRecipe]:
@@ -290,6 +321,14 @@ def _stream(
         mistakes.append(_no_choice(encoder, encoders, f"{where}.encoder"))
     else:
         choices = rows[encoder].front_ends
+        if task.learn is not None:  # what a network would make of it is not there
+            choices = tuple(name for name in choices if name in OF_FEATURES)
+            if not choices:
+                mistakes.append(
+                    f"{where}.encoder: what {encoder!r} gives is no features of each step, and "
+                    f"there is no network to take it; leave the stream out"
+                )
+                choices = FRONT_ENDS
     front_end = content.get("front_end", choices[0])
     if front_end in FRONT_ENDS and front_end not in choices:
         mistakes.append(
@@ -319,6 +358,16 @@ def _optimisation(content: object, mistakes: list[str]) -> Optimisation:
             shown = _SHORT.repr(content["class_weights"])
             mistakes.append(f"optimisation.class_weights: {shown} is not true or false")
     return Optimisation(**values)
+
+
+def _usual(content: object, mistakes: list[str]) -> Usual:
+    if content is None:
+        return Usual()
+    if not isinstance(content, dict):
+        mistakes.append(f"usual: {_SHORT.repr(content)} is not keys with values")
+        return Usual()
+    _refuse_unknown(content, [f.name for f in fields(Usual)], "usual.", mistakes)
+    return Usual(**_numbers(content, _USUAL_NUMBERS, "usual.", mistakes))
 
 
 def _numbers(

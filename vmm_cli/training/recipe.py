@@ -74,6 +74,25 @@ class Optimisation:
 
 
 @dataclass(frozen=True)
+class Usual:
+    """How it is learnt what is usual, by the head `normal`.
+
+    Attributes:
+        nearest: how many of the nearest usual steps a step is compared with.
+        components: of a stream's values, at most.
+        bank: steps that are kept of a stream, at most.
+        smoothing_s: over how many seconds scores are averaged.
+        false_alarms_per_hour: on videos that were left out, by which the threshold is chosen.
+    """
+
+    nearest: int = 3
+    components: int = 64
+    bank: int = 4096
+    smoothing_s: float = 1.0
+    false_alarms_per_hour: float = 1.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A model that can be trained.
 
@@ -89,6 +108,7 @@ class Recipe:
         max_false_alarms_per_hour: how often each label may be found where it is not, by the hour of
             what was held out; its threshold is the lowest for which that holds. None: once where
             negatives were given; else thresholds are chosen otherwise, see `Task.score`.
+        usual: of the head `normal`, which has no use for networks nor for their optimisation.
     """
 
     name: str
@@ -105,6 +125,7 @@ class Recipe:
     levels: int = 7
     max_false_alarms_per_hour: float | None = None
     optimisation: Optimisation = field(default_factory=Optimisation)
+    usual: Usual = field(default_factory=Usual)
 
 
 def to_yaml(recipe: Recipe) -> str:

@@ -68,10 +68,14 @@ def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: 
     write_text(folder / "history.jsonl", "".join(rows))
     write_json(folder / METRICS_FILE, metrics)
     write_text(folder / "CARD.md", card.text(run.name, run.data, run.recipe, metrics))
-    plots.curves(run.learnt.history, run.learnt.best_epoch, folder / "curves.png")
+    if run.learnt.history:
+        plots.curves(run.learnt.history, run.learnt.best_epoch, folder / "curves.png")
     task.files.draw(folder, found.predictions, found.metrics)
     encoders = dict(run.plan.encoders)
-    tensors = {f"network.{k}": v.cpu().numpy() for k, v in run.learnt.fusion.state_dict().items()}
+    tensors = dict(run.learnt.tensors or {})
+    if run.learnt.network is not None:
+        network = run.learnt.fusion.state_dict()
+        tensors |= {f"network.{k}": v.cpu().numpy() for k, v in network.items()}
     if run.learnt.tail is not None:
         from vmm_cli.features.trained_image import learnt_encoder
 
@@ -81,11 +85,12 @@ def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: 
 
     graphs: Mapping[str, Graph] = {}
     try:
-        graphs = graphs_of_run(run.learnt, encoders, tensors, run.shown)
+        if run.learnt.network is not None:
+            graphs = graphs_of_run(run.learnt, encoders, tensors, run.shown)
     except Exception as error:  # whatever it is, what was learnt is not lost over it
         _log.warning("saved without a graph, so that PyTorch must run it: %s", error)
     try:
-        fields = _fields(run, encoders, task.thresholds(found.metrics))
+        fields = _fields(run, encoders, run.learnt.thresholds or task.thresholds(found.metrics))
         fields |= _operating(found.metrics)
         if task.as_negative is not None and NONE in run.data.labels:
             fields["none"] = NONE
@@ -98,22 +103,24 @@ def _fields(
     run: RunFiles, specs: Mapping[str, EncoderSpec], thresholds: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return what `bundle.yaml` says."""
+    learnt = [stream["name"] for stream in run.learnt.about["streams"]]
     encoders = {
         stream: {"name": spec.name, "sha256": spec.digest, "preprocess": dict(spec.preprocess)}
         for stream, spec in specs.items()
+        if stream in learnt
     }
     return {
         "name": run.name,
         "version": 1,
         "summary": card.summary(run.data, run.recipe),
         "task": run.data.task,
-        "streams": list(run.recipe.streams),
+        "streams": learnt,
         "encoders": encoders,
         "network": dict(run.learnt.about),
         "sampling": {"every_s": 1 / run.recipe.rate_hz, "free": False},
         "thresholds": dict(thresholds),
         "licence": {"code": "Apache-2.0", "weights": "the user's own", "data": "the user's own"},
-        "labels": list(run.data.labels),
+        "labels": list(run.learnt.labels),
     }
 
 

@@ -15,7 +15,7 @@ KEYS = {"mAP", "emotions"}  # of metrics, that only one task has
 # Where it may be asked, and why: a bundle of one task is run by code that runs no other.
 ALLOWED = {
     "inference/classify_request.py": "refuses a bundle that it cannot run",
-    "operations/action_models.py": "runs bundles of two tasks",
+    "operations/action_models.py": "runs bundles of three tasks",
     "analysis/sentiment/fusion.py": "refuses a bundle that it cannot run",
     "inference/in_graph.py": "asks which head a network has, for what goes in and comes out of it",
     "exports/kinds.py": "refuses a bundle that it cannot export",

@@ -186,6 +186,8 @@ class Kind:
             why it cannot be trained on, but for what is said of every data set.
         needs_all_labels: whether each label must be in `train`.
         errors_of_parts: kinds of errors for which a part of a sample is left out, not the sample.
+        by_labels: whether labels are what is learnt. Else none need be known, and nothing need be
+            held out.
     """
 
     name: str
@@ -196,6 +198,7 @@ class Kind:
     lacking: Callable[[DataSet, bool], Iterable[str]]
     needs_all_labels: bool = True
     errors_of_parts: frozenset[str] = frozenset()
+    by_labels: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -248,7 +251,7 @@ def make_dataset(
         multi_label=multi_label,
         has_groups=any(sample.group is not None for sample in samples),
         has_folds=any(sample.fold is not None for sample in samples),
-        problems=(*problems, *Problems(_problems_of_all(samples))),
+        problems=(*problems, *Problems(_problems_of_all(samples, kind.by_labels))),
     )
 
 
@@ -341,7 +344,15 @@ _KINDS_OF_ALL = {
 }
 
 
-def _problems_of_all(samples: Sequence[Sample]) -> Iterator[Problem]:
+def _problems_of_all(samples: Sequence[Sample], by_labels: bool) -> Iterator[Problem]:
+    if by_labels:
+        yield from _label_problems(samples)
+    yield from _groups_problems(samples)
+    if by_labels:
+        yield from _nothing_annotated(samples)
+
+
+def _label_problems(samples: Sequence[Sample]) -> Iterator[Problem]:
     counts = label_counts(samples)
     yield from _similar_labels(counts)
     segments = segment_counts(samples)
@@ -352,8 +363,6 @@ def _problems_of_all(samples: Sequence[Sample]) -> Iterator[Problem]:
         message = f"only one {what} this label; nothing can be measured on it"
         yield Problem("warning", "one_sample", label, message)
     yield from _unseen_labels(samples)
-    yield from _groups_problems(samples)
-    yield from _nothing_annotated(samples)
 
 
 def _similar_labels(labels: Iterable[str]) -> Iterator[Problem]:

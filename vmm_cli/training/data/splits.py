@@ -205,7 +205,7 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
     counts = Counter(sample.split for sample in dataset.samples)
     if not counts["train"]:
         reasons.append("no sample is in train")
-    if validated and not counts["val"]:
+    if validated and dataset.kind.by_labels and not counts["val"]:
         kind = "group" if dataset.has_groups else "file"
         reasons.append(
             "no sample is left for validation: every "
@@ -214,7 +214,8 @@ def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
         )
     seen = label_counts(sample for sample in dataset.samples if sample.split == "train")
     unseen = [label for label in dataset.labels if label not in seen]
-    if unseen and counts["train"] and (dataset.kind.needs_all_labels or not seen):
+    wanted = counts["train"] and dataset.kind.by_labels
+    if unseen and wanted and (dataset.kind.needs_all_labels or not seen):
         hint = "; give negatives of two files or groups, or more" if NONE in unseen else ""
         reasons.append(f"no sample in train has the label {', '.join(map(repr, unseen))}{hint}")
     if reasons:

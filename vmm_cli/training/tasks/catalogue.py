@@ -6,11 +6,12 @@ from vmm_cli.bundles import Bundle
 from vmm_cli.errors import ModelError
 from vmm_cli.tasks import run_by
 from vmm_cli.training.tasks.classes import TASK as CLASSES
+from vmm_cli.training.tasks.normal import TASK as NORMAL
 from vmm_cli.training.tasks.segments import TASK as SEGMENTS
 from vmm_cli.training.tasks.task import Task
 from vmm_cli.training.tasks.valence import TASK as VALENCE
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSES, VALENCE, SEGMENTS)}
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSES, VALENCE, SEGMENTS, NORMAL)}
 
 
 def heads() -> tuple[str, ...]:

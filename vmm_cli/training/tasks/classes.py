@@ -97,6 +97,7 @@ def judged(learnt: Learnt, encoded: Sequence[Encoded], device: torch.device) -> 
     """Return the probabilities of the labels of samples."""
     from vmm_cli.training.objectives.classes import predict_windows
 
+    assert learnt.network is not None  # see `Task.learn`
     network, several = learnt.network.to(device), learnt.about["multi_label"]
     shown = learnt.examples(encoded)
     chances = predict_windows(network, shown, device, several)  # [N, C]

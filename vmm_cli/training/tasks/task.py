@@ -108,6 +108,7 @@ class Report:
         figures: what the card calls numbers of the headline that are not called as they read.
         remark: metrics -> what the card says behind these numbers.
         sample: what a sample of an evaluation is called.
+        made_of: a recipe -> what the card says of how a model is made; None: of which networks.
         data_section: an inspection -> what `summary` says under the task's name; None: nothing.
         data_tables: a `summary` -> the tables that `vmm train --check` shows first.
         data_facts: a `summary` -> what it says of the whole, name and value.
@@ -123,6 +124,7 @@ class Report:
     figures: Mapping[str, str] = field(default_factory=dict)
     remark: Callable[[Metrics], str] = lambda metrics: ""
     sample: str = "row"
+    made_of: Callable[[Recipe], str] | None = None
     data_section: Callable[[Inspection], dict[str, Any]] | None = None
     data_tables: Callable[[Metrics], Iterator[Table]] = _nothing
     data_facts: Callable[[Metrics], Iterator[tuple[str, Cell]]] = _nothing
@@ -157,6 +159,9 @@ class Task:
         read: (source, group=column, fold=column) -> data set. DataError where it cannot be read.
         network: what its networks are made of besides what all are, as JSON types.
         objective: what the training loop needs.
+        learn: (data set, encoded samples, recipe, seed) -> what is learnt, of a task without
+            networks and their training: then there is no `network` and no `objective`. DataError
+            as `training.learn`.
         predict: (learnt, samples, device) -> what it predicts for each sample.
         check: (bundle, data set, samples) -> None. ModelError where the bundle cannot be run,
             DataError where it cannot be measured on these samples.
@@ -178,8 +183,8 @@ class Task:
     kind: Kind
     heads: tuple[str, ...]
     read: Callable[..., DataSet]
-    network: Callable[[DataSet, Recipe], dict[str, Any]]
-    objective: Callable[[Material], Objective]
+    network: Callable[[DataSet, Recipe], dict[str, Any]] | None
+    objective: Callable[[Material], Objective] | None
     predict: Callable[[Learnt, Sequence[Encoded], torch.device], Sequence[Any]]
     check: Callable[[Bundle, DataSet, Sequence[Sample]], None]
     predict_file: Callable[[Bundle, Sample, Means], Any]
@@ -194,6 +199,7 @@ class Task:
     as_negative: Callable[[Sample], Sample] | None = None
     fit: Callable[[Predictions], dict[str, Any] | None] = lambda predictions: None
     calibrated: Callable[[Predictions, Metrics], Predictions] = lambda predictions, _: predictions
+    learn: Callable[[DataSet, Sequence[Encoded], Recipe, int], Learnt] | None = None
 
     @property
     def name(self) -> str:

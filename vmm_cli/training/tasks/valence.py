@@ -77,6 +77,7 @@ def ratings(
     from vmm_cli.inference.valence import with_valence
     from vmm_cli.training.objectives.valence import predict
 
+    assert learnt.network is not None  # see `Task.learn`
     network = learnt.network.to(device)
     predicted = predict(network, learnt.examples(encoded), len(encoded), device)
     return list(with_valence(predicted, learnt.labels, learnt.about["valence_from"]))
