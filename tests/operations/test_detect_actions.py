@@ -193,8 +193,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path
 
 def test_a_model_for_segments_has_its_own_threshold(fresh: tuple[Path, Path]) -> None:
     model, clip = fresh
-    assert request(model).wanted.min_score == 0.01
-    assert request(model, min_score=0.2).wanted.min_score == 0.2
+    assert request(model).wanted.least == 0.01
+    assert request(model, min_score=0.2).wanted.least == 0.2
     record = detected(request(model, min_score=0.005, scores=True), clip)
     assert record["duration_s"] == 6.2 and record["streams"] == ["motion"]
     assert record["segments"]

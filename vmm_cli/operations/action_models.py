@@ -42,7 +42,8 @@ class Wanted:
 
     Attributes:
         labels: those of the model that count.
-        min_score: from which on an action counts, but for those labels that `min_scores` has.
+        min_score: from which on an action counts.
+        min_scores: the same for labels that have one of their own.
         min_duration_s: how long it is at least.
         merge_gap_s: two of one label that are no further apart become one; 0: never.
         scores: whether each label's score over time is wanted, for drawing.
