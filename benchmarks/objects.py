@@ -226,16 +226,14 @@ def speed() -> None:
     """Print how many pictures one thread looks at in a second of CPU, by engine, in turns."""
     os.environ["OMP_NUM_THREADS"] = "1"
     small, large = (pictures(size) for size in (objects.PICTURE_SIZE, poses.PICTURE_SIZE))
-    squares = np.stack([objects.letterboxed(image)[0] for image in small])
+    frames = [objects.letterboxed(image)[0] for image in small]
     whole = np.array([0, 0, 1, 1], np.float32)
-    crops = np.stack(
-        [
-            poses.cut_out(image, poses.square_about(whole, image.shape[1], image.shape[0]))
-            for image in large
-        ]
-    )
+    crops = [
+        poses.cut_out(image, poses.square_about(whole, image.shape[1], image.shape[0]))
+        for image in large
+    ]
     print("| pictures in a CPU-second | PyTorch | ONNX Runtime |\n| --- | --- | --- |")
-    for name, given in (("objects", squares), ("pose", crops)):
+    for name, given in (("objects", frames), ("pose", crops)):
         rates: dict[str, list[float]] = {TORCH: [], ONNXRUNTIME: []}
         for _ in range(ROUNDS):
             for engine, found in rates.items():
@@ -245,7 +243,7 @@ def speed() -> None:
             + " | ".join(f"{statistics.median(r):.0f}" for r in rates.values())
             + " |"
         )
-    candidates = compute_of("objects").run(squares[:1])[0].reshape(-1, 6)
+    candidates = compute_of("objects").run(frames[0][None])[0].reshape(-1, 6)
     _, place = objects.letterboxed(small[0])
     for what, call in {
         "letterbox a picture that decoders scaled": lambda: objects.letterboxed(small[0]),
@@ -281,9 +279,9 @@ def compute_of(name: str, engine: str | None = None) -> Compute:
             os.environ[VARIABLE] = before
 
 
-def rate(compute: Compute, given: np.ndarray) -> float:
+def rate(compute: Compute, given: Sequence[np.ndarray]) -> float:
     """Return pictures a second of CPU, one at a time as on a CPU."""
-    compute.run(given[:1])
+    compute.run(given[0][None])
     begin = time.process_time()
     for image in given:
         compute.run(image[None])

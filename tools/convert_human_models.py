@@ -42,8 +42,8 @@ from vmm_cli.features.object_networks import detector, pose_network
 from vmm_cli.media.frames import FrameRequest, iter_frames
 from vmm_cli.media.sampling import at
 from vmm_cli.networks.pretrained.movenet import STAGES
-from vmm_cli.networks.pretrained.nanodet import BINS, DEVIATION, MEAN, STRIDES, NanoDet
-from vmm_cli.networks.pretrained.shapes import CANDIDATES, KINDS, OBJECT_SIDE
+from vmm_cli.networks.pretrained.nanodet import BINS, DEVIATION, STRIDES, NanoDet
+from vmm_cli.networks.pretrained.shapes import CANDIDATES, KINDS, OBJECT_MEAN, OBJECT_SIDE
 
 # SHA-256 of what was converted.
 SOURCES = {
@@ -228,7 +228,7 @@ def original_candidates(originals: TensorFlowJs, square: np.ndarray) -> np.ndarr
 
     Decoded here, in float64, from its scores and its distributions of distances.
     """
-    x = (square - np.array(MEAN)) / np.array(DEVIATION)
+    x = (square - np.array(OBJECT_MEAN)) / np.array(DEVIATION)
     given = originals.run(NANODET, x[None, :, :, ::-1].transpose(0, 3, 1, 2))
     by_shape = {one.shape[1:]: one[0].astype(np.float64) for one in given}
     parts = []
@@ -264,6 +264,15 @@ def picture_of(clip: str, second: float) -> tuple[np.ndarray, np.ndarray]:
     return frames["objects"], frames["people"]
 
 
+def in_square(image: np.ndarray) -> tuple[np.ndarray, objects.Placed]:
+    """Return a picture of `objects.PICTURE_SIZE` in a black square: the original takes no other."""
+    height, width = image.shape[:2]
+    place = objects.Placed((OBJECT_SIDE - width) // 2, (OBJECT_SIDE - height) // 2, width, height)
+    square = np.zeros((OBJECT_SIDE, OBJECT_SIDE, 3), np.uint8)
+    square[place.top : place.top + height, place.left : place.left + width] = image
+    return square, place
+
+
 def compared(
     originals: TensorFlowJs, found: Mapping[str, bundles.Bundle]
 ) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
@@ -286,7 +295,7 @@ def compared(
 
     for clip, second in PICTURES:
         small, large = picture_of(clip, second)
-        square, place = objects.letterboxed(small)
+        square, place = in_square(small)
         theirs = original_candidates(originals, square)
         sure = theirs[theirs[:, 4] >= objects.LEAST_SCORE]
         person = objects.objects_in(theirs, place)[0]
@@ -338,6 +347,7 @@ def fields_of(name: str) -> dict[str, Any]:
     if name == objects.OBJECTS:
         return shared | {
             "name": name,
+            "version": 2,  # 1: pictures in squares
             "summary": "80 kinds of objects of COCO, people among them, each with its box",
             "task": objects.OBJECTS,
             "network": {"kind": objects.KIND},

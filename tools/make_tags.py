@@ -293,8 +293,8 @@ class Networks:
 
     def objects(self, image: np.ndarray) -> np.ndarray:
         """Return the objects of a picture: [n, 6]."""
-        square, place = letterboxed(image)
-        (values,) = self.detector.run(square[None])
+        frame, place = letterboxed(image)
+        (values,) = self.detector.run(frame[None])
         return objects_in(values.reshape(CANDIDATES, CANDIDATE), place)
 
     def pictures(self, image: np.ndarray) -> np.ndarray:

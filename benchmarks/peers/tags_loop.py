@@ -20,7 +20,8 @@ from vmm_cli import bundles
 from vmm_cli.networks.pretrained.efficientnet_lite import EfficientNetLite0
 from vmm_cli.networks.pretrained.nanodet import NanoDet
 
-SIDE = 416  # of the square that the first network sees
+SIDE, STEP, MARGIN = 416, 32, 8  # of the frame that the first network sees
+GREY = 115.0
 LEAST_SCORE = 0.05
 
 
@@ -47,11 +48,12 @@ def main(paths: list[str]) -> None:
 
 
 def _letterboxed(images: torch.Tensor) -> torch.Tensor:
-    """Scale to the width of a square and lay black above and below: -> uint8 [T, S, S, 3]."""
+    """Scale to the width of a frame and lay grey above and below: -> uint8 [T, H, W, 3]."""
     high = round(SIDE * images.shape[2] / images.shape[3])
+    down = min(-(-(high + 2 * MARGIN) // STEP) * STEP, SIDE)
     x = F.interpolate(images.float(), (high, SIDE), mode="bilinear", antialias=True)
-    top = (SIDE - high) // 2
-    x = F.pad(x, (0, 0, top, SIDE - high - top))
+    top = (down - high) // 2
+    x = F.pad(x, (0, 0, top, down - high - top), value=GREY)
     return x.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 

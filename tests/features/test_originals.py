@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tools.convert_human_models import picture_of
+from tools.convert_human_models import in_square, picture_of
 from vmm_cli import bundles
-from vmm_cli.features.objects import letterboxed, object_compute
+from vmm_cli.features.objects import object_compute
 from vmm_cli.features.poses import Square, cut_out, pose_compute
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,7 +39,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("original", ORIGINALS, ids=called)
 def test_objects_are_those_of_the_original(original: dict[str, Any]) -> None:
     bundle = bundles.load("objects")
-    square, _ = letterboxed(picture_of(original["clip"], original["second"])[0])
+    square, _ = in_square(picture_of(original["clip"], original["second"])[0])
     found = object_compute(bundle.folder, bundle.digest, "cpu").run(square[None]).reshape(-1, 6)
     wanted = np.array(original["candidates"])
     assert len(wanted) >= 3

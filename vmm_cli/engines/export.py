@@ -51,9 +51,10 @@ class Network:
     Attributes:
         module: in evaluation mode; takes the inputs by position in their order.
         example: the inputs by name, of any length where that may vary, but not 0, nor 1 unless
-            `traced`.
+            `traced`; half of it is tried, too.
         outputs: names of what the module gives: a tensor, or a tuple of them.
         dynamic: of an input, the axes whose length may vary.
+        multiple: what such a length is a multiple of, but for the first axis's.
         stored: gives the name in the bundle's weights of a parameter or buffer of `module`.
         traced: whether to write it by TorchScript. Its forward must not choose by lengths, nor
             divide negative ones, which the tracing would not see.
@@ -65,6 +66,7 @@ class Network:
     dynamic: Mapping[str, Sequence[int]]
     stored: Callable[[str], str]
     traced: bool = False
+    multiple: int = 1
 
 
 def graph_maker(network: Network) -> Callable[[Weights], bytes | None]:
@@ -131,7 +133,7 @@ def _exported(network: Network, weights: Weights) -> Any:
         return False if any(network.stored(name) in weights.stored for name in names) else None
 
     shapes = tuple(
-        dict.fromkeys(network.dynamic.get(name, ()), torch.export.Dim.DYNAMIC)
+        {axis: _dimension(network, name, axis) for axis in network.dynamic.get(name, ())}
         for name in network.example
     )
     program = torch.onnx.export(
@@ -154,6 +156,13 @@ def _exported(network: Network, weights: Weights) -> Any:
     )
     optimizer.remove_unused_nodes(program.model)
     return _stripped(program.model_proto)
+
+
+def _dimension(network: Network, name: str, axis: int) -> Any:
+    """Return a length that may vary, as the exporter takes it."""
+    if axis == 0 or network.multiple == 1:
+        return torch.export.Dim.DYNAMIC
+    return network.multiple * torch.export.Dim(f"{name}_{axis}")
 
 
 def _traced(network: Network) -> Any:

@@ -66,11 +66,18 @@ def overlaps(one: np.ndarray, other: np.ndarray, *, by_smaller: bool = False) ->
     """Return the same of each of some boxes with each of others: [N, 4], [M, 4] -> [N, M]."""
     left, top, right, bottom = np.ascontiguousarray(one.T)
     left_, top_, right_, bottom_ = np.ascontiguousarray(other.T)
-    wide = np.minimum.outer(right, right_) - np.maximum.outer(left, left_)
-    high = np.minimum.outer(bottom, bottom_) - np.maximum.outer(top, top_)
-    both = wide.clip(min=0) * high.clip(min=0)
+    both: np.ndarray = np.minimum.outer(right, right_)  # in place: half the time
+    both -= np.maximum.outer(left, left_)
+    high = np.minimum.outer(bottom, bottom_)
+    high -= np.maximum.outer(top, top_)
+    np.maximum(both, 0, out=both)
+    both *= np.maximum(high, 0, out=high)
     area = (right - left).clip(min=0) * (bottom - top).clip(min=0)
     area_ = (right_ - left_).clip(min=0) * (bottom_ - top_).clip(min=0)
-    whole = np.minimum.outer(area, area_) if by_smaller else np.add.outer(area, area_) - both
-    shared: np.ndarray = both / whole.clip(min=np.finfo(np.float32).tiny)
-    return shared
+    if by_smaller:
+        whole = np.minimum.outer(area, area_)
+    else:
+        whole = np.add.outer(area, area_)
+        whole -= both
+    both /= np.maximum(whole, np.finfo(np.float32).tiny, out=whole)
+    return both

@@ -18,6 +18,7 @@ from vmm_cli.features import objects, poses
 from vmm_cli.features.image import device_from, keep_freed_memory
 from vmm_cli.networks.pretrained.movenet import MoveNet
 from vmm_cli.networks.pretrained.nanodet import NanoDet
+from vmm_cli.networks.pretrained.shapes import OBJECT_STEP, POSE_SIDE
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -75,19 +76,28 @@ def _filled(make: Callable[[], M], tensors: Mapping[str, np.ndarray], name: str)
 def objects_to_export(bundle: Bundle) -> dict[str, Network]:
     """Return what the graph of a model for objects is made of. ModelError: it is damaged."""
     network = detector(load_tensors(bundle), bundle.name)
-    return {objects.OBJECTS: _to_export(network, objects.TAKEN, objects.GIVEN)}
+    sides = 4 * OBJECT_STEP, 6 * OBJECT_STEP
+    return {objects.OBJECTS: _to_export(network, objects.TAKEN, objects.GIVEN, sides)}
 
 
 def poses_to_export(bundle: Bundle) -> dict[str, Network]:
     """Return what the graph of a model for poses is made of. ModelError: it is damaged."""
     network = pose_network(load_tensors(bundle), bundle.name)
-    return {poses.POSES: _to_export(network, poses.TAKEN, poses.GIVEN)}
+    return {poses.POSES: _to_export(network, poses.TAKEN, poses.GIVEN, (POSE_SIDE, POSE_SIDE))}
 
 
-def _to_export(network: nn.Module, taken: Ports, given: Ports) -> Network:
+def _to_export(network: nn.Module, taken: Ports, given: Ports, sides: tuple[int, int]) -> Network:
+    """sides: height and width of pictures to try it with."""
     ((name, port),) = taken.items()
     (output,) = given
     draw = np.random.default_rng(0)
-    sides = [side or 0 for side in port.shape[1:]]
-    pictures = draw.integers(0, 256, (2, *sides), np.uint8)
-    return Network(network, {name: torch.from_numpy(pictures)}, [output], {name: [0]}, str)
+    pictures = draw.integers(0, 256, (2, *sides, 3), np.uint8)
+    varies = [axis for axis, length in enumerate(port.shape) if length is None]
+    return Network(
+        network,
+        {name: torch.from_numpy(pictures)},
+        [output],
+        {name: varies},
+        str,
+        multiple=OBJECT_STEP,
+    )

@@ -1,9 +1,10 @@
-"""Objects in pictures: NanoDet-g names what it finds in a square of 416 pixels. No torch itself.
+"""Objects in pictures: NanoDet-g names what it finds in pictures of 416 pixels. No torch itself.
 
-A picture is scaled until its longer side fills the square, and lies in the middle of it; the
-rest is black, as when the network learnt. Of the network's candidates those of one kind
-that cover each other are one object. torchvision's detectors see pictures otherwise, and tell
-objects themselves: see `coco_pictures` and `coco_networks`.
+A picture is scaled until its longer side has so many, and lies in the middle of the smallest frame
+whose sides the network's strides divide, but for a margin. What remains has the colour that the
+network takes for nothing. Of its candidates those of one kind that cover each other are one object.
+torchvision's detectors see pictures otherwise, and tell objects themselves: see `coco_pictures` and
+`coco_networks`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from vmm_cli.bundles.published_coco import COCO
 from vmm_cli.engines.choice import ONNXRUNTIME, VARIABLE, chosen_engine
 from vmm_cli.engines.graph import Port, Ports, graph_of
 from vmm_cli.errors import ModelError
-from vmm_cli.features.boxes import suppress
+from vmm_cli.features.boxes import suppress_by_kind
 from vmm_cli.features.coco_pictures import (
     DECODED_SIZE,
     FOUND,
@@ -36,11 +37,18 @@ from vmm_cli.features.values import Sets
 from vmm_cli.media.frames import FrameRequest
 from vmm_cli.media.geometry import Size, fit
 from vmm_cli.media.sampling import Sampling
-from vmm_cli.networks.pretrained.shapes import CANDIDATE, CANDIDATES, KINDS, OBJECT_SIDE
+from vmm_cli.networks.pretrained.shapes import (
+    CANDIDATE,
+    CANDIDATES,
+    KINDS,
+    OBJECT_MEAN,
+    OBJECT_SIDE,
+    OBJECT_STEP,
+)
 
 OBJECTS = "objects"  # the bundle, its task, and its graph
 KIND = "nanodet-g"
-OBJECTS_VERSION = "1"  # part of what kept objects are named by: changes when a value changes
+OBJECTS_VERSION = "2"  # part of what kept objects are named by: changes when a value changes
 
 PICTURE_SIZE = Size(long=OBJECT_SIDE)
 LEAST_SCORE = 0.05  # of what is kept: much below what is worth telling, so that users can choose
@@ -51,21 +59,24 @@ MOST_OBJECTS = 100  # of a picture, the best ones
 COLUMNS = ("label", "score", "x", "y", "w", "h")
 LABEL, SCORE, BOX = 0, 1, slice(2, 6)
 
-TAKEN: Ports = {"pictures": Port((None, OBJECT_SIDE, OBJECT_SIDE, 3), "uint8")}
+TAKEN: Ports = {"pictures": Port((None, None, None, 3), "uint8")}
 GIVEN: Ports = {"candidates": Port((None, CANDIDATES, CANDIDATE))}
 
 CPU_BATCH, CUDA_BATCH = 1, 16  # pictures; more at once are no faster, and others wait for them
 CUDA_REGIONS_BATCH = 4  # of 800 x 1333 pixels
 
-_BEYOND = 4.0 * OBJECT_SIDE  # by this boxes of one kind are moved away from those of the next
+# Pixels at least above and below a picture, or beside an upright one: where a picture touches the
+# edge of what the network sees, it finds less.
+_MARGIN = 8
+_NOTHING = np.array(OBJECT_MEAN).round().astype(np.uint8)
 
 
-# --- pictures and squares -----------------------------------------------------------------------
+# --- pictures and frames ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a picture lies in the square that the network sees: pixels."""
+    """Where a picture lies in the frame that the network sees: pixels."""
 
     left: int
     top: int
@@ -76,31 +87,38 @@ class Placed:
 def letterboxed(image: np.ndarray) -> tuple[np.ndarray, Placed]:
     """Return what the network sees of a picture, and where the picture lies in that.
 
-    uint8 [H, W, 3] RGB, of any size -> uint8 [416, 416, 3]. One that has `PICTURE_SIZE` already, as
-    decoders give it, is not scaled again.
+    uint8 [H, W, 3] RGB, of any size -> uint8 [h, w, 3], the longer side 416, the shorter one a
+    multiple of 32 that leaves a margin on both sides: [256, 416, 3] of a picture of 16:9.
+    One that has `PICTURE_SIZE` already, as decoders give it, is not scaled again.
     """
     height, width = image.shape[:2]
     wide, high = fit(width, height, PICTURE_SIZE)
-    place = Placed((OBJECT_SIDE - wide) // 2, (OBJECT_SIDE - high) // 2, wide, high)
-    square = np.zeros((OBJECT_SIDE, OBJECT_SIDE, 3), np.uint8)
-    square[place.top : place.top + high, place.left : place.left + wide] = scaled(image, wide, high)
-    return square, place
+    across, down = _side(wide), _side(high)
+    place = Placed((across - wide) // 2, (down - high) // 2, wide, high)
+    frame = np.full((down, across, 3), _NOTHING)
+    frame[place.top : place.top + high, place.left : place.left + wide] = scaled(image, wide, high)
+    return frame, place
+
+
+def _side(length: int) -> int:
+    """Return a side of the frame for a picture's."""
+    steps = -(-(length + 2 * _MARGIN) // OBJECT_STEP)
+    return min(steps * OBJECT_STEP, OBJECT_SIDE)
 
 
 def objects_in(candidates: np.ndarray, place: Placed) -> np.ndarray:
     """Return the objects of a picture, the best first: float32 [n, 6], see `COLUMNS`.
 
-    candidates: [300, 6], what the network says of it; place: where the picture lies in the square.
+    candidates: [300, 6], what the network says of it; place: where the picture lies in the frame.
     Boxes end where the picture does.
     """
     likely = candidates[candidates[:, 4] >= LEAST_SCORE].astype(np.float64)
-    apart = likely[:, :4] + likely[:, 5:] * _BEYOND  # so that kinds do not cover each other
-    found = likely[suppress(apart, likely[:, 4], MOST_SHARED)]
+    found = likely[suppress_by_kind(likely[:, :4], likely[:, 4], likely[:, 5], MOST_SHARED)]
     origin = np.tile([place.left, place.top], 2)
     sides = np.tile([place.width, place.height], 2)
     corners = ((found[:, :4] - origin) / sides).clip(0, 1)
     wide = corners[:, 2:] - corners[:, :2]
-    seen = (wide > 0).all(axis=1)  # else it lies in what is black
+    seen = (wide > 0).all(axis=1)  # else it lies beside the picture
     rows = np.column_stack([found[:, 5], found[:, 4], corners[:, :2], wide])[seen]
     best: np.ndarray = rows[:MOST_OBJECTS].astype(np.float32)
     return best
@@ -225,7 +243,7 @@ def object_spec(bundle: Bundle) -> EncoderSpec:
 @lru_cache(maxsize=2)
 @progress.loading()
 def object_compute(folder: Path, digest: str, device: str) -> Compute:
-    """Return the network of a model: uint8 [N, 416, 416, 3] -> float32 [N, 300 x 6].
+    """Return the network of a model: uint8 [N, h, w, 3] -> float32 [N, 300 x 6].
 
     Of each picture the best candidates, see `vmm_cli.networks.pretrained.nanodet`; or what one of
     torchvision's detectors finds in pictures of any size, see `coco_networks`. It is called by

@@ -11,16 +11,17 @@ are folded into the convolutions, and it takes RGB.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vmm_cli.networks.pretrained.shapes import CANDIDATES, KINDS, OBJECT_SIDE
+from vmm_cli.networks.pretrained.shapes import CANDIDATES, KINDS, OBJECT_MEAN
 
 STRIDES = (8, 16, 32)
 BINS = 11  # distances from a cell's centre to a side: 0 to 10 strides
-MEAN = (123.675, 116.28, 103.53)  # of red, green, blue in 0..255
-DEVIATION = (58.395, 57.12, 57.375)
+DEVIATION = (58.395, 57.12, 57.375)  # of red, green, blue in 0..255
 _WIDTH = 128  # channels of the pyramid
 _SLOPE = 0.1
 
@@ -73,23 +74,25 @@ class NanoDet(nn.Module):
         )
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return candidates of pictures: uint8 [N, 416, 416, 3] RGB -> float32 [N, 300, 6].
+        """Return candidates of pictures: uint8 [N, H, W, 3] RGB -> float32 [N, 300, 6].
 
-        The highest scores first, of all cells and kinds: left, top, right and bottom in pixels of
-        the square (they may lie beyond it), score, and number of the kind.
+        H and W are multiples of 32. The highest scores first, of all cells and kinds: left, top,
+        right and bottom in pixels of what is given (they may lie beyond it), score, and number of
+        the kind.
         """
         x = pictures.permute(0, 3, 1, 2).float()
-        x = (x - x.new_tensor(MEAN)[:, None, None]) / x.new_tensor(DEVIATION)[:, None, None]
+        x = (x - x.new_tensor(OBJECT_MEAN)[:, None, None]) / x.new_tensor(DEVIATION)[:, None, None]
         levels = zip(self.heads, self._pyramid(x), strict=True)
-        cells = torch.cat([head(level).flatten(2) for head, level in levels], dim=2)
-        scores, distances = cells[:, :KINDS], cells[:, KINDS:]  # [N, 80 or 44, 3549]
-        best, at = scores.flatten(1).topk(CANDIDATES)  # [N, 300], kind by kind
-        kind, cell = at // scores.shape[2], at % scores.shape[2]
+        maps = [head(level) for head, level in levels]
+        cells = torch.cat([one.flatten(2) for one in maps], dim=2)
+        scores, distances = cells[:, :KINDS], cells[:, KINDS:]  # [N, 80 or 44, C]
+        best, at = scores.transpose(1, 2).flatten(1).topk(CANDIDATES)  # [N, 300], cell by cell
+        cell, kind = at // KINDS, at % KINDS
         chosen = distances.gather(2, cell[:, None].expand(-1, 4 * BINS, -1))  # [N, 44, 300]
         shares = chosen.reshape(-1, 4, BINS, CANDIDATES).softmax(dim=2)  # [N, 4, 11, 300]
         steps = torch.arange(BINS, dtype=x.dtype, device=x.device)
         away = (shares * steps[:, None]).sum(dim=2).transpose(1, 2)  # [N, 300, 4], in strides
-        centres, strides = _cells(x)
+        centres, strides = _cells(maps)
         away = away * strides[cell]
         middle = centres[cell]  # [N, 300, 2]
         corners = [middle - away[..., :2], middle + away[..., 2:]]
@@ -97,7 +100,7 @@ class NanoDet(nn.Module):
         return torch.cat([*corners, *told], dim=2)
 
     def _pyramid(self, x: Tensor) -> list[Tensor]:
-        """[N, 3, 416, 416], normalised -> of each stride s [N, 128, 416 / s, 416 / s]."""
+        """[N, 3, H, W], normalised -> of each stride s [N, 128, H / s, W / s]."""
         x = self.stem(x)
         levels = []
         for stage, lateral in zip(self.stages, self.laterals, strict=True):
@@ -128,12 +131,15 @@ def _coarser(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2)
 
 
-def _cells(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cells' centres, [3549, 2] x and y in pixels, and their strides, [3549, 1]."""
+def _cells(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the cells' centres, [C, 2] x and y in pixels, and their strides, [C, 1]."""
     centres, strides = [], []
-    for stride in STRIDES:
-        along = (torch.arange(OBJECT_SIDE // stride, device=like.device) + 0.5) * stride
-        y, x = torch.meshgrid(along, along, indexing="ij")
+    for stride, one in zip(STRIDES, maps, strict=True):
+        along = [
+            (torch.arange(length, dtype=one.dtype, device=one.device) + 0.5) * stride
+            for length in one.shape[2:]
+        ]
+        y, x = torch.meshgrid(along, indexing="ij")
         centres.append(torch.stack([x.flatten(), y.flatten()], dim=1))
-        strides.append(torch.full((y.numel(), 1), float(stride), device=like.device))
+        strides.append(torch.full_like(centres[-1][:, :1], float(stride)))
     return torch.cat(centres), torch.cat(strides)

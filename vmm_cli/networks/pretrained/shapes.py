@@ -34,7 +34,10 @@ TOKEN_WIDTH = 384
 
 # --- objects and poses: NanoDet-g and MoveNet Lightning -------------------------------------------
 
-OBJECT_SIDE = 416  # of the square that the detector sees, in pixels
+OBJECT_SIDE = 416  # of what the detector sees, in pixels: the longer one, where they differ
+OBJECT_STEP = 32  # both sides are a multiple of it: the coarsest of the detector's strides
+# Of red, green and blue in 0..255: nothing, to the detector, as are the zeros beyond the edge.
+OBJECT_MEAN = (123.675, 116.28, 103.53)
 CANDIDATES = 300  # how many it gives of a picture, the best first
 CANDIDATE = 6  # numbers of each: left, top, right, bottom, score, number of the label
 KINDS = 80  # of objects: those of COCO
