@@ -135,6 +135,7 @@ def test_labels(bikes: Path) -> None:
 def test_objects(bikes: Path) -> None:
     found = vmm.load_model("objects").detect_objects(bikes, every=2, end=5, labels=["person"])
     assert {one.label for one in found.objects} == {"person"}
+    assert found.objects[1:] == tuple(found.objects)[1:] and found.objects[-1].track is None
     assert "person in 3 pictures)" in repr(found)
     record = found.to_record()
     assert json.loads(json.dumps(record)) == record and len(record["times_s"]) == 3

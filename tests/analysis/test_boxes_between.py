@@ -29,7 +29,7 @@ def test_a_box_moves_evenly_along_its_track() -> None:
 
 
 def test_what_the_next_picture_lacks_ends_with_its_own() -> None:
-    seen = [an_object(0, 0.1), an_object(0.5, 0.2), an_object(1.5, 0.4), an_object(1.0, 0.5, 1)]
+    seen = [an_object(0, 0.1), an_object(0.5, 0.2), an_object(1.0, 0.5, 1), an_object(1.5, 0.4)]
     boxes = BoxesBetween([0.0, 0.5, 1.0, 1.5], seen)
     assert places(boxes, 0.5) == [0.2] and places(boxes, 0.54) == []
     assert places(boxes, 1.0) == [0.5] and places(boxes, 1.2) == []

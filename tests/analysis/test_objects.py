@@ -47,7 +47,7 @@ def test_what_two_pictures_say_counts() -> None:
 
 
 def test_what_one_picture_says_is_nothing() -> None:
-    assert found([row(CAR, 0.9)], [], [row(PERSON, 0.9, 0.7)]).objects == []
+    assert not found([row(CAR, 0.9)], [], [row(PERSON, 0.9, 0.7)]).objects
 
 
 def test_a_smeared_picture_takes_the_name_of_the_others() -> None:
@@ -139,7 +139,7 @@ def test_poses_belong_to_their_people() -> None:
 
 def test_nothing_is_nothing() -> None:
     for made in (found(), found([]), found([], [], [])):
-        assert made.objects == [] and made.summary == []
+        assert not made.objects and made.summary == []
     assert repr(found([])) == "ObjectsFound(nothing in 1 pictures)"
 
 

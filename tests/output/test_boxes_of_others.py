@@ -24,7 +24,8 @@ def seen(time_s: float, label: str, **more: Any) -> dict[str, Any]:
 
 def written(name: str, *records: dict[str, Any]) -> str:
     stream = io.StringIO()
-    writer = FORMATS[name].begin(stream, Shown((), labels=LABELS))
+    shown = Shown((), labels=LABELS, objects=lambda record: record["objects"])
+    writer = FORMATS[name].begin(stream, shown)
     for one in records:
         writer.write(one)
     writer.close()

@@ -7,10 +7,11 @@ was seen.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import takewhile
+from typing import Any, Protocol
 
 # For how long something stands that was seen in a picture away from all others, so that it can be
 # read: seconds.
@@ -37,20 +38,26 @@ class Placed:
     pose: tuple[Point, ...] | None = None
 
 
+class Objects(Protocol):
+    """What was seen in pictures, by time, as a record has it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Mapping[str, Any]: ...
+
+
 class BoxesBetween:
-    """Tells what is where at any time.
+    """Tells what is where at any time; holds what is in two pictures.
 
     Args:
         times_s: of the pictures that were looked at, ascending, as a record has them.
-        objects: what was seen in them, as a record has it.
+        objects: what was seen in them.
     """
 
-    def __init__(self, times_s: Sequence[float], objects: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, times_s: Sequence[float], objects: Objects) -> None:
         self._times = times_s
-        numbers = {time_s: i for i, time_s in enumerate(times_s)}
-        self._seen: list[list[Placed]] = [[] for _ in times_s]
-        for one in objects:
-            self._seen[numbers[one["time_s"]]].append(_placed(one))
+        self._objects = objects
+        self._near: dict[int, list[Placed]] = {}
 
     def at(self, time_s: float) -> list[Placed]:
         """Return what is there in the picture shown from `time_s` on, the surest first."""
@@ -58,18 +65,30 @@ class BoxesBetween:
         if i < 0:
             return []
         since_s = max(0.0, time_s - self._times[i])
+        pictures = range(i, min(i + 2, len(self._times)))
+        near = self._near
+        self._near = {j: near[j] if j in near else self._seen(j) for j in pictures}
         following: dict[int | None, Placed] = {}
         share = 0.0
-        if i + 1 < len(self._times):
-            following = {one.track: one for one in self._seen[i + 1] if one.track is not None}
+        if i + 1 in self._near:
+            following = {one.track: one for one in self._near[i + 1] if one.track is not None}
             share = min(1.0, since_s / (self._times[i + 1] - self._times[i]))
         there = []
-        for one in self._seen[i]:
+        for one in self._near[i]:
             if one.track in following:
                 there.append(_between(one, following[one.track], share))
             elif since_s <= (ALONE_S if one.track is None else ROUNDING_S):
                 there.append(one)
         return there
+
+    def _seen(self, picture: int) -> list[Placed]:
+        """Return what is in a picture."""
+        objects, time_s = self._objects, self._times[picture]
+        first = bisect_left(range(len(objects)), time_s, key=lambda i: objects[i]["time_s"])
+        here = takewhile(
+            lambda one: one["time_s"] == time_s, (objects[i] for i in range(first, len(objects)))
+        )
+        return [_placed(one) for one in here]
 
 
 def _placed(one: Mapping[str, Any]) -> Placed:

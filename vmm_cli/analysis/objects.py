@@ -1,16 +1,15 @@
 """What is in a video and when: objects of single pictures, followed and named over several.
 
 One smeared picture names nothing: what is told was followed, two pictures at least are sure of its
-label, and all of them name it together (`analysis.tracks.named`). A picture that is more than a
+label, and all of them name it together (`features.tracks.named`). A picture that is more than a
 second away from the others, as in a slide show, speaks for itself.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -94,6 +93,86 @@ class Seen:
         return record
 
 
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What was found, N objects, made when it is asked for: some 50 bytes of each are kept.
+
+    Attributes:
+        times_s: of the pictures.
+        labels: of the model.
+        picture: int [N], ascending, in which each is.
+        label: int [N]; score: float [N]; box: float [N, 4]; track: int [N], -1: of none.
+        place: int [N], the number of each among all objects of its picture, as `poses` has it.
+        poses: see `Sightings`.
+    """
+
+    times_s: np.ndarray
+    labels: Sequence[str]
+    picture: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    box: np.ndarray
+    track: np.ndarray
+    place: np.ndarray
+    poses: Sets | None
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.picture)
+
+    def __iter__(self) -> Iterator[Seen]:
+        """Yield all, by time, the best of a picture first."""
+        return (self[i] for i in range(len(self)))
+
+    @overload
+    def __getitem__(self, i: int) -> Seen: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> tuple[Seen, ...]: ...
+
+    def __getitem__(self, i: int | slice) -> Seen | tuple[Seen, ...]:
+        """Return one, or some. IndexError: there are not so many."""
+        if isinstance(i, slice):
+            return tuple(self[j] for j in range(*i.indices(len(self))))
+        label, track = self.labels[self.label[i]], int(self.track[i])
+        person = label == PERSON
+        return Seen(
+            float(self.times_s[self.picture[i]]),
+            label,
+            float(self.score[i]),
+            tuple(map(float, self.box[i])),
+            track if track >= 0 else None,
+            _pose(self.poses, int(self.picture[i]), int(self.place[i])) if person else None,
+        )
+
+    def __repr__(self) -> str:
+        return f"Told({len(self)} objects)"
+
+    def times_and_labels(self) -> Iterator[tuple[float, str]]:
+        """Yield the time and the label of all."""
+        for picture, label in zip(self.picture.tolist(), self.label.tolist(), strict=True):
+            yield float(self.times_s[picture]), self.labels[label]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Objects as a record has them, made one by one."""
+
+    told: Told
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.told)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield all."""
+        return (one.to_record() for one in self.told)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """Return one. IndexError: there are not so many."""
+        return self.told[i].to_record()
+
+
 @dataclass(frozen=True)
 class Summary:
     """How much of one label was seen.
@@ -137,6 +216,7 @@ class ObjectsFound:
         summary: of each label that was seen, the one seen in most pictures first.
         objects: by time, the best of a picture first.
         segmentation: which parts of the pictures show what; None: nobody asked.
+        in_rows: whether a record has its objects as `Rows`, for who writes them into a file.
     """
 
     duration_s: float
@@ -147,12 +227,14 @@ class ObjectsFound:
     width: int
     height: int
     summary: Sequence[Summary]
-    objects: Sequence[Seen]
+    objects: Told
     segmentation: Segmentation | None = None
+    in_rows: bool = False
 
     def to_record(self) -> dict[str, Any]:
-        """Return the record's own fields, as JSON types."""
-        record = {
+        """Return the record's own fields, as JSON types but for `Rows`."""
+        rows = Rows(self.objects)
+        record: dict[str, Any] = {
             "duration_s": round(self.duration_s, TIME_DIGITS),
             "model": {"name": self.model, "version": self.version},
             "until_s": round(self.until_s, TIME_DIGITS),
@@ -167,10 +249,10 @@ class ObjectsFound:
                     "counts": dict(counts),
                 }
                 for start_s, end_s, counts in stretches(
-                    self.times_s, self.until_s, ((one.time_s, one.label) for one in self.objects)
+                    self.times_s, self.until_s, self.objects.times_and_labels()
                 )
             ],
-            "objects": [one.to_record() for one in self.objects],
+            "objects": rows if self.in_rows else list(rows),
         }
         if self.segmentation is not None:
             record["segmentation"] = self.segmentation.to_record()
@@ -203,19 +285,18 @@ def objects_found(seen: Sightings, model: Bundle, wanted: Wanted, shown: Shown) 
     if wanted.labels is not None:
         kept &= np.isin(label, [model.labels.index(name) for name in wanted.labels])
     track = by_frequency(np.where(kept, track, -1), 1)
-    told = [
-        Seen(
-            float(times[picture[i]]),
-            model.labels[label[i]],
-            float(score[i]),
-            tuple(map(float, rows[i, objects.BOX])),
-            int(track[i]) if track[i] >= 0 else None,
-            _pose(seen.poses, int(picture[i]), int(place[i]))
-            if model.labels[label[i]] == PERSON
-            else None,
-        )
-        for i in np.flatnonzero(kept)
-    ]
+    boxes = rows[:, objects.BOX]
+    told = Told(
+        times,
+        model.labels,
+        picture[kept],
+        label[kept],
+        score[kept],
+        boxes[kept],
+        track[kept],
+        place[kept],
+        seen.poses,
+    )
     return ObjectsFound(
         shown.duration_s,
         model.name,
@@ -224,7 +305,7 @@ def objects_found(seen: Sightings, model: Bundle, wanted: Wanted, shown: Shown) 
         times.tolist(),
         shown.width,
         shown.height,
-        _summary(told, times, shown.until_s),
+        _summary(told, shown.until_s),
         told,
     )
 
@@ -290,25 +371,21 @@ def _pose(found: Sets | None, picture: int, place: int) -> tuple[tuple[float, ..
     return tuple(tuple(map(float, point)) for point in points)
 
 
-def _summary(told: Sequence[Seen], times: np.ndarray, until_s: float) -> list[Summary]:
+def _summary(told: Told, until_s: float) -> list[Summary]:
     """Return how much of each label was seen, the one seen longest first."""
+    times = told.times_s
     lengths = np.diff([*times, max(until_s, times[-1] if len(times) else 0.0)])
-    shown = dict(zip(times.tolist(), lengths.tolist(), strict=True))
-    summary = [_summed(label, shown, ones) for label, ones in _by_label(told)]
+    summary = [_summed(told, label, lengths) for label in np.unique(told.label)]
     return sorted(summary, key=lambda one: (-one.share, -one.most, one.label))
 
 
-def _by_label(told: Sequence[Seen]) -> Iterator[tuple[str, list[Seen]]]:
-    for label in dict.fromkeys(one.label for one in told):
-        yield label, [one for one in told if one.label == label]
-
-
-def _summed(label: str, shown: Mapping[float, float], ones: Sequence[Seen]) -> Summary:
-    """Return how much of a label was seen; `shown`: for how long each picture is, by its time."""
-    at_once = Counter(one.time_s for one in ones)
-    tracks = {one.track for one in ones}
-    whole = sum(shown.values())
-    seen = sum(shown[time_s] for time_s in at_once)
-    share = seen / whole if whole else len(at_once) / len(shown)
-    count = None if None in tracks else len(tracks)
-    return Summary(label, max(at_once.values()), share, min(at_once), max(at_once), count)
+def _summed(told: Told, label: int, lengths: np.ndarray) -> Summary:
+    """Return how much of a label was seen; lengths: for how long each picture is, [T]."""
+    here = told.label == label
+    pictures, at_once = np.unique(told.picture[here], return_counts=True)
+    tracks = np.unique(told.track[here])
+    whole = float(lengths.sum())
+    share = float(lengths[pictures].sum()) / whole if whole else len(pictures) / len(lengths)
+    first_s, last_s = (float(told.times_s[pictures[end]]) for end in (0, -1))
+    count = None if tracks[0] < 0 else len(tracks)
+    return Summary(told.labels[label], int(at_once.max()), share, first_s, last_s, count)

@@ -42,28 +42,32 @@ class Found(Protocol):
         """Return the record's own fields, as JSON types."""
 
 
-class Drawing(Protocol):
-    """Draws each record too, into a folder of the user's: see `vmm_cli.output.pictured`."""
+class Beside(Protocol):
+    """Makes a file of each record too, in a folder of the user's: see `vmm_cli.output.pictured`."""
+
+    @property
+    def what(self) -> str:
+        """What they hold, in a word."""
 
     @property
     def folder(self) -> Path:
-        """Where the pictures go."""
+        """Where the files go."""
 
     def refuse_foreign(self, inputs: Sequence[Input], /) -> None:
-        """Raise UsageError where a picture would take the place of what is not vmm's."""
+        """Raise UsageError where a file would take the place of what is not vmm's."""
 
     def is_kept(self, input: Input, /) -> bool:
-        """Tell whether the picture of an earlier run is still there."""
+        """Tell whether the file of an earlier run is still there."""
 
     def knows(self) -> Callable[[Path], bool]:
-        """Return what tells whether an earlier run drew a file, which is no input then."""
+        """Return what tells whether an earlier run made a file, which is no input then."""
 
-    def draw(self, input: Input, job: Any, record: Record, /) -> None:
-        """Draw a record, from which it may take what only the picture needs, and name it there.
+    def make(self, input: Input, job: Any, record: Record, /) -> None:
+        """Make the file of a record, which may lose what only the file needs, and name it there.
 
         Raises:
             InputError: the video cannot be read any more, or something else stands there.
-            OutputError: the picture cannot be written.
+            OutputError: the file cannot be written.
         """
 
 
@@ -79,7 +83,7 @@ class Work(Generic[Job, Part, Result]):
     For work that writes files of its own, two more: kept(job, input) tells whether what an
     earlier run wrote is still there; tidy(job), called by the parent while it holds the output,
     removes what unfinished work left behind, here or in a run that was killed. `owned`: what
-    each input has of the output for itself. With `drawing` each record is drawn too.
+    each input has of the output for itself. `beside`: what makes files of each record, in turn.
     """
 
     job: Job
@@ -90,7 +94,7 @@ class Work(Generic[Job, Part, Result]):
     tidy: Callable[[Job], None] | None = None
     device: Device | None = None
     owned: Owned | None = None
-    drawing: Drawing | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 def run_part(work: Work[Job, Part, Result], input: Input, part: Part | None) -> Result:
@@ -99,10 +103,10 @@ def run_part(work: Work[Job, Part, Result], input: Input, part: Part | None) -> 
 
 
 def finished(work: Work[Job, Part, Result], input: Input, results: Sequence[Result]) -> Record:
-    """Return an input's record of what came of its parts, drawn where that is wanted."""
+    """Return an input's record of what came of its parts, once the files of it are made."""
     record = work.finish(work.job, input, results).to_record()
-    if work.drawing is not None:
-        work.drawing.draw(input, work.job, record)
+    for one in work.beside:
+        one.make(input, work.job, record)
     return record
 
 
@@ -175,7 +179,7 @@ def _is_done(look: Look[Job, Part, Result], input: Input, known: Known) -> bool:
     return (
         known.done == identity
         and (work.kept is None or work.kept(work.job, input))
-        and (work.drawing is None or work.drawing.is_kept(input))
+        and all(one.is_kept(input) for one in work.beside)
     )
 
 

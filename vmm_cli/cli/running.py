@@ -38,6 +38,7 @@ from vmm_cli.files import make_folder
 from vmm_cli.operations.operation import Operation, Options, Prepared
 from vmm_cli.operations.options import counted
 from vmm_cli.output.formats import Record
+from vmm_cli.output.pictured import PICTURES
 
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 3
@@ -67,7 +68,7 @@ def run_operation(
     begun = time.monotonic()
     prepared = operation.prepare(options)
     _say_first(prepared, shared)
-    drawing, fills = prepared.work.drawing, operation.fills_folder
+    fills = operation.fills_folder
     discovery = _find_inputs(shared, prepared, fills=fills)
     _refuse(discovery, prepared, fills=fills)
     writers = Writers(operation.formats, operation.shown(prepared.work.job))
@@ -77,11 +78,7 @@ def run_operation(
         place = destination(shared, discovery, wanted_format, writers)
     if shared.dry_run:
         return _plan(discovery, operation.schema, writers, place)
-    pictures = None if drawing is None else drawing.folder
-    for folder in (place.folder, pictures):  # what cannot be written to is found before the work
-        if folder is not None:
-            make_folder(folder)
-
+    filled = _made_folders(prepared, place, fills=fills)
     _listen_to_logging()
     results = Results(discovery, keep=place.file is None and place.format == "table")
     if place.files is not None:
@@ -102,13 +99,26 @@ def run_operation(
         raise
     _end(results, place, writers)
     seconds = time.monotonic() - begun
-    filled = shared.output_path if fills else pictures
     file = None if fills else shared.output_path
     said = closing_words(
-        summary, failed=results.failed, seconds=seconds, results=file, pictures=filled
+        summary, failed=results.failed, seconds=seconds, results=file, filled=filled
     )
     console.closing(said)
     return EXIT_SOME_FAILED if results.failed else EXIT_DONE
+
+
+def _made_folders(prepared: AnyPrepared, place: Destination, *, fills: bool) -> dict[str, Path]:
+    """Return the folders of what is made beside results, by what that is.
+
+    What cannot be written to is found before the work.
+    """
+    filled = {one.what: one.folder for one in prepared.work.beside}
+    if fills and place.folder is not None:
+        filled[PICTURES] = place.folder
+    for folder in (place.folder, *filled.values()):
+        if folder is not None:
+            make_folder(folder)
+    return filled
 
 
 def _say_first(prepared: AnyPrepared, shared: SharedOptions) -> None:
@@ -123,12 +133,11 @@ def _say_first(prepared: AnyPrepared, shared: SharedOptions) -> None:
 
 
 def _refuse(discovery: Discovery, prepared: AnyPrepared, *, fills: bool) -> None:
-    """Raise UsageError where results would meet, or take the place of what vmm did not draw."""
-    drawing = prepared.work.drawing
-    if fills or drawing is not None:
+    """Raise UsageError where results would meet, or take the place of what vmm did not make."""
+    if fills or prepared.work.beside:
         refuse_collisions(discovery.inputs)
-    if drawing is not None:
-        drawing.refuse_foreign(discovery.inputs)
+    for one in prepared.work.beside:
+        one.refuse_foreign(discovery.inputs)
 
 
 def _end(results: Results, place: Destination, writers: Writers) -> None:
@@ -208,13 +217,14 @@ def _find_inputs(shared: SharedOptions, prepared: AnyPrepared, *, fills: bool) -
     stills = (looks_like_still,) if prepared.takes_stills else ()
     sound = (looks_like_sound,) if prepared.takes_sound else ()
     kinds: list[IsKind] = [looks_like_video, *stills, *sound]
-    drawing = prepared.work.drawing
+    for one in prepared.work.beside:
+        kinds = [_but(one.knows(), kind) for kind in kinds]
     discovery = discover(
         arguments,
         files_from=shared.files_from,
         nul=shared.null,
         output=None if fills else shared.output_path,
-        kinds=kinds if drawing is None else [_but(drawing.knows(), kind) for kind in kinds],
+        kinds=kinds,
     )
     require_inputs(discovery, arguments)
     if number := discovery.passed_over:
@@ -235,7 +245,7 @@ def _left_out(number: int, *, stills: bool, sound: bool) -> str:
 
 
 def _but(knows: Callable[[Path], bool], kind: IsKind) -> IsKind:
-    """Return what tells files of a kind, but for those that vmm itself drew."""
+    """Return what tells files of a kind, but for those that vmm itself made."""
     return lambda path: kind(path) and not knows(path)
 
 

@@ -110,12 +110,12 @@ def closing_words(
     failed: int,
     seconds: float,
     results: Path | None = None,
-    pictures: Path | None = None,
+    filled: Mapping[str, Path] | None = None,
 ) -> str:
     """Return what came of a run, in one line.
 
     failed: how many names have a failed record, also of folders that were not searched. seconds:
-    how long it took. results, pictures: where they are.
+    how long it took. results: where they are. filled: the folders of what else was made.
 
     >>> closing_words(Summary(3, 1, 0), failed=1, seconds=163, results=Path("l.jsonl"))
     '2 done, 1 already done, 1 failed in 2:43; results in l.jsonl'
@@ -128,6 +128,6 @@ def closing_words(
         text = summed_up(counts, seconds)
     if results is not None:
         text += f"; results in {results}"
-    if pictures is not None:
-        text += f"; pictures in {pictures}"
+    for what, folder in (filled or {}).items():
+        text += f"; {what} in {folder}"
     return text

@@ -169,7 +169,7 @@ def of_windows(
         from vmm_cli.output.pictured import Pictures
         from vmm_cli.pictures.explain_strip import STRIP
 
-        work = replace(work, drawing=Pictures(STRIP, options.strips, options.overwrite))
+        work = replace(work, beside=(Pictures(STRIP, options.strips, options.overwrite),))
     return Prepared(settled, work, WORKER_MEMORY_BYTES)
 
 

@@ -145,7 +145,7 @@ def prepare(options: DetectOptions) -> Prepared[DetectOptions, Job, Any, Any]:
         from vmm_cli.output.pictured import Pictures
         from vmm_cli.pictures.timeline import TIMELINE
 
-        work = replace(work, drawing=Pictures(TIMELINE, options.timeline, options.overwrite))
+        work = replace(work, beside=(Pictures(TIMELINE, options.timeline, options.overwrite),))
     return Prepared(
         settled,
         work,

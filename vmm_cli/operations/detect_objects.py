@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from vmm_cli import progress
-from vmm_cli.analysis.stretches import stretches
 from vmm_cli.batch.inputs import Input
 from vmm_cli.batch.work import Found, Work
 from vmm_cli.errors import OptionError
-from vmm_cli.operations import blurring, masks
+from vmm_cli.operations import blurring, masks, object_rows
 from vmm_cli.operations.blurring import Blurring, FoundAndCovered
 from vmm_cli.operations.device import device_wanted
 from vmm_cli.operations.drawn_videos import DRAWING_BYTES, SUFFIX, drawn_into
+from vmm_cli.operations.object_rows import objects_of
 from vmm_cli.operations.operation import Operation, Prepared, formats
 from vmm_cli.operations.options import (
     OUTPUT,
@@ -115,6 +115,16 @@ class ObjectOptions:
         counts="given",
         writes=True,
     )
+    rows: Path | None = option(
+        "--rows",
+        metavar="DIR",
+        parse=parse_path,
+        help="Write the objects of each video into DIR, a JSON-lines file each, and only its name "
+        "and their number into the record: for long videos.",
+        group=OUTPUT,
+        counts="given",
+        writes=True,
+    )
     start: Fraction = start_option()
     end: Fraction | None = end_option()
     device: str = device_option()
@@ -135,6 +145,7 @@ class Job:
     segmenting: Bundle | None = None
     draws: bool = False
     blurring: Blurring | None = None
+    rows: Path | None = None
 
     def video(self, input: Input) -> Video:
         """Return an input's wanted part."""
@@ -181,7 +192,6 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, Sampling, Fo
     segmenting = None if options.segment is None else bundles.load(options.segment)
     if segmenting is not None:
         check_masks(segmenting)
-    watching = Watching(model, pose)
     min_score = options.min_score
     if min_score is None:
         min_score = model.thresholds.get("score", MIN_SCORE)
@@ -199,32 +209,40 @@ def prepare(options: ObjectOptions) -> Prepared[ObjectOptions, Job, Sampling, Fo
         min_score=min_score,
         fps=None,  # the same times under another name
         every=step,
+        rows=None if options.rows is None else Path(object_rows.FIELD),  # wherever they lie
     )
-    times = sampling.every(step, start=options.start, end=options.end)
-    wanted = Wanted(settled.labels, min_score)
-    draws = options.draw is not None
     job = Job(
-        watching,
-        wanted,
-        times,
+        Watching(model, pose),
+        Wanted(settled.labels, min_score),
+        sampling.every(step, start=options.start, end=options.end),
         not options.no_store,
         options.max_pixels,
         segmenting,
-        draws,
+        options.draw is not None,
         blurs,
+        options.rows,
     )
     device = device_wanted(options.device)
-    work = Work(job, run=run, finish=finish, plan=plan, device=device)
+    work = _with_files(Work(job, run=run, finish=finish, plan=plan, device=device), options)
     models = [one for one in (model, pose, segmenting) if one is not None]
-    memory_bytes = _memory_bytes(models)
-    if options.draw is not None:
-        suffix = SUFFIX if blurs is None else blurring.SUFFIX
-        work = drawn_into(work, options.draw, suffix, overwrite=options.overwrite)
-        memory_bytes += DRAWING_BYTES
+    memory_bytes = _memory_bytes(models) + (DRAWING_BYTES if job.draws else 0)
     digest = " ".join(one.journal_digest for one in models)
     remark = None if segmenting is None else remark_on_graph(segmenting)
     remarks = () if remark is None else (remark,)
     return Prepared(settled, work, memory_bytes, digest, remarks=remarks, takes_stills=True)
+
+
+def _with_files(
+    work: Work[Job, Sampling, Found | SeenInPart], options: ObjectOptions
+) -> Work[Job, Sampling, Found | SeenInPart]:
+    """Return work that makes the files, too, that a user wants of each input."""
+    if options.draw is not None:
+        suffix = SUFFIX if options.blur is None else blurring.SUFFIX
+        work = drawn_into(work, options.draw, suffix, overwrite=options.overwrite)
+    if options.rows is not None:
+        rows = object_rows.ObjectRows(options.rows, options.overwrite)
+        work = replace(work, beside=(*work.beside, rows))  # last: what is drawn needs the objects
+    return work
 
 
 def _memory_bytes(models: Sequence[Bundle]) -> int:
@@ -318,7 +336,8 @@ def _found(job: Job, video: Video, seen: Sightings) -> ObjectsFound:
 
     size = video.info.video[0]
     shown = Shown(video.duration_s, float(video.until_s), size.display_width, size.display_height)
-    return objects_found(seen, job.watching.objects, job.wanted, shown)
+    found = objects_found(seen, job.watching.objects, job.wanted, shown)
+    return replace(found, in_rows=job.rows is not None)
 
 
 # --- how records are shown ----------------------------------------------------------------------
@@ -335,18 +354,17 @@ def cells(record: Record) -> Iterator[Sequence[Cell]]:
         yield ("(nothing recognised)",)
 
 
-def values(record: Record) -> Iterator[Sequence[Value]]:
+def values(objects: Iterable[Record]) -> Iterator[Sequence[Value]]:
     """Yield the CSV row for each object of each picture."""
-    for one in record["objects"]:
+    for one in objects:
         yield one["time_s"], one["label"], one["score"], *one["box"], one.get("track")
 
 
 def cues(record: Record) -> Iterator[Cue]:
     """Yield a cue for as long as the same is to be seen: "person 2, car"."""
-    seen = ((one["time_s"], one["label"]) for one in record["objects"])
-    for start_s, end_s, counts in stretches(record["times_s"], record["until_s"], seen):
-        named = (f"{name} {n}" if n > 1 else name for name, n in counts.items())
-        yield Cue(start_s, end_s, ", ".join(named))
+    for one in record["timeline"]:
+        named = (f"{name} {n}" if n > 1 else name for name, n in one["counts"].items())
+        yield Cue(one["start_s"], one["end_s"], ", ".join(named))
 
 
 TABLE = Table(
@@ -359,7 +377,20 @@ TABLE = Table(
     ),
     cells,
 )
-SHEET = Sheet(("time_s", "label", "score", "x", "y", "w", "h", "track"), values)
+HEADER = ("time_s", "label", "score", "x", "y", "w", "h", "track")
+
+
+def shown(job: Job) -> ShownAs:
+    """Return how the records of a job are shown."""
+    objects = objects_of(job.rows)
+    return ShownAs(
+        (TABLE,) if job.segmenting is None else (TABLE, masks.TABLE),
+        Sheet(HEADER, lambda record: values(objects(record))),
+        cues,
+        job.watching.objects.labels,
+        objects,
+    )
+
 
 DETECT_OBJECTS = Operation(
     name="detect-objects",
@@ -379,12 +410,7 @@ DETECT_OBJECTS = Operation(
     options=ObjectOptions,
     group="Objects",
     prepare=prepare,
-    shown=lambda job: ShownAs(
-        (TABLE,) if job.segmenting is None else (TABLE, masks.TABLE),
-        SHEET,
-        cues,
-        job.watching.objects.labels,
-    ),
+    shown=shown,
     formats=formats("table", "jsonl", "json", "csv", "coco", "srt", "vtt", "mot"),
     either_or=CHOICES,
 )

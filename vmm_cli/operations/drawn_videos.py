@@ -21,6 +21,7 @@ from vmm_cli.output.owned import (
     refuse_foreign,
     sampled_digest,
 )
+from vmm_cli.output.pictured import PICTURES
 from vmm_cli.output.unfinished import made_by_name, remove_unfinished
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Drawn(Protocol):
 
 @dataclass(frozen=True)
 class DrawnVideos:
-    """Draws each record on its video, into a folder: see `vmm_cli.batch.work.Drawing`.
+    """Draws each record on its video, into a folder: see `vmm_cli.batch.work.Beside`.
 
     Attributes:
         folder: where the videos go.
@@ -64,6 +65,7 @@ class DrawnVideos:
     folder: Path
     suffix: str
     overwrite: bool = False
+    what: str = PICTURES
 
     def name(self, input: Input) -> str:
         """Return what an input's video is called in the folder."""
@@ -104,7 +106,7 @@ class DrawnVideos:
 
         return wrote
 
-    def draw(self, input: Input, job: Drawn, record: dict[str, Any]) -> None:
+    def make(self, input: Input, job: Drawn, record: dict[str, Any]) -> None:
         """Draw a record on its video, and name that in it.
 
         Raises:
@@ -138,7 +140,7 @@ def drawn_into(
 ) -> Work[Job, Part, Result]:
     """Return work whose records are also drawn on their videos, into a folder: `DrawnVideos`."""
     drawing = DrawnVideos(folder, suffix, overwrite)
-    return replace(work, drawing=drawing, tidy=partial(_tidy, folder))
+    return replace(work, beside=(*work.beside, drawing), tidy=partial(_tidy, folder))
 
 
 def _tidy(folder: Path, job: object) -> None:

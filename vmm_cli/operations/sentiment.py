@@ -178,7 +178,7 @@ def prepare(
         from vmm_cli.output.pictured import Pictures
         from vmm_cli.pictures.sentiment_plot import PLOT
 
-        work = replace(work, drawing=Pictures(PLOT, options.plot, options.overwrite))
+        work = replace(work, beside=(Pictures(PLOT, options.plot, options.overwrite),))
     settled = options
     if options.model is None:
         settled = replace(options, evidence=options.evidence or EXPERTS)

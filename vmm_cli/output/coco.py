@@ -9,12 +9,14 @@ keypoints.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 SEEN, UNSEEN = 2, 0  # COCO's flags of keypoints
 LEAST_SCORE = 0.3  # of a keypoint that is seen: see the card of the model `pose`
 PIXEL_DIGITS = 2
+
+ObjectsOf = Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]]]
 
 
 class CocoDocument:
@@ -23,10 +25,12 @@ class CocoDocument:
     Args:
         stream: where to.
         labels: of the model, in its order.
+        objects: gives a record's objects.
     """
 
-    def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
+    def __init__(self, stream: TextIO, labels: Sequence[str], objects: ObjectsOf) -> None:
         self._stream = stream
+        self._objects = objects
         self._numbers = {label: number for number, label in enumerate(labels, start=1)}
         self._images: list[dict[str, Any]] = []
         self._videos = 0
@@ -69,7 +73,7 @@ class CocoDocument:
                     "video_id": self._videos,
                 }
             )
-        for one in record["objects"]:
+        for one in self._objects(record):
             x, y, wide, high = one["box"]
             box = [x * width, y * height, wide * width, high * height]
             annotation = {

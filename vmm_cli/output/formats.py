@@ -32,7 +32,8 @@ class Shown:
         tables: for people; one after the other.
         sheet: as rows for programs.
         cues: a record's subtitles.
-        labels: of the model that found a record's `objects`, in its order.
+        labels: of the model that found a record's objects, in its order.
+        objects: gives those, which may lie in a file of their own.
         text: what a record says, in a paragraph.
     """
 
@@ -40,6 +41,7 @@ class Shown:
     sheet: Sheet | None = None
     cues: Callable[[Record], Iterable[Cue]] | None = None
     labels: Sequence[str] = ()
+    objects: Callable[[Record], Iterable[Record]] | None = None
     text: Callable[[Record], str] | None = None
 
 
@@ -109,13 +111,15 @@ def _vtt(stream: TextIO, shown: Shown) -> RecordWriter:
 def _coco(stream: TextIO, shown: Shown) -> RecordWriter:
     from vmm_cli.output.coco import CocoDocument
 
-    return CocoDocument(stream, shown.labels)
+    assert shown.objects is not None, "an operation with objects says where they are"
+    return CocoDocument(stream, shown.labels, shown.objects)
 
 
 def _mot(stream: TextIO, shown: Shown) -> RecordWriter:
     from vmm_cli.output.mot import MotText
 
-    return MotText(stream, shown.labels)
+    assert shown.objects is not None, "an operation with objects says where they are"
+    return MotText(stream, shown.labels, shown.objects)
 
 
 FORMATS: Mapping[str, Format] = {

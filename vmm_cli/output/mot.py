@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from vmm_cli.output.coco import ObjectsOf
+
 
 class MotText:
     """Writes the tracks of one record; of one that is not ok, nothing.
@@ -20,10 +22,12 @@ class MotText:
     Args:
         stream: where to.
         labels: of the model, in its order.
+        objects: gives a record's objects.
     """
 
-    def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
+    def __init__(self, stream: TextIO, labels: Sequence[str], objects: ObjectsOf) -> None:
         self._stream = stream
+        self._objects = objects
         self._numbers = {label: number for number, label in enumerate(labels, start=1)}
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -32,7 +36,7 @@ class MotText:
             return
         width, height = record["width"], record["height"]
         frames = {time_s: number for number, time_s in enumerate(record["times_s"], start=1)}
-        for one in record["objects"]:
+        for one in self._objects(record):
             if "track" not in one:
                 continue
             frame = frames[one["time_s"]]

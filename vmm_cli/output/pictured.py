@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from vmm_cli.media.video import Video
 
 
+PICTURES = "pictures"  # what is said to lie in a folder
+
+
 @dataclass(frozen=True)
 class PictureKind:
     """A kind of picture.
@@ -51,6 +54,7 @@ class Pictures:
     kind: PictureKind
     folder: Path
     overwrite: bool = False
+    what: str = PICTURES
 
     def name(self, input: Input) -> str:
         """Return what the picture of an input is called in its folder."""
@@ -82,7 +86,7 @@ class Pictures:
         """Return what tells which videos vmm wrote: none of them is a picture."""
         return lambda path: False
 
-    def draw(self, input: Input, job: Any, record: dict[str, Any]) -> None:
+    def make(self, input: Input, job: Any, record: dict[str, Any]) -> None:
         """Draw a record, and name the picture in it in place of what only that needs.
 
         Raises:
