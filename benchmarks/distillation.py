@@ -147,7 +147,7 @@ def fitted(
     fit(progress, objective, recipe.optimisation, seed=seed, device=CPU)
     network.load_state_dict(progress.best)
     network.eval()
-    return Learnt(network, plain.about, plain.labels, progress.history, progress.best_epoch)
+    return replace(plain, network=network, history=progress.history, best_epoch=progress.best_epoch)
 
 
 def right(learnt: Learnt, data: DataSet, encoded: Sequence[Encoded]) -> np.ndarray:

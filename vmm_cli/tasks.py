@@ -16,11 +16,13 @@ class Purpose:
         learns: what `vmm train` learns, as its help says it.
         recipe: the one it learns by unless another is given.
         run_by: a sentence on the command that runs such a model.
+        few: the recipe where there are few samples a label; "": there is none.
     """
 
     learns: str
     recipe: str
     run_by: str
+    few: str = ""
 
 
 PURPOSES: dict[str, Purpose] = {
@@ -28,6 +30,7 @@ PURPOSES: dict[str, Purpose] = {
         learns="labels of whole videos",
         recipe="default",
         run_by="`vmm classify` runs it",
+        few="few",
     ),
     "segments": Purpose(
         learns="actions and when they happen",

@@ -26,7 +26,7 @@ from vmm_cli.training.augment import drop_streams, mix
 from vmm_cli.training.learn import learn
 from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.loop import TAIL_PART, _learning_rate, _parameter_groups
-from vmm_cli.training.objectives.classes import Targets, _held_out, _losses, _one_hot
+from vmm_cli.training.objectives.classes import Targets, _held_out, losses_of, one_hot
 from vmm_cli.training.recipe import Optimisation, Recipe
 
 CPU = torch.device("cpu")
@@ -139,9 +139,9 @@ def test_a_gradient_that_is_no_number_ends_it_even_in_the_last_batch(
 ) -> None:
     def broken(logits: torch.Tensor, *more: Any) -> torch.Tensor:
         nothing = (logits * 0).sum(dim=1)
-        return _losses(logits, *more) + nothing.sqrt()  # 0, and its slope is 0 times infinity
+        return losses_of(logits, *more) + nothing.sqrt()  # 0, and its slope is 0 times infinity
 
-    monkeypatch.setattr("vmm_cli.training.objectives.classes._losses", broken)
+    monkeypatch.setattr("vmm_cli.training.objectives.classes.losses_of", broken)
     samples, encoded = fabricated.data()
     samples = [replace(s, split="train") for s in samples]
     with pytest.raises(DataError, match="gradient is nan in epoch 1, batch 1 of 1") as caught:
@@ -169,8 +169,8 @@ def test_the_loss_on_val_is_the_one_that_is_trained_on(several: bool) -> None:
         def forward(self, *seen: Any) -> torch.Tensor:
             return logits
 
-    wanted = _one_hot(targets, np.arange(6))
-    losses = _losses(logits, wanted, targets, smoothing=0.0)
+    wanted = one_hot(targets, np.arange(6))
+    losses = losses_of(logits, wanted, targets, smoothing=0.0)
     # Of one label each: the mean weighted by the labels' weights, which is only a constant factor.
     expected = losses.mean() if several else losses.sum() / weight[targets.truth].sum()
     found = _held_out(Fixed(), windows, targets, CPU)["val_loss"]

@@ -33,6 +33,7 @@ SHIPPED = {
     "image-text",
     "image-audio-text",
     "graph",
+    "few",
     "motion",
     "people",
     "normal",

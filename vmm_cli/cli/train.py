@@ -35,6 +35,7 @@ from vmm_cli.cli.training_options import (
     Folds,
     Group,
     KeepFeatures,
+    LearningCurve,
     MaxFalseAlarms,
     ModelName,
     Negatives,
@@ -82,6 +83,7 @@ def train(
     group: Group = None,
     negatives: Negatives = None,
     max_false_alarms_per_hour: MaxFalseAlarms = None,
+    learning_curve: LearningCurve = False,
     check: Check = False,
     resume: Resume = False,
     device: Device = "auto",
@@ -118,6 +120,8 @@ def train(
         )
     # What can be refused is refused before all files are looked at.
     chosen = _recipe(task, recipe, set or (), epochs, max_false_alarms_per_hour)
+    if learning_curve and TASKS[task].targets is None:
+        raise errors.UsageError(f"--learning-curve is not for --task {task}; leave it out")
     encode_on = None
     if output is not None and not check:
         name = name or model_name(output)
@@ -126,6 +130,9 @@ def train(
     dataset = TASKS[task].read(data, group=group, fold=folds)
     workers = jobs or default_workers(WORKER_MEMORY_BYTES)
     inspection = _looked_at(dataset, negatives or (), workers, max_pixels)
+    # The probe was not measured with negatives.
+    if not (recipe or set or epochs or negatives or max_false_alarms_per_hour is not None):
+        chosen = _recipe_for_few(inspection) or chosen
     request = TrainRequest(
         folder=output or Path(),
         name=name or "",
@@ -139,6 +146,7 @@ def train(
         keep_features=keep_features,
         max_pixels=max_pixels,
         encode_on=encode_on,
+        learning_curve=learning_curve,
     )
     if check or output is None:
         _tell(inspection, request, format)
@@ -198,6 +206,19 @@ def _recipe(
         return recipe_for(task, name, [*changes, *more])
     except errors.OptionError as error:
         raise errors.UsageError(error.worded("--{}".format)) from None
+
+
+def _recipe_for_few(inspection: Inspection) -> Recipe | None:
+    """Return the recipe for few samples, and say so, where there are few; else None."""
+    from vmm_cli.training.request import FEW_SAMPLES, few_samples, recipe_for_few
+
+    found = recipe_for_few(inspection.dataset)
+    if found is not None:
+        console.remark(
+            f"{few_samples(inspection.dataset):.0f} samples a label, up to {FEW_SAMPLES} are few: "
+            f"trains by the recipe {found.name!r} (give --recipe for another)"
+        )
+    return found
 
 
 def _trained(
@@ -373,5 +394,13 @@ def report_rows(
             if name in seeds:
                 spread = f"{seeds[name]['mean']:.3f} ± {seeds[name]['sd']:.3f}"
                 yield f"{name} over {len(seeds['seeds'])} seeds", spread
-    if metrics["best_epoch"]:  # where anything was trained epoch by epoch
+    if "probe" in metrics:
+        if views := metrics["probe"]["views"]:
+            chosen = views[0]["streams"].items()
+            yield "streams chosen", ", ".join(f"{stream} ({end})" for stream, end in chosen)
+    elif metrics["best_epoch"]:  # where anything was trained epoch by epoch
         yield "best epoch", str(metrics["best_epoch"])
+    if curve := metrics.get("learning_curve"):
+        from vmm_cli.training.learning_curve import says
+
+        yield "learning curve", says(curve)

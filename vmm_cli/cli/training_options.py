@@ -201,6 +201,14 @@ Folds = Annotated[
         rich_help_panel="Training",
     ),
 ]
+LearningCurve = Annotated[
+    bool,
+    typer.Option(
+        "--learning-curve",
+        help="Also train on parts of the data, and draw what more samples bring.",
+        rich_help_panel="Training",
+    ),
+]
 Check = Annotated[
     bool,
     typer.Option(

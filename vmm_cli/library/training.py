@@ -51,6 +51,7 @@ class Training:
         changes: of the recipe, such as "optimisation.epochs=20".
         name: of the model; None: that of the folder.
         seeds: how many, from `seed` on, the accuracy is measured with.
+        learning_curve: whether to train on parts of the data too, to see what more would bring.
         group, folds: columns of the data; with folds each is left out in turn.
         negatives: folders, files or manifests of videos in which nothing of the kind happens.
         max_false_alarms_per_hour: of each label, on what is held out; None: as the recipe says.
@@ -70,6 +71,7 @@ class Training:
     group: str | None = None
     negatives: tuple[AnyPath, ...] = ()
     max_false_alarms_per_hour: float | None = None
+    learning_curve: bool = False
     resume: bool = False
     device: str = "auto"
     jobs: int | None = None
@@ -97,8 +99,16 @@ def train(
     from vmm_cli.features.image import device_from
     from vmm_cli.operations.device import device_wanted
     from vmm_cli.training import run
-    from vmm_cli.training.request import Listener, TrainRequest, name_of, named, recipe_for
+    from vmm_cli.training.request import (
+        Listener,
+        TrainRequest,
+        name_of,
+        named,
+        recipe_for,
+        recipe_for_few,
+    )
     from vmm_cli.training.run_folder import refuse_taken
+    from vmm_cli.training.tasks.catalogue import TASKS
 
     how = _checked(how or Training(), changed)
     target = Path(folder)
@@ -106,11 +116,15 @@ def train(
     recipe = recipe_for(how.task, how.recipe, _changes(how))
     name = name_of(target) if how.name is None else named(how.name)
     refuse_taken(target, how.resume)
+    if how.learning_curve and TASKS[how.task].targets is None:
+        raise UsageError(f"learning_curve is not for the task {how.task}; leave it out")
     device, encode_on = str(device_from(how.device)), device_wanted(how.device)
     workers = how.jobs or default_workers(WORKER_MEMORY_BYTES)
     inspection = _looked_at(Path(data), how, workers)
     for problem in inspection.dataset.problems:
         warn(str(problem))
+    if how.recipe is None and not (_changes(how) or how.negatives):
+        recipe = recipe_for_few(inspection.dataset) or recipe
     request = TrainRequest(
         folder=target,
         name=name,
@@ -125,6 +139,7 @@ def train(
         keep_features=how.keep_features,
         max_pixels=how.max_pixels,
         encode_on=encode_on,
+        learning_curve=how.learning_curve,
     )
     return TrainingRun(target, run.train(inspection, request, Listener(on_warning=warn)))
 

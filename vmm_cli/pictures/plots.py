@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vmm_cli.files import atomic_file
 from vmm_cli.output.png import MARK
@@ -67,6 +67,36 @@ def _curve(
     # A line through one epoch would not be seen.
     marker = "o" if len(epochs) == 1 else ""
     axes.plot(epochs, values, color=colour, marker=marker, lw=1.8, label=label)
+
+
+def learning_curve(points: Sequence[Mapping[str, Any]], figure: str, path: Path) -> None:
+    """Draw how good a model gets with how many samples.
+
+    points: each `samples_a_label` and of the figure `mean`, `sd` and `values`, one for each draw.
+    """
+    numbers = [point["samples_a_label"] for point in points]
+    means = [point["mean"] for point in points]
+    canvas = _figure(5.4, 4.0)
+    axes = canvas.subplots()
+    low = [point["mean"] - point["sd"] for point in points]
+    high = [point["mean"] + point["sd"] for point in points]
+    axes.fill_between(
+        numbers, low, high, color=HELD_OUT_COLOUR, alpha=0.15, lw=0, label="± standard deviation"
+    )
+    for number, point in zip(numbers, points, strict=True):
+        values = point["values"]
+        axes.plot([number] * len(values), values, ls="", marker="o", ms=3, color=TRAIN_COLOUR)
+    axes.plot(numbers, means, color=HELD_OUT_COLOUR, marker="o", lw=1.8, label="mean of the draws")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+    axes.minorticks_off()
+    lowest = min(min(point["values"]) for point in points)
+    axes.set_ylim(min(0.5, lowest - 0.05), 1.02)
+    axes.set_xlabel("training samples a label")
+    axes.set_ylabel(figure.replace("_", " "))
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize="small", loc="lower right")
+    _save(canvas, path)
 
 
 def confusion_matrix(labels: Sequence[str], matrix: Sequence[Sequence[int]], path: Path) -> None:

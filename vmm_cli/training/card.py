@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vmm_cli.training import learning_curve
 from vmm_cli.training.data.samples import NONE, DataSet, Sample
 from vmm_cli.training.recipe import Recipe
 from vmm_cli.training.tasks.catalogue import TASKS, task_of
@@ -35,12 +36,14 @@ def text(name: str, data: DataSet, recipe: Recipe, metrics: Mapping[str, Any]) -
             f"- {stream}: encoder `{made.encoder}`, front end `{made.front_end}`"
             for stream, made in recipe.streams.items()
         ),
+        *_probe(recipe, metrics),
         "## What it was trained on",
         "\n".join(f"- {output}: {n} {data.kind.unit}s" for output, n in counts.items())
         + _negatives(learnt, data),
         "## How good it is",
         _accuracy(metrics, task.report, stops_early=recipe.optimisation.patience > 0),
         *filter(None, [card_table(_scores(metrics))]),
+        *([learning_curve.says(curve)] if (curve := metrics.get("learning_curve")) else []),
         "## Limits",
         f"{task.report.limits} On recordings of another"
         " kind than those it was trained on it will do worse than the figures above say: "
@@ -75,6 +78,34 @@ def _of_networks(recipe: Recipe) -> str:
         f"{recipe.rate_hz:g} steps a second{windows}; temporal network `{recipe.temporal}`, "
         f"fusion `{recipe.fusion}`, head `{recipe.head}`"
     )
+
+
+def _probe(recipe: Recipe, metrics: Mapping[str, Any]) -> list[str]:
+    """Return the paragraphs on a linear probe: that it is one, and what was compared for it."""
+    if not recipe.optimisation.probe:
+        return []
+    said = (
+        "It is a linear probe: what the frozen encoders give is averaged over time and weighed for "
+        "each label. With few samples that does better than a network that learns more."
+    )
+    compared = metrics.get("probe")
+    if compared is None:
+        return [said]
+    if not compared["views"]:
+        return [f"{said} It sees all streams of its recipe: nothing could be compared."]
+    rows = "\n".join(
+        f"| {_views(tried['streams'])} | {tried['loss']:.3f} | {tried['accuracy']:.3f} |"
+        for tried in compared["views"]
+    )
+    return [
+        f"{said} Which streams it sees was chosen by leaving out {compared['parts']} parts of the "
+        "training samples in turn; the first row was taken, for its loss:",
+        f"| streams (front end) | loss | accuracy |\n| --- | --- | --- |\n{rows}",
+    ]
+
+
+def _views(streams: Mapping[str, str]) -> str:
+    return ", ".join(f"{stream} ({front_end})" for stream, front_end in streams.items())
 
 
 def _accuracy(metrics: Mapping[str, Any], report: Report, *, stops_early: bool) -> str:

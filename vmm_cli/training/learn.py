@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from vmm_cli.inference.examples import Examples, examples, tokens_from
 from vmm_cli.inference.in_torch import CPU, batch_of, network_from
 from vmm_cli.networks.image_tail import NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
+from vmm_cli.training import probe
 from vmm_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from vmm_cli.training.data.samples import DataSet
 from vmm_cli.training.learnt import Learnt
@@ -47,6 +49,7 @@ def learn(
 ) -> Learnt:
     """Train on the samples whose split is `train`; those of `val` say when to stop.
 
+    A recipe for a linear probe learns from `train` alone, with the streams that it chooses there.
     Without any of `val` the recipe's epochs are all run, or those up to the epoch `until`. With
     `checkpoint` the training goes on from that file where it is there, and leaves it there; of
     several processes the first writes it. `encoded`: of all samples of the data set.
@@ -63,6 +66,8 @@ def learn(
     if task.learn is not None:
         return task.learn(data, encoded, recipe, seed)
     assert task.objective is not None  # see `Task`
+    if recipe.optimisation.probe:
+        return _probed(data, encoded, train, held_out, recipe, seed)
     about = _about(data, [encoded[i] for i in train], recipe)
     torch.manual_seed(seed)
     network = _network(recipe, about)
@@ -91,7 +96,36 @@ def learn(
     )
     network.load_state_dict(progress.best)
     network.eval()
-    return Learnt(network, about, data.labels, progress.history, progress.best_epoch)
+    return Learnt(network, about, data.labels, progress.history, progress.best_epoch, recipe)
+
+
+def _probed(
+    data: DataSet,
+    encoded: Sequence[Encoded],
+    train: Sequence[int],
+    held_out: Sequence[int],
+    recipe: Recipe,
+    seed: int,
+) -> Learnt:
+    """Choose what a linear probe sees, solve for it, and look at what is held out."""
+    seen = [encoded[i] for i in train]
+    task = TASKS[data.task]
+    # `read_recipe` refuses the others.
+    assert task.targets is not None and task.objective is not None
+    shown = examples(seen, train, list(recipe.streams))
+    material = Material(data, recipe, train, held_out, shown, None)
+    targets = task.targets(material)
+    recipe, compared = probe.choose(data, train, shown, targets, recipe, seed)
+    about = _about(data, seen, recipe)
+    network = network_from(about)
+    row = {"epoch": 1, "train_loss": probe.fit(network, shown, targets, recipe)}
+    if held_out:
+        watched = examples([encoded[i] for i in held_out], held_out, list(recipe.streams))
+        judge = task.objective(replace(material, recipe=recipe, watched=watched)).held_out
+        assert judge is not None
+        row |= judge(network, CPU)
+    network.eval()
+    return Learnt(network, about, data.labels, [row], 1, recipe, compared)
 
 
 def train_last(recipe: Recipe) -> int:
@@ -106,7 +140,7 @@ def _about(data: DataSet, encoded: Sequence[Encoded], recipe: Recipe) -> dict[st
         "streams": [],
         "temporal": recipe.temporal,
         "fusion": recipe.fusion,
-        "width": recipe.width,
+        "width": len(data.labels) if recipe.optimisation.probe else recipe.width,
         "layers": recipe.layers,
         "dropout": recipe.dropout,
         "outputs": len(data.labels),

@@ -13,6 +13,7 @@ from vmm_cli.inference.examples import Examples, examples, tokens_from
 from vmm_cli.inference.in_torch import features_after
 from vmm_cli.networks.image_tail import STREAM, ImageTail, NetworkWithTail
 from vmm_cli.networks.model import FusionNetwork
+from vmm_cli.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +27,8 @@ class Learnt:
         labels: those that it knows.
         history: a row of numbers for each epoch.
         best_epoch: counted from 1; 0: there were none.
+        recipe: what it was learnt by; of a probe with the streams and views that were chosen.
+        compared: of a probe, what was compared and chosen, as JSON types: see `probe.choose`.
         tensors: of a model without a network: what it is made of, by its name in a bundle.
         thresholds: those that it came with; None: they are chosen on what is held out.
     """
@@ -35,6 +38,8 @@ class Learnt:
     labels: Sequence[str]
     history: Sequence[Mapping[str, float]]
     best_epoch: int
+    recipe: Recipe
+    compared: Mapping[str, Any] | None = None
     tensors: Mapping[str, np.ndarray] | None = None
     thresholds: Mapping[str, float] | None = None
 

@@ -25,6 +25,9 @@ from vmm_cli.suggest import did_you_mean
 from vmm_cli.training.recipe import (
     FUSION,
     LIMITED_TEMPORAL,
+    PROBE_FUSION,
+    PROBE_TEMPORAL,
+    PROBE_VIEWS,
     TEMPORAL,
     Optimisation,
     Recipe,
@@ -234,6 +237,8 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
     mistakes += _only_for_others(streams, values["optimisation"], head)
     if task.as_negative is None and ALARMS in values:
         mistakes.append(f"{ALARMS}: the head {head!r} has no use for it; leave it out")
+    if values["optimisation"].probe:
+        mistakes += _no_probe(streams, values["temporal"], values["fusion"], task)
     if mistakes:
         return None
     recipe = Recipe(
@@ -281,6 +286,28 @@ def _only_for_networks(content: Mapping[Any, Any], head: str) -> Iterator[str]:
     for key in given:
         if given[key] != getattr(UNTRAINED, str(key), None):
             yield f"optimisation.{_said(key)}: the head {head!r} has no network; leave it out"
+
+
+def _no_probe(
+    streams: Mapping[str, StreamRecipe], temporal: str, fusion: str, task: Task
+) -> Iterator[str]:
+    """Yield why a recipe cannot be that of a linear probe."""
+    if task.targets is None:
+        yield f"optimisation.probe: is not for {task.name}; leave it out"
+    for key, value, only in (
+        ("temporal", temporal, PROBE_TEMPORAL),
+        ("fusion", fusion, PROBE_FUSION),
+    ):
+        if value != only:
+            yield f"{key}: {value!r} does not go with optimisation.probe; give {only!r}"
+    for stream, recipe in streams.items():
+        if recipe.front_end not in PROBE_VIEWS:
+            yield (
+                f"streams.{stream}.front_end: {recipe.front_end!r} does not go with "
+                f"optimisation.probe; {', '.join(PROBE_VIEWS)} do"
+            )
+        if recipe.options.get("train_last"):
+            yield f"streams.{stream}.train_last: not with optimisation.probe; leave it out"
 
 
 def _streams(content: object, task: Task, mistakes: list[str]) -> dict[str, StreamRecipe]:
@@ -352,11 +379,11 @@ def _optimisation(content: object, mistakes: list[str]) -> Optimisation:
         return Optimisation()
     _refuse_unknown(content, [f.name for f in fields(Optimisation)], "optimisation.", mistakes)
     values: dict[str, Any] = _numbers(content, _OPTIMISATION_NUMBERS, "optimisation.", mistakes)
-    if "class_weights" in content:
-        values["class_weights"] = content["class_weights"]
-        if not isinstance(content["class_weights"], bool):
-            shown = _SHORT.repr(content["class_weights"])
-            mistakes.append(f"optimisation.class_weights: {shown} is not true or false")
+    for key in (key for key in ("class_weights", "probe") if key in content):
+        values[key] = content[key]
+        if not isinstance(content[key], bool):
+            shown = _SHORT.repr(content[key])
+            mistakes.append(f"optimisation.{key}: {shown} is not true or false")
     return Optimisation(**values)
 
 

@@ -14,6 +14,13 @@ import yaml
 TEMPORAL = ("mean", "lstm", "gru", "transformer", "tcn", "none")
 # Those that do not depend on the whole: a video without windows is gone through piece by piece.
 LIMITED_TEMPORAL = ("none", "tcn")
+# What a linear probe can hold: a network in which everything behind the views is linear.
+PROBE_TEMPORAL, PROBE_FUSION = "none", "concat"
+PROBE_VIEWS: Mapping[str, tuple[str, ...]] = {
+    "identity": ("identity",),
+    "change": ("change",),
+    "identity-change": ("identity", "change"),
+}
 FUSION = ("concat", "weighted", "gated", "attention", "graph")
 
 
@@ -56,6 +63,9 @@ class Optimisation:
         stream_dropout: how likely a stream is left out of a sample.
         class_weights: whether samples of rare labels count more.
         valence_weight: how much the loss of the valence counts beside that of the emotions.
+        probe: a linear map of features that stay as they are is solved for instead, on the views of
+            the streams that do best on groups left out; see `probe`. Nothing above but
+            `class_weights` then counts.
     """
 
     epochs: int = 40
@@ -71,6 +81,7 @@ class Optimisation:
     stream_dropout: float = 0.2
     class_weights: bool = True
     valence_weight: float = 1.0
+    probe: bool = False
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,14 @@ from vmm_cli.files import make_folder
 from vmm_cli.inference.export import WINDOWS
 from vmm_cli.training.data.inspection import Inspection
 from vmm_cli.training.data.samples import SPLITS, DataSet, group_of, with_samples
-from vmm_cli.training.data.splits import check_for_training, with_validation, without_folds
+from vmm_cli.training.data.splits import (
+    check_for_training,
+    parts_of,
+    with_validation,
+    without_folds,
+)
 from vmm_cli.training.learn import learn
+from vmm_cli.training.learning_curve import FIRST, learning_curve
 from vmm_cli.training.learnt import Learnt
 from vmm_cli.training.predictions import Measured, predict, together
 from vmm_cli.training.prepare import Prepared, prepare
@@ -52,6 +58,7 @@ SCHEMA = "vmm.train/1"
 # These networks are small. Measured on two cores that others used too: with a second thread, which
 # waits by spinning, an epoch took more than ten times as long.
 CPU_THREADS = 1
+PROBE_PARTS = 5  # a probe is measured on, in turn, where nothing is said of it
 LONGEST_MODEL_NAME = 64  # see `bundle.save`
 
 
@@ -113,6 +120,7 @@ def _asked(inspection: Inspection, request: TrainRequest) -> dict[str, Any]:
         "seeds": request.seeds,
         "folds": request.folds,
         "name": request.name,
+        "learning_curve": request.learning_curve,
     }
 
 
@@ -158,11 +166,16 @@ def _work(
         "streams": dict(prepared.streams),
         "negatives": sum(sample.negative for sample in prepared.data.samples),
     }
-    if request.folds:
-        work, learnt, measured = _with_folds(work, metrics)
+    parts = None if request.folds else _in_parts(work)
+    if request.folds or parts is not None:
+        work, learnt, measured = _with_folds(parts or work, metrics)
     else:
         work, learnt, measured = _with_validation(work, metrics)
     metrics["best_epoch"] = learnt.best_epoch
+    if learnt.compared is not None:
+        metrics["probe"] = dict(learnt.compared)
+    if request.learning_curve:
+        metrics["learning_curve"] = _learning_curve(work, learnt.best_epoch)
     metrics["seconds"] = {
         "encoding": round(encoded_after, 2),
         "training": round(time.monotonic() - began - encoded_after, 2),
@@ -177,6 +190,49 @@ def _work(
         )
     _write(work, request.folder, request.name, learnt, metrics, measured)
     return metrics
+
+
+def _in_parts(work: _Work) -> _Work | None:
+    """Return the work with folds that are drawn: what a probe of few samples is measured on.
+
+    So the model is made of all samples, and each of them is measured on. None where the user says
+    what is held out, the recipe is another, or the samples cannot be divided so.
+    """
+    data, seed = work.data, work.request.seed
+    if not work.recipe.optimisation.probe or any(s.split == "val" for s in data.samples):
+        return None
+    parts = parts_of(data, PROBE_PARTS, seed=seed, contents=work.prepared.contents)
+    if parts is None:
+        return None
+    pairs = zip(data.samples, parts, strict=True)
+    return work.on(with_samples(data, (replace(s, fold=f"{part + 1}") for s, part in pairs)))
+
+
+def _learning_curve(work: _Work, best_epoch: int) -> dict[str, Any] | None:
+    """Train on parts of the data as `work` was, for as many epochs; None where they are too few."""
+
+    def trial(data: DataSet, seed: int, what: str) -> Measured:
+        # Apart: what is `test` is not to be watched, and what has no split not to be learnt from.
+        part = work.on(data)
+        return _measured(part, _learn(part, seed, what, until=best_epoch), "test")
+
+    # Several processes must train the same: what one has noted another may not have read.
+    alone = rank()[1] == 1
+    done = checkpoint_path(work.request.folder, "curve").with_suffix(".json") if alone else None
+    curve = learning_curve(
+        work.data,
+        trial,
+        seed=work.request.seed,
+        contents=work.prepared.contents,
+        done=done,
+    )
+    if curve is None:
+        work.listener.on_warning(
+            f"{work.data.source}: no learning curve: it needs more than {FIRST} samples and two "
+            f"{'groups' if work.data.has_groups else 'files'} of each label outside of what is "
+            "left out"
+        )
+    return curve
 
 
 def _with_validation(work: _Work, metrics: dict[str, Any]) -> tuple[_Work, Learnt, Measured]:
@@ -251,6 +307,8 @@ def _folds(work: _Work) -> tuple[dict[str, Any], int, Measured]:
                 _write(fold, folder, called, learnt, metrics, measured)
     whole = [together(measured, data) for measured in by_seed]
     how = "when to stop chosen on a part of the others" if stops_early else "all epochs run"
+    if work.recipe.optimisation.probe:
+        how = "its streams chosen on the others"
     numbers = [task.report.headline(measured.metrics) for measured in by_seed[0]]
     # What a model is known by first of all.
     first = next(iter(task.report.headline(whole[0].metrics)))
@@ -337,5 +395,7 @@ def _write(
 ) -> None:
     if rank()[0] == 0:
         shown = work.prepared.encoded[:WINDOWS]
-        model = RunFiles(name, work.data, work.recipe, work.prepared.plan, learnt, shown)
+        kept, plan = learnt.recipe, work.prepared.plan  # a probe may do without some streams
+        specs = {stream: spec for stream, spec in plan.encoders.items() if stream in kept.streams}
+        model = RunFiles(name, work.data, kept, replace(plan, encoders=specs), learnt, shown)
         write_model(folder, model, metrics, measured)

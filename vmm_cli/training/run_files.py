@@ -68,8 +68,10 @@ def write_model(folder: Path, run: RunFiles, metrics: Mapping[str, Any], found: 
     write_text(folder / "history.jsonl", "".join(rows))
     write_json(folder / METRICS_FILE, metrics)
     write_text(folder / "CARD.md", card.text(run.name, run.data, run.recipe, metrics))
-    if run.learnt.history:
+    if run.learnt.history and not run.recipe.optimisation.probe:  # which is solved for at once
         plots.curves(run.learnt.history, run.learnt.best_epoch, folder / "curves.png")
+    if curve := metrics.get("learning_curve"):
+        plots.learning_curve(curve["points"], curve["figure"], folder / "learning_curve.png")
     task.files.draw(folder, found.predictions, found.metrics)
     encoders = dict(run.plan.encoders)
     tensors = dict(run.learnt.tensors or {})

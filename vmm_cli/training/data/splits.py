@@ -191,6 +191,37 @@ def with_folds_of_negatives(
     return with_samples(dataset, samples)
 
 
+def parts_of(
+    dataset: DataSet, most: int, *, seed: int, contents: Mapping[Path, str] | None = None
+) -> list[int] | None:
+    """Divide a data set into at most so many parts: the part of each sample, counted from 0.
+
+    Groups stay whole, and without any one part there is something left of every label. None where
+    that cannot be had. The parts are as alike as groups allow.
+    """
+    units = _units(dataset.samples, _strata(dataset), contents or {})
+    homes = Counter(label for unit in units for label in unit.labels)
+    wanted = min(most, min(homes.values(), default=0))
+    if wanted < 2:
+        return None
+    found = [0] * len(dataset.samples)
+    held = [Counter[str]() for _ in range(wanted)]
+    # The large ones first: the small ones then even out what these leave uneven.
+    for unit in sorted(_shuffled(units, seed), key=lambda unit: -len(unit.members)):
+        costs = [
+            (sum(n * part[label] for label, n in unit.labels.items()), part.total())
+            for part in held
+        ]
+        home = min(range(wanted), key=costs.__getitem__)
+        held[home] += unit.labels
+        for member in unit.members:
+            found[member] = home
+    whole = sum(held, Counter[str]())
+    if any(part[label] == whole[label] for part in held for label in part):
+        return None
+    return found
+
+
 def check_for_training(dataset: DataSet, *, validated: bool = True) -> None:
     """Check that a data set whose samples all have a split can be trained on.
 

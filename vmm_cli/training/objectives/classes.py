@@ -52,7 +52,7 @@ def classes_objective(
     ) -> tuple[Tensor, float]:
         values, masks, grid = batch_of(train, rows, device)
         drop_streams(masks, recipe.stream_dropout, draw)
-        wanted = _one_hot(targets, train.sample[rows]).to(device)  # [B, C]
+        wanted = one_hot(targets, train.sample[rows]).to(device)  # [B, C]
         counts = torch.from_numpy(train.weight[rows]).to(device)
         if recipe.mixup > 0:
             values, wanted = mix(values, masks, wanted, recipe.mixup, draw)
@@ -61,7 +61,7 @@ def classes_objective(
         if not len(rows[mine]):
             return torch.zeros((), device=device), counted
         logits = outputs_of(network, mine, values, masks, grid)
-        losses = _losses(logits, wanted[mine], targets, recipe.label_smoothing)
+        losses = losses_of(logits, wanted[mine], targets, recipe.label_smoothing)
         return (losses * counts[mine]).sum() / counted, counted
 
     if held_out is None:
@@ -167,14 +167,15 @@ def _held_out(
     return {"val_loss": float(loss), "val_accuracy": float(right.double().mean())}
 
 
-def _one_hot(targets: Targets, samples: np.ndarray) -> Tensor:
+def one_hot(targets: Targets, samples: np.ndarray) -> Tensor:
+    """Return what is right for some samples, by their numbers: float32 [N, C]."""
     truth = targets.truth[samples]
     if targets.multi_label:
         return truth
     return functional.one_hot(truth, len(targets.class_weight)).float()
 
 
-def _losses(logits: Tensor, wanted: Tensor, targets: Targets, smoothing: float) -> Tensor:
+def losses_of(logits: Tensor, wanted: Tensor, targets: Targets, smoothing: float) -> Tensor:
     """Return the loss of each row: cross-entropy, or its mean over labels if there are several."""
     weight = targets.class_weight.to(logits.device)
     if targets.multi_label:

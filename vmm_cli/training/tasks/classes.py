@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from vmm_cli.training.encoding import Means
     from vmm_cli.training.learnt import Learnt
     from vmm_cli.training.loop import Objective
+    from vmm_cli.training.objectives.classes import Targets
 
 # What a figure is called where it is shown; docs/training.md explains each.
 FIGURES = {
@@ -70,13 +71,18 @@ def _network(data: DataSet, recipe: Recipe) -> dict[str, Any]:
 
 
 def _objective(material: Material) -> Objective:
-    from vmm_cli.training.objectives.classes import classes_objective, targets_of
+    from vmm_cli.training.objectives.classes import classes_objective
+
+    return classes_objective(
+        material.shown, material.watched, _targets(material), material.recipe.optimisation
+    )
+
+
+def _targets(material: Material) -> Targets:
+    from vmm_cli.training.objectives.classes import targets_of
 
     data = material.data
-    targets = targets_of(data.samples, data.labels, data.multi_label, material.weigh)
-    return classes_objective(
-        material.shown, material.watched, targets, material.recipe.optimisation
-    )
+    return targets_of(data.samples, data.labels, data.multi_label, material.weigh)
 
 
 class Judged(NamedTuple):
@@ -350,6 +356,7 @@ TASK = Task(
     network=_network,
     objective=_objective,
     predict=judged,
+    targets=_targets,
     check=_check,
     predict_file=_predict_file,
     score=_score,

@@ -76,6 +76,7 @@ def _learn(data: DataSet, encoded: Sequence[Encoded], recipe: Recipe, seed: int)
         labels=(UNUSUAL,),
         history=(),
         best_epoch=0,
+        recipe=recipe,
         tensors=tensors_of(fitted.usual),
         thresholds=thresholds,
     )

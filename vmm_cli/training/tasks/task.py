@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vmm_cli.training.encoding import Means
     from vmm_cli.training.learnt import Learnt
     from vmm_cli.training.loop import Objective
+    from vmm_cli.training.objectives.classes import Targets
 
 Cells = Sequence[object]
 Metrics = Mapping[str, Any]
@@ -178,6 +179,7 @@ class Task:
         thresholds: metrics -> those of the bundle.
         as_negative: (sample labelled `NONE`) -> a sample of a video in which nothing happens of
             what is learnt; RowError where it cannot be one. None: there is no such thing.
+        targets: what is right for each sample, where a linear probe can learn that.
     """
 
     kind: Kind
@@ -200,6 +202,7 @@ class Task:
     fit: Callable[[Predictions], dict[str, Any] | None] = lambda predictions: None
     calibrated: Callable[[Predictions, Metrics], Predictions] = lambda predictions, _: predictions
     learn: Callable[[DataSet, Sequence[Encoded], Recipe, int], Learnt] | None = None
+    targets: Callable[[Material], Targets] | None = None
 
     @property
     def name(self) -> str:
