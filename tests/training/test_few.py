@@ -19,7 +19,6 @@ from vmm_cli.training.data.read_classes import read_classes
 from vmm_cli.training.data.samples import DataSet, Sample, group_of, with_samples
 from vmm_cli.training.data.splits import parts_of
 from vmm_cli.training.learning_curve import learning_curve, says
-from vmm_cli.training.predictions import Measured
 from vmm_cli.training.read_recipe import load_recipe
 from vmm_cli.training.request import (
     FEW_SAMPLES,
@@ -142,13 +141,12 @@ def test_a_label_of_one_group_cannot_be_left_out(labels: tuple[str, ...]) -> Non
 
 
 def trials(heard: list[tuple[int, list[Sample]]], reached: float = 0.5) -> Any:
-    def trial(data: DataSet, seed: int, what: str) -> Measured:
+    def trial(data: DataSet, seed: int, what: str) -> dict[str, float]:
         learnt = [s for s in data.samples if s.split == "train"]
         tested = {group_of(s) for s in data.samples if s.split == "test"}
         assert tested and not tested & {group_of(s) for s in learnt}
         heard.append((seed, learnt))
-        predictions: Any = None
-        return Measured(predictions, {"balanced_accuracy": reached + len(learnt) / 1000})
+        return {"balanced_accuracy": reached + len(learnt) / 1000}
 
     return trial
 

@@ -108,7 +108,6 @@ def train(
         recipe_for_few,
     )
     from vmm_cli.training.run_folder import refuse_taken
-    from vmm_cli.training.tasks.catalogue import TASKS
 
     how = _checked(how or Training(), changed)
     target = Path(folder)
@@ -116,8 +115,6 @@ def train(
     recipe = recipe_for(how.task, how.recipe, _changes(how))
     name = name_of(target) if how.name is None else named(how.name)
     refuse_taken(target, how.resume)
-    if how.learning_curve and TASKS[how.task].targets is None:
-        raise UsageError(f"learning_curve is not for the task {how.task}; leave it out")
     device, encode_on = str(device_from(how.device)), device_wanted(how.device)
     workers = how.jobs or default_workers(WORKER_MEMORY_BYTES)
     inspection = _looked_at(Path(data), how, workers)
@@ -156,6 +153,11 @@ def _checked(how: Training, changed: Mapping[str, Any]) -> Training:
         raise UsageError(f"there is no task {how.task!r}; there are {', '.join(PURPOSES)}")
     if isinstance(how.negatives, str | os.PathLike):
         raise UsageError("negatives: give a list of paths, such as ['calm']")
+    if how.learning_curve:
+        from vmm_cli.training.tasks.catalogue import TASKS
+
+        if TASKS[how.task].targets is None:
+            raise UsageError(f"learning_curve is not for the task {how.task}; leave it out")
     if isinstance(how.changes, str):
         raise UsageError("changes: give a list of texts, such as ['optimisation.epochs=20']")
     least = {"seed": 0, "seeds": 1, "jobs": 1, "max_false_alarms_per_hour": 0}

@@ -19,7 +19,6 @@ import numpy as np
 
 from vmm_cli.training.data.samples import DataSet, Sample, group_of, label_counts, with_samples
 from vmm_cli.training.data.splits import parts_of
-from vmm_cli.training.predictions import Measured
 from vmm_cli.training.run_folder import write_json
 
 DRAWS = 5
@@ -28,8 +27,8 @@ FIGURE = "balanced_accuracy"
 # A gain that is less than this is of no use, even where it is sure.
 LEAST_GAIN = 0.01
 
-# (samples to learn from and to measure on, by their split; seed; its name) -> how good that is
-Trial = Callable[[DataSet, int, str], Measured]
+# (samples to learn from and to measure on, by their split; seed; its name) -> metrics
+Trial = Callable[[DataSet, int, str], Mapping[str, Any]]
 
 
 def learning_curve(
@@ -71,7 +70,7 @@ def learning_curve(
             taken.append(counts.total() / len(data.labels))
             what = f"curve {draw + 1} of {len(draws)}, {size or 'all'} a label"
             if what not in reached:
-                reached[what] = float(trial(drawn, seed + draw, what).metrics[FIGURE])
+                reached[what] = float(trial(drawn, seed + draw, what)[FIGURE])
                 if done is not None:
                     write_json(done, reached)
             values.append(reached[what])

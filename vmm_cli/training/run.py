@@ -211,10 +211,9 @@ def _in_parts(work: _Work) -> _Work | None:
 def _learning_curve(work: _Work, best_epoch: int) -> dict[str, Any] | None:
     """Train on parts of the data as `work` was, for as many epochs; None where they are too few."""
 
-    def trial(data: DataSet, seed: int, what: str) -> Measured:
-        # Apart: what is `test` is not to be watched, and what has no split not to be learnt from.
+    def trial(data: DataSet, seed: int, what: str) -> Mapping[str, Any]:
         part = work.on(data)
-        return _measured(part, _learn(part, seed, what, until=best_epoch), "test")
+        return _measured(part, _learn(part, seed, what, until=best_epoch), "test").metrics
 
     # Several processes must train the same: what one has noted another may not have read.
     alone = rank()[1] == 1
