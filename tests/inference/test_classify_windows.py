@@ -263,7 +263,7 @@ def test_a_network_that_the_weights_are_not_of_is_refused(
     [
         lambda f: f["network"].update(temporal="lstm"),
         lambda f: f["network"].update(rate_hz=2.0),
-        lambda f: f.update(labels=["moving", "renamed"]),
+        lambda f: f.update(labels=["moving", "renamed"], operating={}),
         lambda f: f["labels"].reverse(),
     ],
 )

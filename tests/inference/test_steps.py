@@ -273,7 +273,7 @@ def test_the_second_time_nothing_is_decoded(
     assert plan(wanted, long, 2) == [None]
     assert len(plan(replace(wanted, use_store=False), long, 2)) == 2
 
-    def decoded(*arguments: object) -> None:
+    def decoded(*arguments: object, **options: object) -> None:
         raise AssertionError("decoded")
 
     monkeypatch.setattr(windows, "from_pictures", decoded)

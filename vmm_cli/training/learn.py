@@ -72,19 +72,17 @@ def learn(
     torch.manual_seed(seed)
     network = _network(recipe, about)
     streams, tokens = list(recipe.streams), tokens_from(about)
-    shown = examples([encoded[i] for i in train], train, streams, tokens)
-    watched = None
-    if held_out:
-        watched = examples([encoded[i] for i in held_out], held_out, streams, tokens)
+    shown, watched = (
+        examples([encoded[i] for i in rows], rows, streams, tokens) if rows else None
+        for rows in (train, held_out)
+    )
+    assert shown is not None
     _fit_statistics(network, shown, seed)
     network.to(device)
     material = Material(data, recipe, train, held_out, shown, watched)
     progress = begin(network, recipe.optimisation)
     if checkpoint is not None:
-        if checkpoint.exists():
-            load_checkpoint(checkpoint, progress)
-        if rank()[0] == 0:
-            on_epoch = _with_checkpoints(checkpoint, on_epoch)
+        on_epoch = _going_on(progress, checkpoint, on_epoch)
     fit(
         progress,
         task.objective(material),
@@ -97,6 +95,15 @@ def learn(
     network.load_state_dict(progress.best)
     network.eval()
     return Learnt(network, about, data.labels, progress.history, progress.best_epoch, recipe)
+
+
+def _going_on(
+    progress: Progress, checkpoint: Path, on_epoch: Callable[[Progress], None]
+) -> Callable[[Progress], None]:
+    """Go on from a checkpoint, if there is one; return what keeps it, by the first process."""
+    if checkpoint.exists():
+        load_checkpoint(checkpoint, progress)
+    return _with_checkpoints(checkpoint, on_epoch) if rank()[0] == 0 else on_epoch
 
 
 def _probed(

@@ -25,15 +25,13 @@ from vmm_cli.suggest import did_you_mean
 from vmm_cli.training.recipe import (
     FUSION,
     LIMITED_TEMPORAL,
-    PROBE_FUSION,
-    PROBE_TEMPORAL,
-    PROBE_VIEWS,
     TEMPORAL,
     Optimisation,
     Recipe,
     StreamRecipe,
     Usual,
 )
+from vmm_cli.training.recipe_limits import no_probe, only_for_others
 from vmm_cli.training.tasks.catalogue import heads, task_of
 from vmm_cli.training.tasks.task import Task
 
@@ -234,11 +232,11 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
         values["optimisation"] = UNTRAINED
     elif values["usual"] != Usual():
         mistakes.append(f"usual: the head {head!r} has no use for it; leave it out")
-    mistakes += _only_for_others(streams, values["optimisation"], head)
+    mistakes += only_for_others(streams, values["optimisation"], head)
     if task.as_negative is None and ALARMS in values:
         mistakes.append(f"{ALARMS}: the head {head!r} has no use for it; leave it out")
     if values["optimisation"].probe:
-        mistakes += _no_probe(streams, values["temporal"], values["fusion"], task)
+        mistakes += no_probe(streams, values["temporal"], values["fusion"], task)
     if mistakes:
         return None
     recipe = Recipe(
@@ -261,20 +259,6 @@ def _recipe(content: Mapping[Any, Any], name: str, mistakes: list[str]) -> Recip
     return recipe
 
 
-def _only_for_others(
-    streams: Mapping[str, StreamRecipe], optimisation: Optimisation, head: str
-) -> Iterator[str]:
-    task = task_of(head)
-    for key in task.unused:
-        if getattr(optimisation, key):
-            yield f"optimisation.{key}: the head {head!r} has no use for it; leave it out"
-    if task.windows:
-        return
-    for stream, recipe in streams.items():
-        if recipe.options.get("train_last"):
-            yield f"streams.{stream}.train_last: not with the head {head!r}; leave it out"
-
-
 def _only_for_networks(content: Mapping[Any, Any], head: str) -> Iterator[str]:
     """Yield what is said, and otherwise than a recipe says it by itself, of networks."""
     known = {f.name: f.default for f in fields(Recipe)}
@@ -286,28 +270,6 @@ def _only_for_networks(content: Mapping[Any, Any], head: str) -> Iterator[str]:
     for key in given:
         if given[key] != getattr(UNTRAINED, str(key), None):
             yield f"optimisation.{_said(key)}: the head {head!r} has no network; leave it out"
-
-
-def _no_probe(
-    streams: Mapping[str, StreamRecipe], temporal: str, fusion: str, task: Task
-) -> Iterator[str]:
-    """Yield why a recipe cannot be that of a linear probe."""
-    if task.targets is None:
-        yield f"optimisation.probe: is not for {task.name}; leave it out"
-    for key, value, only in (
-        ("temporal", temporal, PROBE_TEMPORAL),
-        ("fusion", fusion, PROBE_FUSION),
-    ):
-        if value != only:
-            yield f"{key}: {value!r} does not go with optimisation.probe; give {only!r}"
-    for stream, recipe in streams.items():
-        if recipe.front_end not in PROBE_VIEWS:
-            yield (
-                f"streams.{stream}.front_end: {recipe.front_end!r} does not go with "
-                f"optimisation.probe; {', '.join(PROBE_VIEWS)} do"
-            )
-        if recipe.options.get("train_last"):
-            yield f"streams.{stream}.train_last: not with optimisation.probe; leave it out"
 
 
 def _streams(content: object, task: Task, mistakes: list[str]) -> dict[str, StreamRecipe]:
