@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -127,7 +128,9 @@ def test_several_labels_a_sample_and_several_windows() -> None:
         pytest.param(lambda i: fabricated.LABELS[i % 2], id="contradicting labels"),
     ],
 )
-def test_what_cannot_be_compared_or_told_apart_is_learnt_from_all_the_same(labels_of) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_compared_is_learnt_from_all_the_same(
+    labels_of: Callable[[int], str],
+) -> None:
     samples = [fabricated.sample(i, labels_of(i)) for i in range(8)]
     encoded = [fabricated.encoded(i // 2, 0.0) for i in range(8)]  # two of each, alike
     made = probed(samples, encoded, recipe())

@@ -9,8 +9,9 @@ import numpy as np
 from vmm_cli.bundles import EncoderSpec
 from vmm_cli.features.encoder import Encoder, Job, Seen, versioned
 from vmm_cli.features.objects import BOX, LABEL, SCORE
+from vmm_cli.features.people import FOLLOWING, LEAST, corners
 from vmm_cli.features.sightings import carried, digest_of
-from vmm_cli.features.tracks import Following, Tracker
+from vmm_cli.features.tracks import followed, seen_before
 from vmm_cli.features.values import Features
 from vmm_cli.networks.pretrained.shapes import KINDS
 
@@ -22,8 +23,6 @@ LEAST_SCORE = 0.3  # of what is counted, by its score
 GROUPS = (0, 1, 9, 14, 24, 29, 39, 46, 56, 62, 68, 73)
 OF_A_GROUP = 6
 WIDTH = KINDS + len(GROUPS) * OF_A_GROUP
-
-FOLLOWING = Following(least_shared=0.15, most_grown=2.0, lost_s=1.0)
 
 
 def statistics_spec(name: str, row: Encoder, window_s: Fraction) -> EncoderSpec:
@@ -39,14 +38,14 @@ def statistics(job: Job, seen: Seen) -> list[Features]:
     places and sizes in shares of the picture.
     """
     objects = seen.sightings.objects
-    tracker = Tracker(FOLLOWING)
-    last: dict[int, tuple[float, np.ndarray]] = {}
+    picture = np.repeat(np.arange(len(objects)), np.diff(objects.offsets))
+    likely = objects.column("score") >= LEAST_SCORE
+    picture, rows = picture[likely], objects.rows[likely].astype(float)
+    speed = _speeds(rows, picture, objects.times, seen.aspect)
     values = np.zeros((len(objects), WIDTH), np.float32)
-    for i, time_s in enumerate(objects.times.tolist()):
-        rows = objects.at(i)
-        rows = rows[rows[:, SCORE] >= LEAST_SCORE].astype(float)
-        speed = _speeds(tracker, last, time_s, rows, seen.aspect)
-        values[i] = numbers(rows, speed)
+    for i in range(len(objects)):
+        here = slice(*np.searchsorted(picture, [i, i + 1]))
+        values[i] = numbers(rows[here], speed[here])
     return [Features(objects.times, values)]
 
 
@@ -73,21 +72,18 @@ def numbers(rows: np.ndarray, speed: np.ndarray) -> np.ndarray:
 
 
 def _speeds(
-    tracker: Tracker,
-    last: dict[int, tuple[float, np.ndarray]],
-    time_s: float,
-    rows: np.ndarray,
-    aspect: float,
+    rows: np.ndarray, picture: np.ndarray, times_s: np.ndarray, aspect: float
 ) -> np.ndarray:
-    """Return how fast each object moves, in its sizes a second: [n]; 0 where it was not seen."""
+    """Return how fast each object moves, in its sizes a second: [N]; 0 where it was not seen.
+
+    rows: objects [N, 6] of all pictures; picture: int [N], of which each is; times_s: [T].
+    """
     box = rows[:, BOX] * np.array([aspect, 1, aspect, 1])
-    corners = np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1)
-    middle, size = corners.reshape(-1, 2, 2).mean(axis=1), np.sqrt(box[:, 2] * box[:, 3])
-    speed = np.zeros(len(rows))
-    for row, track in enumerate(tracker.take(time_s, corners, rows[:, SCORE]).tolist()):
-        before = last.get(track)
-        if before is not None and time_s - before[0] <= FOLLOWING.lost_s:
-            far = float(np.linalg.norm(middle[row] - before[1]))
-            speed[row] = far / max(size[row], 1e-3) / (time_s - before[0])
-        last[track] = (time_s, middle[row])
+    track = followed(FOLLOWING, times_s, picture, corners(box), rows[:, SCORE])
+    before = seen_before(track, times_s[picture], FOLLOWING.lost_s)
+    middle, size = box[:, :2] + box[:, 2:] / 2, np.sqrt(box[:, 2] * box[:, 3])
+    known = before >= 0
+    passed = np.where(known, times_s[picture] - times_s[picture[before]], np.inf)
+    far = np.linalg.norm(middle - middle[before], axis=1)
+    speed: np.ndarray = far / np.maximum(size, LEAST) / passed
     return speed

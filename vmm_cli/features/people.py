@@ -13,16 +13,15 @@ import numpy as np
 
 from vmm_cli.features.boxes import overlap
 from vmm_cli.features.objects import BOX, SCORE
-from vmm_cli.features.tracks import Following, Tracker
+from vmm_cli.features.tracks import Following, followed, seen_before
 from vmm_cli.features.values import Sets
 from vmm_cli.networks.pretrained.shapes import POINTS
 
-# People move far between the steps of a grid, and grow and shrink as they bend.
+# What moves far between the steps of a grid, and grows and shrinks as people bend.
 FOLLOWING = Following(least_shared=0.15, most_grown=2.0, lost_s=1.0)
 BODY = 1.6  # of a square of the box's area: a person who stands is three times as high as wide
 LEAST = 1e-3  # of a picture's height: what is smaller has no direction
 SHOULDERS, HIPS = (5, 6), (11, 12)  # among COCO's 17 points
-FASTEST = 3  # points, whose speed says how fast somebody strikes or kicks
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +105,7 @@ class People:
             middle = self.middle[rows]
             apart = np.linalg.norm(middle[:, None] - middle, axis=2) / self.body[rows, None]
             np.fill_diagonal(apart, np.inf)
-            shared = overlap(_corners(self.box[rows]).astype(np.float32))
+            shared = overlap(corners(self.box[rows]).astype(np.float32))
             np.fill_diagonal(shared, 0)
             near[rows] = np.column_stack([np.exp(-apart.min(axis=1)), shared.max(axis=1)])
         return near
@@ -131,15 +130,8 @@ def people_of(objects: Sets, poses: Sets, aspect: float) -> People:
     points = poses.rows[:, 1:].reshape(-1, POINTS, 3).astype(float) * np.append(wide, 1.0)
     body = BODY * np.sqrt(np.maximum(box[:, 2] * box[:, 3], LEAST**2))
     score = seen[:, SCORE]
-    tracker = Tracker(FOLLOWING)
-    track = np.concatenate(
-        [np.empty(0, int)]
-        + [
-            tracker.take(at_s, _corners(box[time == i]), score[time == i])
-            for i, at_s in enumerate(poses.times.tolist())
-        ]
-    )
-    before = _before(track, poses.times[time])
+    track = followed(FOLLOWING, poses.times, time, corners(box), score)
+    before = seen_before(track, poses.times[time], FOLLOWING.lost_s)
     known = before >= 0
     passed = np.where(known, poses.times[time] - poses.times[time[before]], 1.0)
     bodies = (body + body[before]) / 2
@@ -161,19 +153,7 @@ def people_of(objects: Sets, poses: Sets, aspect: float) -> People:
     )
 
 
-def _before(track: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """Return in which row each person was seen last, up to `lost_s` before; else -1: int [N]."""
-    before = np.full(len(track), -1)
-    last: dict[int, int] = {}
-    for row, number in enumerate(track.tolist()):
-        earlier = last.get(number, -1)
-        if earlier >= 0 and times_s[row] - times_s[earlier] <= FOLLOWING.lost_s:
-            before[row] = earlier
-        last[number] = row
-    return before
-
-
-def _corners(box: np.ndarray) -> np.ndarray:
+def corners(box: np.ndarray) -> np.ndarray:
     """Return left, top, right and bottom: [N, 4] -> [N, 4]."""
     return np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1)
 

@@ -24,6 +24,7 @@ PEOPLE_VERSION = "1"  # of the rows of the catalogue: changes when a number does
 SURE = 0.5  # from this score on a person is counted
 CROWD = 24  # numbers of all people together
 SKELETON = PERSON_NUMBERS + POINTS * POINT_NUMBERS  # of a point: x, y, score, velocity in x and y
+FASTEST = 3  # points, whose speed says how fast somebody strikes or kicks
 SKELETONS = 2  # people that are shown one by one
 ABOUT_S = 1.0  # to either side: who moves most is told over so long
 
@@ -68,15 +69,13 @@ def _at_steps(
     job: Job, seen: Seen, people: People, of_step: Callable[[np.ndarray], np.ndarray], width: int
 ) -> Features:
     """Return what `of_step` makes of the rows of each step that has people."""
-    shown = seen.sightings.objects.times
-    values = np.zeros((len(shown), width), np.float32)
-    with_people = np.zeros(len(shown), np.float32)
+    times_s = seen.sightings.objects.times
+    values = np.zeros((len(times_s), width), np.float32)
     for rows in people.by_time():
         values[people.time[rows[0]]] = of_step(rows)
-        with_people[people.time[rows[0]]] = 1
-    found, _ = on_grid(Features(shown, np.column_stack([values, with_people])), job.times)
-    there = found[:, -1] > 0
-    return Features(job.times[there], np.ascontiguousarray(found[there, :-1]))
+    shown, there = on_grid(Features(times_s, values), job.times)
+    there &= shown.any(axis=1)  # where somebody is a score is above 0
+    return Features(job.times[there], shown[there])
 
 
 # --- numbers ------------------------------------------------------------------------------------
@@ -170,13 +169,16 @@ def activity_about(people: People, times_s: np.ndarray) -> np.ndarray:
     """
     active, at_s = people.activity, times_s[people.time]
     about = np.empty(len(people))
-    for row in range(len(people)):
-        same = (people.track == people.track[row]) & (np.abs(at_s - at_s[row]) <= ABOUT_S)
-        about[row] = active[same].mean()
+    order = np.argsort(people.track, kind="stable")  # of each person by time
+    for rows in np.split(order, np.flatnonzero(np.diff(people.track[order])) + 1):
+        sums = np.append(0.0, np.cumsum(active[rows]))
+        first = np.searchsorted(at_s[rows], at_s[rows] - ABOUT_S)
+        last = np.searchsorted(at_s[rows], at_s[rows] + ABOUT_S, side="right")
+        about[rows] = (sums[last] - sums[first]) / np.maximum(last - first, 1)
     return about
 
 
 def _limbs(speed: np.ndarray) -> np.ndarray:
     """Return how fast the fastest points are: [N, 17] -> [N]."""
-    fastest: np.ndarray = np.sort(speed, axis=1)[:, -3:].mean(axis=1)
+    fastest: np.ndarray = np.sort(speed, axis=1)[:, -FASTEST:].mean(axis=1)
     return fastest

@@ -101,6 +101,38 @@ class Tracker:
             track.time_s, track.box = time_s, box
 
 
+def followed(
+    how: Following, times_s: np.ndarray, picture: np.ndarray, boxes: np.ndarray, scores: np.ndarray
+) -> np.ndarray:
+    """Return of which track each box of all pictures is, as `Tracker.take` does: int64 [N].
+
+    times_s: float [T], of the pictures; picture: int [N], ascending, the number of that which each
+    box is in; boxes: [N, 4], left, top, right, bottom; scores: [N].
+    """
+    tracker = Tracker(how)
+    ends = np.searchsorted(picture, np.arange(len(times_s) + 1))
+    found = [
+        tracker.take(time_s, boxes[begin:end], scores[begin:end])
+        for time_s, begin, end in zip(times_s.tolist(), ends, ends[1:], strict=False)
+    ]
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def seen_before(track: np.ndarray, times_s: np.ndarray, lost_s: float) -> np.ndarray:
+    """Return in which row each was seen last, up to `lost_s` before; else -1: int64 [N].
+
+    track: int [N], by time; times_s: float [N].
+    """
+    before = np.full(len(track), -1)
+    last: dict[int, int] = {}
+    for row, number in enumerate(track.tolist()):
+        earlier = last.get(number, -1)
+        if earlier >= 0 and times_s[row] - times_s[earlier] <= lost_s:
+            before[row] = earlier
+        last[number] = row
+    return before
+
+
 def _of_one_size(one: np.ndarray, other: np.ndarray, most_grown: float) -> np.ndarray:
     """Tell of which pairs neither side is much longer in one: [N, 4], [M, 4] -> bool [N, M]."""
     ratio = (one[:, None, 2:] - one[:, None, :2]) / (other[:, 2:] - other[:, :2])

@@ -8,29 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from vmm_cli import progress
 from vmm_cli.bundles import Bundle
 from vmm_cli.errors import ModelError
-from vmm_cli.features.chunks import chunks_are_stored, chunks_of, joined
+from vmm_cli.features.chunks import chunks_of, joined
 from vmm_cli.features.grid import Window
-from vmm_cli.features.plan import plan_of
 from vmm_cli.features.windows import WindowFeatures, window_features
 from vmm_cli.features.words import text_of
+from vmm_cli.inference.steps import Part
 from vmm_cli.inference.usual import raw_scores, surprises
 from vmm_cli.inference.usual_model import UsualModel, load_usual
 from vmm_cli.media.video import Video
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The chunks [first, last) of an input, for splitting one video over workers."""
-
-    first: int
-    last: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,23 +63,6 @@ class Surprise:
     whole: np.ndarray
     there: np.ndarray
     above: dict[str, np.ndarray]
-
-
-def plan_compare(
-    bundle: Bundle, video: Video, workers: int, *, use_store: bool
-) -> list[Part | None]:
-    """Return the parts to run for one video: [None] for the whole, unless splitting it pays.
-
-    Raises:
-        InputError: the video cannot be read.
-    """
-    wanted = plan_of(bundle)
-    layout = chunks_of(video.start, video.until_s, wanted.rate_hz)
-    parts = min(workers, len(layout))
-    if parts < 2 or (use_store and chunks_are_stored(video, layout, wanted)):
-        return [None]
-    bounds = [i * len(layout) // parts for i in range(parts + 1)]
-    return [Part(first, last) for first, last in pairwise(bounds)]
 
 
 def compare(

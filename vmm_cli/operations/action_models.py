@@ -246,11 +246,11 @@ class _OfUsual:
     def _video(self, input: Input) -> Video:
         return Video(input.path, self.max_pixels, self.start, self.end)
 
-    def plan(self, input: Input, workers: int) -> Sequence[unusual_steps.Part | None]:
+    def plan(self, input: Input, workers: int) -> Sequence[steps.Part | None]:
         video = self._video(input)
-        return unusual_steps.plan_compare(self.bundle, video, workers, use_store=self.use_store)
+        return steps.plan_steps(self.bundle, video, workers, use_store=self.use_store)
 
-    def run(self, input: Input, part: unusual_steps.Part | None) -> unusual_steps.Compared:
+    def run(self, input: Input, part: steps.Part | None) -> unusual_steps.Compared:
         video = self._video(input)
         return unusual_steps.compare(self.bundle, video, part, use_store=self.use_store)
 

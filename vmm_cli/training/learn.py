@@ -71,12 +71,12 @@ def learn(
     about = _about(data, [encoded[i] for i in train], recipe)
     torch.manual_seed(seed)
     network = _network(recipe, about)
-    streams, tokens = list(recipe.streams), tokens_from(about)
-    shown, watched = (
-        examples([encoded[i] for i in rows], rows, streams, tokens) if rows else None
-        for rows in (train, held_out)
-    )
-    assert shown is not None
+    tokens = tokens_from(about)
+
+    def seen(rows: Sequence[int]) -> Examples:
+        return examples([encoded[i] for i in rows], rows, list(recipe.streams), tokens)
+
+    shown, watched = seen(train), seen(held_out) if held_out else None
     _fit_statistics(network, shown, seed)
     network.to(device)
     material = Material(data, recipe, train, held_out, shown, watched)

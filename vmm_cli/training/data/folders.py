@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from vmm_cli.errors import DataError
+from vmm_cli.spelling import column_name
 from vmm_cli.training.data.manifest import RowError, require_file
 from vmm_cli.training.data.samples import Problem
 
@@ -74,3 +76,22 @@ def is_folder(path: Path) -> bool:
 def name_in(source: Path, path: Path) -> str:
     """Return what a file is called in the folder `source`."""
     return path.relative_to(source).as_posix()
+
+
+def columns_of(source: Path, *, group: str | None, fold: str | None) -> dict[str, str]:
+    """Return the columns of a data set that are called otherwise than they mean, by that.
+
+    Raises:
+        DataError: it is neither a folder nor a file, or a folder, which has none.
+    """
+    renamed = {"group": group, "fold": fold}
+    columns = {name: column_name(column) for name, column in renamed.items() if column}
+    if not is_folder(source):
+        try:
+            require_file(source, str(source))
+        except RowError as error:
+            raise DataError(f"the data set {error}; give a folder or a manifest") from None
+    elif columns:
+        listed = " or ".join(map(repr, columns.values()))
+        raise DataError(f"{source}: a folder has no column {listed}; write a manifest")
+    return columns

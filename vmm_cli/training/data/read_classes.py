@@ -7,17 +7,15 @@ from pathlib import Path
 
 from vmm_cli.batch.inputs import looks_like_sound, looks_like_video
 from vmm_cli.errors import DataError
-from vmm_cli.spelling import column_name, composed
-from vmm_cli.training.data.folders import entries, is_folder, media_in, name_in
+from vmm_cli.spelling import composed
+from vmm_cli.training.data.folders import columns_of, entries, is_folder, media_in, name_in
 from vmm_cli.training.data.manifest import (
     SPLIT_NAMES,
     Cells,
     Files,
-    RowError,
     label_problem,
     located,
     read_labels,
-    require_file,
     samples_of,
     spaced_labels,
     splits_named,
@@ -74,18 +72,10 @@ def read_classes(source: Path, *, group: str | None = None, fold: str | None = N
     Raises:
         DataError: it cannot be read, has no such columns, or has not one usable sample.
     """
-    renamed = {"group": group, "fold": fold}
-    columns = {name: column_name(column) for name, column in renamed.items() if column}
+    columns = columns_of(source, group=group, fold=fold)
     if is_folder(source):
-        if columns:
-            listed = " or ".join(map(repr, columns.values()))
-            raise DataError(f"{source}: a folder has no column {listed}; write a manifest")
         dataset = _read_folder(source)
     else:
-        try:
-            require_file(source, str(source))
-        except RowError as error:
-            raise DataError(f"the data set {error}; give a folder or a manifest") from None
         dataset = _read_manifest(source, columns)
     if not dataset.samples:
         raise DataError(nothing_left(source, dataset.problems))
